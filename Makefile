@@ -1,0 +1,28 @@
+# Every target sets up what it needs; running it again is quick.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/demo.stamp        ## mock survey -> study -> table, offline, in minutes
+	$(BIN)/skythaw demo --out demo-run
+
+test: $(VENV)/dev.stamp         ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the layers
+	$(BIN)/ruff check src tests docs
+	$(BIN)/ruff format --check src tests docs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/%.stamp: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skythaw needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-run

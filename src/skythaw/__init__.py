@@ -1,0 +1,1 @@
+"""skythaw: which layers to fine-tune, and with how many images."""

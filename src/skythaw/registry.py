@@ -1,0 +1,97 @@
+"""The one plug-in mechanism: a kind and a name give an object.
+
+Built-in names are the table below; a plug-in package adds names by an entry point in the group ``skythaw.KIND``::
+
+    [project.entry-points."skythaw.backbone"]
+    my_network = "my_package.networks:MY_NETWORK"
+
+Nothing is imported before it is asked for. A plug-in may add a name, never replace one; a broken plug-in is listed by
+`problems` with its reason, and everything else works on.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from skythaw.errors import SkythawError, UnknownNameError
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "backbone": {
+        name: f"skythaw.backbones.catalogue:{name.upper()}"
+        for name in (
+            "resnet50",
+            "densenet121",
+            "vgg16",
+            "xception",
+            "efficientnet_b2",
+            "mobilenetv2",
+            "nasnet_mobile",
+            "efficientnet_lite0",
+            "efficientnet_lite1",
+            "efficientnet_lite2",
+        )
+    },
+    "strategy": {
+        "top": "skythaw.tuning.strategies.top:top",
+    },
+    "engine": {
+        "serial": "skythaw.engines.serial:Serial",
+        "processes": "skythaw.engines.processes:Processes",
+    },
+    "source": {
+        "folder": "skythaw.data.sources.folder:import_folder",
+        "mock": "skythaw.data.sources.mock:make_mock",
+    },
+}
+
+
+class BrokenPluginError(SkythawError, ImportError):
+    """A plug-in is installed but can't be imported."""
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind: the built-in ones in their order, then the plug-ins' by name. Imports nothing."""
+    return [*BUILTIN[kind], *sorted(set(_plugins(kind)) - set(BUILTIN[kind]))]
+
+
+def get(kind: str, name: str) -> Any:
+    """The object registered under a name.
+
+    Raises
+    ------
+    UnknownNameError
+        Nothing has that name; the message names the nearest one.
+    BrokenPluginError
+        A plug-in has that name, but can't be imported.
+    """
+    if target := BUILTIN[kind].get(name):
+        module, _, attribute = target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    if plugin := _plugins(kind).get(name):
+        try:
+            return plugin.load()
+        except Exception as error:
+            raise BrokenPluginError(f"the plug-in {name!r} ({plugin.value}) can't be imported: {error}") from error
+    raise UnknownNameError.among(kind, name, names(kind))
+
+
+def problems(kind: str) -> dict[str, str]:
+    """The plug-ins of a kind that don't work, with the reason."""
+    found = {}
+    for name, plugin in _plugins(kind).items():
+        if name in BUILTIN[kind]:
+            found[name] = f"{plugin.value} would replace a built-in {kind}: not used"
+            continue
+        try:
+            plugin.load()
+        except Exception as error:
+            found[name] = f"{plugin.value} can't be imported: {error}"
+    return found
+
+
+@functools.cache
+def _plugins(kind: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"skythaw.{kind}")}
