@@ -2,7 +2,7 @@
 
 ::
 
-    SkythawError            the user's input or surroundings are wrong; one line says what, where, and what would be right
+    SkythawError            the user's input or surroundings are wrong; one line says what, and what would be right
       SpecError             a study file or an argument can't be used         (also a ValueError)
       UnknownNameError      no such backbone, strategy, depth, key ...        (also a LookupError)
       DataError             cutouts, labels or tables can't be used           (also a ValueError)

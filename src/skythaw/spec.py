@@ -1,7 +1,7 @@
-"""What is to be done: `Study`, read from a TOML file, and `Cell`, one training run of it. All frozen, all checked, no torch.
+"""What is to be done: `Study`, read from a TOML file, and `Cell`, one training run of it. All frozen, no torch.
 
-A study is what a person writes; a cell is the same after every default, name and percentage has been settled. The cell's
-`key` is the SHA-256 of its canonical JSON: two cells with one key give the same numbers on the same machine.
+A study is what a person writes; a cell is the same after every default, name and percentage has been settled. The
+cell's `key` is the SHA-256 of its canonical JSON: two cells with one key give the same numbers on the same machine.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ON_OFF = BeforeValidator(lambda value: None if value is False else value)
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+AUTO_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""What ``lr = "auto"`` tries, half a decade apart: from below what suits a whole network to above what suits a head."""
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
 
 
@@ -39,7 +41,7 @@ class Split(Frozen):
     """How objects are divided into training, validation and test."""
 
     by: str = "field"
-    """``field`` (run, camcol and field together), ``healpix``, ``random``, or the name of a column: objects alike in it stay together."""
+    """``field`` (run, camcol and field), ``healpix``, ``random``, or a column: objects alike in it stay together."""
     validation: Fraction = 0.15
     test: Fraction = 0.25
     seed: int = 0
@@ -84,6 +86,7 @@ class Recipe(Frozen):
 
     epochs: Positive = 10
     batch: Positive = 64
+    """Images a step."""
     lr: Annotated[float, Field(gt=0)] | Literal["auto"] = 1e-3
     """Peak learning rate, or ``auto``: a short seeded search on validation, for each cell its own."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -111,6 +114,11 @@ class Recipe(Frozen):
     """``mixed`` uses 16-bit arithmetic on a GPU; nothing on a CPU."""
     threads: Positive = 1
     """CPU threads of a cell. Sums depend on it in the last bit, so it is the cell's, not the machine's."""
+
+
+def trial_epochs(recipe: Recipe) -> int:
+    """How long ``lr = "auto"`` trains each rate: a third of the epochs, at least two."""
+    return max(2, recipe.epochs // 3)
 
 
 class WeightsChoice(Frozen):
@@ -228,6 +236,12 @@ class Study(Frozen):
         weights = {n: w.model_copy(update={"file": anchored(w.file)}) for n, w in self.weights.items()}
         return self.model_copy(update={"data": data, "weights": weights})
 
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the study's numbers, defaults written out: no name and no path."""
+        content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path"}})
+        content["weights"] = {n: w.model_dump(mode="json", exclude={"file"}) for n, w in self.weights.items()}
+        return {"cell_schema": CELL_SCHEMA, **content}
+
 
 class Cell(Frozen):
     """One training run, and everything that decides its numbers."""
@@ -306,6 +320,8 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"{dotted!r} is missing"
     message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "tuple_type":
+        return f"{dotted} = {fault['input']!r} must be a list"
     if fault["type"] == "value_error":
         return f"{dotted}: {message}" if dotted else message
     return f"{dotted} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"

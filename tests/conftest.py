@@ -1,0 +1,50 @@
+"""Shared by all tests. Shapes in annotations are checked while they run (jaxtyping with beartype)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+SHAPED = ("skythaw.tuning", "skythaw.data.pixels", "skythaw.data.views", "skythaw.backbones")
+install_import_hook(SHAPED, "beartype.beartype")
+
+from helpers_study import make_survey, write_study  # noqa: E402
+
+SKYTHAW = [sys.executable, "-m", "skythaw"]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """One cache folder for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def here(tmp_path) -> Path:
+    """A folder with a small survey and a study of it."""
+    make_survey(tmp_path / "survey.parquet")
+    write_study(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def skythaw(cache):
+    """Run the command line as a user does: a process of its own."""
+
+    def run(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*SKYTHAW, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "SKYTHAW_CACHE": str(cache)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return run

@@ -1,0 +1,173 @@
+"""A study file is checked before anything starts, and a cell's key is what makes it that cell."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from skythaw.errors import SpecError
+from skythaw.spec import Cell, Pixels, Recipe, Split, Study, WeightsChoice, parse_depth
+
+GOOD = {
+    "name": "s",
+    "data": {"path": "a.parquet", "split": {"by": "field", "validation": 0.2, "test": 0.2}},
+    "grid": {"backbone": ["resnet50"], "depth": ["0%", 2, "tpr:10%"], "lr": [1e-3, "auto"], "crop": [32, 64]},
+    "recipe": {"epochs": 3, "clip": False},
+    "weights": {"resnet50": "random"},
+}
+
+
+def cell(**changes):
+    settings = {
+        "backbone": "mobilenetv2",
+        "strategy": "top",
+        "depth": 3,
+        "train_size": 300,
+        "seed": 0,
+        "pixels": Pixels(crop=64, size=64),
+        "split": Split(),
+        "skip_broken": False,
+        "recipe": Recipe(),
+        "weights": WeightsChoice(),
+        "weights_sha256": "w",
+        "data_sha256": "d",
+        "test_sha256": None,
+    }
+    return Cell(**{**settings, **changes})
+
+
+def with_value(dotted, value):
+    content = copy.deepcopy(GOOD)
+    *path, last = dotted.split(".")
+    place = content
+    for part in path:
+        place = place[part]
+    place[last] = value
+    return content
+
+
+def test_the_documented_form_is_read():
+    study = Study.parse(GOOD)
+    assert study.grid.depth == ("0%", 2, "tpr:10%")
+    assert study.grid.axes == {"lr": [1e-3, "auto"], "crop": [32, 64]}
+    assert study.recipe.clip is None, "false turns an option off"
+    assert study.weights["resnet50"].random
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "says"),
+    [
+        ("data.splti", {}, "unknown key 'data.splti'; did you mean 'split'?"),
+        ("data.split.validaton", 0.1, "unknown key 'data.split.validaton'; did you mean 'validation'?"),
+        ("recipe.epoch", 3, "unknown key 'recipe.epoch'; did you mean 'epochs'?"),
+        ("recipes", {}, "unknown key 'recipes'; did you mean 'recipe'?"),
+        ("weights.resnet50", {"fiel": "x"}, "unknown key 'weights.resnet50.fiel'; did you mean 'file'?"),
+        ("weights.resnet50", {"file": "x", "random": True}, "give a file or random = true, not both"),
+        ("grid.lrr", [1], "no such axis: 'lrr'; did you mean 'lr'?"),
+        ("grid.seed", [0, 0], "seed = [0, 0] has the same value twice"),
+        ("grid.crop", 32, "crop = 32 must be a list"),
+        ("grid.batch", [0], "grid.batch"),
+        ("grid.depth", ["fifty%"], "depth 'fifty%' is not a count of blocks (3), a share of blocks ('25%')"),
+        ("grid.depth", ["120%"], "more than 100%"),
+        ("grid.depth", [-1], "depth -1 is negative"),
+        ("grid.backbone", "resnet50", "grid.backbone = 'resnet50' must be a list"),
+        ("grid.backbone", [], "grid.backbone"),
+        ("recipe.lr", 0, "recipe.lr"),
+        ("recipe.epochs", 2.5, "recipe.epochs = 2.5"),
+        ("data.split.test", 0.9, "leaves no training images"),
+        ("name", "a/b", "name = 'a/b'"),
+    ],
+)
+def test_a_bad_value_is_named_in_one_line(dotted, value, says):
+    with pytest.raises(SpecError) as caught:
+        Study.parse(with_value(dotted, value), "study.toml")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_section_is_named():
+    with pytest.raises(SpecError, match="'grid' is missing"):
+        Study.parse({"data": {"path": "x"}})
+
+
+def test_a_file_that_is_not_there_and_one_that_is_not_toml(tmp_path):
+    with pytest.raises(SpecError, match="No such file"):
+        Study.load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = ")
+    with pytest.raises(SpecError, match=r"bad\.toml is not TOML"):
+        Study.load(tmp_path / "bad.toml")
+
+
+def test_paths_are_relative_to_the_study_file(tmp_path):
+    (tmp_path / "s.toml").write_text(
+        '[data]\npath = "a.parquet"\n[grid]\nbackbone = ["vgg16"]\n[weights]\nvgg16 = "v.pth"\n'
+    )
+    study = Study.load(tmp_path / "s.toml")
+    assert study.data.path == tmp_path / "a.parquet"
+    assert study.weights["vgg16"].file == tmp_path / "v.pth"
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [(3, ("blocks", 3)), ("25%", ("percent", 25)), ("12.5 %", ("percent", 12.5)), ("tpr:10%", ("tpr", 10))],
+)
+def test_depths(text, meaning):
+    assert parse_depth(text) == meaning
+
+
+def test_the_key_is_golden():
+    """A changed key makes every finished cell of every user run again: change it on purpose, or not at all."""
+    assert cell().key == GOLDEN
+
+
+def test_every_field_is_in_the_key():
+    changes = {
+        "backbone": "vgg16",
+        "strategy": "other",
+        "depth": 4,
+        "train_size": 301,
+        "seed": 1,
+        "pixels": Pixels(crop=32, size=64),
+        "split": Split(seed=1),
+        "skip_broken": True,
+        "recipe": Recipe(lr=2e-3),
+        "weights": WeightsChoice(mean=(0.5,)),
+        "weights_sha256": "x",
+        "data_sha256": "x",
+        "test_sha256": "x",
+    }
+    assert set(changes) == set(Cell.model_fields), "a new field must be tried here"
+    keys = {cell(**{name: value}).key for name, value in changes.items()}
+    assert len(keys | {cell().key}) == len(changes) + 1
+
+
+def test_every_setting_of_recipe_and_pixels_is_in_the_key():
+    other = {"lr": "auto", "schedule": "cosine", "batchnorm": "train", "class_weights": "balanced", "stretch": "asinh"}
+    other |= {
+        "select": "log_loss",
+        "patience": 3,
+        "precision": "mixed",
+        "clip": None,
+        "ema": None,
+        "views": 4,
+        "shift": 4,
+    }
+    for name in Recipe.model_fields:
+        value = other.get(name, getattr(Recipe(), name))
+        changed = Recipe(**{name: value if name in other else (value + 1 if value >= 1 else value + 0.1)})
+        assert cell(recipe=changed).key != cell().key, name
+    for name in Pixels.model_fields:
+        changed = Pixels(**{"crop": 64, "size": 64, name: other.get(name, 32)})
+        assert cell(pixels=changed).key != cell().key, name
+
+
+def test_a_study_describes_itself_without_paths_or_name():
+    study = Study.parse(GOOD)
+    moved = Study.parse({**GOOD, "name": "t", "data": {**GOOD["data"], "path": "b.parquet"}})
+    assert study.describe() == moved.describe()
+    assert study.describe() != Study.parse(with_value("recipe.epochs", 4)).describe()
+    assert study.describe()["recipe"]["batch"] == 64, "defaults are written out"
+
+
+GOLDEN = "?"
