@@ -1,0 +1,100 @@
+"""`data inspect`: counts, broken images, duplicates, sizes and overlaps; and the contact sheet."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from helpers_data import SKY, encode, make, picture, rows
+from skythaw.data.cutouts import write_cutouts
+from skythaw.data.inspect import contact_sheet, inspect
+from skythaw.errors import DataError, OutputError
+
+
+def test_a_sound_file(tmp_path):
+    make(tmp_path / "a.parquet")
+    report = inspect(tmp_path / "a.parquet")
+    assert json.loads(json.dumps(report)) == {
+        "schema": 1,
+        "objects": 36,
+        "classes": {"GALAXY": 12, "QSO": 12, "STAR": 12},
+        "unlabelled": 0,
+        "broken": [],
+        "duplicates": [],
+        "image_sizes": {"16x16": 36},
+        "overlaps": {"basis": "field", "cutouts": 36, "pairs": None},
+        "columns": ["object_id", "label", "run", "camcol", "field", "sha256"],
+        "recipe": {"source": "test"},
+    }
+
+
+def test_everything_that_can_be_wrong(tmp_path):
+    changes = {
+        1: encode(picture(1), "PNG"),
+        2: encode(picture(1), "PNG", compress_level=0),
+        5: rows(7)[6]["image"],
+        8: b"not an image",
+        9: encode(np.zeros((8, 12, 3), np.uint8)),
+        10: b"not an image",
+    }
+    make(tmp_path / "a.parquet", 13, image=changes, label={0: None, 3: None})
+    report = inspect(tmp_path / "a.parquet")
+    assert report["unlabelled"] == 2
+    assert report["classes"] == {"GALAXY": 3, "QSO": 4, "STAR": 4}
+    assert [each["object_id"] for each in report["broken"]] == ["obj00008", "obj00010"]
+    assert all("not a JPEG or PNG" in each["reason"] for each in report["broken"])
+    assert report["duplicates"] == [["obj00001", "obj00002"], ["obj00005", "obj00006"], ["obj00008", "obj00010"]]
+    assert report["image_sizes"] == {"16x16": 10, "12x8": 1}
+    assert report["overlaps"] == {"basis": "field", "cutouts": 12, "pairs": None}
+
+
+def test_a_flipped_bit_is_broken(tmp_path):
+    path = make(tmp_path / "a.parquet", 6).paths[0]
+    data = path.read_bytes()
+    at = data.index(rows(3)[2]["image"]) + 300
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    assert inspect(path)["broken"] == [{"object_id": "obj00002", "reason": "bytes differ from their checksum"}]
+
+
+def test_overlaps_by_coordinates_and_none(tmp_path):
+    sky = [row | {"ra": 10.0 + (number // 3), "dec": 0.001 * (number % 3)} for number, row in enumerate(rows(9))]
+    write_cutouts(tmp_path / "a.parquet", sky, SKY, {})
+    assert inspect(tmp_path / "a.parquet")["overlaps"] == {"basis": "coordinates", "cutouts": 9, "pairs": 6}
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").drop_columns(["ra"]), tmp_path / "b.parquet")
+    assert inspect(tmp_path / "b.parquet")["overlaps"] == {"basis": None, "cutouts": 0, "pairs": None}
+
+
+def test_unlabelled_files_are_inspected_and_foreign_ones_refused(tmp_path):
+    make(tmp_path / "a.parquet", 6)
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").drop_columns(["label"]), tmp_path / "b.parquet")
+    report = inspect(tmp_path / "b.parquet")
+    assert report["classes"] == {}
+    assert report["unlabelled"] == 6
+    with pytest.raises(DataError, match="no file"):
+        inspect(tmp_path / "none")
+
+
+def test_the_contact_sheet_has_a_row_for_each_class(tmp_path):
+    flat = {number: encode(np.full((16, 16, 3), 80 * (1 + number % 3), np.uint8), "PNG") for number in range(30)}
+    make(tmp_path / "a.parquet", 30, image=flat | {0: b"broken"}, label={29: None})
+    contact_sheet(tmp_path / "a.parquet", tmp_path / "sheet.png", per_class=5, scale=2)
+    sheet = Image.open(tmp_path / "sheet.png")
+    pixels = np.asarray(sheet)
+    assert sheet.size[1] == 4 * 36 + 4
+    left = sheet.size[0] - 5 * 36
+    lines = [pixels[4 + 36 * line + 16] for line in range(4)]
+    assert (lines[0][left : left + 32] == 255).all()
+    for line, value, column in ((0, 80, 1), (1, 160, 4), (2, 240, 0), (3, 240, 0)):
+        assert (lines[line][left + 36 * column : left + 36 * column + 32] == value).all()
+    assert (lines[3][left + 36 :] == 255).all()
+    assert all((line[:left] < 128).any() for line in lines)
+    again = (tmp_path / "sheet.png").read_bytes()
+    contact_sheet(tmp_path / "a.parquet", tmp_path / "sheet.png", per_class=5, scale=2)
+    assert (tmp_path / "sheet.png").read_bytes() == again
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can't write"):
+        contact_sheet(tmp_path / "a.parquet", tmp_path / "file" / "sheet.png")
