@@ -1,0 +1,94 @@
+"""From decoded pixels to what a network gets: crop, scale, stretch, resize, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn import functional
+
+from skythaw.errors import SpecError
+from skythaw.spec import Pixels
+
+SOFTENING = 10.0
+"""asinh stretch: arcsinh(10 x) / arcsinh(10); below 1/10 it is nearly linear"""
+
+
+def batch_input(
+    pixels: np.ndarray, rows: np.ndarray, spec: Pixels, shifts: np.ndarray | None = None
+) -> Float32[Tensor, "batch band y x"]:
+    """Cut, scale, stretch and resize some images.
+
+    The crop of a cutout of n pixels begins at pixel (n - crop) // 2, so an even crop of an even cutout keeps the centre
+    between the same two pixels, an odd one of an odd cutout on the same pixel; else it moves by half a pixel.
+
+    Parameters
+    ----------
+    pixels
+        uint8 [object, y, x, band], as in `Store.pixels`
+    rows
+        which objects, int [batch]
+    spec
+        crop, size and stretch
+    shifts
+        int [batch, (dy, dx)], moves the crop by so many pixels of the cutout
+
+    Returns
+    -------
+    Tensor
+        0 to 1, float32 [batch, band, y, x], channels-last in memory, not normalised
+
+    Raises
+    ------
+    SpecError
+        The crop, with the shifts, is larger than the cutout.
+    """
+    height, width = pixels.shape[1:3]
+    largest = 0 if shifts is None or not len(shifts) else int(np.abs(shifts).max())
+    check_crop(min(height, width), spec, largest)
+    top, left = (height - spec.crop) // 2, (width - spec.crop) // 2
+    if shifts is None:
+        cut = pixels[:, top : top + spec.crop, left : left + spec.crop][rows]
+    else:
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (spec.crop, spec.crop), (1, 2))
+        cut = windows.transpose(0, 1, 2, 4, 5, 3)[rows, top + shifts[:, 0], left + shifts[:, 1]]
+    x = torch.from_numpy(_brightness(spec.stretch).take(cut)).permute(0, 3, 1, 2)
+    return _resize(x, spec.size)
+
+
+def normalise(
+    x: Float32[Tensor, "batch band y x"], mean: Sequence[float], std: Sequence[float]
+) -> Float32[Tensor, "batch band y x"]:
+    """(x - mean) / std for each band; `mean` and `std` are of pixels scaled to 0..1, as a network's weights expect."""
+    shape = (1, -1, 1, 1)
+    return (x - x.new_tensor(mean).view(shape)) / x.new_tensor(std).view(shape)
+
+
+def check_crop(cutout: int, spec: Pixels, shift: int) -> None:
+    """Raise `SpecError` if a crop, shifted by up to `shift` pixels, does not fit a cutout of `cutout` pixels."""
+    if spec.crop + 2 * shift > cutout:
+        moved = f" with shifts of {shift} px" if shift else ""
+        most = cutout - 2 * shift
+        advice = (
+            f"crop can be {most} at most" if most >= 4 else f"shift can be {max(0, cutout - spec.crop) // 2} at most"
+        )
+        raise SpecError(f"crop = {spec.crop} px{moved} does not fit into cutouts of {cutout} px; {advice}")
+
+
+def _brightness(stretch: str) -> np.ndarray:
+    """What each of the 256 pixel values becomes, float32 [256]: from 0 for 0 to 1 for 255."""
+    x = np.arange(256) / 255
+    if stretch == "sqrt":
+        x = np.sqrt(x)
+    elif stretch == "asinh":
+        x = np.arcsinh(SOFTENING * x) / np.arcsinh(SOFTENING)
+    return x.astype(np.float32)
+
+
+def _resize(x: Tensor, size: int) -> Tensor:
+    if x.shape[-1] == size:
+        return x
+    return functional.interpolate(x, (size, size), mode="bicubic", align_corners=False, antialias=True).clamp_(0, 1)

@@ -1,0 +1,131 @@
+"""Crop, stretch, resize and views: exact pixels, the centre kept, and order does not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helpers_data import picture
+from skythaw.data.pixels import batch_input, check_crop, normalise
+from skythaw.data.views import apply_views
+from skythaw.errors import SpecError
+from skythaw.spec import Pixels
+
+CUTOUTS = np.stack([picture(number, 20) for number in range(9)])
+ROWS = np.array([3, 0, 8, 3])
+
+
+def test_the_whole_cutout_as_it_is():
+    x = batch_input(CUTOUTS, ROWS, Pixels(crop=20, size=20))
+    assert x.shape == (4, 3, 20, 20)
+    assert x.dtype == torch.float32
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal((x * 255).round().to(torch.uint8), torch.from_numpy(CUTOUTS[ROWS]).permute(0, 3, 1, 2))
+    assert batch_input(CUTOUTS, ROWS[:0], Pixels(crop=20, size=20)).shape == (0, 3, 20, 20)
+
+
+@pytest.mark.parametrize(("crop", "first"), [(8, 6), (7, 6), (20, 0), (19, 0)])
+def test_the_crop_begins_at_half_the_difference(crop, first):
+    x = batch_input(CUTOUTS, ROWS, Pixels(crop=crop, size=crop))
+    right = CUTOUTS[ROWS, first : first + crop, first : first + crop]
+    assert torch.equal((x * 255).round().to(torch.uint8), torch.from_numpy(right).permute(0, 3, 1, 2))
+
+
+def test_shifts_move_each_crop_by_its_own():
+    shifts = np.array([[0, 0], [-6, 6], [3, -2], [6, 1]])
+    x = batch_input(CUTOUTS, ROWS, Pixels(crop=8, size=8), shifts)
+    for image, row, (dy, dx) in zip(x, ROWS, shifts, strict=True):
+        right = CUTOUTS[row, 6 + dy : 14 + dy, 6 + dx : 14 + dx]
+        assert np.array_equal((image * 255).round().byte().permute(1, 2, 0).numpy(), right)
+    plain = batch_input(CUTOUTS, ROWS, Pixels(crop=8, size=8))
+    assert torch.equal(plain, batch_input(CUTOUTS, ROWS, Pixels(crop=8, size=8), np.zeros((4, 2), int)))
+
+
+def test_a_crop_that_does_not_fit():
+    spec = Pixels(crop=8, size=8)
+    for cutout, shift, message in (
+        (7, 0, "crop can be 7 at most"),
+        (20, 7, "shift|crop can be 6 at most"),
+        (9, 9, "shift can"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            check_crop(cutout, spec, shift)
+    check_crop(20, spec, 6)
+    with pytest.raises(SpecError, match="with shifts of 7 px does not fit into cutouts of 20 px"):
+        batch_input(CUTOUTS, ROWS, spec, np.array([[0, 0], [0, -7], [0, 0], [0, 0]]))
+
+
+@pytest.mark.parametrize("stretch", ["linear", "sqrt", "asinh"])
+def test_stretches_keep_black_white_and_order(stretch):
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, 3)
+    x = batch_input(ramp, np.array([0]), Pixels(crop=16, size=16, stretch=stretch))[0, 0].flatten()
+    assert x[0] == 0
+    assert x[-1] == 1
+    assert (x.diff() > 0).all()
+    value = torch.arange(256, dtype=torch.float64) / 255
+    right = {"linear": value, "sqrt": value.sqrt(), "asinh": (10 * value).asinh() / torch.tensor(10.0).asinh()}[stretch]
+    assert torch.allclose(x.double(), right, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [12, 20, 32])
+def test_resizing_keeps_range_flat_images_and_the_centre(size):
+    flat = np.full((1, 20, 20, 3), 77, np.uint8)
+    assert torch.allclose(
+        batch_input(flat, np.array([0]), Pixels(crop=20, size=size)), torch.tensor(77 / 255), atol=1e-6
+    )
+    checks = ((np.indices((20, 20)).sum(0) // 2 % 2) * 255).astype(np.uint8)[None, :, :, None].repeat(3, 3)
+    x = batch_input(checks, np.array([0]), Pixels(crop=20, size=size))
+    assert x.min() >= 0
+    assert x.max() <= 1
+    spot = np.zeros((1, 20, 20, 3), np.uint8)
+    spot[:, 9:11, 9:11] = 255
+    x = batch_input(spot, np.array([0]), Pixels(crop=20, size=size))[0, 0]
+    grid = torch.arange(size) + 0.5
+    assert (x.sum(0) * grid).sum() / x.sum() == pytest.approx(size / 2, abs=1e-4)
+    assert (x.sum(1) * grid).sum() / x.sum() == pytest.approx(size / 2, abs=1e-4)
+
+
+def test_normalise():
+    x = batch_input(CUTOUTS, ROWS, Pixels(crop=8, size=8))
+    out = normalise(x, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    assert torch.allclose(out[:, 1], (x[:, 1] - 0.2) / 0.6)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def view(image: np.ndarray, k: int) -> np.ndarray:
+    """uint8 [y, x, band] in view k, said with numpy."""
+    return np.rot90(image[:, ::-1] if k >= 4 else image, k % 4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_views(layout):
+    x = batch_input(CUTOUTS[:8], np.arange(8), Pixels(crop=20, size=20)).contiguous(memory_format=layout)
+    before = x.clone()
+    for shift in range(8):
+        views = (torch.arange(8) + shift) % 8
+        out = apply_views(x, views)
+        assert out.is_contiguous(memory_format=layout)
+        for image, cutout, k in zip(out, CUTOUTS, views.tolist(), strict=False):
+            assert np.array_equal((image * 255).round().byte().permute(1, 2, 0).numpy(), view(cutout, k))
+    assert torch.equal(x, before)
+    assert torch.equal(apply_views(x, torch.zeros(8, dtype=torch.int64)), x)
+
+
+def test_the_eight_views_differ():
+    x = batch_input(CUTOUTS, np.zeros(8, int), Pixels(crop=20, size=20))
+    out = apply_views(x, torch.arange(8))
+    assert len({image.numpy().tobytes() for image in out}) == 8
+
+
+@pytest.mark.parametrize(("crop", "size"), [(8, 8), (20, 20), (12, 9), (12, 20), (20, 12)])
+def test_crop_and_resize_commute_with_views(crop, size):
+    """For an even difference of cutout and crop: both orders give the same input."""
+    spec = Pixels(crop=crop, size=size, stretch="asinh")
+    for k in range(8):
+        turned = np.stack([view(image, k) for image in CUTOUTS])
+        first = batch_input(turned, ROWS, spec)
+        last = apply_views(batch_input(CUTOUTS, ROWS, spec), torch.full((4,), k))
+        if crop == size:
+            assert torch.equal(first, last)
+        assert torch.allclose(first, last, rtol=0, atol=1e-6)
