@@ -1,0 +1,195 @@
+"""Cutouts from image files: class-named folders, or a folder and a table of labels."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from skythaw.data.cutouts import write_cutouts
+from skythaw.data.images import BrokenImageError, decode, one_size
+from skythaw.data.sources.labels import LabelTable, read_labels
+from skythaw.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What became of the image files."""
+
+    objects: int
+    """cutouts written"""
+    broken: dict[str, str]
+    """object_id -> why its image was left out"""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One image file, and what is known of its object."""
+
+    object_id: str
+    label: str | None
+    file: Path
+    """absolute"""
+    name: str
+    """path inside the folder"""
+    extra: dict[str, Any]
+
+
+def import_folder(
+    folder: Path,
+    out: Path,
+    labels: Path | None = None,
+    *,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> ImportResult:
+    """Gather JPEG and PNG files into one file of cutouts; their bytes are kept as they are.
+
+    Parameters
+    ----------
+    folder
+        with class-named folders, or any folder if there are `labels`; hidden files are passed over
+    out
+        the Parquet file to write
+    labels
+        CSV with a column that names the image (`object_id`, `objid`, `id`, `name`; `file`, `filename`, `path`, ...) and
+        `label` or `class`; its other columns are kept
+    skip_broken
+        leave out images that can't be read, instead of refusing them
+    progress
+        called with the files and their number
+
+    Returns
+    -------
+    ImportResult
+        an object is called by the table's id, or by its file's name without ending, or, if two files would be called
+        alike, by their paths
+
+    Raises
+    ------
+    DataError
+        No images, no classes, a file without label or a label without file, a broken image, images of several sizes.
+    OutputError
+        `out` can't be written.
+    """
+    files = _find(Path(folder))
+    columns: Sequence[tuple[str, pa.DataType]] = ()
+    if labels is None:
+        items = _from_folders(Path(folder), files)
+    else:
+        table = read_labels(Path(labels))
+        items, columns = _from_table(Path(folder), files, table, Path(labels)), table.columns
+    broken: dict[str, str] = {}
+    steps = items if progress is None else progress(items, len(items))
+    recipe = {"source": "folder", "labels": "folders" if labels is None else Path(labels).name}
+    count = write_cutouts(out, _rows(steps, broken, skip_broken), columns, recipe)
+    return ImportResult(count, broken)
+
+
+def _find(folder: Path) -> list[str]:
+    """Paths of the images inside a folder, with forward slashes, sorted. Links are followed, but not in circles."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    found, seen = [], set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        images = [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        if real not in seen:
+            found += [Path(here, name).relative_to(folder).as_posix() for name in images if Path(here, name).is_file()]
+        seen.add(real)
+    if not found:
+        raise DataError(f"the folder {folder} holds no {', '.join(SUFFIXES)} files")
+    return sorted(found)
+
+
+def _from_folders(folder: Path, files: Sequence[str]) -> list[_Item]:
+    if loose := [name for name in files if "/" not in name]:
+        raise DataError(
+            f"{len(loose)} images lie directly in {folder} and have no class ({_some(loose)}); put them into folders "
+            f"named by class, such as {folder.name}/STAR/, or give a table of labels (--labels CSV)"
+        )
+    ids = _names(files)
+    return [_Item(ids[name], name.split("/")[0], folder / name, name, {}) for name in files]
+
+
+def _from_table(folder: Path, files: Sequence[str], table: LabelTable, path: Path) -> list[_Item]:
+    index = defaultdict(list)
+    for name in files:
+        stem, base = posixpath.splitext(name)[0], posixpath.basename(name)
+        for key in {name, stem, base, posixpath.splitext(base)[0]}:
+            index[key].append(name)
+    matched = [_match(folder, index, each, path) for each in table.files]
+    if missing := [each for each, name in zip(table.files, matched, strict=True) if not name]:
+        raise DataError(f"{path} labels {len(missing)} images that are not in {folder}: {_some(missing)}")
+    times = Counter(matched)
+    if twice := [name for name in times if times[name] > 1]:
+        raise DataError(f"{path} has more than one row for {len(twice)} images: {_some(twice)}")
+    if unlabelled := [name for name in files if name not in times]:
+        raise DataError(f"{len(unlabelled)} images in {folder} have no row in {path}: {_some(unlabelled)}")
+    names = _names(files)
+    items = []
+    for row, name in enumerate(matched):
+        extra = {column: values[row] for (column, _), values in zip(table.columns, table.values, strict=True)}
+        object_id = names[name] if table.ids is None else table.ids[row]
+        items.append(_Item(object_id, table.labels[row], folder / name, name, extra))
+    return items
+
+
+def _match(folder: Path, index: dict[str, list[str]], text: str, path: Path) -> str:
+    """The one image that a row of the table names, or nothing. It must lie in the folder, links resolved."""
+    inside = posixpath.normpath(text.replace("\\", "/")) if text else ""
+    if posixpath.isabs(inside):
+        inside = os.path.relpath(inside, folder.absolute()).replace(os.sep, "/")
+    names = index.get(inside, [])
+    if len(names) > 1 and inside not in names:
+        raise DataError(f"{path}: {text!r} may be any of {_some(names)}; give the path inside {folder}")
+    name = inside if inside in names else next(iter(names), "")
+    if f"{inside}/".startswith("../") or (name and not (folder / name).resolve().is_relative_to(folder.resolve())):
+        raise DataError(f"{path}: {text!r} leads out of the folder {folder}")
+    return name
+
+
+def _names(files: Sequence[str]) -> dict[str, str]:
+    """What to call each object: its file's name without ending, or the whole path where two would be called alike."""
+    stems = {name: posixpath.splitext(posixpath.basename(name))[0] for name in files}
+    return stems if len(set(stems.values())) == len(files) else {name: name for name in files}
+
+
+def _rows(items: Iterable[_Item], broken: dict[str, str], skip_broken: bool) -> Iterator[dict[str, Any]]:
+    """The rows to write; fills `broken`. Images of several sizes are refused when all have been seen."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for item in items:
+        try:
+            data = _read(item)
+            y, x, _ = decode(data, item.object_id).shape
+        except BrokenImageError as error:
+            if not skip_broken:
+                raise DataError(f"{item.file}: {error}; to leave out such images: --skip-broken") from None
+            broken[item.object_id] = error.reason
+            continue
+        sizes[y, x] += 1
+        own = {"object_id": item.object_id, "label": item.label, "image": data, "image_path": item.name}
+        yield item.extra | own
+    if sizes:
+        one_size(sizes)
+
+
+def _read(item: _Item) -> bytes:
+    try:
+        return item.file.read_bytes()
+    except OSError as error:
+        raise BrokenImageError(item.object_id, error.strerror or str(error)) from None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,120 @@
+"""Read a table of labels (CSV) that goes with image files."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from skythaw.errors import DataError
+
+ID_NAMES = ("object_id", "objid", "id", "name")
+FILE_NAMES = ("file", "filename", "path", "image", "image_path")
+LABEL_NAMES = ("label", "class")
+
+RUINED = re.compile(r"\d+\.\d+[eE][+-]?\d+|\d+[eE]\+\d+")
+WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
+ZERO_LED = re.compile(r"[+-]?0\d+")
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The rows of a table of labels, in its order."""
+
+    ids: tuple[str, ...] | None
+    """object ids, where there is a column of them"""
+    files: tuple[str, ...]
+    """what names the image: a path, a file's name, or the id"""
+    labels: tuple[str | None, ...]
+    columns: tuple[tuple[str, pa.DataType], ...]
+    """names and types of the other columns"""
+    values: tuple[tuple[Any, ...], ...]
+    """for each of `columns`, its values"""
+
+
+def read_labels(path: Path) -> LabelTable:
+    """Read a CSV file with a header; columns are found by name; ids stay text, other columns may become numbers.
+
+    Leading lines that begin with ``#`` (as SkyServer writes) are skipped; commas, semicolons and tabs may separate.
+
+    Raises
+    ------
+    DataError
+        Not a CSV file, no column for the image or the label, or ids ruined by a spreadsheet (1.24E+18).
+    """
+    header, rows = _read(path)
+    found = {name.lower(): place for place, name in reversed(list(enumerate(header)))}
+    id_at, file_at, label_at = (
+        next((found[name] for name in names if name in found), None) for names in (ID_NAMES, FILE_NAMES, LABEL_NAMES)
+    )
+    names_at = id_at if file_at is None else file_at
+    if names_at is None or label_at is None:
+        what = "label" if label_at is None else "image"
+        wanted = LABEL_NAMES if label_at is None else (*ID_NAMES, *FILE_NAMES)
+        raise DataError(f"{path} has no column for the {what}: one of {', '.join(wanted)}; it has {', '.join(header)}")
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    if id_at is not None:
+        _refuse_ruined(path, header[id_at], columns[id_at])
+    used = {place for name, place in found.items() if name in FILE_NAMES} | {id_at, label_at}
+    kept = {name: place for place, name in enumerate(header) if name and place not in used}
+    typed = [_typed(name, columns[place]) for name, place in kept.items()]
+    return LabelTable(
+        ids=None if id_at is None else tuple(columns[id_at]),
+        files=tuple(columns[names_at]),
+        labels=tuple(label or None for label in columns[label_at]),
+        columns=tuple((name, kind) for name, (kind, _) in zip(kept, typed, strict=True)),
+        values=tuple(values for _, values in typed),
+    )
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, all text without surrounding blanks; empty lines are left out."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    except OSError as error:
+        raise DataError(f"can't read the labels {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"the labels {path} are not text in UTF-8: {error.reason} at byte {error.start}") from None
+    skip = next((count for count, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    first = lines[skip] if skip < len(lines) else ""
+    reader = csv.reader(lines[skip:], delimiter=max(",;\t", key=first.count), strict=True)
+    try:
+        rows = [(reader.line_num + skip, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num + skip}: {error}") from None
+    if not rows:
+        raise DataError(f"the labels {path} are empty; the first line should name the columns, such as: file,label")
+    header = rows[0][1]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise DataError(f"{path} has two columns called {twice[0]!r}")
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: {len(row)} values for {len(header)} columns")
+    return header, [row for _, row in rows[1:]]
+
+
+def _refuse_ruined(path: Path, name: str, ids: Sequence[str]) -> None:
+    if ruined := next((each for each in ids if RUINED.fullmatch(each)), None):
+        raise DataError(
+            f"{path}: column {name!r} holds {ruined}: a spreadsheet rounded the ids, their digits are lost; "
+            "take the table again from where it came, and keep this column as text"
+        )
+
+
+def _typed(name: str, values: Sequence[str]) -> tuple[pa.DataType, tuple[Any, ...]]:
+    """Type and values of a column: whole numbers, numbers, or text; an empty cell is null, an id stays text."""
+    given = [value for value in values if value]
+    if given and not name.lower().endswith("id"):
+        if all(WHOLE.fullmatch(value) for value in given):
+            return pa.int64(), tuple(int(value) if value else None for value in values)
+        try:
+            if not any(ZERO_LED.fullmatch(value) or "_" in value for value in given):
+                return pa.float64(), tuple(float(value) if value else None for value in values)
+        except ValueError:
+            pass
+    return pa.string(), tuple(value or None for value in values)

@@ -1,0 +1,185 @@
+"""Import of image files: every file once, every label once, each mistake named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helpers_data import encode, picture
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.sources.folder import ImportResult, import_folder
+from skythaw.data.sources.labels import read_labels
+from skythaw.errors import DataError
+
+
+def put(folder: Path, *names: str, size: int = 16) -> Path:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        kind = "PNG" if name.lower().endswith("png") else "JPEG"
+        (folder / name).write_bytes(encode(picture(number, size), kind))
+    return folder
+
+
+def load(folder: Path, labels: str | None = None, **options):
+    """Import; returns the cutouts."""
+    table = None
+    if labels is not None:
+        table = folder.parent / "labels.csv"
+        table.write_text(labels, encoding=options.pop("encoding", "utf-8"))
+    import_folder(folder, folder.parent / "out.parquet", table, **options)
+    return read_cutouts(folder.parent / "out.parquet")
+
+
+def test_class_folders(tmp_path):
+    names = ["STAR/b.jpg", "STAR/deep/er/a.JPEG", "QSO/c.PnG", "QSO/.hidden.jpg", ".git/x.jpg", "QSO/.d/y.jpg"]
+    folder = put(tmp_path / "images", *names)
+    (folder / "STAR" / "notes.txt").write_text("x")
+    (folder / "STAR" / "folder.jpg").mkdir()
+    seen = []
+    cutouts = load(folder, progress=lambda items, total: seen.append(total) or items)
+    assert dict(zip(cutouts.object_ids, cutouts.labels, strict=True)) == {"a": "STAR", "b": "STAR", "c": "QSO"}
+    assert seen == [3]
+    images = pq.read_table(tmp_path / "out.parquet")["image"].to_pylist()
+    assert [image["path"] for image in images] == ["QSO/c.PnG", "STAR/b.jpg", "STAR/deep/er/a.JPEG"]
+    assert all(image["bytes"] == (folder / image["path"]).read_bytes() for image in images)
+    first = (tmp_path / "out.parquet").read_bytes()
+    assert import_folder(folder, tmp_path / "out.parquet") == ImportResult(3, {})
+    assert (tmp_path / "out.parquet").read_bytes() == first
+
+
+def test_names_that_clash_become_paths(tmp_path):
+    assert load(put(tmp_path / "i", "A/1.jpg", "B/1.jpg", "B/2.png")).object_ids == ["A/1.jpg", "B/1.jpg", "B/2.png"]
+
+
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path):
+    put(tmp_path / "elsewhere", "1.jpg")
+    folder = put(tmp_path / "images", "A/2.jpg")
+    (folder / "B").symlink_to(tmp_path / "elsewhere")
+    for name in ("loop", "loop2", "loop3"):
+        (folder / "A" / name).symlink_to(folder)
+    cutouts = load(folder)
+    assert cutouts.counts == {"A": 1, "B": 1}
+
+
+def test_a_table_of_labels(tmp_path):
+    folder = put(tmp_path / "images", "1237648720693755918.jpg", "2.png", "sub/3.jpg")
+    text = (
+        "\ufeff#Table1\nobjID,class,ra,run,night,specobjid,note,empty\n"
+        "1237648720693755918,STAR,1.5,752,007,299,a b,\n3,,2,,012,300,,\n\n2,QSO, 3.25 ,756,013,301,c,\n"
+    )
+    cutouts = load(folder, text)
+    assert cutouts.object_ids == ["1237648720693755918", "3", "2"]
+    assert cutouts.labels.tolist() == ["STAR", None, "QSO"]
+    assert cutouts.column("ra").tolist() == [1.5, 2.0, 3.25]
+    assert cutouts.table["run"].to_pylist() == [752, None, 756]
+    assert cutouts.table["night"].to_pylist() == ["007", "012", "013"]
+    assert cutouts.table["specobjid"].type == pa.string()
+    assert cutouts.table["empty"].null_count == 3
+
+
+def test_a_table_that_names_files_and_ids(tmp_path):
+    folder = put(tmp_path / "images", "a.jpg", "sub/b.png", "sub/c.png", "d.jpg")
+    text = f"file;object_id;label\na.jpg;X1;S\n./sub//b.png;X2;Q\nc;X3;Q\n{folder}/d.jpg;X4;S\n"
+    cutouts = load(folder, text)
+    assert cutouts.object_ids == ["X1", "X2", "X3", "X4"]
+    assert cutouts.labels.tolist() == ["S", "Q", "Q", "S"]
+    assert load(folder, "path\tlabel\na.jpg\tS\nb\tQ\nsub\\c.png\tQ\nd\tS\n").object_ids == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "are empty; the first line should name the columns"),
+        ("file,kind\na.jpg,S\n", "has no column for the label: one of label, class; it has file, kind"),
+        ("fil,label\na.jpg,S\n", "has no column for the image: one of object_id, objid"),
+        ("objid,label\n1.24E+18,S\nb,S\n", r"'objid' holds 1.24E\+18: a spreadsheet rounded the ids"),
+        ("file,label\na.jpg,S\n", r"1 images in .* have no row in .*labels.csv: b.jpg"),
+        ("file,label\na.jpg,S\nb.jpg,Q\nc.jpg,Q\n", r"labels 1 images that are not in .*: c.jpg"),
+        ("file,label\na.jpg,S\na,Q\nb,S\n", r"more than one row for 1 images: a.jpg"),
+        ("file,label\n,S\nb,S\n", r"labels 1 images that are not in"),
+        ("file,label\na.jpg,S,T\n", r"labels.csv, line 2: 3 values for 2 columns"),
+        ('file,label\n"a.jpg,S\n', r"labels.csv, line 2: unexpected end of data"),
+        ("file,label,label\na.jpg,S,S\n", "two columns called 'label'"),
+        ("file,label\n../images/../secret.jpg,S\n", r"'../images/../secret.jpg' leads out of the folder"),
+        ("file,label\n/etc/secret.jpg,S\n", r"'/etc/secret.jpg' leads out of the folder"),
+        ("file,object_id,label\na,1,S\nb,1,S\n", "object_id '1' occurs twice"),
+        ("file,label,sha256\na,S,x\nb,S,x\n", "two columns would be called 'sha256'"),
+        ("file,label\n\0,S\n", "labels 1 images that are not in"),
+    ],
+)
+def test_a_wrong_table_is_refused(tmp_path, text, message):
+    folder = put(tmp_path / "images", "a.jpg", "b.jpg")
+    (tmp_path / "secret.jpg").write_bytes(encode(picture(9)))
+    with pytest.raises(DataError, match=message) as caught:
+        load(folder, text)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_table_can_not_reach_out_through_a_link(tmp_path):
+    folder = put(tmp_path / "images", "a.jpg")
+    (tmp_path / "secret.jpg").write_bytes(encode(picture(9)))
+    (folder / "b.jpg").symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(DataError, match=r"'b.jpg' leads out of the folder"):
+        load(folder, "file,label\na.jpg,S\nb.jpg,Q\n")
+
+
+def test_ambiguous_missing_and_unreadable_tables(tmp_path):
+    folder = put(tmp_path / "images", "x/a.jpg", "y/a.jpg", "a.png")
+    with pytest.raises(DataError, match=r"'a' may be any of a.png, x/a.jpg, y/a.jpg; give the path"):
+        load(folder, "file,label\na,S\n")
+    with pytest.raises(DataError, match="not text in UTF-8"):
+        load(folder, "file,label\nä,S\n", encoding="latin-1")
+    with pytest.raises(DataError, match=r"can't read the labels .*: No such file"):
+        import_folder(folder, tmp_path / "out.parquet", tmp_path / "none.csv")
+
+
+def test_wrong_folders(tmp_path):
+    with pytest.raises(DataError, match="there is no folder"):
+        load(tmp_path / "none")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"holds no .jpg, .jpeg, .png files"):
+        load(tmp_path / "images")
+    folder = put(tmp_path / "images", "a.jpg", "STAR/b.jpg")
+    with pytest.raises(DataError, match=r"1 images lie directly in .* have no class \(a.jpg\).*--labels CSV"):
+        load(folder)
+
+
+def test_broken_images_and_sizes(tmp_path):
+    folder = put(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/3.jpg")
+    (folder / "A" / "2.jpg").write_bytes((folder / "A" / "1.jpg").read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"A/2.jpg: the image of object '2' is broken: .*--skip-broken"):
+        load(folder)
+    result = import_folder(folder, tmp_path / "out.parquet", skip_broken=True)
+    assert result.objects == 2
+    assert list(result.broken) == ["2"]
+    put(folder, "C/4.jpg", size=20)
+    with pytest.raises(DataError, match=r"2 sizes: 16 x 16 px \(2 images\), 20 x 20 px \(1 images\)"):
+        import_folder(folder, tmp_path / "other.parquet", skip_broken=True)
+    assert not (tmp_path / "other.parquet").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out.parquet"]
+    for name in ("A/1.jpg", "B/3.jpg", "C/4.jpg"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(DataError, match="no cutouts to write"):
+        import_folder(folder, tmp_path / "other.parquet", skip_broken=True)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(st.binary(max_size=200), st.text('abE+.0123456789,;\t"\n\r#-_ ', max_size=200).map(str.encode)),
+    st.booleans(),
+)
+def test_any_table_is_read_or_refused(tmp_path, content, header):
+    """T23: no other error than our own."""
+    (tmp_path / "t.csv").write_bytes(b"file,label,x,yid\n" + content if header else content)
+    try:
+        table = read_labels(tmp_path / "t.csv")
+    except DataError:
+        return
+    for (_, kind), values in zip(table.columns, table.values, strict=True):
+        pa.array(values, kind)
