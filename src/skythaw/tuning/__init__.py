@@ -1,0 +1,1 @@
+"""Training what lies above the cut: strategies, the one training loop, and scores."""

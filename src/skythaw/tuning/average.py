@@ -1,0 +1,53 @@
+"""Weight averaging: an exponential moving average of the trained tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class Average:
+    """The moving average of some tensors over the steps of training.
+
+    The decay grows from 0.1 to its final value as ``(1 + step) / (10 + step)`` (as TensorFlow's
+    ``ExponentialMovingAverage`` with ``num_updates`` does), so that the first, bad weights are soon forgotten.
+
+    Parameters
+    ----------
+    tensors
+        what is averaged; integers (a batch norm's counter) are followed, not averaged
+    decay
+        share of the average that a step keeps; None follows the tensors exactly
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], decay: float | None) -> None:
+        self.tensors = [t.detach() for t in tensors if t.is_floating_point()]
+        self.decay = decay
+        self.values = [t.clone() for t in self.tensors]
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take one step's tensors into the average."""
+        if self.decay is None:
+            return
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.values, self.tensors, 1 - decay)
+
+    @contextmanager
+    @torch.no_grad()
+    def applied(self) -> Iterator[None]:
+        """The average in place of the tensors, for scoring and saving; the tensors themselves afterwards."""
+        if self.decay is None:
+            yield
+            return
+        own = [t.clone() for t in self.tensors]
+        torch._foreach_copy_(self.tensors, self.values)
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(self.tensors, own)

@@ -1,0 +1,108 @@
+"""A classifier cut in two: a frozen prefix, and a suffix with its head that are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from skythaw.backbones.cut import cut_or_whole
+from skythaw.backbones.network import Network, set_trainable
+
+BatchNorm = Literal["running", "train"]
+
+
+class Head(nn.Module):
+    """Global average pool, dropout, and a linear layer.
+
+    Parameters
+    ----------
+    features, classes
+        how many features come in, and how many classes go out
+    dropout
+        probability that a feature is dropped in training
+    generator
+        draws the weights: normal with a standard deviation of 0.01, biases 0
+    """
+
+    def __init__(self, features: int, classes: int, dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+        with torch.no_grad():
+            self.linear.weight.normal_(0, 0.01, generator=generator)
+            self.linear.bias.zero_()
+
+    def forward(self, x: Float[Tensor, "batch feature y x"]) -> Float[Tensor, "batch class"]:
+        return self.linear(self.dropout(x.mean((2, 3))))
+
+
+class Classifier(nn.Module):
+    """A network cut at a depth, with a head on top.
+
+    Parameters
+    ----------
+    network
+        the backbone; its frozen blocks are never changed
+    trained
+        indices of the trained blocks; the cut is made below the lowest of them
+    head
+        always trained
+    batchnorm
+        ``running`` or ``train``: what batch norm does in trained blocks
+    """
+
+    def __init__(self, network: Network, trained: Sequence[int], head: Head, batchnorm: BatchNorm) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+        self.batchnorm = batchnorm
+        self.trained_blocks = tuple(trained)
+        depth = len(network.blocks) - min(trained, default=len(network.blocks))
+        parts = cut_or_whole(network, depth)
+        self.prefix, self.suffix = parts.prefix, parts.suffix
+        self.tune()
+
+    def tune(self) -> None:
+        """Training mode: trained blocks and head train, everything else is frozen and in evaluation mode."""
+        set_trainable(self.network, self.trained_blocks, self.batchnorm)
+        self.head.train().requires_grad_(True)
+
+    def frozen_values(self, x: Float[Tensor, "batch band y x"]) -> tuple[Tensor, ...]:
+        """What crosses the cut: the prefix's outputs, without any trace of how they were made."""
+        with torch.inference_mode():
+            values = self.prefix(x)
+        return tuple(value.clone() if value.is_inference() else value for value in values)
+
+    def from_values(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch class"]:
+        """Logits from what crosses the cut."""
+        return self.head(self.suffix(*values))
+
+    def forward(self, x: Float[Tensor, "batch band y x"]) -> Float[Tensor, "batch class"]:
+        return self.from_values(self.frozen_values(x))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Everything in evaluation mode, for scoring; training mode afterwards."""
+        self.network.eval()
+        self.head.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.tune()
+
+    def trained(self) -> dict[str, Tensor]:
+        """The trained parts by name: parameters of trained blocks and head, and buffers that training may change."""
+        names = {f"network.features.{name}" for i in self.trained_blocks for name in self.network.blocks[i].parameters}
+        if self.batchnorm == "train":
+            names |= {
+                f"network.features.{name}" for i in self.trained_blocks for name in self.network.blocks[i].buffers
+            }
+        state = self.state_dict()
+        own = {name for name in state if name.startswith("head.")}
+        return {name: state[name] for name in sorted(names | own)}

@@ -1,0 +1,213 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from skythaw.data.pixels import batch_input, normalise
+from skythaw.data.views import apply_views
+from skythaw.spec import Pixels, Recipe
+from skythaw.tuning.average import Average
+from skythaw.tuning.model import Classifier
+from skythaw.tuning.scores import quick_scores
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some labelled objects, and how their pixels become the network's input."""
+
+    pixels: np.ndarray
+    """uint8 [object, y, x, band], all objects of the data set, usually memory-mapped"""
+    rows: Int[np.ndarray, " object"]
+    """which of them"""
+    targets: Int[np.ndarray, " object"]
+    """indices of their classes"""
+    spec: Pixels
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(
+        self,
+        chosen: Int[np.ndarray, " batch"],
+        views: Int[np.ndarray, " batch"] | None = None,
+        shifts: Int[np.ndarray, "batch 2"] | None = None,
+    ) -> Float[Tensor, "batch band y x"]:
+        """The network's input for some of the objects, seen in the given views."""
+        x = batch_input(self.pixels, self.rows[chosen], self.spec, shifts)
+        x = normalise(x.to(self.device), self.mean, self.std)
+        if views is not None:
+            x = apply_views(x, torch.from_numpy(views).to(self.device))
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass
+class Fit:
+    """What training gave: curves, and where they peaked."""
+
+    curves: list[dict[str, float]] = field(default_factory=list)
+    """one entry an epoch: training loss and accuracy, validation scores"""
+    epoch: int = 0
+    """the kept epoch, from 1; 0 where none could be kept"""
+    score: float = -math.inf
+    """its validation score, larger is better"""
+    alarms: list[str] = field(default_factory=list)
+
+
+def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe, seed: int) -> Fit:
+    """Train the model's trained part; leave the weights of the best epoch in it.
+
+    Parameters
+    ----------
+    model
+        the classifier, changed in place
+    training, validation
+        the objects it learns from, and those that choose the epoch
+    recipe
+        how; ``lr`` must be a number here
+    seed
+        of batch order, views, shifts and dropout
+
+    Returns
+    -------
+    Fit
+        curves and alarms. If the loss stops being finite, training ends there with an alarm, and the best epoch before
+        it is kept.
+    """
+    rng = np.random.default_rng([seed, 1])
+    torch.manual_seed(seed)
+    trained = model.trained()
+    optimizer = _optimizer(model, recipe)
+    steps = math.ceil(len(training) / recipe.batch) * recipe.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, recipe))
+    average = Average(list(trained.values()), recipe.ema)
+    best = {name: value.clone() for name, value in trained.items()}
+    result = Fit()
+    for epoch in range(1, recipe.epochs + 1):
+        loss, accuracy = _train_epoch(model, training, recipe, rng, (optimizer, schedule, average))
+        if not math.isfinite(loss):
+            result.alarms.append(f"diverged: the loss of epoch {epoch} is not finite")
+            break
+        with average.applied():
+            scores = quick_scores(predict(model, validation, recipe), validation.targets)
+            value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
+            if value > result.score:
+                result.epoch, result.score = epoch, value
+                best = {name: tensor.clone() for name, tensor in trained.items()}
+        result.curves.append({"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy, **scores})
+        if recipe.patience is not None and epoch - result.epoch >= recipe.patience:
+            break
+    restore(model, best)
+    return result
+
+
+@torch.no_grad()
+def restore(model: Classifier, state: dict[str, Tensor]) -> None:
+    """Put saved tensors back into the model's trained part."""
+    for name, tensor in model.trained().items():
+        tensor.copy_(state[name])
+
+
+def predict(model: Classifier, images: Images, recipe: Recipe) -> Float[np.ndarray, "object class"]:
+    """Probabilities of every class, float32, for every object in order."""
+    parts = []
+    with model.evaluating(), _autocast(images.device, recipe):
+        for chosen in _batches(np.arange(len(images)), recipe.batch):
+            parts.append(model(images.batch(chosen)).float().softmax(1).cpu())
+    return torch.cat(parts).numpy()
+
+
+def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
+    """The learning rate at a step, as a share of the peak rate.
+
+    It rises (linearly; for ``onecycle`` along half a cosine from 1/25) during the warm-up, then falls along half a
+    cosine to 0, or stays. One-cycle: Smith & Topin, arXiv 1708.07120; cosine: Loshchilov & Hutter, arXiv 1608.03983.
+    """
+    warm = recipe.warmup * steps
+    if step < warm:
+        share = (step + 1) / (warm + 1)
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * share)) / 2 if recipe.schedule == "onecycle" else share
+    if recipe.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1))) / 2
+
+
+def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float[np.ndarray, " class"]:
+    """Weights that give every class the same total: objects / (classes x objects of the class)."""
+    counts = np.bincount(targets, minlength=classes)
+    return (len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _train_epoch(
+    model: Classifier, images: Images, recipe: Recipe, rng: np.random.Generator, tools: tuple[Any, Any, Average]
+) -> tuple[float, float]:
+    """One pass over the training images; mean loss and accuracy on the way (NaN loss as soon as it is not finite)."""
+    optimizer, schedule, average = tools
+    parameters = optimizer.param_groups[0]["params"] + optimizer.param_groups[1]["params"]
+    targets = torch.from_numpy(images.targets).to(images.device)
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = torch.from_numpy(balanced_weights(images.targets, model.head.linear.out_features)).to(images.device)
+    scaler = torch.amp.GradScaler(images.device.type, enabled=_mixed(images.device, recipe))
+    order = rng.permutation(len(images))
+    views = rng.integers(recipe.views, size=len(images))
+    shifts = rng.integers(-recipe.shift, recipe.shift + 1, size=(len(images), 2)) if recipe.shift else None
+    total, right = 0.0, 0
+    for chosen in _batches(order, recipe.batch):
+        y = targets[chosen]
+        x = images.batch(
+            chosen, views[chosen] if recipe.views > 1 else None, shifts[chosen] if shifts is not None else None
+        )
+        with _autocast(images.device, recipe):
+            logits = model(x)
+            loss = cross_entropy(logits.float(), y, weight=weights, label_smoothing=recipe.label_smoothing)
+        value = loss.item()
+        if not math.isfinite(value):
+            return math.nan, math.nan
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        if recipe.clip is not None:
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        scaler.step(optimizer)
+        scaler.update()
+        schedule.step()
+        average.update()
+        total += value * len(chosen)
+        right += int((logits.argmax(1) == y).sum())
+    return total / len(images), right / len(images)
+
+
+def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over what is trained; biases and batch norm's scales are not decayed."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=float(recipe.lr))
+
+
+def _batches(order: Int[np.ndarray, " object"], batch: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Batches of nearly equal size, none above `batch`: no last batch of one, which batch norm could not bear."""
+    return iter(np.array_split(order, math.ceil(len(order) / batch)))
+
+
+def _mixed(device: torch.device, recipe: Recipe) -> bool:
+    return recipe.precision == "mixed" and device.type == "cuda"
+
+
+def _autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
+    return torch.autocast(device.type, enabled=_mixed(device, recipe))
