@@ -1,0 +1,109 @@
+"""Several processes on this machine, started afresh (spawned), so that nothing of the parent leaks into them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import connection, get_context, parent_process
+from typing import Any
+
+from skythaw.engines.base import Engine, Outcome, attempt
+
+CONTEXT = get_context("spawn")
+GRACE = 5.0
+"""seconds a worker is given to end by itself before it is killed"""
+
+
+class Processes(Engine):
+    """A fixed number of worker processes; one that dies (out of memory, killed) costs its item and is replaced."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = max(1, workers)
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+        queue = iter(items)
+        busy: dict[Any, _Worker] = {}
+        idle: list[_Worker] = []
+        try:
+            while True:
+                while len(busy) < self.workers and (item := next(queue, None)) is not None:
+                    worker = idle.pop() if idle else _Worker(function)
+                    worker.give(item)
+                    busy[worker.pipe] = worker
+                if not busy:
+                    return
+                for pipe in connection.wait(list(busy)):
+                    worker = busy.pop(pipe)
+                    outcome = worker.take()
+                    if worker.alive:
+                        idle.append(worker)
+                    yield outcome
+        finally:
+            for worker in [*idle, *busy.values()]:
+                worker.stop()
+
+
+class _Worker:
+    """The parent's side of one worker process."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_serve, args=(function, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.item: Any = None
+        self.alive = True
+
+    def give(self, item: Any) -> None:
+        self.item = item
+        with suppress(BrokenPipeError):  # it died meanwhile: take() will say so
+            self.pipe.send(item)
+
+    def take(self) -> Outcome:
+        """The outcome of the item given last."""
+        try:
+            value, error = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.alive = False
+            self.process.join()
+            self.pipe.close()
+            return Outcome(self.item, error=f"the worker process died: {_reason(self.process.exitcode)}")
+        return Outcome(self.item, value, error)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join(GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+def _serve(function: Callable[[Any], Any], pipe: Any) -> None:
+    """The worker's side: answer items until the pipe closes. Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        outcome = attempt(function, item)
+        pipe.send((outcome.value, outcome.error))
+
+
+def _die_with_parent() -> None:
+    """End this process as soon as its parent is gone, however it went: nobody would take the answer."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _reason(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"exit code {exitcode}"

@@ -1,0 +1,19 @@
+"""One item after the other, in this process: the engine to debug with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from skythaw.engines.base import Engine, Outcome, attempt
+
+
+class Serial(Engine):
+    """Runs everything in the calling process. `workers` is taken for the sake of a common signature, and is 1."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = 1
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+        for item in items:
+            yield attempt(function, item)

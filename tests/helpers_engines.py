@@ -1,0 +1,44 @@
+"""Functions that engines map in tests: importable from a spawned process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def square(x):
+    return x * x
+
+
+def fail_on_three(x):
+    if x == 3:
+        raise ValueError("three is refused")
+    return x
+
+
+def die_on_three(x):
+    if x == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def pid_after_a_while(x):
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def write_pid_and_sleep(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def overlap(folder):
+    """How many workers were inside this function at once, as seen on entering."""
+    mine = Path(folder, str(os.getpid()))
+    mine.touch()
+    seen = len(list(Path(folder).iterdir()))
+    time.sleep(0.3)
+    mine.unlink()
+    return seen
