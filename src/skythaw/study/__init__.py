@@ -1,0 +1,1 @@
+"""A study: planning its cells, running each, and keeping the results. Start reading in `run_cell`."""

@@ -1,0 +1,273 @@
+"""The ledger: which cells of a study are done, failed or being run, and what came of them.
+
+One SQLite file (write-ahead log) in the run folder. A finished cell is one committed row: a kill loses none.
+
+Who runs what. A process that runs cells is a *runner*: it holds an operating-system lock on a file of its own in
+``RUN/runners/``. The system drops the lock when the process ends, however it ends, so a claim is stale exactly if its
+runner's lock can be taken: no heartbeat, no clock, no grace time.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from filelock import FileLock, Timeout
+
+from skythaw.data.files import writing
+from skythaw.errors import LedgerError
+from skythaw.spec import Cell
+from skythaw.study.result import Result
+
+SCHEMA = 1
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cells (
+    key TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    cell TEXT NOT NULL,
+    cost REAL NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
+    runner TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    result TEXT,
+    error TEXT,
+    finished TEXT
+);
+"""
+State = Literal["waiting", "running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell's row."""
+
+    key: str
+    cell: Cell
+    cost: float
+    """forward FLOPs of the whole cell, roughly: for sharing out time"""
+    state: State
+    attempts: int
+    result: Result | None
+    error: str | None
+
+
+class Ledger:
+    """The ledger of one run folder. Open it with `create` (to run) or `read` (to look)."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._db = connection
+
+    @classmethod
+    def create(cls, folder: Path, study: dict[str, Any], cells: list[tuple[Cell, float]]) -> Self:
+        """Open the ledger of a study for running, or make it.
+
+        Parameters
+        ----------
+        folder
+            the run folder; made if it isn't there
+        study
+            everything that decides the study, JSON-able, defaults written out
+        cells
+            its cells, each with its cost
+
+        Raises
+        ------
+        LedgerError
+            The folder holds another study: the message says what differs.
+        OutputError
+            The folder can't be written.
+        """
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                db = _connect(folder, write=True)
+                with _transaction(db):
+                    for statement in TABLES.split(";"):
+                        db.execute(statement)
+                    _same_study(db, folder, study)
+                    rows = [(c.key, i, c.model_dump_json(), cost) for i, (c, cost) in enumerate(cells)]
+                    db.executemany("INSERT OR IGNORE INTO cells (key, position, cell, cost) VALUES (?, ?, ?, ?)", rows)
+            except sqlite3.OperationalError as error:
+                raise OSError(str(error)) from error
+            except sqlite3.DatabaseError as error:
+                raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
+        return cls(folder, db)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Open the ledger of a run folder for reading.
+
+        Raises
+        ------
+        LedgerError
+            There is none, or it can't be read.
+        """
+        if not (folder / "ledger.sqlite").is_file():
+            raise LedgerError(f"{folder} is not a run folder: there is no ledger.sqlite in it (see: skythaw study run)")
+        db = _connect(folder, write=False)
+        ledger = cls(folder, db)
+        try:
+            schema = ledger._meta("schema")
+        except sqlite3.DatabaseError as error:
+            raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
+        if schema != SCHEMA:
+            raise LedgerError(f"{folder} was written by another version of skythaw (ledger {schema}, here {SCHEMA})")
+        return ledger
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """The study as it was when the folder was made, every default written out."""
+        return self._meta("study")
+
+    def entries(self) -> list[Entry]:
+        """Every cell, in the order of the study. A running cell whose runner is gone is waiting again."""
+        columns = "key, cell, cost, state, attempts, result, error, runner"
+        rows = self._db.execute(f"SELECT {columns} FROM cells ORDER BY position").fetchall()
+        alive = {runner: self._alive(runner) for runner in {row[-1] for row in rows if row[3] == "running"}}
+        return [
+            Entry(
+                key=key,
+                cell=Cell.model_validate_json(cell),
+                cost=cost,
+                state="waiting" if state == "running" and not alive[runner] else state,
+                attempts=attempts,
+                result=Result.model_validate_json(result) if result else None,
+                error=error,
+            )
+            for key, cell, cost, state, attempts, result, error, runner in rows
+        ]
+
+    @contextmanager
+    def runner(self) -> Iterator[str]:
+        """Be a runner while the block lasts; claims still held at its end are given back."""
+        name = uuid.uuid4().hex
+        with writing(self.folder):
+            (self.folder / "runners").mkdir(exist_ok=True)
+            lock = FileLock(self._lock_path(name))
+            lock.acquire()
+        try:
+            yield name
+        finally:
+            with _transaction(self._db):
+                self._db.execute("UPDATE cells SET state = 'waiting', runner = NULL WHERE runner = ?", (name,))
+            lock.release()
+            with suppress(OSError):
+                self._lock_path(name).unlink()
+
+    def claim(self, key: str, runner: str) -> bool:
+        """Take a cell to run, unless it is done or a living runner has it."""
+        with _transaction(self._db):
+            state, owner = self._db.execute("SELECT state, runner FROM cells WHERE key = ?", (key,)).fetchone()
+            if state == "done" or (state == "running" and owner != runner and self._alive(owner)):
+                return False
+            self._db.execute(
+                "UPDATE cells SET state = 'running', runner = ?, attempts = attempts + 1 WHERE key = ?", (runner, key)
+            )
+        return True
+
+    def add(self, key: str, result: Result) -> None:
+        """Keep the result of a finished cell."""
+        self._finish(key, "done", result.model_dump_json(), None)
+
+    def fail(self, key: str, error: str) -> None:
+        """Keep the traceback of a failed cell."""
+        self._finish(key, "failed", None, error)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a remark about the run (warnings, broken images) beside the study."""
+        with _transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    def remark(self, name: str) -> Any:
+        """A remark kept by `note`, or None."""
+        return self._meta(name)
+
+    def _finish(self, key: str, state: State, result: str | None, error: str | None) -> None:
+        with writing(self.folder):
+            try:
+                with _transaction(self._db):
+                    self._db.execute(
+                        "UPDATE cells SET state = ?, runner = NULL, result = ?, error = ?, finished = datetime('now') "
+                        "WHERE key = ?",
+                        (state, result, error, key),
+                    )
+            except sqlite3.OperationalError as failure:  # a full disk
+                raise OSError(str(failure)) from failure
+
+    def _meta(self, name: str) -> Any:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def _alive(self, runner: str) -> bool:
+        path = self._lock_path(runner)
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that may only be read: believe the ledger
+            return True
+
+    def _lock_path(self, runner: str) -> Path:
+        return self.folder / "runners" / f"{runner}.lock"
+
+
+def _connect(folder: Path, *, write: bool) -> sqlite3.Connection:
+    uri = (folder / "ledger.sqlite").absolute().as_uri()
+    db = sqlite3.connect(f"{uri}?mode={'rwc' if write else 'ro'}", uri=True, isolation_level=None, timeout=60)
+    if write:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> None:
+    """Write the study into a new ledger; refuse another one in an old."""
+    row = db.execute("SELECT value FROM meta WHERE name = 'study'").fetchone()
+    if row is None:
+        db.execute("INSERT INTO meta VALUES ('schema', ?)", (json.dumps(SCHEMA),))
+        db.execute("INSERT INTO meta VALUES ('study', ?)", (json.dumps(study, sort_keys=True),))
+        return
+    before, now = _flat(json.loads(row[0])), _flat(json.loads(json.dumps(study)))
+    differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    if differing:
+        what = "; ".join(f"{n}: there {before.get(n)!r}, now {now.get(n)!r}" for n in differing[:3])
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise LedgerError(f"{folder} holds another study ({what}{more}): give the changed study a folder of its own")
+
+
+def _flat(content: Any, name: str = "") -> dict[str, Any]:
+    """Nested dictionaries as dotted names."""
+    if not isinstance(content, dict) or not content:
+        return {name: content}
+    return {k: v for key, value in content.items() for k, v in _flat(value, f"{name}.{key}" if name else key).items()}

@@ -1,0 +1,96 @@
+"""What a cell needs to know of, and fix about, the machine it runs on."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from skythaw.tuning.model import Classifier
+from skythaw.tuning.train import Images
+
+
+@contextmanager
+def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
+    """The device, with everything fixed that decides a cell's last bits; put back as it was afterwards.
+
+    Threads (sums are split among them), denormal numbers (flushed to 0: they are slow and mean nothing here),
+    deterministic algorithms, and the seed of torch's own generator, which dropout draws from.
+    """
+    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_flush_denormal(True)
+    try:
+        with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield where
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.set_flush_denormal(False)
+
+
+class Stopwatch:
+    """Seconds of the phases of a cell."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[name] = now - self._last
+        self._last = now
+
+    def seconds(self) -> dict[str, float]:
+        return {**self._laps, "total": time.perf_counter() - self._started}
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement of `peak_memory` (Linux; elsewhere the peak is that of the whole process)."""
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory() -> int:
+    """Resident memory at its largest, bytes, since `reset_peak_memory`."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def latency(model: Classifier, images: Images, repeats: int = 15) -> float:
+    """Milliseconds from one image's input tensor to its logits: the median of some repeats after two warm-ups."""
+    x = images.batch(np.zeros(1, dtype=np.int64))
+    times = []
+    with model.evaluating():
+        for _ in range(repeats + 2):
+            start = time.perf_counter()
+            model(x)
+            if x.device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+    return 1000 * median(times[2:])
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a cell's numbers."""
+    return {name: version(name) for name in ("skythaw", "torch", "timm", "numpy", "pillow")}

@@ -1,0 +1,75 @@
+"""What a cell leaves in the run folder beside its row in the ledger: predictions and trained weights.
+
+``RUN/predictions/KEY.parquet`` and ``RUN/weights/KEY.safetensors``; each appears under its name whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save
+from torch import Tensor
+
+from skythaw.data.files import replacing
+from skythaw.spec import Cell
+from skythaw.tuning.train import Images
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities for every object of validation and test."""
+
+    classes: tuple[str, ...]
+    ids: dict[str, list[str]]
+    images: dict[str, Images]
+    p: dict[str, np.ndarray]
+    """by part: float32 [object, class]"""
+
+    def table(self) -> pa.Table:
+        """``object_id``, ``part``, ``label``, ``predicted``, and ``p_CLASS`` for each class."""
+        names = np.array(self.classes)
+        tables = []
+        for part in ("validation", "test"):
+            p = self.p[part]
+            columns = {
+                "object_id": self.ids[part],
+                "part": [part] * len(p),
+                "label": names[self.images[part].targets].tolist(),
+                "predicted": names[p.argmax(1)].tolist(),
+                **{f"p_{name}": p[:, i] for i, name in enumerate(self.classes)},
+            }
+            tables.append(pa.table(columns))
+        return pa.concat_tables(tables)
+
+
+def predictions_path(run: Path, key: str) -> Path:
+    return run / "predictions" / f"{key}.parquet"
+
+
+def weights_path(run: Path, key: str) -> Path:
+    return run / "weights" / f"{key}.safetensors"
+
+
+def save_predictions(run: Path, cell: Cell, predictions: Predictions) -> None:
+    """Write the predictions of a cell."""
+    table = predictions.table().replace_schema_metadata({"skythaw": json.dumps({"schema": 1, "cell": cell.key})})
+    with replacing(predictions_path(run, cell.key)) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def save_weights(run: Path, cell: Cell, classes: tuple[str, ...], trained: dict[str, Tensor]) -> str:
+    """Write the trained tensors of a cell; return the SHA-256 of their names and values."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in trained.items()}
+    metadata = {"schema": "1", "cell": cell.model_dump_json(), "classes": json.dumps(classes)}
+    with replacing(weights_path(run, cell.key)) as file:
+        file.write(save(tensors, metadata))
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()

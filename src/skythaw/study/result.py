@@ -1,0 +1,51 @@
+"""What running a cell gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Result(BaseModel):
+    """Numbers of one finished cell. Read from the ledger it may be of an older version: unknown keys are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    key: str
+    classes: tuple[str, ...]
+    scores: dict[str, dict[str, Any]]
+    """``train`` (without augmentation), ``validation``, ``test``: what `skythaw.tuning.scores.all_scores` gives"""
+    curves: list[dict[str, float]]
+    """one entry an epoch"""
+    peak_epoch: int
+    """the kept epoch, from 1; 0 where training diverged at once"""
+    peak_score: float | None
+    """validation score at the kept epoch"""
+    gap: float
+    """macro-F1 on training images minus macro-F1 on validation, at the kept epoch"""
+    lr: float
+    """the learning rate used, given or found"""
+    lr_trials: list[dict[str, float | None]]
+    """the rates tried where it was ``auto``"""
+    alarms: list[str]
+    blocks: int
+    """of the network"""
+    parameters: int
+    """of the network and the head"""
+    trained_parameters: int
+    tpr: float
+    tlr: float
+    tfr: float | None
+    file_bytes: int
+    """of the whole classifier as float32"""
+    latency: float
+    """milliseconds for one image alone, median"""
+    seconds: dict[str, float]
+    """``prepare``, ``train``, ``score``, and ``total``"""
+    peak_memory: int
+    """bytes of resident memory, at most, while the cell ran"""
+    device: str
+    weights_sha256: str
+    """of the trained tensors"""
+    versions: dict[str, str]

@@ -1,0 +1,129 @@
+"""Running a study: the engine maps `run_cell` over the cells that the ledger lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skythaw import registry
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.store import Store, open_store
+from skythaw.engines.base import Engine
+from skythaw.spec import Study
+from skythaw.study.ledger import Ledger
+from skythaw.study.plan import Plan, PlannedCell, make_plan
+from skythaw.study.run_cell import Site, Task, run_cell
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how a study runs on this machine. Nothing here decides a number."""
+
+    out: Path
+    cache: Path
+    engine: str = "processes"
+    workers: int = 1
+    device: str = "auto"
+
+
+class Watcher:
+    """Told what happens while a study runs. This one says nothing; the command line's draws progress bars."""
+
+    def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
+        """Wrap the pass over the images that decodes them."""
+        return images
+
+    def warned(self, text: str) -> None:
+        """Something the user should know."""
+
+    def started(self, plan: Plan, done: float, cost: float) -> None:
+        """Cells are about to run: cost done already, and cost of all."""
+
+    def finished(self, planned: PlannedCell, error: str | None) -> None:
+        """A cell is done, or has failed."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended."""
+
+    cells: int
+    done: int
+    """in the ledger, earlier runs included"""
+    failed: int
+    elsewhere: int
+    """being run by another process"""
+
+
+def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) -> Summary:
+    """Run every cell that the run folder lacks, and keep each result as it comes.
+
+    Everything is checked before anything is written: names, data, split, sizes, weights, every image. A cell that fails
+    is recorded with its traceback, does not stop the others, and is tried again by the next run. Two runs on one folder
+    share the work.
+
+    Raises
+    ------
+    SkythawError
+        The study can't be run, or the folder holds another study.
+    """
+    watcher = watcher or Watcher()
+    usable = _decode(study, setting, watcher)
+    plan = make_plan(study, setting.cache, download=True, usable=usable)
+    for warning in plan.warnings:
+        watcher.warned(warning)
+    engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
+    with Ledger.create(setting.out, plan.description, [(p.cell, p.cost) for p in plan.cells]) as ledger:
+        _remark(ledger, plan)
+        planned = {p.cell.key: p for p in plan.cells}
+        done = {entry.key for entry in ledger.entries() if entry.state == "done"}
+        watcher.started(plan, sum(planned[k].cost for k in done), sum(p.cost for p in plan.cells))
+        with ledger.runner() as runner:
+            for outcome in engine.map(run_cell, _claimed(ledger, runner, plan, setting)):
+                key = outcome.item.cell.key
+                if outcome.error is None:
+                    ledger.add(key, outcome.value)
+                else:
+                    ledger.fail(key, outcome.error)
+                watcher.finished(planned[key], outcome.error)
+        states = [entry.state for entry in ledger.entries()]
+    return Summary(len(states), states.count("done"), states.count("failed"), states.count("running"))
+
+
+def _claimed(ledger: Ledger, runner: str, plan: Plan, setting: Setting) -> Iterator[Task]:
+    """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
+    data = plan.study.data
+    for p in sorted(plan.cells, key=lambda each: -each.cost):
+        if ledger.claim(p.cell.key, runner):
+            assert p.weights is not None  # planned with download=True
+            site = Site(data.path, data.test_path, p.weights, setting.cache, setting.out, setting.device)
+            yield Task(p.cell, site)
+
+
+def _decode(study: Study, setting: Setting, watcher: Watcher) -> np.ndarray:
+    """Decode every image once; which of the data set's can be used."""
+
+    def opened(path: Path) -> Store:
+        cutouts = read_cutouts(path)
+        store = open_store(cutouts, setting.cache, skip_broken=study.data.skip_broken, progress=watcher.decoding)
+        for object_id, reason in store.broken.items():
+            watcher.warned(f"left out {object_id}: {reason}")
+        return store
+
+    if study.data.test_path is not None:
+        opened(study.data.test_path)
+    return opened(study.data.path).usable
+
+
+def _remark(ledger: Ledger, plan: Plan) -> None:
+    """Keep beside the study what a reader of the run will ask for."""
+    data = plan.study.data
+    ledger.note("name", plan.study.name)
+    ledger.note("classes", plan.classes)
+    ledger.note("objects", plan.objects)
+    ledger.note("warnings", plan.warnings)
+    ledger.note("data", {"path": str(data.path), "test_path": str(data.test_path) if data.test_path else None})

@@ -1,0 +1,179 @@
+"""START READING HERE: one cell, from cutouts to scores.
+
+Cutouts -> parts -> backbone -> cut at the depth -> train what lies above -> scores and predictions
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from skythaw import registry
+from skythaw.backbones import facts as network_facts
+from skythaw.backbones.catalogue import backbone as find_backbone
+from skythaw.backbones.catalogue import chosen
+from skythaw.backbones.network import build
+from skythaw.backbones.weights import Weights
+from skythaw.data.cutouts import Cutouts, read_cutouts
+from skythaw.data.split import nested_order, split
+from skythaw.data.store import open_store
+from skythaw.errors import DataError
+from skythaw.spec import Cell
+from skythaw.study.machine import Stopwatch, latency, numerics, peak_memory, reset_peak_memory, versions
+from skythaw.study.outputs import Predictions, save_predictions, save_weights
+from skythaw.study.result import Result
+from skythaw.tuning.model import Classifier, Head
+from skythaw.tuning.rates import settle_rate
+from skythaw.tuning.scores import all_scores, collapse_alarm
+from skythaw.tuning.train import Fit, Images, fit, predict
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where things are on this machine. Nothing here decides a number."""
+
+    data: Path
+    test: Path | None
+    weights: Weights
+    cache: Path
+    out: Path
+    device: str = "auto"
+    """``auto`` is a GPU if there is one"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an engine hands to a worker."""
+
+    cell: Cell
+    site: Site
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The three sets of a cell, ready for the network."""
+
+    classes: tuple[str, ...]
+    images: dict[str, Images]
+    ids: dict[str, list[str]]
+
+
+def run_cell(task: Task) -> Result:
+    """Run one cell; leave its predictions and trained weights in the run folder.
+
+    The numbers depend on the cell, and on the content of data and weights, alone: same cell, same machine, same bits.
+    """
+    cell, site = task.cell, task.site
+    with numerics(cell.recipe.threads, cell.seed, site.device) as device:
+        watch = Stopwatch()
+        reset_peak_memory()
+        sets = load_sets(cell, site, device)
+        model = make_model(cell, site, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
+        watch.lap("prepare")
+        training, validation = sets.images["train"], sets.images["validation"]
+        recipe, trials = settle_rate(model, training, validation, cell.recipe, cell.seed)
+        fitted = fit(model, training, validation, recipe, cell.seed)
+        watch.lap("train")
+        p = {part: predict(model, images, recipe) for part, images in sets.images.items()}
+        watch.lap("score")
+        trained = {name: tensor.cpu() for name, tensor in model.trained().items()}
+        digest = save_weights(site.out, cell, sets.classes, trained)
+        save_predictions(site.out, cell, Predictions(sets.classes, sets.ids, sets.images, p))
+        return Result(
+            key=cell.key,
+            classes=sets.classes,
+            **_judgement(fitted, sets, p),
+            **_size(cell, site, model),
+            lr=float(recipe.lr),
+            lr_trials=trials,
+            latency=latency(model, training),
+            seconds=watch.seconds(),
+            peak_memory=peak_memory(),
+            device=str(device),
+            weights_sha256=digest,
+            versions=versions(),
+        )
+
+
+def load_sets(cell: Cell, site: Site, device: torch.device) -> Sets:
+    """Training, validation and test objects of a cell."""
+    cutouts = _unchanged(read_cutouts(site.data), cell.data_sha256)
+    store = open_store(cutouts, site.cache, skip_broken=cell.skip_broken)
+    parts = split(cutouts, cell.split, usable=store.usable, external_test=site.test is not None)
+    pool = parts.train
+    drawn = pool[nested_order(cutouts.labels[pool], cell.seed)[: cell.train_size]]
+    rows = {"train": (cutouts, store, drawn), "validation": (cutouts, store, parts.validation)}
+    if site.test is None:
+        rows["test"] = (cutouts, store, parts.test)
+    else:
+        other = _unchanged(read_cutouts(site.test), cell.test_sha256)
+        other_store = open_store(other, site.cache, skip_broken=cell.skip_broken)
+        rows["test"] = (other, other_store, np.flatnonzero(other.labelled & other_store.usable))
+    preprocessing = chosen(find_backbone(cell.backbone), cell.weights).preprocessing
+    index = {name: i for i, name in enumerate(cutouts.classes)}
+    return Sets(
+        classes=cutouts.classes,
+        images={
+            part: Images(
+                pixels=s.pixels,
+                rows=r,
+                targets=np.array([index[label] for label in c.labels[r]], dtype=np.int64),
+                spec=cell.pixels,
+                mean=preprocessing.mean,
+                std=preprocessing.std,
+                device=device,
+            )
+            for part, (c, s, r) in rows.items()
+        },
+        ids={part: [c.object_ids[i] for i in r] for part, (c, _, r) in rows.items()},
+    )
+
+
+def make_model(cell: Cell, site: Site, classes: int) -> Classifier:
+    """The cell's network, cut at its depth, with a fresh head drawn from the cell's seed."""
+    network = build(find_backbone(cell.backbone), site.weights, cell.weights)
+    trained = registry.get("strategy", cell.strategy)(len(network.blocks), cell.depth)
+    head = Head(network.channels, classes, cell.recipe.dropout, torch.Generator().manual_seed(cell.seed))
+    return Classifier(network, trained, head, cell.recipe.batchnorm)
+
+
+def _unchanged(cutouts: Cutouts, expected: str | None) -> Cutouts:
+    if cutouts.sha256 != expected:
+        raise DataError(f"{cutouts.paths[0]} has changed since the study was planned: run the study in a new folder")
+    return cutouts
+
+
+def _judgement(fitted: Fit, sets: Sets, p: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Scores, curves and alarms."""
+    scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
+    alarms = [collapse_alarm(p[part], sets.classes, part) for part in ("validation", "test")]
+    return {
+        "scores": scores,
+        "curves": fitted.curves,
+        "peak_epoch": fitted.epoch,
+        "peak_score": fitted.score if fitted.epoch else None,
+        "gap": scores["train"]["macro_f1"] - scores["validation"]["macro_f1"],
+        "alarms": fitted.alarms + [alarm for alarm in alarms if alarm],
+    }
+
+
+def _size(cell: Cell, site: Site, model: Classifier) -> dict[str, Any]:
+    """How large the classifier is, and how much of it was trained."""
+    backbone = chosen(find_backbone(cell.backbone), cell.weights)
+    facts = network_facts.facts(backbone, site.cache)
+    flops = network_facts.block_flops(backbone, cell.pixels.size, site.cache)
+    ratios = facts.ratios(cell.depth, model.head.linear.out_features, flops)
+    every = [*model.network.features.parameters(), *model.head.parameters()]
+    return {
+        "blocks": len(model.network.blocks),
+        "parameters": sum(p.numel() for p in every),
+        "trained_parameters": sum(p.numel() for p in every if p.requires_grad),
+        "file_bytes": 4 * sum(t.numel() for m in (model.network, model.head) for t in m.state_dict().values()),
+        "tpr": ratios.tpr,
+        "tlr": ratios.tlr,
+        "tfr": ratios.tfr,
+    }

@@ -1,0 +1,53 @@
+"""How far a study is, from its ledger. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skythaw.study.ledger import Entry, Ledger
+
+
+def status(ledger: Ledger) -> dict[str, Any]:
+    """Counts of cells by state, the time left, and what failed.
+
+    Returns
+    -------
+    dict
+        ``cells``, ``done``, ``failed``, ``running``; ``seconds_left`` (None before the first cell is done), from the
+        cost of the cells left, the seconds per cost of those done, and how many run at once; ``failures``
+    """
+    entries = ledger.entries()
+    states = [entry.state for entry in entries]
+    running = states.count("running")
+    return {
+        "cells": len(entries),
+        "done": states.count("done"),
+        "failed": states.count("failed"),
+        "running": running,
+        "seconds_left": seconds_left(entries, max(1, running)),
+        "failures": [
+            {
+                "key": e.key,
+                "backbone": e.cell.backbone,
+                "depth": e.cell.depth,
+                "train_size": e.cell.train_size,
+                "seed": e.cell.seed,
+                "attempts": e.attempts,
+                "error": e.error or "",
+            }
+            for e in entries
+            if e.state == "failed"
+        ],
+    }
+
+
+def seconds_left(entries: list[Entry], workers: int) -> float | None:
+    """Expected seconds for the cells that are not done, with so many workers."""
+    left = sum(e.cost for e in entries if e.state in ("waiting", "running", "failed"))
+    if not left:
+        return 0.0
+    finished = [(e.result.seconds["total"], e.cost) for e in entries if e.result]
+    if not finished:
+        return None
+    seconds, cost = map(sum, zip(*finished, strict=True))
+    return left * seconds / cost / workers

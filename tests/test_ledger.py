@@ -1,0 +1,208 @@
+"""The ledger loses no finished cell, gives no cell to two runners, and refuses another study."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from skythaw.errors import LedgerError, OutputError
+from skythaw.study.ledger import Ledger
+from skythaw.study.result import Result
+from skythaw.study.status import status
+from test_spec import cell
+
+TESTS = Path(__file__).parent
+STUDY = {"grid": {"seed": [0, 1, 2]}, "recipe": {"epochs": 3, "lr": 0.001}}
+
+
+def cells():
+    return [(cell(seed=seed), 1.0 + seed) for seed in range(3)]
+
+
+def result(key, seconds=2.0):
+    return Result(
+        key=key,
+        classes=("A", "B"),
+        scores={},
+        curves=[],
+        peak_epoch=1,
+        peak_score=0.5,
+        gap=0.0,
+        lr=1e-3,
+        lr_trials=[],
+        alarms=[],
+        blocks=4,
+        parameters=10,
+        trained_parameters=1,
+        tpr=0.1,
+        tlr=0.1,
+        tfr=0.1,
+        file_bytes=40,
+        latency=1.0,
+        seconds={"total": seconds},
+        peak_memory=1,
+        device="cpu",
+        weights_sha256="w",
+        versions={},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+def test_results_come_back_as_they_went_in(folder):
+    keys = [c.key for c, _ in cells()]
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        assert all(ledger.claim(key, runner) for key in keys)
+        ledger.add(keys[0], result(keys[0]))
+        ledger.fail(keys[1], "Traceback: it broke")
+    with Ledger.read(folder) as ledger:
+        entries = ledger.entries()
+        assert ledger.study == STUDY
+    assert [e.cell for e in entries] == [c for c, _ in cells()], "in the order of the study"
+    assert [e.state for e in entries] == ["done", "failed", "waiting"], "a claim ends with its runner"
+    assert entries[0].result == result(keys[0])
+    assert entries[1].error == "Traceback: it broke"
+
+
+def test_a_finished_cell_is_never_claimed_again_a_failed_one_is(folder):
+    done, failed, _ = (c.key for c, _ in cells())
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        ledger.claim(done, runner)
+        ledger.add(done, result(done))
+        ledger.claim(failed, runner)
+        ledger.fail(failed, "x")
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        assert not ledger.claim(done, runner)
+        assert ledger.claim(failed, runner)
+        assert [e.attempts for e in ledger.entries()] == [1, 2, 0]
+
+
+def test_two_runners_never_hold_one_cell(folder):
+    key = cells()[0][0].key
+    with Ledger.create(folder, STUDY, cells()) as one, Ledger.create(folder, STUDY, cells()) as two:
+        with one.runner() as first, two.runner() as second:
+            assert one.claim(key, first)
+            assert not two.claim(key, second)
+            assert [e.state for e in two.entries()] == ["running", "waiting", "waiting"]
+        with two.runner() as second:
+            assert two.claim(key, second), "what was given back can be taken"
+
+
+def test_the_claim_of_a_killed_runner_is_free_at_once(folder):
+    script = """
+        import sys, time
+        from pathlib import Path
+        from test_ledger import STUDY, cells
+        from skythaw.study.ledger import Ledger
+        with Ledger.create(Path(sys.argv[1]), STUDY, cells()) as ledger, ledger.runner() as runner:
+            ledger.claim(cells()[0][0].key, runner)
+            print("claimed", flush=True)
+            time.sleep(600)
+    """
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), folder],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )
+    assert other.stdout.readline() == b"claimed\n"
+    key = cells()[0][0].key
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        assert not ledger.claim(key, runner)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        assert ledger.entries()[0].state == "waiting"
+        assert ledger.claim(key, runner)
+    other.stdout.close()
+
+
+@pytest.mark.slow
+def test_kill_at_any_moment_loses_no_finished_cell(folder):
+    """Twenty kills of a process that does nothing but finish cells; what it said was kept must be there."""
+    script = """
+        import sys
+        from pathlib import Path
+        from test_ledger import STUDY, many, result
+        from skythaw.study.ledger import Ledger
+        with Ledger.create(Path(sys.argv[1]), STUDY, many()) as ledger, ledger.runner() as runner:
+            for c, _ in many():
+                if ledger.claim(c.key, runner):
+                    ledger.add(c.key, result(c.key))
+                    print(c.key, flush=True)
+            print("all", flush=True)
+    """
+    said, kills, ended = [], 0, False
+    while not ended:
+        with subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), folder],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(TESTS)},
+        ) as process:
+            if kills < 20:
+                first = process.stdout.readline()
+                time.sleep(0.002 * kills)
+                process.kill()
+                kills += 1
+            else:
+                first = ""
+            lines = (first + process.stdout.read()).split()
+        ended = "all" in lines
+        said += [line for line in lines if len(line) == 64]
+        with Ledger.read(folder) as ledger:
+            done = {e.key for e in ledger.entries() if e.state == "done"}
+        assert set(said) <= done
+    assert len(said) == len(set(said)), "no cell is done twice"
+    assert done == {c.key for c, _ in many()}
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+def many():
+    return [(cell(seed=seed), 1.0) for seed in range(400)]
+
+
+def test_a_changed_study_is_refused_with_what_differs(folder):
+    Ledger.create(folder, STUDY, cells()).close()
+    changed = {**STUDY, "recipe": {"epochs": 4, "lr": 0.001}}
+    with pytest.raises(LedgerError, match=r"holds another study \(recipe.epochs: there 3, now 4\)"):
+        Ledger.create(folder, changed, cells())
+
+
+def test_a_folder_that_is_no_run_and_one_that_is_torn(folder):
+    with pytest.raises(LedgerError, match="is not a run folder"):
+        Ledger.read(folder)
+    folder.mkdir()
+    (folder / "ledger.sqlite").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(LedgerError, match="can't read"):
+        Ledger.read(folder)
+    with pytest.raises(LedgerError, match="can't read"):
+        Ledger.create(folder, STUDY, cells())
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="can't write"):
+        Ledger.create(tmp_path / "file" / "run", STUDY, cells())
+
+
+def test_time_left_is_shared_out_by_cost(folder):
+    keys = [c.key for c, _ in cells()]
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        assert status(ledger)["seconds_left"] is None, "nothing is known yet"
+        ledger.claim(keys[1], runner)
+        ledger.add(keys[1], result(keys[1], seconds=4.0))  # cost 2: two seconds for one
+        found = status(ledger)
+        assert (found["cells"], found["done"], found["running"]) == (3, 1, 0)
+        assert found["seconds_left"] == pytest.approx(2 * (1 + 3))

@@ -1,0 +1,314 @@
+"""A study from cutouts to table: the same numbers whichever way it runs, nothing done twice, nothing lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from conftest import SKYTHAW
+from helpers_study import make_survey, write_study
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.split import split
+from skythaw.report.facts import report_facts
+from skythaw.spec import Study
+from skythaw.study import run as running
+from skythaw.study.ledger import Ledger
+from skythaw.study.run import Setting, run_study
+
+
+def run(here, cache, name="run", engine="serial", workers=1, **replace):
+    study = Study.load(write_study(here, **replace))
+    return run_study(study, Setting(here / name, cache, engine, workers, "cpu"))
+
+
+def entries(folder):
+    with Ledger.read(folder) as ledger:
+        return ledger.entries()
+
+
+def facts(folder):
+    with Ledger.read(folder) as ledger:
+        return report_facts(ledger)
+
+
+def digests(folder):
+    return {e.key: e.result.weights_sha256 for e in entries(folder)}
+
+
+def predictions(folder):
+    return {file.stem: pq.read_table(file) for file in (folder / "predictions").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cache):
+    """The small study, run in this process, one cell after the other."""
+    here = tmp_path_factory.mktemp("finished")
+    make_survey(here / "survey.parquet")
+    summary = run(here, cache)
+    assert (summary.cells, summary.done, summary.failed) == (6, 6, 0)
+    return here / "run"
+
+
+def test_the_table_says_how_accuracy_depends_on_depth(finished):
+    found = facts(finished)
+    rows = found["rows"]
+    assert [row["depth"] for row in rows] == [0, 4, 7]
+    assert [row["seeds"] for row in rows] == [2, 2, 2]
+    for name in ("tpr", "tlr", "tfr"):
+        assert all(a[name] < b[name] for a, b in itertools.pairwise(rows)), name
+    assert rows[-1]["tpr"] == rows[-1]["tlr"] == rows[-1]["tfr"] == 1
+    assert rows[-1]["macro_f1"]["mean"] > 0.8, "a whole network learns this survey"
+    assert rows[0]["macro_f1"]["mean"] < rows[-1]["macro_f1"]["mean"], "a head on random features does not"
+    best = max(rows, key=lambda row: row["validation_macro_f1"]["mean"])
+    assert [choice["depth"] for choice in found["recommended"]] == [best["depth"]]
+
+
+def test_scores_follow_from_the_predictions_kept(finished):
+    tables = predictions(finished)
+    assert len(tables) == 6
+    for entry in entries(finished):
+        table = tables[entry.key]
+        for part in ("validation", "test"):
+            some = table.filter(np.array(table["part"].to_pylist()) == part)
+            right = np.array(some["label"].to_pylist()) == np.array(some["predicted"].to_pylist())
+            scores = entry.result.scores[part]
+            assert right.mean() == pytest.approx(scores["accuracy"])
+            assert np.trace(scores["confusion"]) == right.sum()
+        p = np.stack([table[f"p_{name}"].to_numpy() for name in entry.result.classes], axis=1)
+        assert np.allclose(p.sum(1), 1, atol=1e-5)
+        assert (np.array(entry.result.classes)[p.argmax(1)] == np.array(table["predicted"].to_pylist())).all()
+
+
+def test_predictions_are_of_the_split_alone_each_object_once(finished):
+    survey = read_cutouts(finished.parent / "survey.parquet")
+    cell = entries(finished)[0].cell
+    parts = split(survey, cell.split)
+    ids = np.array(survey.object_ids)
+    for table in predictions(finished).values():
+        for part in ("validation", "test"):
+            here = np.array(table["part"].to_pylist()) == part
+            assert np.array(table["object_id"].to_pylist())[here].tolist() == ids[getattr(parts, part)].tolist()
+
+
+def test_the_curves_have_an_entry_an_epoch_and_the_peak_is_their_best(finished):
+    for entry in entries(finished):
+        r = entry.result
+        assert [c["epoch"] for c in r.curves] == list(range(1, 8))
+        scores = [c["macro_f1"] for c in r.curves]
+        assert r.peak_epoch == 1 + int(np.argmax(scores))
+        assert r.peak_score == max(scores) == pytest.approx(r.scores["validation"]["macro_f1"])
+        assert r.gap == pytest.approx(r.scores["train"]["macro_f1"] - r.scores["validation"]["macro_f1"])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_other_engines_and_workers_give_the_same_bits(finished, tmp_path, cache, workers):
+    make_survey(tmp_path / "survey.parquet")
+    run(tmp_path, cache, engine="processes", workers=workers)
+    assert digests(tmp_path / "run") == digests(finished)
+    ours, theirs = predictions(tmp_path / "run"), predictions(finished)
+    assert all(ours[key].equals(theirs[key]) for key in theirs)
+
+
+def test_a_second_run_does_nothing(finished, cache, monkeypatch):
+    monkeypatch.setattr(running, "run_cell", lambda task: pytest.fail("a finished cell ran again"))
+    summary = run(finished.parent, cache)
+    assert (summary.done, summary.failed) == (6, 0)
+    assert [e.attempts for e in entries(finished)] == [1] * 6
+
+
+def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, monkeypatch):
+    whole = running.run_cell
+
+    def failing(task):
+        if task.cell.depth == 4 and task.cell.seed == 1:
+            raise RuntimeError("a cosmic ray")
+        return whole(task)
+
+    monkeypatch.setattr(running, "run_cell", failing)
+    summary = run(here, cache)
+    assert (summary.done, summary.failed) == (5, 1)
+    assert "RuntimeError: a cosmic ray" in next(e.error for e in entries(here / "run") if e.state == "failed")
+    monkeypatch.setattr(running, "run_cell", whole)
+    assert run(here, cache).done == 6
+
+
+def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
+    from skythaw.study.run_cell import load_sets
+
+    drawn = {}
+
+    def look(task):
+        sets = load_sets(task.cell, task.site, torch.device("cpu"))
+        drawn[task.cell.train_size, task.cell.seed] = set(sets.ids["train"])
+        raise RuntimeError("seen enough")
+
+    monkeypatch.setattr(running, "run_cell", look)
+    run(here, cache, replace={"[75]": '[15, 30, "all"]', 'depth = ["0%", "50%", "100%"]': "depth = [0]"})
+    sizes = sorted({size for size, _ in drawn})
+    assert sizes[:2] == [15, 30]
+    for seed in (0, 1):
+        nested = [drawn[size, seed] for size in sizes]
+        assert [len(ids) for ids in nested] == sizes
+        assert nested[0] < nested[1] < nested[2]
+    assert drawn[15, 0] != drawn[15, 1], "each seed draws its own"
+
+
+def test_the_learning_rate_is_settled_on_validation_for_each_depth(here, cache):
+    run(here, cache, replace={"seed = [0, 1]": "seed = [0]\nlr = [1e-6, 5e-3]"})
+    found = facts(here / "run")
+    assert len(found["rows"]) == 3, "one row a depth, not one a rate"
+    assert found["axes"] == []
+    by_key = {e.key: e for e in entries(here / "run")}
+    for row in found["rows"]:
+        same = [e for e in by_key.values() if e.cell.depth == row["depth"]]
+        best = max(same, key=lambda e: (e.result.peak_score, -e.cell.recipe.lr))
+        assert row["lr"]["mean"] == best.cell.recipe.lr
+    assert found["rows"][-1]["lr"]["mean"] == 5e-3, "a millionth teaches nothing"
+
+
+def test_auto_rate_is_searched_in_the_cell(here, cache):
+    run(here, cache, replace={"seed = [0, 1]": "seed = [0]", "lr = 5e-3": 'lr = "auto"'})
+    for entry in entries(here / "run"):
+        trials = entry.result.lr_trials
+        assert len(trials) == 5
+        best = max(trials, key=lambda t: (t["score"], -t["lr"]))
+        assert entry.result.lr == best["lr"]
+
+
+def test_an_axis_of_scale_has_rows_of_its_own(here, cache):
+    run(here, cache, replace={"seed = [0, 1]": "seed = [0]\ncrop = [32, 16]\nsize = [32]", "crop = 32": ""})
+    found = facts(here / "run")
+    assert found["axes"] == ["crop", "size"]
+    assert sorted((r["crop"], r["depth"]) for r in found["rows"]) == [(c, d) for c in (16, 32) for d in (0, 4, 7)]
+    assert len(found["recommended"]) == 1
+    assert found["recommended"][0]["crop"] in (16, 32)
+
+
+def test_an_external_test_set(here, cache):
+    make_survey(here / "other.parquet", objects=45, seed=9, prefix="999")
+    run(here, cache, replace={'path = "survey.parquet"': 'path = "survey.parquet"\ntest_path = "other.parquet"'})
+    ids = set(read_cutouts(here / "other.parquet").object_ids)
+    for table in predictions(here / "run").values():
+        parts = np.array(table["part"].to_pylist())
+        assert set(np.array(table["object_id"].to_pylist())[parts == "test"]) == ids
+        assert (parts == "validation").sum() > 0
+
+
+def start(here, cache, *arguments):
+    return subprocess.Popen(
+        [*SKYTHAW, "study", "run", "study.toml", "--out", "run", "--device", "cpu", *arguments],
+        cwd=here,
+        env={**os.environ, "SKYTHAW_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def done_in(folder):
+    return sum(e.state == "done" for e in entries(folder)) if (folder / "ledger.sqlite").exists() else 0
+
+
+@pytest.mark.slow
+def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache):
+    """Killed twice, at whatever moment it is, children too: no finished cell is lost, the result is the same."""
+    for kill in range(2):
+        with start(here, cache, "--workers", "2") as process:
+            wait_until(lambda n=kill: done_in(here / "run") > n, process)
+            kept = {e.key for e in entries(here / "run") if e.state == "done"}
+            process.kill()
+            process.wait()
+        assert kept <= {e.key for e in entries(here / "run") if e.state == "done"}
+    assert run(here, cache).done == 6
+    assert digests(here / "run") == digests(finished)
+    assert all(e.attempts <= 3 for e in entries(here / "run"))
+    leftovers = [p.name for p in here.rglob("*.tmp")]
+    assert len(leftovers) <= 4, "at most one a worker and kill"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
+    with start(here, cache, "--workers", "2") as process:
+        wait_until(lambda: done_in(here / "run") > 0, process)
+        process.send_signal(how)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "The same command goes on from there" in said
+    assert "Traceback" not in said
+    states = {e.state for e in entries(here / "run")}
+    assert "running" not in states
+    assert not _processes_with(str(here)), "no worker is left"
+
+
+@pytest.mark.slow
+def test_two_runs_on_one_folder_share_the_work(finished, here, cache):
+    with start(here, cache, "--workers", "1") as one, start(here, cache, "--workers", "1") as two:
+        said = one.communicate(timeout=300)[0], two.communicate(timeout=300)[0]
+    assert (one.returncode, two.returncode) == (0, 0), said
+    assert [e.attempts for e in entries(here / "run")] == [1] * 6, "no cell was done twice"
+    assert digests(here / "run") == digests(finished)
+
+
+def test_the_command_line_tells_the_same_story(finished, skythaw):
+    here = finished.parent
+    done = skythaw("study", "plan", "study.toml", "--out", "run", "--json", cwd=here)
+    plan = json.loads(done.stdout)
+    assert [c["state"] for c in plan["cells"]] == ["done"] * 6
+    assert plan["flops_left"] == 0
+    assert {c["key"] for c in plan["cells"]} == set(digests(finished))
+    status = json.loads(skythaw("study", "status", "run", "--json", cwd=here).stdout)
+    assert {k: status[k] for k in ("schema", "cells", "done", "failed", "running", "seconds_left")} == {
+        "schema": 1,
+        "cells": 6,
+        "done": 6,
+        "failed": 0,
+        "running": 0,
+        "seconds_left": 0,
+    }
+    assert json.loads(skythaw("report", "run", "--json", cwd=here).stdout) == json.loads(json.dumps(facts(finished)))
+    told = skythaw("report", "run", "--json", "r.json", "--picture", "p.svg", cwd=here)
+    assert told.returncode == 0, told.stderr
+    assert json.loads((here / "r.json").read_text()) == json.loads(json.dumps(facts(finished)))
+    assert "<svg" in (here / "p.svg").read_text()[:500]
+    for row in facts(finished)["rows"]:
+        assert re.search(rf"{row['depth']} of 7 .* {row['macro_f1']['mean']:.3f} ± ", told.stdout)
+
+
+def test_a_changed_study_in_an_old_folder_is_refused(finished, skythaw):
+    here = finished.parent
+    (here / "changed.toml").write_text((here / "study.toml").read_text().replace("epochs = 7", "epochs = 6"))
+    done = skythaw("study", "run", "changed.toml", "--out", "run", cwd=here)
+    assert done.returncode == 2
+    assert "holds another study (recipe.epochs: there 7, now 6)" in done.stderr
+    assert len(entries(finished)) == 6
+
+
+def _processes_with(text):
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if text in (process / "cmdline").read_text() or text in str((process / "cwd").readlink()):
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
