@@ -1,0 +1,70 @@
+"""The command line: one thin command for each thing that can be done. `main` is the console script."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skythaw.cli import backbones, data, demo, report, study
+from skythaw.errors import SkythawError
+
+app = typer.Typer(
+    name="skythaw",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which layers of a pretrained CNN to fine-tune on cutouts of the sky, and with how many images.",
+)
+app.command("backbones")(backbones.backbones)
+app.command("blocks")(backbones.blocks)
+app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
+app.command("report")(report.report)
+app.command("demo")(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"skythaw {version('skythaw')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="SKYTHAW_CACHE", help="Folder for decoded images and facts about networks."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    if cache is None:
+        from platformdirs import user_cache_path
+
+        cache = user_cache_path("skythaw", appauthor=False)
+    context.obj = cache
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Exit codes: 0 done, 2 the input is wrong (one line says what), 1 a bug (traceback) or a failed cell, 130 Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["report"] and arguments[-1:] == ["--json"]:
+        arguments.append("-")  # to standard output
+    try:
+        app(args=arguments, prog_name="skythaw")
+    except SkythawError as error:
+        typer.echo("error: " + " ".join(str(error).split()), err=True)
+        sys.exit(2)

@@ -1,0 +1,109 @@
+"""How commands speak: tables and answers on standard output, progress and warnings on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+NARROW = 160
+"""columns given to a table when the output is no terminal, so that nothing is cut in a file or a pipe"""
+
+
+def say(text: str) -> None:
+    """A line of the answer."""
+    typer.echo(text)
+
+
+def warn(text: str) -> None:
+    """A line that the user should know."""
+    typer.echo(f"warning: {text}", err=True)
+
+
+def print_json(content: dict[str, Any], file: Path | None = None) -> None:
+    """Write JSON to a file, or to standard output (no file, or ``-``). Never NaN: null stands for undefined."""
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if file is None or str(file) == "-":
+        typer.echo(text, nl=False)
+        return
+    from skythaw.data.files import replacing
+
+    with replacing(file) as out:
+        out.write(text.encode())
+
+
+def print_table(table: Table) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else NARROW).print(table)
+
+
+def make_table(title: str | None, columns: Sequence[str], text_columns: int = 1) -> Table:
+    """An empty table; the first `text_columns` are words, the others numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i < text_columns else "right", no_wrap=True)
+    return table
+
+
+def progress_bar(unit: str) -> Progress:
+    """A progress bar with counts and time left, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]}" if unit == "cells" else f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+
+
+def tracked(items: Iterable[Any], total: int | None, description: str, unit: str = "images") -> Iterator[Any]:
+    """Go through items with a progress bar."""
+    with progress_bar(unit) as bar:
+        task = bar.add_task(description, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 as ``12.3 %``."""
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def count(number: float) -> str:
+    """A large number with its metric prefix: ``3.5 M``."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {prefix}"
+    return f"{number:.3g}"

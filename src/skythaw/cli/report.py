@@ -1,0 +1,99 @@
+"""``skythaw report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skythaw.cli.output import make_table, percent, print_json, print_table, say, warn
+
+
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report for programs; - is standard output.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw scores against depth (.png, .svg or .pdf).")
+    ] = None,
+) -> None:
+    """How accuracy depends on fine-tuning depth: a table for each network."""
+    from skythaw.report.facts import report_facts
+    from skythaw.study.ledger import Ledger
+
+    with Ledger.read(run_folder) as ledger:
+        facts = report_facts(ledger)
+    if picture is not None:
+        from skythaw.report.figures import save_depth_curves
+
+        save_depth_curves(facts, picture)
+    if as_json is not None:
+        print_json(facts, as_json)
+    if as_json is None or str(as_json) != "-":
+        print_report(facts)
+        for what, file in (("picture", picture), ("JSON", as_json)):
+            if file is not None:
+                say(f"wrote the {what} {file}")
+
+
+def print_report(facts: dict[str, Any]) -> None:
+    """The tables of a report, one for each backbone, strategy and training size, and what they come to."""
+    cells = facts["cells"]
+    if not facts["rows"]:
+        say(f"{facts['name']}: no cell is done yet ({cells['cells']} to run)")
+        return
+    for warning in facts["warnings"]:
+        warn(warning)
+    for choice in facts["recommended"]:
+        print_table(_table(facts, choice))
+    for choice in facts["recommended"]:
+        say(_sentence(choice, facts["axes"]))
+    say("Chosen by the mean macro-F1 on validation; the table's scores are of the test set, which took no part in it.")
+    for alarm in facts["alarms"]:
+        where = f"{alarm['backbone']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"
+        say(f"ALARM {where}: {alarm['alarm']}")
+    if cells["done"] < cells["cells"]:
+        say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
+
+
+def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
+    """Depth against scores for one backbone, strategy and training size; the choice is marked."""
+    same = ("backbone", "strategy", "train_size")
+    title = f"{choice['backbone']}, {choice['train_size']} training images, strategy {choice['strategy']}"
+    axes = facts["axes"]
+    scores = ("macro-F1", "accuracy", "log loss", "lr", "peak epoch", "gap", "seconds", "seeds")
+    table = make_table(title, ("", "depth", *axes, "TPR", "TLR", "TFR", *scores))
+    rows = [row for row in facts["rows"] if all(row[name] == choice[name] for name in same)]
+    for row in sorted(rows, key=lambda row: row["depth"]):
+        chosen = all(row[name] == choice[name] for name in ("depth", *axes))
+        table.add_row(
+            "=>" if chosen else "",
+            f"{row['depth']} of {row['blocks']}",
+            *(str(row[axis]) for axis in axes),
+            *(percent(row[ratio]) for ratio in ("tpr", "tlr", "tfr")),
+            *(_with_spread(row[score]) for score in ("macro_f1", "accuracy", "log_loss")),
+            f"{row['lr']['mean']:.3g}",
+            f"{row['peak_epoch']:.1f}",
+            f"{row['gap']:+.3f}",
+            f"{row['seconds']:.1f}",
+            f"{row['seeds']}" + (f" ({row['alarms']} alarms)" if row["alarms"] else ""),
+            style="bold" if chosen else None,
+        )
+    return table
+
+
+def _sentence(choice: dict[str, Any], axes: list[str]) -> str:
+    settings = "".join(f", {axis} {choice[axis]}" for axis in axes)
+    return (
+        f"{choice['backbone']} with {choice['train_size']} images: train {choice['depth']} of {choice['blocks']} blocks"
+        f"{settings} (TPR {percent(choice['tpr'])}, TLR {percent(choice['tlr'])}): "
+        f"macro-F1 {_with_spread(choice['macro_f1'])}, accuracy {_with_spread(choice['accuracy'])}"
+    )
+
+
+def _with_spread(value: dict[str, Any]) -> str:
+    if value["std"] is None:
+        return f"{value['mean']:.3f}"
+    return f"{value['mean']:.3f} ± {value['std']:.3f}"

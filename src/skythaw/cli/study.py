@@ -1,0 +1,260 @@
+"""``skythaw study``: plan, run, and look at a study."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from skythaw.cli.output import (
+    count,
+    duration,
+    make_table,
+    percent,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    tracked,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from skythaw.study.plan import Plan, PlannedCell
+    from skythaw.study.run import Summary
+
+app = typer.Typer(no_args_is_help=True, help="Plan, run, and look at a study.")
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    study_file: StudyFile,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run folder: show what is done there already.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The cells of a study, what is done, and what the rest costs. Runs nothing."""
+    from skythaw.spec import Study
+    from skythaw.study.plan import make_plan
+
+    planned = make_plan(Study.load(study_file), context.obj)
+    states, left = _progress_in(out)
+    rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
+    waiting = sum(p.cost for p in planned.cells if states.get(p.cell.key) != "done")
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "name": planned.study.name,
+                "classes": planned.classes,
+                "objects": planned.objects,
+                "warnings": planned.warnings,
+                "cells": rows,
+                "flops_left": waiting,
+                "seconds_left": left,
+            }
+        )
+        return
+    for warning in planned.warnings:
+        warn(warning)
+    objects = ", ".join(f"{number} {part}" for part, number in planned.objects.items())
+    title = f"{planned.study.name}: {len(rows)} cells; classes {', '.join(planned.classes)}; objects: {objects}"
+    axes = list(planned.study.grid.axes)
+    columns = (
+        "backbone",
+        "strategy",
+        "state",
+        "images",
+        *axes,
+        "depth",
+        "blocks",
+        "TPR",
+        "TLR",
+        "TFR",
+        "seeds",
+        "cost",
+    )
+    table = make_table(title, columns, text_columns=3)
+    for group in _by_seed(planned, states, axes):
+        table.add_row(*group)
+    print_table(table)
+    say(f"{count(waiting)}FLOP to go" + (f", about {duration(left)} with one worker" if left is not None else ""))
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    study_file: StudyFile,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old one is gone on with.")],
+    engine: Annotated[str, typer.Option(help="processes or serial.")] = "processes",
+    workers: Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = "auto",
+    skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and say which.")] = False,
+) -> None:
+    """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
+    from skythaw.spec import Study
+
+    study = Study.load(study_file)
+    if skip_broken:
+        study = study.model_copy(update={"data": study.data.model_copy(update={"skip_broken": True})})
+    summary = run_watched(study, out, context.obj, (engine, workers, device))
+    say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
+    if summary.elsewhere:
+        say(f"{summary.elsewhere} are being run by another process on the same folder")
+    if summary.failed:
+        say(f"{summary.failed} failed and will be tried again by the next run; why: skythaw study status {out}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")], as_json: Json = False
+) -> None:
+    """How far a study is."""
+    from skythaw.study.ledger import Ledger
+    from skythaw.study.status import status as look
+
+    with Ledger.read(run_folder) as ledger:
+        found = look(ledger)
+    if as_json:
+        print_json({"schema": 1, **found})
+        return
+    say(f"{found['done']} of {found['cells']} cells done, {found['running']} running, {found['failed']} failed")
+    if found["done"] < found["cells"]:
+        say(f"time left: {duration(found['seconds_left'])}")
+    for error, cells in _by_error(found["failures"]).items():
+        say(f"\nfailed: {'; '.join(cells)}\n{error.rstrip()}")
+
+
+def _by_error(failures: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The cells that failed in the same way."""
+    groups: dict[str, list[str]] = {}
+    for f in failures:
+        cell = f"{f['backbone']}, depth {f['depth']}, {f['train_size']} images, seed {f['seed']}"
+        groups.setdefault(f["error"], []).append(cell)
+    return groups
+
+
+def run_watched(study: Any, out: Path, cache: Path, how: tuple[str, int | None, str]) -> Summary:
+    """Run a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
+    from skythaw import registry
+    from skythaw.study.run import Setting, run_study
+
+    engine, workers, device = how
+    registry.get("engine", engine)
+    setting = Setting(out, cache, engine, workers or _default_workers(study), device)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with progress_bar("cells") as bar:
+            return run_study(study, setting, _watcher(bar))
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; finished cells are kept in {out}. The same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _watcher(bar: Any) -> Any:
+    """A watcher that draws on a progress bar."""
+    from skythaw.study.run import Watcher
+
+    class Bar(Watcher):
+        def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
+            return tracked(images, total, "decoding") if not bar.live.is_started else images
+
+        def warned(self, text: str) -> None:
+            bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+        def started(self, plan: Plan, done: float, cost: float) -> None:
+            self.cells = len(plan.cells)
+            self.finished_cells = 0
+            self.task = bar.add_task("study", total=cost, completed=done, count=f"{self.cells} cells")
+
+        def finished(self, planned: PlannedCell, error: str | None) -> None:
+            self.finished_cells += 1
+            bar.update(self.task, advance=planned.cost, count=f"{self.finished_cells} cells now")
+            if error is not None:
+                cell = planned.cell
+                last = error.strip().splitlines()[-1]
+                self.warned(f"failed: {cell.backbone}, depth {cell.depth}, seed {cell.seed}: {last}")
+
+    return Bar()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _default_workers(study: Any) -> int:
+    """As many as the cores bear, given each cell's threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
+    return max(1, cores // threads)
+
+
+def _progress_in(out: Path | None) -> tuple[dict[str, str], float | None]:
+    """States of the cells in a run folder, and the seconds left in it."""
+    if out is None or not (out / "ledger.sqlite").exists():
+        return {}, None
+    from skythaw.study.ledger import Ledger
+    from skythaw.study.status import seconds_left
+
+    with Ledger.read(out) as ledger:
+        entries = ledger.entries()
+    return {entry.key: entry.state for entry in entries}, seconds_left(entries, 1)
+
+
+def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:
+    cell, ratios = planned.cell, planned.ratios
+    return {
+        "key": cell.key,
+        "state": state,
+        "backbone": cell.backbone,
+        "strategy": cell.strategy,
+        "train_size": cell.train_size,
+        "depth": cell.depth,
+        "blocks": planned.blocks,
+        "seed": cell.seed,
+        "tpr": ratios.tpr,
+        "tlr": ratios.tlr,
+        "tfr": ratios.tfr,
+        "flops": planned.cost,
+        "pixels": cell.pixels.model_dump(mode="json"),
+        "recipe": cell.recipe.model_dump(mode="json"),
+    }
+
+
+def _by_seed(planned: Plan, states: dict[str, str], axes: list[str]) -> list[list[str]]:
+    """The rows of the plan's table: cells that differ by their seed alone are one row."""
+    groups: dict[str, list[PlannedCell]] = {}
+    for p in planned.cells:
+        groups.setdefault(p.cell.model_copy(update={"seed": 0}).model_dump_json(), []).append(p)
+    rows = []
+    for group in groups.values():
+        cell, ratios = group[0].cell, group[0].ratios
+        settings = {**cell.pixels.model_dump(), **cell.recipe.model_dump()}
+        done = sum(states.get(p.cell.key) == "done" for p in group)
+        rows.append(
+            [
+                cell.backbone,
+                cell.strategy,
+                "done" if done == len(group) else f"{done} done" if done else "waiting",
+                str(cell.train_size),
+                *(str(settings[axis]) for axis in axes),
+                str(cell.depth),
+                str(group[0].blocks),
+                *(percent(ratio) for ratio in (ratios.tpr, ratios.tlr, ratios.tfr)),
+                str(len(group)),
+                f"{count(sum(p.cost for p in group))}FLOP",
+            ]
+        )
+    return rows
