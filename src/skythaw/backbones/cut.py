@@ -1,0 +1,159 @@
+"""Cutting a network at a depth: the frozen prefix below, the trained suffix above. Decision 3 of the design.
+
+The network is traced with torch.fx, whose leaves are the largest modules that lie in one block: what happens inside a
+block (drop path, batch norm's mode) stays ordinary Python, and the graph is a few nodes a block. Whatever depends on a
+trained block is the suffix; all else is the prefix. Both share their modules, so their parameters, with the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from skythaw.backbones.network import Network, blocks_within
+from skythaw.errors import CutError
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A network in two parts: ``suffix(*prefix(images))`` is its last feature map."""
+
+    prefix: nn.Module
+    """Images -> a tuple of tensors, all of which have the batch as their first axis."""
+    suffix: nn.Module
+    """Those tensors, one argument each -> the last feature map [batch, feature, y, x]."""
+    crossing: int
+    """How many tensors cross from one to the other."""
+
+
+class Start(nn.Module):
+    """The prefix of a network that is trained as a whole: nothing."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The images, as a tuple of one."""
+        return (images,)
+
+
+def cut(network: Network, depth: int) -> Cut:
+    """Cut a network below its `depth` topmost blocks.
+
+    Depth 0 leaves the whole backbone in the prefix; with all blocks the prefix is empty.
+
+    Raises
+    ------
+    CutError
+        The depth is beyond the network; or it can't be traced or divided there (`cut_or_whole` then still works).
+    """
+    count = len(network.blocks)
+    if not 0 <= depth <= count:
+        raise CutError(f"depth {depth} is beyond the network: {network.name} has {count} blocks")
+    if depth == count:
+        return Cut(Start(), network.features, 1)
+    graph, owners = _trace(network)
+    upper = _depending(graph, {node for node, owner in owners.items() if owner >= count - depth})
+    if astray := [node for node, owner in owners.items() if node in upper and owner < count - depth]:
+        raise CutError(
+            f"{network.name} can't be cut at depth {depth}: the frozen block {network.blocks[owners[astray[0]]].name} "
+            "comes after a trained one"
+        )
+    return _divide(network.features, graph, upper)
+
+
+def cut_or_whole(network: Network, depth: int) -> Cut:
+    """Cut a network; one that can't be cut there stays whole: an empty prefix, so no activations to keep.
+
+    Raises
+    ------
+    CutError
+        The depth is beyond the network.
+    """
+    try:
+        return cut(network, depth)
+    except CutError:
+        if not 0 <= depth <= len(network.blocks):
+            raise
+        return Cut(Start(), network.features, 1)
+
+
+class _Tracer(fx.Tracer):
+    """Goes into a module only if it holds more than one block."""
+
+    def __init__(self, block_of: dict[str, int], autowrap: tuple[Any, ...]) -> None:
+        super().__init__(autowrap_functions=autowrap)
+        self.block_of = block_of
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return len(blocks_within(m, module_qualified_name, self.block_of)) <= 1
+
+
+def _trace(network: Network) -> tuple[fx.Graph, dict[fx.Node, int]]:
+    """The graph, traced in evaluation mode (as `set_trainable` leaves every module that spans blocks), and its owners.
+
+    The owner of a node is the block whose parameters or buffers it uses.
+    """
+    from timm.layers._fx import get_notrace_functions
+
+    features, block_of = network.features, network.block_of()
+    tracer = _Tracer(block_of, tuple(get_notrace_functions()))
+    if "forward" in vars(features):  # timm's, whose forward_features stands in for forward
+        tracer.traced_func_name = "forward_features"
+    modes = {module: module.training for module in features.modules()}
+    try:
+        features.eval()
+        graph = tracer.trace(features)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CutError(f"{network.name} can't be traced, so it can't be cut: {reason}") from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    owners: dict[fx.Node, int] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            within = blocks_within(features.get_submodule(str(node.target)), str(node.target), block_of)
+            if within:
+                owners[node] = within.pop()
+        elif node.op == "get_attr" and str(node.target) in block_of:
+            owners[node] = block_of[str(node.target)]
+    return graph, owners
+
+
+def _depending(graph: fx.Graph, sources: set[fx.Node]) -> set[fx.Node]:
+    """The nodes, and all that depend on them."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:  # in an order in which inputs come first
+        if node in sources or any(before in found for before in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _divide(features: nn.Module, graph: fx.Graph, upper: set[fx.Node]) -> Cut:
+    """Make the two parts. With an empty `upper`, only the output's value crosses."""
+    body = [node for node in graph.nodes if node.op != "output"]
+    result = next(node for node in graph.nodes if node.op == "output").args[0]
+    if not isinstance(result, fx.Node):
+        raise CutError("the network's output is not one tensor")
+    crossing = [
+        node for node in body if node not in upper and (node is result or any(user in upper for user in node.users))
+    ]
+    below, above = fx.Graph(), fx.Graph()
+    values: dict[fx.Node, fx.Node] = {}
+    for node in body:
+        if node not in upper:
+            values[node] = below.node_copy(node, lambda n: values[n])
+    below.output(tuple(values[node] for node in crossing))
+    values = {node: above.placeholder(node.name) for node in crossing}
+    for node in body:
+        if node in upper:
+            values[node] = above.node_copy(node, lambda n: values[n])
+    above.output(values[result])
+    return Cut(_module(features, below), _module(features, above), len(crossing))
+
+
+def _module(features: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    graph.lint()
+    module = fx.GraphModule(features, graph)
+    module.training = False
+    return module

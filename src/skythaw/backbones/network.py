@@ -1,0 +1,166 @@
+"""`build` makes a `Network`: a pretrained CNN up to its last feature map, and its blocks. The head is not here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skythaw.backbones.blocks import Block, GroupOf, find_blocks, probe, pytorchcv_group, timm_groups
+from skythaw.backbones.catalogue import Backbone, Preprocessing, chosen
+from skythaw.backbones.loading import load_into
+from skythaw.backbones.weights import Weights
+from skythaw.errors import CutError, SpecError, UnknownNameError
+from skythaw.spec import WeightsChoice
+
+SEED = 0
+"""Of random weights."""
+
+
+class Network(nn.Module):
+    """A backbone, up to its last feature map, and the blocks that it is made of.
+
+    Attributes
+    ----------
+    features
+        images [batch, band, y, x] -> last feature map [batch, feature, y, x]; its parameters bear the library's names
+    blocks
+        in forward order; they hold every parameter and buffer of `features` once
+    channels
+        features of the last map
+    preprocessing
+        what the weights expect of their input
+    """
+
+    def __init__(
+        self, features: nn.Module, blocks: tuple[Block, ...], channels: int, preprocessing: Preprocessing, name: str
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.blocks = blocks
+        self.channels = channels
+        self.preprocessing = preprocessing
+        self.name = name
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last feature map [batch, feature, y, x] of images [batch, band, y, x]."""
+        output: Tensor = self.features(images)
+        return output
+
+    def block_of(self) -> dict[str, int]:
+        """The index of its block for every parameter and buffer of `features`, by name."""
+        return {tensor: index for index, block in enumerate(self.blocks) for tensor in block.tensors}
+
+
+def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = None) -> Network:
+    """Make a network in evaluation mode, with its weights.
+
+    Random weights come from a fixed seed, and torch's own random state stays as it was.
+
+    Parameters
+    ----------
+    backbone
+        from `skythaw.backbones.catalogue.backbone`
+    weights
+        from `skythaw.backbones.weights.locate`
+    choice
+        its mean, std and options replace those of the backbone
+
+    Raises
+    ------
+    CutError
+        It is no CNN, or can't be divided into blocks.
+    WeightsError
+        The file is unreadable, or of another network.
+    SpecError
+        The library does not take the options.
+    """
+    backbone = chosen(backbone, choice)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        features, group_of = {"timm": _timm, "pytorchcv": _pytorchcv}[backbone.library](backbone)
+    try:
+        seen = probe(features, backbone.input_size)
+        _drop_uncalled(features, seen.calls)
+        blocks = find_blocks(features, seen.calls, group_of)
+    except CutError as error:
+        raise CutError(f"{backbone.name}: {error}") from None
+    load_into(features, backbone, weights)
+    return Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
+
+
+def set_trainable(network: Network, trained: Iterable[int], batchnorm: Literal["running", "train"]) -> None:
+    """Set which blocks learn; everything else is frozen: without gradient, in evaluation mode.
+
+    Parameters
+    ----------
+    network
+        changed in place
+    trained
+        indexes of blocks, in forward order
+    batchnorm
+        batch norm in trained blocks: ``running`` keeps the pretrained statistics (affine parameters learn), ``train``
+        takes those of each batch
+    """
+    trained = set(trained)
+    block_of = network.block_of()
+    for name, parameter in network.features.named_parameters():
+        parameter.requires_grad_(block_of[name] in trained)
+    network.eval()
+    for name, module in network.features.named_modules():
+        if blocks_within(module, name, block_of) in ({index} for index in trained):
+            module.train()
+    if batchnorm == "running":
+        for module in network.features.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def blocks_within(module: nn.Module, name: str, block_of: dict[str, int]) -> set[int]:
+    """The blocks that the parameters and buffers of a module of that name lie in."""
+    dot = f"{name}." if name else ""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return {block_of[dot + tensor] for tensor, _ in tensors if dot + tensor in block_of}
+
+
+def _timm(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
+    import timm
+
+    options: dict[str, Any] = dict(backbone.options)
+    try:
+        model: Any = timm.create_model(backbone.model, num_classes=0, **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _bad_options(backbone, error) from None
+    if not hasattr(model, "group_matcher"):
+        raise CutError(f"{backbone.name}: timm gives no group_matcher for it, so its blocks are unknown")
+    model.forward = model.forward_features
+    return model, timm_groups(model.group_matcher(coarse=False))
+
+
+def _pytorchcv(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
+    try:
+        provider = importlib.import_module("pytorchcv.model_provider")
+    except ImportError:
+        raise UnknownNameError(f"{backbone.name} needs the package pytorchcv: pip install 'skythaw[nasnet]'") from None
+    try:
+        model: Any = provider.get_model(backbone.model, **dict(backbone.options))
+    except (TypeError, ValueError) as error:
+        raise _bad_options(backbone, error) from None
+    model.features.final_pool = nn.Identity()
+    return model.features, pytorchcv_group
+
+
+def _bad_options(backbone: Backbone, error: Exception) -> SpecError:
+    options = ", ".join(f"{name} = {value!r}" for name, value in backbone.options)
+    return SpecError(f"{backbone.library} can't build {backbone.model} with options {{{options}}}: {error}")
+
+
+def _drop_uncalled(features: nn.Module, calls: dict[str, int]) -> None:
+    """Replace what comes after the last feature map (pooling, VGG's ``pre_logits``, the classifier) by an identity."""
+    called = {name.partition(".")[0] for name in calls}
+    for name in list(dict(features.named_children())):
+        if name not in called:
+            setattr(features, name, nn.Identity())
