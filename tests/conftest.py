@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 SHAPED = ("skythaw.tuning", "skythaw.data.pixels", "skythaw.data.views", "skythaw.backbones")
@@ -15,6 +16,7 @@ install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402
 
+torch.set_num_threads(1)  # threads that wait for each other cost more than these small passes
 SKYTHAW = [sys.executable, "-m", "skythaw"]
 
 

@@ -14,8 +14,27 @@ from statistics import median
 import numpy as np
 import torch
 
+from skythaw.errors import SpecError
 from skythaw.tuning.model import Classifier
 from skythaw.tuning.train import Images
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU if there is one.
+
+    Raises
+    ------
+    SpecError
+        There is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise SpecError(f"there is no device {name!r} here; use cpu, cuda (a GPU), or auto") from None
+    return device
 
 
 @contextmanager
@@ -25,7 +44,7 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
     Threads (sums are split among them), denormal numbers (flushed to 0: they are slow and mean nothing here),
     deterministic algorithms, and the seed of torch's own generator, which dropout draws from.
     """
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    where = find_device(device)
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from skythaw import registry
+from skythaw.backbones.catalogue import backbone as find_backbone
+from skythaw.backbones.network import build
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.store import Store, open_store
 from skythaw.engines.base import Engine
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
+from skythaw.study.machine import find_device
 from skythaw.study.plan import Plan, PlannedCell, make_plan
 from skythaw.study.run_cell import Site, Task, run_cell
 
@@ -72,8 +75,10 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
         The study can't be run, or the folder holds another study.
     """
     watcher = watcher or Watcher()
+    find_device(setting.device)
     usable = _decode(study, setting, watcher)
     plan = make_plan(study, setting.cache, download=True, usable=usable)
+    _try_weights(plan)
     for warning in plan.warnings:
         watcher.warned(warning)
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
@@ -117,6 +122,13 @@ def _decode(study: Study, setting: Setting, watcher: Watcher) -> np.ndarray:
     if study.data.test_path is not None:
         opened(study.data.test_path)
     return opened(study.data.path).usable
+
+
+def _try_weights(plan: Plan) -> None:
+    """Load each file of weights that the user gave: one of another network is refused before anything starts."""
+    given = {p.cell.backbone: (p.weights, p.cell) for p in plan.cells if p.weights and p.weights.source == "file"}
+    for name, (weights, cell) in given.items():
+        build(find_backbone(name), weights, cell.weights)
 
 
 def _remark(ledger: Ledger, plan: Plan) -> None:
