@@ -43,7 +43,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "source": {
         "folder": "skythaw.data.sources.folder:import_folder",
-        "mock": "skythaw.data.sources.mock:make_mock",
+        "mock": "skythaw.data.sources.mock.survey:make_mock",
     },
 }
 
