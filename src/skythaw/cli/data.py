@@ -21,7 +21,7 @@ def mock(
     size: Annotated[int, typer.Option(metavar="PX", help="Pixels of a cutout, at 0.396 arcsec each.")] = 64,
 ) -> None:
     """A mock survey, as SDSS would see it, rendered with GalSim."""
-    from skythaw.data.sources.mock import make_mock
+    from skythaw.data.sources.mock.survey import make_mock
 
     make_mock(out, objects, seed, size, progress=lambda items: tracked(items, objects, "rendering"))
     say(f"wrote {objects} cutouts of {size} px to {out}")

@@ -39,7 +39,7 @@ def demo(
     from skythaw.cli.report import print_report
     from skythaw.cli.study import run_watched
     from skythaw.data.files import replacing
-    from skythaw.data.sources.mock import make_mock
+    from skythaw.data.sources.mock.survey import make_mock
     from skythaw.report.facts import report_facts
     from skythaw.report.figures import save_depth_curves
     from skythaw.spec import Study

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from skythaw.errors import SpecError
+from skythaw.study.allocator import keep_freed_memory
 from skythaw.tuning.model import Classifier
 from skythaw.tuning.train import Images
 
@@ -44,6 +45,7 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
     Threads (sums are split among them), denormal numbers (flushed to 0: they are slow and mean nothing here),
     deterministic algorithms, and the seed of torch's own generator, which dropout draws from.
     """
+    keep_freed_memory()
     where = find_device(device)
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
