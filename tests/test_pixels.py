@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +133,30 @@ def test_crop_and_resize_commute_with_views(crop, size):
         if crop == size:
             assert torch.equal(first, last)
         assert torch.allclose(first, last, rtol=0, atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_objects_read(tmp_path):
+    """Every image of a 150 MB file is read; the process keeps next to nothing of it."""
+    script = """
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from skythaw.data.pixels import batch_input
+        from skythaw.spec import Pixels
+
+        pixels = np.memmap(sys.argv[1], dtype=np.uint8, mode="r", shape=(3072, 128, 128, 3))
+        held = lambda: int(Path("/proc/self/status").read_text().split("RssFile:")[1].split()[0]) / 1024
+        spec = Pixels(crop=64, size=64)
+        batch_input(pixels, np.arange(64), spec)
+        before, most = held(), 0
+        for start in range(0, 3072, 64):
+            batch_input(pixels, np.arange(start, start + 64), spec)
+            most = max(most, held())
+        print(most - before)
+    """
+    file = tmp_path / "pixels"
+    file.write_bytes(bytes(3072 * 128 * 128 * 3))
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), file], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 10, "MB"
