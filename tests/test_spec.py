@@ -170,4 +170,4 @@ def test_a_study_describes_itself_without_paths_or_name():
     assert study.describe()["recipe"]["batch"] == 64, "defaults are written out"
 
 
-GOLDEN = "?"
+GOLDEN = "3b20e81f9e0f36efbca0aaf153e3e155da107aa7fbb564c195e81c4b9f9c0070"

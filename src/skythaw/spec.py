@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from skythaw.errors import SpecError, nearest
+from skythaw.explain import one_line
 
 CELL_SCHEMA = 1
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
@@ -221,7 +222,7 @@ class Study(Frozen):
                 for value in values:
                     _check_axis(axis, value)
         except ValidationError as error:
-            raise SpecError(f"{name}: {_one_line(error, cls)}") from None
+            raise SpecError(f"{name}: {one_line(error, cls)}") from None
         return study
 
     def relative_to(self, folder: Path) -> Study:
@@ -308,30 +309,3 @@ def _check_axis(axis: str, value: Any) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         raise SpecError(f"grid.{axis}: {first['msg'].lower()}, not {value!r}") from None
-
-
-def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault of a pydantic error in one line: dotted name, what is wrong, what would be right."""
-    fault = next((f for f in error.errors() if f["type"] == "extra_forbidden"), error.errors()[0])
-    where = [part for part in fault["loc"] if isinstance(part, int) or "[" not in part]
-    dotted = ".".join(str(part) for part in where)
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {dotted!r}; {nearest(str(where[-1]), _keys(model, where[:-1]))}"
-    if fault["type"] == "missing":
-        return f"{dotted!r} is missing"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "tuple_type":
-        return f"{dotted} = {fault['input']!r} must be a list"
-    if fault["type"] == "value_error":
-        return f"{dotted}: {message}" if dotted else message
-    return f"{dotted} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
-
-
-def _keys(model: Any, where: list[Any]) -> list[str]:
-    """The keys known at a place in a study file."""
-    for part in where:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            return list(WeightsChoice.model_fields)
-        model = field.annotation
-    return list(getattr(model, "model_fields", {}))

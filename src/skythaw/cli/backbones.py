@@ -14,6 +14,31 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 def backbones(context: typer.Context, as_json: Json = False) -> None:
     """The networks: parameters, blocks, and where their weights come from."""
+    rows, problems = _backbone_rows(context.obj)
+    for name, reason in problems.items():
+        warn(f"{name}: {reason}")
+    if as_json:
+        print_json({"schema": 1, "backbones": rows, "problems": problems})
+        return
+    numbers = ("parameters", "blocks", "layers", "trained at", "at least")
+    table = make_table(None, ("backbone", "weights", "licence of the weights", *numbers), text_columns=3)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["weights"],
+            row["licence"],
+            count(row["parameters"]),
+            str(row["blocks"]),
+            str(row["layers"]),
+            f"{row['input_size']} px",
+            f"{row['smallest_input']} px",
+        )
+    print_table(table)
+    say("Any other CNN of timm: timm:NAME. Parameters are those of the backbone, without a head.")
+
+
+def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """A row for each network that works, and the reason for each that does not."""
     from dataclasses import asdict
 
     from skythaw import registry
@@ -21,12 +46,12 @@ def backbones(context: typer.Context, as_json: Json = False) -> None:
     from skythaw.backbones.facts import facts
     from skythaw.errors import SkythawError
 
-    rows: list[dict[str, Any]] = []
+    rows = []
     problems = registry.problems("backbone")
     for name in registry.names("backbone"):
         try:
             network = backbone(name)
-            known = facts(network, context.obj)
+            known = facts(network, cache)
         except SkythawError as error:
             problems.setdefault(name, str(error))
             continue
@@ -43,35 +68,7 @@ def backbones(context: typer.Context, as_json: Json = False) -> None:
                 "preprocessing": asdict(network.preprocessing),
             }
         )
-    for name, reason in problems.items():
-        warn(f"{name}: {reason}")
-    if as_json:
-        print_json({"schema": 1, "backbones": rows, "problems": problems})
-        return
-    columns = (
-        "backbone",
-        "weights",
-        "licence of the weights",
-        "parameters",
-        "blocks",
-        "layers",
-        "trained at",
-        "at least",
-    )
-    table = make_table(None, columns, text_columns=3)
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["weights"],
-            row["licence"],
-            count(row["parameters"]),
-            str(row["blocks"]),
-            str(row["layers"]),
-            f"{row['input_size']} px",
-            f"{row['smallest_input']} px",
-        )
-    print_table(table)
-    say("Any other CNN of timm: timm:NAME. Parameters are those of the backbone, without a head.")
+    return rows, problems
 
 
 def blocks(

@@ -48,45 +48,16 @@ def plan(
 
     planned = make_plan(Study.load(study_file), context.obj)
     states, left = _progress_in(out)
-    rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
     waiting = sum(p.cost for p in planned.cells if states.get(p.cell.key) != "done")
     if as_json:
-        print_json(
-            {
-                "schema": 1,
-                "name": planned.study.name,
-                "classes": planned.classes,
-                "objects": planned.objects,
-                "warnings": planned.warnings,
-                "cells": rows,
-                "flops_left": waiting,
-                "seconds_left": left,
-            }
-        )
+        rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
+        told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
+        told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting, "seconds_left": left}
+        print_json({"schema": 1, **told})
         return
     for warning in planned.warnings:
         warn(warning)
-    objects = ", ".join(f"{number} {part}" for part, number in planned.objects.items())
-    title = f"{planned.study.name}: {len(rows)} cells; classes {', '.join(planned.classes)}; objects: {objects}"
-    axes = list(planned.study.grid.axes)
-    columns = (
-        "backbone",
-        "strategy",
-        "state",
-        "images",
-        *axes,
-        "depth",
-        "blocks",
-        "TPR",
-        "TLR",
-        "TFR",
-        "seeds",
-        "cost",
-    )
-    table = make_table(title, columns, text_columns=3)
-    for group in _by_seed(planned, states, axes):
-        table.add_row(*group)
-    print_table(table)
+    print_table(_plan_table(planned, states))
     say(f"{count(waiting)}FLOP to go" + (f", about {duration(left)} with one worker" if left is not None else ""))
 
 
@@ -211,6 +182,18 @@ def _progress_in(out: Path | None) -> tuple[dict[str, str], float | None]:
     with Ledger.read(out) as ledger:
         entries = ledger.entries()
     return {entry.key: entry.state for entry in entries}, seconds_left(entries, 1)
+
+
+def _plan_table(planned: Plan, states: dict[str, str]) -> Any:
+    objects = ", ".join(f"{number} {part}" for part, number in planned.objects.items())
+    classes = ", ".join(planned.classes)
+    title = f"{planned.study.name}: {len(planned.cells)} cells; classes {classes}; objects: {objects}"
+    axes = list(planned.study.grid.axes)
+    words, numbers = ("backbone", "strategy", "state"), ("depth", "blocks", "TPR", "TLR", "TFR", "seeds", "cost")
+    table = make_table(title, (*words, "images", *axes, *numbers), text_columns=3)
+    for row in _by_seed(planned, states, axes):
+        table.add_row(*row)
+    return table
 
 
 def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:
