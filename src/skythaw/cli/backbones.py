@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skythaw.cli.output import count, make_table, percent, print_json, print_table, say, warn
+from skythaw.cli.output import count, make_table, percent, print_json, print_table, say, tracked, warn
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
@@ -48,7 +48,8 @@ def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
     rows = []
     problems = registry.problems("backbone")
-    for name in registry.names("backbone"):
+    names = registry.names("backbone")
+    for name in tracked(names, len(names), "measuring", "networks"):
         try:
             network = backbone(name)
             known = facts(network, cache)

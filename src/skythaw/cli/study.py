@@ -20,7 +20,6 @@ from skythaw.cli.output import (
     print_table,
     progress_bar,
     say,
-    tracked,
     warn,
 )
 
@@ -118,11 +117,14 @@ def _by_error(failures: list[dict[str, Any]]) -> dict[str, list[str]]:
 def run_watched(study: Any, out: Path, cache: Path, how: tuple[str, int | None, str]) -> Summary:
     """Run a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     from skythaw import registry
+    from skythaw.study.machine import find_device
     from skythaw.study.run import Setting, run_study
 
     engine, workers, device = how
     registry.get("engine", engine)
-    setting = Setting(out, cache, engine, workers or _default_workers(study), device)
+    if workers is None:
+        workers = 1 if find_device(device).type == "cuda" else _cores_for(study)
+    setting = Setting(out, cache, engine, workers, device)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with progress_bar("cells") as bar:
@@ -140,23 +142,31 @@ def _watcher(bar: Any) -> Any:
 
     class Bar(Watcher):
         def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
-            return tracked(images, total, "decoding") if not bar.live.is_started else images
+            task = bar.add_task("decoding", total=total, count=f"{total} images")
+            for image in images:
+                yield image
+                bar.advance(task)
+            bar.remove_task(task)
 
         def warned(self, text: str) -> None:
             bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
-        def started(self, plan: Plan, done: float, cost: float) -> None:
-            self.cells = len(plan.cells)
-            self.finished_cells = 0
-            self.task = bar.add_task("study", total=cost, completed=done, count=f"{self.cells} cells")
+        def started(self, plan: Plan, done: set[str]) -> None:
+            self.cells, self.over = len(plan.cells), len(done)
+            cost = sum(p.cost for p in plan.cells)
+            before = sum(p.cost for p in plan.cells if p.cell.key in done)
+            self.task = bar.add_task("study", total=cost, completed=before, count=self._count())
 
         def finished(self, planned: PlannedCell, error: str | None) -> None:
-            self.finished_cells += 1
-            bar.update(self.task, advance=planned.cost, count=f"{self.finished_cells} cells now")
+            self.over += 1
+            bar.update(self.task, advance=planned.cost, count=self._count())
             if error is not None:
                 cell = planned.cell
                 last = error.strip().splitlines()[-1]
                 self.warned(f"failed: {cell.backbone}, depth {cell.depth}, seed {cell.seed}: {last}")
+
+        def _count(self) -> str:
+            return f"{self.over} of {self.cells} cells"
 
     return Bar()
 
@@ -165,8 +175,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _default_workers(study: Any) -> int:
-    """As many as the cores bear, given each cell's threads."""
+def _cores_for(study: Any) -> int:
+    """As many workers as the cores bear, given each cell's threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
     return max(1, cores // threads)

@@ -43,8 +43,8 @@ class Watcher:
     def warned(self, text: str) -> None:
         """Something the user should know."""
 
-    def started(self, plan: Plan, done: float, cost: float) -> None:
-        """Cells are about to run: cost done already, and cost of all."""
+    def started(self, plan: Plan, done: set[str]) -> None:
+        """Cells are about to run; `done` has the keys of those that need not."""
 
     def finished(self, planned: PlannedCell, error: str | None) -> None:
         """A cell is done, or has failed."""
@@ -86,7 +86,7 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
         _remark(ledger, plan)
         planned = {p.cell.key: p for p in plan.cells}
         done = {entry.key for entry in ledger.entries() if entry.state == "done"}
-        watcher.started(plan, sum(planned[k].cost for k in done), sum(p.cost for p in plan.cells))
+        watcher.started(plan, done)
         with ledger.runner() as runner:
             for outcome in engine.map(run_cell, _claimed(ledger, runner, plan, setting)):
                 key = outcome.item.cell.key
