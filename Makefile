@@ -12,8 +12,8 @@ test: $(VENV)/dev.stamp         ## the whole test suite
 	$(BIN)/python -m pytest
 
 check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the layers
-	$(BIN)/ruff check src tests docs
-	$(BIN)/ruff format --check src tests docs
+	$(BIN)/ruff check src tests docs benchmarks
+	$(BIN)/ruff format --check src tests docs benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
