@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-NARROW = 160
+WIDE = 160
 """columns given to a table when the output is no terminal, so that nothing is cut in a file or a pipe"""
 
 
@@ -41,9 +41,13 @@ def print_json(content: dict[str, Any], file: Path | None = None) -> None:
 
 
 def print_table(table: Table) -> None:
+    """Print a table; its title is a line above it, however narrow the table is."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else NARROW).print(table)
+    if table.title:
+        say(str(table.title))
+        table.title = None
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def make_table(title: str | None, columns: Sequence[str], text_columns: int = 1) -> Table:
@@ -51,7 +55,7 @@ def make_table(title: str | None, columns: Sequence[str], text_columns: int = 1)
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i < text_columns else "right", no_wrap=True)
     return table

@@ -134,8 +134,9 @@ def _try_weights(plan: Plan) -> None:
 def _remark(ledger: Ledger, plan: Plan) -> None:
     """Keep beside the study what a reader of the run will ask for."""
     data = plan.study.data
+    paths = {"path": data.path, "test_path": data.test_path}
     ledger.note("name", plan.study.name)
     ledger.note("classes", plan.classes)
     ledger.note("objects", plan.objects)
     ledger.note("warnings", plan.warnings)
-    ledger.note("data", {"path": str(data.path), "test_path": str(data.test_path) if data.test_path else None})
+    ledger.note("data", {n: str(p.absolute()) if p else None for n, p in paths.items()})

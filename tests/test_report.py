@@ -1,0 +1,132 @@
+"""The numbers of a report, from ledgers made by hand and from one written by an earlier version."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from skythaw.errors import DataError, OutputError
+from skythaw.report.facts import report_facts
+from skythaw.report.figures import save_depth_curves
+from skythaw.spec import Pixels, Recipe
+from skythaw.study.ledger import Ledger
+from test_ledger import result
+from test_spec import cell
+
+ASSETS = Path(__file__).parent / "assets"
+CLASSES = ("A", "B")
+
+
+def scores(f1):
+    one = {"precision": f1, "recall": f1, "f1": f1, "support": 10}
+    return {"macro_f1": f1, "accuracy": f1, "balanced_accuracy": f1, "log_loss": 1 - f1} | {
+        "per_class": dict.fromkeys(CLASSES, one)
+    }
+
+
+def report_of(folder, cells, axes=()):
+    """The report on cells, each with its scores on validation and test."""
+    grid = {"backbone": ["mobilenetv2"], "depth": [0, 1], "lr": [1e-3]} | {name: [] for name in axes}
+    with Ledger.create(folder, {"grid": grid}, [(c, 1.0) for c, _, _ in cells]) as ledger, ledger.runner() as runner:
+        ledger.note("name", "by hand")
+        ledger.note("classes", CLASSES)
+        for c, validation, test in cells:
+            ledger.claim(c.key, runner)
+            both = {"validation": scores(validation), "test": scores(test)}
+            changes = {"scores": both, "peak_score": validation, "lr": c.recipe.lr, "blocks": 4}
+            ledger.add(c.key, result(c.key).model_copy(update=changes))
+        return report_facts(ledger)
+
+
+def test_a_row_is_the_mean_over_seeds_with_its_spread(tmp_path):
+    found = report_of(tmp_path, [(cell(seed=s), v, t) for s, v, t in ((0, 0.6, 0.5), (1, 0.6, 0.6), (2, 0.6, 0.7))])
+    (row,) = found["rows"]
+    assert row["seeds"] == 3
+    assert row["macro_f1"] == {"mean": pytest.approx(0.6), "std": pytest.approx(0.1)}
+    assert row["validation_macro_f1"]["std"] == pytest.approx(0)
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    (row,) = report_of(tmp_path, [(cell(), 0.6, 0.5)])["rows"]
+    assert row["macro_f1"] == {"mean": 0.5, "std": None}
+
+
+def test_the_rate_is_chosen_on_validation_not_on_test(tmp_path):
+    good, lucky = Recipe(lr=1e-3), Recipe(lr=1e-2)
+    (row,) = report_of(tmp_path, [(cell(recipe=good), 0.8, 0.5), (cell(recipe=lucky), 0.7, 0.9)])["rows"]
+    assert row["lr"]["mean"] == 1e-3
+    assert row["macro_f1"]["mean"] == 0.5
+
+
+def test_the_rate_is_one_for_all_seeds_of_a_row(tmp_path):
+    cells = [
+        (cell(seed=s, recipe=Recipe(lr=lr)), v, 0.5)
+        for s, lr, v in ((0, 1e-3, 0.9), (1, 1e-3, 0.5), (0, 1e-2, 0.8), (1, 1e-2, 0.8))
+    ]
+    (row,) = report_of(tmp_path, cells)["rows"]
+    assert (row["lr"], row["seeds"]) == ({"mean": 1e-2, "std": 0}, 2)
+
+
+def test_the_depth_is_chosen_on_validation_the_shallower_on_a_tie(tmp_path):
+    found = report_of(tmp_path, [(cell(depth=1), 0.8, 0.5), (cell(depth=2), 0.7, 0.9), (cell(depth=3), 0.8, 0.6)])
+    (choice,) = found["recommended"]
+    assert choice["depth"] == 1
+
+
+def test_further_axes_have_rows_and_compete(tmp_path):
+    small, large = Pixels(crop=32, size=64), Pixels(crop=64, size=64)
+    cells = [(cell(depth=d, pixels=p), v, 0.5) for d, p, v in ((0, small, 0.5), (0, large, 0.6), (1, small, 0.7))]
+    found = report_of(tmp_path, cells, axes=["crop"])
+    assert [(row["depth"], row["crop"]) for row in found["rows"]] == [(0, 32), (0, 64), (1, 32)]
+    assert [(c["depth"], c["crop"]) for c in found["recommended"]] == [(1, 32)]
+
+
+def test_a_training_that_diverged_never_wins(tmp_path):
+    cells = [(cell(recipe=Recipe(lr=1e-2)), None, 0.9), (cell(recipe=Recipe(lr=1e-3)), 0.1, 0.1)]
+    with Ledger.create(tmp_path, {"grid": {"lr": [1]}}, [(c, 1.0) for c, _, _ in cells]) as ledger:
+        with ledger.runner() as runner:
+            for c, peak, test in cells:
+                ledger.claim(c.key, runner)
+                both = {"validation": scores(0.9), "test": scores(test)}
+                changes = {
+                    "scores": both,
+                    "peak_score": peak,
+                    "lr": c.recipe.lr,
+                    "peak_epoch": 0 if peak is None else 1,
+                }
+                ledger.add(c.key, result(c.key).model_copy(update=changes))
+        (row,) = report_facts(ledger)["rows"]
+    assert row["lr"]["mean"] == 1e-3
+
+
+def test_a_ledger_of_version_1_still_gives_its_report(tmp_path):
+    """Never make this file anew: what was written then must be readable for ever."""
+    shutil.copy(ASSETS / "run-1" / "ledger.sqlite", tmp_path)
+    with Ledger.read(tmp_path) as ledger:
+        found = json.loads(json.dumps(report_facts(ledger)))
+    before = json.loads((ASSETS / "run-1" / "report.json").read_text())
+    for name, value in before.items():
+        if name not in ("rows", "recommended"):
+            assert found[name] == value
+    for part in ("rows", "recommended"):
+        for new, old in zip(found[part], before[part], strict=True):
+            assert {name: new[name] for name in old} == old, "a report may say more than it did, not other things"
+
+
+@pytest.mark.parametrize(("name", "starts"), [("p.png", b"\x89PNG"), ("p.svg", b"<?xml"), ("p.pdf", b"%PDF")])
+def test_the_picture(tmp_path, name, starts):
+    facts = json.loads((ASSETS / "run-1" / "report.json").read_text())
+    save_depth_curves(facts, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(starts)
+
+
+def test_a_picture_of_an_unknown_kind_or_of_nothing(tmp_path):
+    facts = json.loads((ASSETS / "run-1" / "report.json").read_text())
+    with pytest.raises(OutputError, match=r"its name must end in \.png, \.svg, \.pdf"):
+        save_depth_curves(facts, tmp_path / "p.bmp")
+    with pytest.raises(DataError, match="no cell of the study is done yet"):
+        save_depth_curves({**facts, "rows": []}, tmp_path / "p.png")
+    assert not list(tmp_path.iterdir())
