@@ -24,6 +24,19 @@ def die_on_three(x):
     return x
 
 
+def die_while_answering(x):
+    """The worker is killed by its own answer, when half of it is in the pipe."""
+    return Deadly() if x == 3 else x
+
+
+class Deadly:
+    def __reduce__(self):
+        import threading
+
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return bytes, (b"x" * 200_000_000,)
+
+
 def pid_after_a_while(x):
     time.sleep(0.2)
     return os.getpid()

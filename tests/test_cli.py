@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 
 from conftest import SKYTHAW
-from helpers_study import CLASSES, COLUMNS, draw, jpeg, write_study
-from skythaw.cli import app
+from helpers_study import CLASSES, COLUMNS, draw, jpeg, make_survey, write_study
+from skythaw.cli import app, main
 from skythaw.data.cutouts import write_cutouts
 
 
@@ -59,6 +60,42 @@ def several_sizes(here):
     survey_of(here, rows)
 
 
+def external(here, **changes):
+    """A test set of its own, spoilt in some way."""
+    make_survey(here / "other.parquet", **({"objects": 45, "seed": 9, "prefix": "999"} | changes))
+    write_study(here, replace={'path = "survey.parquet"': 'path = "survey.parquet"\ntest_path = "other.parquet"'})
+
+
+def test_of_other_size(here):
+    external(here, size=24)
+
+
+def test_with_the_same_images(here):
+    external(here, objects=180, seed=0)
+
+
+def test_with_the_same_objects(here):
+    external(here, prefix="1237")
+
+
+def test_without_a_class(here):
+    external(here)
+    rows = some_rows(20, classes=("GALAXY", "STAR"))
+    content = [
+        {"object_id": f"t{i}", "label": label, "image": image, "run": 9, "camcol": 1, "field": i}
+        for i, (label, image, _) in enumerate(rows)
+    ]
+    write_cutouts(here / "other.parquet", content, COLUMNS, {})
+
+
+for helper in (test_of_other_size, test_with_the_same_images, test_with_the_same_objects, test_without_a_class):
+    helper.__test__ = False
+
+
+def no_utf8(here):
+    (here / "study.toml").write_bytes(b"name = '\xff'")
+
+
 def one_class(here):
     survey_of(here, some_rows(60, classes=("STAR",)))
 
@@ -94,6 +131,16 @@ BAD = {
     "several sizes": (several_sizes, "48 x 48"),
     "one class only": (one_class, "at least 2 classes"),
     "class too small": (a_tiny_class, "'QSO' has 1 object"),
+    "a test set of other size": (test_of_other_size, "crop = 32 is larger than the cutouts, which have 24"),
+    "a test set with the same images": (test_with_the_same_images, "shares 180 images"),
+    "a test set with the same objects": (test_with_the_same_objects, "shares 45 objects"),
+    "a test set without a class": (test_without_a_class, "has no 'QSO'"),
+    "too few images for all classes": (study_with("[75]", "[2]"), "train_size = 2 is too few for all classes"),
+    "batches of one image": (
+        study_with("batch = 16", 'batch = 1\nbatchnorm = "train"'),
+        "makes batches of one image",
+    ),
+    "a study that is not UTF-8": (no_utf8, "can't read the study file"),
     "unknown backbone": (study_with('"timm:test_efficientnet"]', '"resnet5O"]'), "did you mean 'resnet50'?"),
     "unknown timm network": (study_with("test_efficientnet", "test_efficientnot"), "did you mean"),
     "unknown strategy": (study_with("[recipe]", 'strategy = ["topp"]\n[recipe]'), "did you mean 'top'?"),
@@ -130,13 +177,19 @@ def test_bad_input_gets_one_line_and_leaves_nothing(case, here, skythaw):
 
 
 def test_broken_images_can_be_left_out(here, skythaw):
-    truncated_jpeg(here)
+    rows = some_rows(60)
+    for i in (0, 7):
+        rows[i] = (rows[i][0], rows[i][1][: 5 if i == 0 else 200], rows[i][2])
+    survey_of(here, rows)
     write_study(here, replace={"[75]": '["all"]', "seed = [0, 1]": "seed = [0]", '["0%", "50%", "100%"]': "[0]"})
     done = skythaw("study", "run", "study.toml", "--out", "run", "--engine", "serial", "--skip-broken", cwd=here)
     assert done.returncode == 0, done.stderr
+    assert "left out obj0: " in done.stderr
     assert "left out obj7: " in done.stderr
     used = json.loads(skythaw("report", "run", "--json", cwd=here).stdout)["objects"]
-    assert sum(used.values()) == 59
+    assert sum(used.values()) == 58
+    plan = skythaw("study", "plan", "study.toml", "--out", "run", "--skip-broken", "--json", cwd=here)
+    assert [c["state"] for c in json.loads(plan.stdout)["cells"]] == ["done"]
 
 
 @pytest.mark.parametrize("blocked", ["a file in the way", "read-only"])
@@ -184,6 +237,8 @@ def test_a_full_disk(here, skythaw, tmp_path_factory):
         (["data", "mock", "m.parquet", "--size", "4"], "size = 4"),
         (["data", "import", "none", "o.parquet"], "none"),
         (["study", "plan", "none.toml"], "can't read the study file none.toml: No such file or directory"),
+        (["--cache", "c", "report", "none", "--json"], "none is not a run folder"),
+        (["study", "run", "study.toml", "--out", "run", "--device", "meta"], "there is no device 'meta' here"),
         (["study", "status", "none"], "none is not a run folder"),
         (["report", "none"], "none is not a run folder"),
         (["study", "run", "study.toml", "--out", "run", "--engine", "rey"], "unknown engine 'rey'"),
@@ -304,6 +359,62 @@ def test_a_random_split_warns_with_the_overlap(here, skythaw):
     assert done.returncode == 0
     assert "warning: split by = 'random' ignores the sky" in done.stderr
     assert "cutouts share a field with one in another part" in done.stderr
+
+
+def test_an_external_test_set_that_shares_a_field_warns(here, skythaw):
+    external(here)
+    done = skythaw("study", "plan", "study.toml", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "cutouts share a field with one in another part" in done.stderr
+
+
+def test_the_same_cell_twice_in_the_grid_is_one_cell(here, skythaw):
+    write_study(here, replace={"[75]": '["all", 90]', "[recipe]": "batch = [16, 16.0]\n[recipe]"})
+    found = json.loads(skythaw("study", "plan", "study.toml", "--json", cwd=here).stdout)
+    assert len({c["key"] for c in found["cells"]}) == len(found["cells"]) == 6
+    assert any("listed twice in the grid; run once" in w for w in found["warnings"])
+
+
+def test_text_where_numbers_should_be(tmp_path, skythaw):
+    """Sexagesimal coordinates do no harm where coordinates are not needed, and get one line where they are."""
+    content = [
+        {"object_id": f"o{i}", "label": label, "image": image, "ra": "00:42:00", "dec": "+41:16:09", "field": None}
+        for i, (label, image, _) in enumerate(some_rows(60))
+    ]
+    columns = [(name, pa.string()) for name in ("ra", "dec", "field")]
+    write_cutouts(tmp_path / "survey.parquet", content, columns, {})
+    assert "overlap on the sky: unknown" in skythaw("data", "inspect", "survey.parquet", cwd=tmp_path).stdout
+    write_study(tmp_path, replace={'by = "field"': 'by = "random"', "[75]": '["all"]'})
+    assert skythaw("study", "plan", "study.toml", cwd=tmp_path).returncode == 0
+    write_study(tmp_path, replace={'by = "field"': 'by = "healpix"'})
+    done = skythaw("study", "plan", "study.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "column 'ra' should hold numbers" in done.stderr
+
+
+def test_labels_are_no_markup(tmp_path, skythaw):
+    rows = [(label, image, field) for label, image, field in some_rows(40, classes=("GALAXY", "STAR"))]
+    rows = [("[/STAR] :star:" if label == "STAR" else label, image, field) for label, image, field in rows]
+    survey_of(tmp_path, rows)
+    assert "[/STAR] :star:" in skythaw("data", "inspect", "survey.parquet", cwd=tmp_path).stdout
+
+
+def test_the_demo_tells_the_whole_story(tmp_path, cache, monkeypatch, capsys):
+    """The real demo, made small: a survey of 90, a tiny network, one epoch."""
+    from skythaw.cli import demo
+
+    small = demo.STUDY.replace("efficientnet_lite0", "timm:test_efficientnet").replace("[250]", "[24]")
+    small = small.replace("epochs = 6", 'epochs = 1\n[weights]\n"timm:test_efficientnet" = "random"')
+    monkeypatch.setattr(demo, "STUDY", small)
+    monkeypatch.setattr(demo, "OBJECTS", 90)
+    for _ in range(2):  # the second time everything is there
+        with pytest.raises(SystemExit) as ended:
+            main(["--cache", str(cache), "demo", "--out", str(tmp_path / "demo")])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert "(8 of 8 cells)" in said
+        assert "=>" in said
+    assert (tmp_path / "demo" / "depth.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_depth_twice_runs_once_and_says_so(here, skythaw):

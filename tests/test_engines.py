@@ -14,6 +14,7 @@ import pytest
 
 from helpers_engines import (
     die_on_three,
+    die_while_answering,
     fail_on_three,
     overlap,
     pid_after_a_while,
@@ -34,7 +35,7 @@ def engine(request):
 def test_every_item_has_one_outcome(engine):
     outcomes = list(engine.map(square, range(7)))
     assert sorted((o.item, o.value) for o in outcomes) == [(x, x * x) for x in range(7)]
-    assert all(o.ok for o in outcomes)
+    assert all(o.error is None for o in outcomes)
 
 
 def test_no_items_no_outcomes(engine):
@@ -44,7 +45,7 @@ def test_no_items_no_outcomes(engine):
 def test_an_exception_is_an_outcome_and_the_others_go_on(engine):
     outcomes = {o.item: o for o in engine.map(fail_on_three, range(6))}
     assert sorted(outcomes) == list(range(6))
-    assert [x for x, o in outcomes.items() if not o.ok] == [3]
+    assert [x for x, o in outcomes.items() if o.error] == [3]
     assert "ValueError: three is refused" in outcomes[3].error
     assert "Traceback" in outcomes[3].error
 
@@ -74,7 +75,17 @@ def test_a_killed_worker_costs_its_item_alone():
     outcomes = {o.item: o for o in Processes(2).map(die_on_three, range(8))}
     assert sorted(outcomes) == list(range(8))
     assert outcomes[3].error == "the worker process died: killed by SIGKILL (out of memory?)"
-    assert all(o.ok for x, o in outcomes.items() if x != 3)
+    assert all(o.error is None for x, o in outcomes.items() if x != 3)
+
+
+def test_a_worker_killed_in_the_middle_of_its_answer_costs_its_item_alone():
+    outcomes = {}
+    for outcome in Processes(2).map(die_while_answering, range(6)):
+        time.sleep(1 if outcome.item < 3 else 0)  # so that the big answer waits in the pipe
+        outcomes[outcome.item] = outcome
+    assert sorted(outcomes) == list(range(6))
+    assert "the worker process died" in outcomes[3].error
+    assert all(o.error is None for x, o in outcomes.items() if x != 3)
 
 
 def test_closing_stops_the_workers(tmp_path):

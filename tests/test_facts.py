@@ -36,7 +36,8 @@ from skythaw.backbones.weights import locate
 network = backbone({name!r})
 found = facts(network, Path({str(cache)!r}))
 flops = block_flops(network, 64, Path({str(cache)!r}))
-print(found.depth("tpr:10%", 3), found.ratios(2, 3, flops).tfr, locate(network, None).source)
+top = range(len(found.blocks) - 2, len(found.blocks))
+print(found.depth("tpr:10%", 3), found.ratios(top, 3, flops).tfr, locate(network, None).source)
 assert not {{"torch", "timm"}} & set(sys.modules), "imported torch or timm"
 print(repr(found)); print(flops)
 """
@@ -153,8 +154,8 @@ def test_bad_depth(depth):
 
 def test_ratios_count_the_head():
     """Head: 4 * 3 weights and 3 biases, one layer, 24 FLOPs."""
-    head, top = TOY.ratios(0, 3, (100, 200, 300)), TOY.ratios(1, 3, (100, 200, 300))
+    head, top = TOY.ratios((), 3, (100, 200, 300)), TOY.ratios((2,), 3, (100, 200, 300))
     assert (head.tpr, head.tlr, head.tfr) == pytest.approx((15 / 115, 1 / 5, 24 / 624))
     assert (top.tpr, top.tlr, top.tfr) == pytest.approx((85 / 115, 2 / 5, 324 / 624))
-    assert TOY.ratios(3, 3, (1, 2, 3)) == module.Ratios(1.0, 1.0, 1.0)
-    assert TOY.ratios(1, 3, None).tfr is None
+    assert TOY.ratios(range(3), 3, (1, 2, 3)) == module.Ratios(1.0, 1.0, 1.0)
+    assert TOY.ratios((2,), 3, None).tfr is None

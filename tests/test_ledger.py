@@ -88,6 +88,66 @@ def test_a_finished_cell_is_never_claimed_again_a_failed_one_is(folder):
         assert [e.attempts for e in ledger.entries()] == [1, 2, 0]
 
 
+def test_a_runner_does_not_get_its_own_cell_twice(folder):
+    key = cells()[0][0].key
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        assert ledger.claim(key, runner)
+        assert not ledger.claim(key, runner)
+
+
+def test_what_killed_runs_left_is_swept_away(folder):
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as living:
+        mine, other = cells()[0][0].key, cells()[1][0].key
+        ledger.claim(mine, living)
+        (folder / "weights").mkdir()
+        for key in (mine, other):
+            (folder / "weights" / f".{key}.safetensors.123.tmp").touch()
+        (folder / "runners" / "gone.lock").touch()
+        with Ledger.create(folder, STUDY, cells()) as second, second.runner():
+            assert [p.name for p in (folder / "weights").iterdir()] == [f".{mine}.safetensors.123.tmp"]
+            assert not (folder / "runners" / "gone.lock").exists()
+        assert not ledger.claim(mine, living), "the living runner's claim still stands"
+
+
+def test_a_folder_that_may_only_be_read_can_be_read(folder):
+    """As on a CD, or in a colleague's archive: not even SQLite's own files can be made."""
+    Ledger.create(folder, STUDY, cells()).close()
+    script = """
+        import os, sys
+        from pathlib import Path
+        from skythaw.study.ledger import Ledger
+        os.setuid(65534)
+        with Ledger.read(Path(sys.argv[1])) as ledger:
+            print(len(ledger.entries()))
+    """
+    if os.getuid() == 0:
+        for path in (folder, *folder.parents):
+            if path.owner() == "root" and path.name:
+                path.chmod(0o755)
+    else:
+        script = script.replace("os.setuid(65534)", "")
+        folder.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), folder], capture_output=True, text=True, check=False
+    )
+    folder.chmod(0o755)
+    assert done.stdout == "3\n", done.stderr
+
+
+def test_a_full_disk_while_results_are_kept(folder):
+    """A real limit: SQLite may not make its file larger."""
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        key = cells()[0][0].key
+        ledger.claim(key, runner)
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(OutputError, match=r"can't write .*run: database or disk is full"):
+            ledger.fail(key, "x" * 1_000_000)
+        with pytest.raises(OutputError, match="disk is full"):
+            ledger.note("x", "x" * 1_000_000)
+        assert ledger.entries()[0].state == "running", "nothing is half-written"
+
+
 def test_two_runners_never_hold_one_cell(folder):
     key = cells()[0][0].key
     with Ledger.create(folder, STUDY, cells()) as one, Ledger.create(folder, STUDY, cells()) as two:

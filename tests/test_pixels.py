@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers_data import picture
-from skythaw.data.pixels import batch_input, check_crop, normalise
+from skythaw.data.pixels import batch_input, normalise
 from skythaw.data.views import apply_views
 from skythaw.errors import SpecError
 from skythaw.spec import Pixels
@@ -49,14 +49,14 @@ def test_shifts_move_each_crop_by_its_own():
 def test_a_crop_that_does_not_fit():
     spec = Pixels(crop=8, size=8)
     for cutout, shift, message in (
-        (7, 0, "crop can be 7 at most"),
-        (20, 7, "shift|crop can be 6 at most"),
-        (9, 9, "shift can"),
+        (7, 0, "crop = 8 is larger than the cutouts, which have 7 pixels a side"),
+        (20, 7, "with shift = 7 needs cutouts of 22 pixels; these have 20, so shift can be 6 at most"),
+        (9, 9, "so shift can be 0 at most"),
     ):
         with pytest.raises(SpecError, match=message):
-            check_crop(cutout, spec, shift)
-    check_crop(20, spec, 6)
-    with pytest.raises(SpecError, match="with shifts of 7 px does not fit into cutouts of 20 px"):
+            spec.require_room(cutout, shift)
+    spec.require_room(20, 6)
+    with pytest.raises(SpecError, match="with shift = 7 needs cutouts of 22 pixels"):
         batch_input(CUTOUTS, ROWS, spec, np.array([[0, 0], [0, -7], [0, 0], [0, 0]]))
 
 

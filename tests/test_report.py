@@ -76,6 +76,16 @@ def test_the_depth_is_chosen_on_validation_the_shallower_on_a_tie(tmp_path):
     assert choice["depth"] == 1
 
 
+def test_fewer_seeds_do_not_compete(tmp_path):
+    """One lucky seed of a rate, or a depth, whose other seeds failed must not beat a complete row."""
+    lucky, whole = Recipe(lr=1e-2), Recipe(lr=1e-3)
+    cells = [(cell(recipe=lucky), 0.9, 0.5), *((cell(seed=s, recipe=whole), 0.6, 0.5) for s in (0, 1))]
+    found = report_of(tmp_path / "rates", cells)
+    assert found["rows"][0]["lrs"] == [1e-3]
+    found = report_of(tmp_path / "depths", [(cell(depth=2), 0.9, 0.5), *((cell(seed=s), 0.6, 0.5) for s in (0, 1))])
+    assert found["recommended"][0]["depth"] == 3
+
+
 def test_further_axes_have_rows_and_compete(tmp_path):
     small, large = Pixels(crop=32, size=64), Pixels(crop=64, size=64)
     cells = [(cell(depth=d, pixels=p), v, 0.5) for d, p, v in ((0, small, 0.5), (0, large, 0.6), (1, small, 0.7))]

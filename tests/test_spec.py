@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import date
 
 import pytest
 
@@ -73,6 +74,11 @@ def test_the_documented_form_is_read():
         ("grid.depth", [-1], "depth -1 is negative"),
         ("grid.backbone", "resnet50", "grid.backbone = 'resnet50' must be a list"),
         ("grid.backbone", [], "grid.backbone"),
+        ("grid.crop", ["32"], None),
+        ("grid.batch", [date(2026, 1, 1)], "grid.batch"),
+        ("grid.seed", [2**70], "grid.seed"),
+        ("grid.size", [10**6], "grid.size"),
+        ("data.split.seed", -1, "data.split.seed = -1"),
         ("recipe.lr", 0, "recipe.lr"),
         ("recipe.epochs", 2.5, "recipe.epochs = 2.5"),
         ("data.split.test", 0.9, "leaves no training images"),
@@ -80,10 +86,21 @@ def test_the_documented_form_is_read():
     ],
 )
 def test_a_bad_value_is_named_in_one_line(dotted, value, says):
+    if says is None:  # settled as the model reads it
+        assert Study.parse(with_value(dotted, value)).grid.axes["crop"] == [32]
+        return
     with pytest.raises(SpecError) as caught:
         Study.parse(with_value(dotted, value), "study.toml")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_share_of_an_internal_test_set_does_not_count_with_an_external_one():
+    content = with_value("data.split.validation", 0.85)
+    with pytest.raises(SpecError, match="leaves no training images"):
+        Study.parse(content)
+    content["data"]["test_path"] = "b.parquet"
+    Study.parse(content)
 
 
 def test_a_missing_section_is_named():

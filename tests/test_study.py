@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from conftest import SKYTHAW
 from helpers_study import make_survey, write_study
@@ -186,6 +187,41 @@ def test_auto_rate_is_searched_in_the_cell(here, cache):
         assert entry.result.lr == best["lr"]
 
 
+def test_two_threads_give_the_same_bits_in_any_engine(here, cache):
+    """Also where the process has used its threads before: weights from a file are tried in it first."""
+    from skythaw.backbones.catalogue import backbone
+    from skythaw.backbones.network import build
+    from skythaw.backbones.weights import RANDOM
+
+    save_file(build(backbone("timm:test_efficientnet"), RANDOM).features.state_dict(), here / "w.safetensors")
+    changes = {
+        "seed = [0, 1]": "seed = [0]",
+        "batch = 16": "batch = 16\nthreads = 2",
+        '= "random"': '= "w.safetensors"',
+    }
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.rand(1_000_000).exp().sum()
+    try:
+        run(here, cache, "serial", replace=changes)
+    finally:
+        torch.set_num_threads(before)
+    run(here, cache, "processes", engine="processes", replace=changes)
+    assert digests(here / "serial") == digests(here / "processes")
+
+
+def test_the_peak_of_memory_is_the_cells_own(here, cache):
+    """A small cell after a large one, in one process."""
+    small, large = {"[75]": "[30]", "batch = 16": "batch = 4"}, {"[75]": "[75]", "batch = 16": "batch = 75"}
+    common = {"seed = [0, 1]": "seed = [0]", '["0%", "50%", "100%"]': '["100%"]', "crop = 32": "crop = 32\nsize = 128"}
+    peaks = {}
+    for name, change in (("first", small), ("large", large), ("second", small)):
+        run(here, cache, name, replace={**common, **change})
+        peaks[name] = entries(here / name)[0].result.peak_memory
+    assert peaks["large"] > peaks["first"] + 50e6
+    assert peaks["second"] < peaks["large"] - 50e6
+
+
 def test_an_axis_of_scale_has_rows_of_its_own(here, cache):
     run(here, cache, replace={"seed = [0, 1]": "seed = [0]\ncrop = [32, 16]\nsize = [32]", "crop = 32": ""})
     found = facts(here / "run")
@@ -205,7 +241,7 @@ def test_an_external_test_set(here, cache):
         assert (parts == "validation").sum() > 0
 
 
-def start(here, cache, *arguments):
+def start(here, cache, *arguments, group=False):
     return subprocess.Popen(
         [*SKYTHAW, "study", "run", "study.toml", "--out", "run", "--device", "cpu", *arguments],
         cwd=here,
@@ -213,6 +249,7 @@ def start(here, cache, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=group,
     )
 
 
@@ -222,6 +259,10 @@ def wait_until(condition, process, seconds=120):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def running_in(folder):
+    return sum(e.state == "running" for e in entries(folder)) if (folder / "ledger.sqlite").exists() else 0
 
 
 def done_in(folder):
@@ -241,8 +282,7 @@ def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cach
     assert run(here, cache).done == 6
     assert digests(here / "run") == digests(finished)
     assert all(e.attempts <= 3 for e in entries(here / "run"))
-    leftovers = [p.name for p in here.rglob("*.tmp")]
-    assert len(leftovers) <= 4, "at most one a worker and kill"
+    assert not list(here.rglob("*.tmp")), "what the kills left is swept away"
 
 
 @pytest.mark.slow
@@ -261,8 +301,22 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [2, 6])
+def test_ctrl_c_on_a_terminal_reaches_workers_too_and_is_as_quiet(here, cache, seconds):
+    """A terminal signals the whole group, perhaps while workers are still importing."""
+    with start(here, cache, "--workers", "2", group=True) as process:
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode in (130, -signal.SIGINT), said  # before main() runs, Python's own way
+    assert "Traceback" not in said or process.returncode == -signal.SIGINT
+    assert not _processes_with(str(here))
+
+
+@pytest.mark.slow
 def test_two_runs_on_one_folder_share_the_work(finished, here, cache):
     with start(here, cache, "--workers", "1") as one, start(here, cache, "--workers", "1") as two:
+        wait_until(lambda: running_in(here / "run") == 2, one)
         said = one.communicate(timeout=300)[0], two.communicate(timeout=300)[0]
     assert (one.returncode, two.returncode) == (0, 0), said
     assert [e.attempts for e in entries(here / "run")] == [1] * 6, "no cell was done twice"

@@ -27,6 +27,9 @@ ON_OFF = BeforeValidator(lambda value: None if value is False else value)
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Side = Annotated[int, Field(ge=4, le=4096)]
+"""pixels"""
 AUTO_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """What ``lr = "auto"`` tries, half a decade apart: from below what suits a whole network to above what suits a head."""
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
@@ -45,25 +48,29 @@ class Split(Frozen):
     """``field`` (run, camcol and field), ``healpix``, ``random``, or a column: objects alike in it stay together."""
     validation: Fraction = 0.15
     test: Fraction = 0.25
-    seed: int = 0
+    seed: Seed = 0
     nside: Positive = 64
     """HEALPix resolution for ``by = "healpix"``; 64 makes pixels of 55 arcmin."""
-
-    @model_validator(mode="after")
-    def _leaves_training(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation + test = {self.validation + self.test:g} leaves no training images")
-        return self
 
 
 class Pixels(Frozen):
     """How a cutout becomes the network's input."""
 
-    crop: Annotated[int, Field(ge=4)]
+    crop: Side
     """pixels cut from the centre of the cutout"""
-    size: Annotated[int, Field(ge=4)]
+    size: Side
     """pixels the network gets, a side; resized (bicubic, antialiased) where it differs from `crop`"""
     stretch: Literal["linear", "sqrt", "asinh"] = "linear"
+
+    def require_room(self, side: int, shift: int) -> None:
+        """Raise `SpecError` if a crop, shifted by up to `shift` pixels, does not fit into a cutout of `side` pixels."""
+        if self.crop > side:
+            raise SpecError(f"crop = {self.crop} is larger than the cutouts, which have {side} pixels a side")
+        if self.crop + 2 * shift > side:
+            raise SpecError(
+                f"crop = {self.crop} with shift = {shift} needs cutouts of {self.crop + 2 * shift} pixels; these have "
+                f"{side}, so shift can be {(side - self.crop) // 2} at most"
+            )
 
 
 class Data(Frozen):
@@ -72,14 +79,21 @@ class Data(Frozen):
     path: Path
     test_path: Path | None = None
     """An external test set; `split` then divides `path` into training and validation only."""
-    crop: Annotated[int, Field(ge=4)] | None = None
+    crop: Side | None = None
     """pixels; None is the whole cutout"""
-    size: Annotated[int, Field(ge=4)] | None = None
+    size: Side | None = None
     """pixels; None is the crop as it is"""
     stretch: Literal["linear", "sqrt", "asinh"] = "linear"
     skip_broken: bool = False
     """Leave out images that can't be read (they are listed in the ledger) instead of refusing them."""
     split: Split = Split()
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> Self:
+        share = self.split.validation + self.split.test
+        if self.test_path is None and share >= 1:
+            raise ValueError(f"split: validation + test = {share:g} leaves no training images")
+        return self
 
 
 class Recipe(Frozen):
@@ -154,7 +168,7 @@ class Grid(BaseModel):
     backbone: tuple[str, ...] = Field(min_length=1)
     depth: tuple[int | str, ...] = Field(("0%", "25%", "50%", "75%", "100%"), min_length=1)
     train_size: tuple[Positive | Literal["all"], ...] = Field(("all",), min_length=1)
-    seed: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seed: tuple[Seed, ...] = Field((0,), min_length=1)
     strategy: tuple[str, ...] = Field(("top",), min_length=1)
 
     @field_validator("depth")
@@ -172,7 +186,7 @@ class Grid(BaseModel):
             if not isinstance(values, list) or not values:
                 raise ValueError(f"{name} = {values!r} must be a list with at least one value")
         for name, values in [*self.axes.items(), *((n, getattr(self, n)) for n in type(self).model_fields)]:
-            if len({json.dumps(v) for v in values}) < len(values):
+            if len({json.dumps(v, default=str) for v in values}) < len(values):
                 raise ValueError(f"{name} = {list(values)!r} has the same value twice")
         return self
 
@@ -218,12 +232,10 @@ class Study(Frozen):
         """Make a study from the content of its file; every axis is checked against the model it belongs to."""
         try:
             study = cls.model_validate(content)
-            for axis, values in study.grid.axes.items():
-                for value in values:
-                    _check_axis(axis, value)
         except ValidationError as error:
             raise SpecError(f"{name}: {one_line(error, cls)}") from None
-        return study
+        settled = {axis: [_settled(axis, v) for v in values] for axis, values in study.grid.axes.items()}
+        return study.model_copy(update={"grid": study.grid.model_copy(update=settled)})
 
     def relative_to(self, folder: Path) -> Study:
         """The same study with its relative paths taken from `folder`."""
@@ -236,6 +248,10 @@ class Study(Frozen):
         )
         weights = {n: w.model_copy(update={"file": anchored(w.file)}) for n, w in self.weights.items()}
         return self.model_copy(update={"data": data, "weights": weights})
+
+    def skipping_broken(self) -> Study:
+        """The same study with ``data.skip_broken``."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"skip_broken": True})})
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the study's numbers, defaults written out: no name and no path."""
@@ -252,7 +268,7 @@ class Cell(Frozen):
     depth: Annotated[int, Field(ge=0)]
     """blocks trained, counted from the top"""
     train_size: Positive
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     pixels: Pixels
     split: Split
     skip_broken: bool
@@ -300,12 +316,12 @@ def parse_depth(depth: int | str) -> tuple[Literal["blocks", "percent", "tpr"], 
     )
 
 
-def _check_axis(axis: str, value: Any) -> None:
+def _settled(axis: str, value: Any) -> Any:
+    """The value of an axis as the model it belongs to reads it."""
     try:
         if axis in Recipe.model_fields:
-            Recipe.model_validate({axis: value})
-        else:
-            Pixels.model_validate({"crop": 4, "size": 4, axis: value})
+            return getattr(Recipe.model_validate({axis: value}), axis)
+        return getattr(Pixels.model_validate({"crop": 4, "size": 4, axis: value}), axis)
     except ValidationError as error:
         first = error.errors()[0]
         raise SpecError(f"grid.{axis}: {first['msg'].lower()}, not {value!r}") from None

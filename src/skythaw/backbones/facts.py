@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -85,21 +85,24 @@ class Facts:
         if kind == "percent":
             return math.floor(value * count / 100 + 0.5)
         if kind == "tpr":
-            return min(range(count + 1), key=lambda n: abs(self.ratios(n, classes, None).tpr - value / 100))
+            return min(
+                range(count + 1),
+                key=lambda n: abs(self.ratios(range(count - n, count), classes, None).tpr - value / 100),
+            )
         if value > count:
             raise SpecError(f"depth {depth} is beyond the network: {self.name} has {count} blocks")
         return int(value)
 
-    def ratios(self, depth: int, classes: int, flops: tuple[int, ...] | None) -> Ratios:
-        """How much is trained at a depth (a count of blocks), with the head for so many classes.
+    def ratios(self, trained: Collection[int], classes: int, flops: tuple[int, ...] | None) -> Ratios:
+        """How much is trained if these blocks are (by index, in forward order), with the head for so many classes.
 
         `flops` are those of `block_flops`: the forward FLOPs of each block.
         """
         weights = self.channels * classes
         return Ratios(
-            tpr=_share([block.parameters for block in self.blocks], depth, weights + classes),
-            tlr=_share([block.layers for block in self.blocks], depth, 1),
-            tfr=None if flops is None else _share(flops, depth, 2 * weights),
+            tpr=_share([block.parameters for block in self.blocks], trained, weights + classes),
+            tlr=_share([block.layers for block in self.blocks], trained, 1),
+            tfr=None if flops is None else _share(flops, trained, 2 * weights),
         )
 
 
@@ -141,9 +144,8 @@ def block_flops(backbone: Backbone, size: int, cache: Path) -> tuple[int, ...]:
     return found
 
 
-def _share(blocks: Sequence[int], depth: int, head: int) -> float:
-    trained = sum(blocks[len(blocks) - depth :])
-    return (trained + head) / (sum(blocks) + head)
+def _share(blocks: Sequence[int], trained: Collection[int], head: int) -> float:
+    return (sum(blocks[index] for index in trained) + head) / (sum(blocks) + head)
 
 
 def _file(backbone: Backbone, cache: Path, what: str) -> Path:

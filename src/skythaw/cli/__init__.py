@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 2 the input is wrong (one line says what), 1 a bug (traceback) or a failed cell, 130 Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["report"] and arguments[-1:] == ["--json"]:
+    if "report" in arguments and arguments[-1:] == ["--json"]:
         arguments.append("-")  # to standard output
     try:
         app(args=arguments, prog_name="skythaw")

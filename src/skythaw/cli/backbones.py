@@ -113,7 +113,7 @@ def block_rows(name: str, size: int | None, classes: int, cache: Path) -> tuple[
     flops = block_flops(network, size, cache)
     rows = []
     for depth in range(len(known.blocks) + 1):
-        ratios = known.ratios(depth, classes, flops)
+        ratios = known.ratios(range(len(known.blocks) - depth, len(known.blocks)), classes, flops)
         if depth == 0:
             block = {"name": "head", "parameters": (known.channels + 1) * classes, "layers": 1}
         else:

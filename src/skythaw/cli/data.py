@@ -21,9 +21,11 @@ def mock(
     size: Annotated[int, typer.Option(metavar="PX", help="Pixels of a cutout, at 0.396 arcsec each.")] = 64,
 ) -> None:
     """A mock survey, as SDSS would see it, rendered with GalSim."""
-    from skythaw.data.sources.mock.survey import make_mock
+    from skythaw import registry
 
-    make_mock(out, objects, seed, size, progress=lambda items: tracked(items, objects, "rendering"))
+    registry.get("source", "mock")(
+        out, objects, seed, size, progress=lambda items: tracked(items, objects, "rendering")
+    )
     say(f"wrote {objects} cutouts of {size} px to {out}")
 
 
@@ -38,9 +40,9 @@ def import_(
     skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and say which.")] = False,
 ) -> None:
     """Labelled JPEG or PNG images into one Parquet file; their bytes stay as they are."""
-    from skythaw.data.sources.folder import import_folder
+    from skythaw import registry
 
-    result = import_folder(
+    result = registry.get("source", "folder")(
         folder,
         out,
         labels,

@@ -58,6 +58,9 @@ def demo(
     with Ledger.read(run) as ledger:
         facts = report_facts(ledger)
     print_report(facts)
+    if not facts["rows"]:
+        say(f"no cell could be run; why: skythaw study status {run}")
+        raise typer.Exit(1)
     picture = out / "depth.png"
     save_depth_curves(facts, picture)
     say(f"\nThe same as a picture: {picture}. Again, for programs: skythaw report {run} --json report.json")

@@ -47,7 +47,8 @@ def print_table(table: Table) -> None:
     if table.title:
         say(str(table.title))
         table.title = None
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    width = None if sys.stdout.isatty() else WIDE
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def make_table(title: str | None, columns: Sequence[str], text_columns: int = 1) -> Table:

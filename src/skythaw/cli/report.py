@@ -74,7 +74,7 @@ def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
             *(str(row[axis]) for axis in axes),
             *(percent(row[ratio]) for ratio in ("tpr", "tlr", "tfr")),
             *(_with_spread(row[score]) for score in ("macro_f1", "accuracy", "log_loss")),
-            f"{row['lr']['mean']:.3g}",
+            ", ".join(f"{lr:.3g}" for lr in row["lrs"]),
             f"{row['peak_epoch']:.1f}",
             f"{row['gap']:+.3f}",
             f"{row['seconds']:.1f}",

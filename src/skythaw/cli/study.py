@@ -24,12 +24,14 @@ from skythaw.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from skythaw.spec import Study
     from skythaw.study.plan import Plan, PlannedCell
     from skythaw.study.run import Summary
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run, and look at a study.")
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
 
 
 @app.command()
@@ -39,13 +41,13 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A run folder: show what is done there already.")
     ] = None,
+    skip_broken: SkipBroken = False,
     as_json: Json = False,
 ) -> None:
     """The cells of a study, what is done, and what the rest costs. Runs nothing."""
-    from skythaw.spec import Study
     from skythaw.study.plan import make_plan
 
-    planned = make_plan(Study.load(study_file), context.obj)
+    planned = make_plan(_load(study_file, skip_broken), context.obj)
     states, left = _progress_in(out)
     waiting = sum(p.cost for p in planned.cells if states.get(p.cell.key) != "done")
     if as_json:
@@ -68,14 +70,10 @@ def run(
     engine: Annotated[str, typer.Option(help="processes or serial.")] = "processes",
     workers: Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = "auto",
-    skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and say which.")] = False,
+    skip_broken: SkipBroken = False,
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
-    from skythaw.spec import Study
-
-    study = Study.load(study_file)
-    if skip_broken:
-        study = study.model_copy(update={"data": study.data.model_copy(update={"skip_broken": True})})
+    study = _load(study_file, skip_broken)
     summary = run_watched(study, out, context.obj, (engine, workers, device))
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
@@ -114,7 +112,14 @@ def _by_error(failures: list[dict[str, Any]]) -> dict[str, list[str]]:
     return groups
 
 
-def run_watched(study: Any, out: Path, cache: Path, how: tuple[str, int | None, str]) -> Summary:
+def _load(study_file: Path, skip_broken: bool) -> Study:
+    from skythaw.spec import Study
+
+    study = Study.load(study_file)
+    return study.skipping_broken() if skip_broken else study
+
+
+def run_watched(study: Study, out: Path, cache: Path, how: tuple[str, int | None, str]) -> Summary:
     """Run a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     from skythaw import registry
     from skythaw.study.machine import find_device
@@ -175,7 +180,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _cores_for(study: Any) -> int:
+def _cores_for(study: Study) -> int:
     """As many workers as the cores bear, given each cell's threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(study.grid.axes.get("threads", [study.recipe.threads]))

@@ -89,7 +89,21 @@ class Cutouts:
         if name not in self.table.column_names:
             raise DataError(f"there is no column {name!r}; there are {', '.join(self.table.column_names)}")
         values = self.table[name]
-        return values.to_numpy() if _is_number(values.type) else np.array(values.to_pylist(), dtype=object)
+        return values.to_numpy() if is_number(values.type) else np.array(values.to_pylist(), dtype=object)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """The values of a column of numbers, float64 [object]; nulls are NaN.
+
+        Raises
+        ------
+        DataError
+            No such column, or a value that is no number.
+        """
+        values = self.column(name)
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.paths[0]}: column {name!r} should hold numbers: {error}") from None
 
     def images(self, start: int = 0) -> Iterator[tuple[str, bytes, str]]:
         """Go through the images from row `start` on, in bounded memory.
@@ -205,7 +219,7 @@ def _refuse_duplicates(ids: Sequence[str], where: Path, seen: set[str]) -> None:
         seen.add(each)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from skythaw.data.cutouts import Cutouts
+from skythaw.data.cutouts import Cutouts, is_number
 from skythaw.data.images import BrokenImageError, probe_size
 
 PIXEL_SCALE = 0.4
@@ -18,9 +18,9 @@ ARCSEC = np.pi / 180 / 3600
 
 
 def basis_of(cutouts: Cutouts) -> str | None:
-    """What tells that cutouts overlap: ``coordinates`` (ra, dec), ``field`` (run, camcol, field), or None."""
+    """What tells that cutouts overlap: ``coordinates`` (ra, dec: numbers), ``field`` (run, camcol, field), or None."""
     there = set(cutouts.table.column_names)
-    if there >= {"ra", "dec"}:
+    if there >= {"ra", "dec"} and all(is_number(cutouts.table[name].type) for name in ("ra", "dec")):
         return "coordinates"
     return "field" if there >= set(FIELD) else None
 
@@ -72,7 +72,7 @@ def sky_pairs(cutouts: Cutouts, chosen: np.ndarray, size: int | None = None) -> 
     """
     from scipy.spatial import cKDTree
 
-    ra, dec = (np.radians(cutouts.column(name).astype(float)) for name in ("ra", "dec"))
+    ra, dec = (np.radians(cutouts.numbers(name)) for name in ("ra", "dec"))
     rows = np.flatnonzero(chosen & np.isfinite(ra) & np.isfinite(dec))
     if len(rows) < 2:
         return
@@ -95,7 +95,9 @@ def sky_pairs(cutouts: Cutouts, chosen: np.ndarray, size: int | None = None) -> 
 def identify(columns: list[np.ndarray]) -> np.ndarray:
     """A number for each row, int [object], from 0 on: equal where all columns are equal."""
     ids = np.zeros(len(columns[0]), dtype=np.int64)
-    for values in columns:
+    for column in columns:
+        is_text = column.dtype == object  # nulls are alike
+        values = np.array(["" if value is None else str(value) for value in column]) if is_text else column
         _, code = np.unique(values, return_inverse=True)
         _, ids = np.unique(ids * (code.max(initial=0) + 1) + code, return_inverse=True)
     return ids
@@ -105,16 +107,16 @@ def _widths(cutouts: Cutouts, size: int | None) -> np.ndarray:
     """Width of each cutout, arcsec [object]."""
     scale = np.full(len(cutouts), PIXEL_SCALE)
     if "pixel_scale" in cutouts.table.column_names:
-        given = cutouts.column("pixel_scale").astype(float)
+        given = cutouts.numbers("pixel_scale")
         scale = np.where(given > 0, given, scale)
-    return scale * (_first_size(cutouts) if size is None else size)
+    return scale * (max(first_size(cutouts)) if size is None else size)
 
 
-def _first_size(cutouts: Cutouts) -> int:
-    """Width of the first image that can be read, pixels; 0 if none can."""
+def first_size(cutouts: Cutouts) -> tuple[int, int]:
+    """Height and width of the first image that can be read, pixels; 0, 0 if none can."""
     for name, data, _ in cutouts.images():
         try:
-            return max(probe_size(data, name))
+            return probe_size(data, name)
         except BrokenImageError:
             continue
-    return 0
+    return 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +29,12 @@ Row = Mapping[str, Any]
 
 def find_files(path: Path) -> tuple[Path, ...]:
     """The Parquet file at `path`, or those of the folder at `path`, sorted by name."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (False, not an error, where it may not be looked at)
         if files := sorted(each for each in path.glob("*.parquet") if not each.name.startswith(".")):
             return tuple(files)
         raise DataError(f"the folder {path} holds no *.parquet file; folders of images: skythaw data import")
-    if not path.exists():
-        raise DataError(f"there is no file {path}")
+    if not os.path.exists(path):  # noqa: PTH110
+        raise DataError(f"there is no file {path}, or it may not be read")
     return (path,)
 
 

@@ -11,7 +11,6 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn import functional
 
-from skythaw.errors import SpecError
 from skythaw.spec import Pixels
 
 SOFTENING = 10.0
@@ -49,7 +48,7 @@ def batch_input(
     """
     height, width = pixels.shape[1:3]
     largest = 0 if shifts is None or not len(shifts) else int(np.abs(shifts).max())
-    check_crop(min(height, width), spec, largest)
+    spec.require_room(min(height, width), largest)
     top, left = (height - spec.crop) // 2, (width - spec.crop) // 2
     if shifts is None:
         cut = pixels[:, top : top + spec.crop, left : left + spec.crop][rows]
@@ -67,17 +66,6 @@ def normalise(
     """(x - mean) / std for each band; `mean` and `std` are of pixels scaled to 0..1, as a network's weights expect."""
     shape = (1, -1, 1, 1)
     return (x - x.new_tensor(mean).view(shape)) / x.new_tensor(std).view(shape)
-
-
-def check_crop(cutout: int, spec: Pixels, shift: int) -> None:
-    """Raise `SpecError` if a crop, shifted by up to `shift` pixels, does not fit a cutout of `cutout` pixels."""
-    if spec.crop + 2 * shift > cutout:
-        moved = f" with shifts of {shift} px" if shift else ""
-        most = cutout - 2 * shift
-        advice = (
-            f"crop can be {most} at most" if most >= 4 else f"shift can be {max(0, cutout - spec.crop) // 2} at most"
-        )
-        raise SpecError(f"crop = {spec.crop} px{moved} does not fit into cutouts of {cutout} px; {advice}")
 
 
 def _release(pixels: np.ndarray) -> None:

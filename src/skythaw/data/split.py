@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skythaw.data.cutouts import Cutouts
-from skythaw.data.overlaps import FIELD, basis_of, identify, overlapping
+from skythaw.data.overlaps import FIELD, identify
 from skythaw.errors import DataError, SpecError, nearest
 from skythaw.spec import Split
 
@@ -24,10 +24,6 @@ class Parts:
     """int [object]"""
     test: np.ndarray
     """int [object]; empty with an external test set"""
-    overlapping: int
-    """cutouts that share sky with one in another part"""
-    basis: str | None
-    """what told so: ``coordinates``, ``field``, or None where neither is known (then `overlapping` is 0)"""
 
 
 def split(
@@ -36,7 +32,6 @@ def split(
     *,
     usable: np.ndarray | None = None,
     external_test: bool = False,
-    size: int | None = None,
 ) -> Parts:
     """Divide the labelled objects by groups (`spec.by`), so that parts and classes come near their shares.
 
@@ -50,8 +45,6 @@ def split(
         bool [object]; objects to leave out are False (`Store.usable`)
     external_test
         only training and validation: the test set is another file
-    size
-        pixels, width of a cutout, to count overlaps; None reads it from the first image
 
     Raises
     ------
@@ -65,7 +58,8 @@ def split(
     if not len(rows):
         raise DataError(f"{cutouts.paths[0]}: no object has both a label and a usable image")
     group = identify([groups(cutouts, spec.by, spec.nside)[rows]])
-    names, label = np.unique(cutouts.labels[rows].astype(str), return_inverse=True)
+    names = np.array(cutouts.classes)
+    label = np.searchsorted(names, cutouts.labels[rows].astype(str))
     counts = np.zeros((group.max() + 1, len(names)), dtype=np.int64)
     np.add.at(counts, (group, label), 1)
     shares = [1 - spec.validation, spec.validation]
@@ -76,8 +70,7 @@ def split(
     part = np.full(len(cutouts), -1)
     part[rows] = assigned[group]
     train, validation, test = (np.flatnonzero(part == each) for each in range(3))
-    touched = int(overlapping(cutouts, part, size).sum())
-    return Parts(train, validation, test, touched, basis_of(cutouts))
+    return Parts(train, validation, test)
 
 
 def groups(cutouts: Cutouts, by: str, nside: int) -> np.ndarray:
@@ -109,8 +102,9 @@ def groups(cutouts: Cutouts, by: str, nside: int) -> np.ndarray:
     for name in needed:
         if empty := cutouts.table[name].null_count:
             raise DataError(f"split.by = {by!r}: column {name!r} is empty for {empty} objects; each needs a value")
-    columns = [cutouts.column(name) for name in needed]
-    return _healpix(columns[0], columns[1], nside) if by == "healpix" else identify(columns)
+    if by == "healpix":
+        return _healpix(cutouts.numbers("ra"), cutouts.numbers("dec"), nside)
+    return identify([cutouts.column(name) for name in needed])
 
 
 def nested_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -222,7 +216,6 @@ def _healpix(ra: np.ndarray, dec: np.ndarray, nside: int) -> np.ndarray:
 
     if nside & (nside - 1):
         raise SpecError(f"split.nside = {nside} is not a power of two; 64 makes pixels of 55 arcmin")
-    ra, dec = ra.astype(float), dec.astype(float)
     if not (np.isfinite(ra).all() and (np.abs(dec) <= 90).all()):
         raise DataError("split.by = 'healpix': ra and dec must be degrees, dec from -90 to 90; some are not")
     return np.asarray(HEALPix(nside=nside).lonlat_to_healpix(ra * units.deg, dec * units.deg), dtype=np.int64)

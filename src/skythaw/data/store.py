@@ -65,10 +65,9 @@ def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, prog
     OutputError
         The cache folder can't be written.
     """
-    key = hashlib.sha256(f"{FORMAT} {skip_broken} {cutouts.sha256}".encode()).hexdigest()[:32]
-    folder = Path(cache) / "pixels" / key
-    if store := _open(folder, cutouts):
+    if store := find_store(cutouts, cache, skip_broken=skip_broken):
         return store
+    folder = _folder(cutouts, cache, skip_broken)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
@@ -79,6 +78,16 @@ def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, prog
     if store is None:
         raise DataError(f"the decoded images in {folder} changed while they were opened")
     return store
+
+
+def find_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False) -> Store | None:
+    """The decoded images of `cutouts` if they are in the cache folder, else None."""
+    return _open(_folder(cutouts, cache, skip_broken), cutouts)
+
+
+def _folder(cutouts: Cutouts, cache: Path, skip_broken: bool) -> Path:
+    key = hashlib.sha256(f"{FORMAT} {skip_broken} {cutouts.sha256}".encode()).hexdigest()[:32]
+    return Path(cache) / "pixels" / key
 
 
 def _open(folder: Path, cutouts: Cutouts) -> Store | None:

@@ -18,10 +18,6 @@ class Outcome:
     error: str | None = None
     """the traceback as text"""
 
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
 
 class Engine(ABC):
     """Maps a function over items.

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
@@ -52,21 +52,22 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_serve, args=(function, theirs), daemon=True)
-        self.process.start()
+        with _interrupts_ignored():  # the child inherits it, and imports for seconds before it could see to it itself
+            self.process.start()
         theirs.close()
         self.item: Any = None
         self.alive = True
 
     def give(self, item: Any) -> None:
         self.item = item
-        with suppress(BrokenPipeError):  # it died meanwhile: take() will say so
+        with suppress(OSError):  # it died meanwhile: take() will say so
             self.pipe.send(item)
 
     def take(self) -> Outcome:
         """The outcome of the item given last."""
         try:
             value, error = self.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died in the middle of its answer
             self.alive = False
             self.process.join()
             self.pipe.close()
@@ -84,7 +85,6 @@ class _Worker:
 
 def _serve(function: Callable[[Any], Any], pipe: Any) -> None:
     """The worker's side: answer items until the pipe closes. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         try:
@@ -93,6 +93,19 @@ def _serve(function: Callable[[Any], Any], pipe: Any) -> None:
             return
         outcome = attempt(function, item)
         pipe.send((outcome.value, outcome.error))
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ctrl-C is ignored while the block lasts (signals can be set by the main thread alone)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _die_with_parent() -> None:

@@ -63,12 +63,15 @@ def _grouped(finished: Iterable[Finished], axes: Sequence[str]) -> dict[tuple[An
 
 
 def _settled(groups: dict[tuple[Any, ...], list[Finished]]) -> Iterable[list[Finished]]:
-    """Of each group, the cells with the learning rate that is best on validation (the smaller one on a tie)."""
+    """Of each group, the cells with the learning rate that is best on validation (the smaller one on a tie).
+
+    A rate with fewer finished seeds than another does not compete with it.
+    """
     for cells in groups.values():
         by_rate: dict[Any, list[Finished]] = defaultdict(list)
         for entry, result in cells:
             by_rate[entry.cell.recipe.lr].append((entry, result))
-        yield max(by_rate.values(), key=lambda some: (_mean_validation(some), -some[0][1].lr))
+        yield max(by_rate.values(), key=lambda some: (len(some), _mean_validation(some), -some[0][1].lr))
 
 
 def _mean_validation(cells: Iterable[Finished]) -> float:
@@ -104,6 +107,7 @@ def _row(cells: list[Finished], axes: Sequence[str]) -> dict[str, Any]:
             for name in first.classes
         },
         "lr": _spread(result.lr for result in results),
+        "lrs": sorted({result.lr for result in results}),
         "peak_epoch": fmean(result.peak_epoch for result in results),
         "gap": fmean(result.gap for result in results),
         "seconds": fmean(result.seconds["total"] for result in results),
@@ -120,18 +124,31 @@ def _row(cells: list[Finished], axes: Sequence[str]) -> dict[str, Any]:
 def _recommended(rows: list[dict[str, Any]], axes: Sequence[str]) -> list[dict[str, Any]]:
     """For each backbone, strategy and training size, the row with the best mean macro-F1 on validation.
 
-    Further axes compete too: the recommendation names their best values. On a tie the shallower depth is taken. The
-    test scores beside it played no part in the choice.
+    A row with fewer finished seeds than another does not compete with it. Further axes compete too: the recommendation
+    names their best values. On a tie the shallower depth is taken. The test scores played no part in the choice.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["backbone"], row["strategy"], row["train_size"]].append(row)
-    shown = (*MAIN, *axes, "blocks", "tpr", "tlr", "tfr", "seeds", "lr", "validation_macro_f1", "macro_f1", "accuracy")
-    return [
-        {name: best[name] for name in shown}
-        for group in groups.values()
-        for best in [max(group, key=lambda row: (row["validation_macro_f1"]["mean"], -row["depth"]))]
-    ]
+    shown = (
+        *MAIN,
+        *axes,
+        "blocks",
+        "tpr",
+        "tlr",
+        "tfr",
+        "seeds",
+        "lr",
+        "lrs",
+        "validation_macro_f1",
+        "macro_f1",
+        "accuracy",
+    )
+    return [{name: best[name] for name in shown} for group in groups.values() for best in [max(group, key=_rank)]]
+
+
+def _rank(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["seeds"], row["validation_macro_f1"]["mean"], -row["depth"]
 
 
 def _setting(entry: Entry, name: str) -> Any:

@@ -18,6 +18,12 @@ PAD = 64 << 20
 """bytes the heap grows by at least"""
 
 
+def trim() -> None:
+    """Hand back what is free now, so that a new measurement of memory starts from what is in use."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Raise glibc's thresholds for the whole process; once is enough, again does no harm.
 

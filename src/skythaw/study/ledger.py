@@ -10,6 +10,7 @@ runner's lock can be taken: no heartbeat, no clock, no grace time.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from typing import Any, Literal, Self
 from filelock import FileLock, Timeout
 
 from skythaw.data.files import writing
-from skythaw.errors import LedgerError
+from skythaw.errors import LedgerError, OutputError
 from skythaw.spec import Cell
 from skythaw.study.result import Result
 
@@ -87,18 +88,14 @@ class Ledger:
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                db = _connect(folder, write=True)
-                with _transaction(db):
-                    for statement in TABLES.split(";"):
-                        db.execute(statement)
-                    _same_study(db, folder, study)
-                    rows = [(c.key, i, c.model_dump_json(), cost) for i, (c, cost) in enumerate(cells)]
-                    db.executemany("INSERT OR IGNORE INTO cells (key, position, cell, cost) VALUES (?, ?, ?, ?)", rows)
-            except sqlite3.OperationalError as error:
-                raise OSError(str(error)) from error
-            except sqlite3.DatabaseError as error:
-                raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
+        with _refusals(folder):
+            db = _connect(folder)
+            with _transaction(db, folder):
+                for statement in TABLES.split(";"):
+                    db.execute(statement)
+                _same_study(db, folder, study)
+                rows = [(c.key, i, c.model_dump_json(), cost) for i, (c, cost) in enumerate(cells)]
+                db.executemany("INSERT OR IGNORE INTO cells (key, position, cell, cost) VALUES (?, ?, ?, ?)", rows)
         return cls(folder, db)
 
     @classmethod
@@ -110,17 +107,19 @@ class Ledger:
         LedgerError
             There is none, or it can't be read.
         """
-        if not (folder / "ledger.sqlite").is_file():
+        if not os.path.isfile(folder / "ledger.sqlite"):  # noqa: PTH113 (False where it may not be looked at)
             raise LedgerError(f"{folder} is not a run folder: there is no ledger.sqlite in it (see: skythaw study run)")
-        db = _connect(folder, write=False)
-        ledger = cls(folder, db)
         try:
-            schema = ledger._meta("schema")
+            db = _connect(folder, "?mode=ro")
+            db.execute("SELECT * FROM meta")
         except sqlite3.DatabaseError as error:
-            raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
-        if schema != SCHEMA:
-            raise LedgerError(f"{folder} was written by another version of skythaw (ledger {schema}, here {SCHEMA})")
-        return ledger
+            try:  # a folder that may only be read lacks a place for SQLite's own files
+                db = _connect(folder, "?immutable=1")
+                db.execute("SELECT * FROM meta")
+            except sqlite3.DatabaseError:
+                raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
+        _require_schema(db, folder)
+        return cls(folder, db)
 
     def close(self) -> None:
         self._db.close()
@@ -158,14 +157,15 @@ class Ledger:
     def runner(self) -> Iterator[str]:
         """Be a runner while the block lasts; claims still held at its end are given back."""
         name = uuid.uuid4().hex
-        with writing(self.folder):
+        lock = FileLock(self._lock_path(name))
+        with writing(self.folder), _transaction(self._db, self.folder):
             (self.folder / "runners").mkdir(exist_ok=True)
-            lock = FileLock(self._lock_path(name))
+            self._sweep()
             lock.acquire()
         try:
             yield name
         finally:
-            with _transaction(self._db):
+            with _transaction(self._db, self.folder):
                 self._db.execute("UPDATE cells SET state = 'waiting', runner = NULL WHERE runner = ?", (name,))
             lock.release()
             with suppress(OSError):
@@ -173,9 +173,9 @@ class Ledger:
 
     def claim(self, key: str, runner: str) -> bool:
         """Take a cell to run, unless it is done or a living runner has it."""
-        with _transaction(self._db):
+        with _transaction(self._db, self.folder):
             state, owner = self._db.execute("SELECT state, runner FROM cells WHERE key = ?", (key,)).fetchone()
-            if state == "done" or (state == "running" and owner != runner and self._alive(owner)):
+            if state == "done" or (state == "running" and self._alive(owner)):
                 return False
             self._db.execute(
                 "UPDATE cells SET state = 'running', runner = ?, attempts = attempts + 1 WHERE key = ?", (runner, key)
@@ -192,7 +192,7 @@ class Ledger:
 
     def note(self, name: str, value: Any) -> None:
         """Keep a remark about the run (warnings, broken images) beside the study."""
-        with _transaction(self._db):
+        with _transaction(self._db, self.folder):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
 
     def remark(self, name: str) -> Any:
@@ -200,16 +200,23 @@ class Ledger:
         return self._meta(name)
 
     def _finish(self, key: str, state: State, result: str | None, error: str | None) -> None:
-        with writing(self.folder):
-            try:
-                with _transaction(self._db):
-                    self._db.execute(
-                        "UPDATE cells SET state = ?, runner = NULL, result = ?, error = ?, finished = datetime('now') "
-                        "WHERE key = ?",
-                        (state, result, error, key),
-                    )
-            except sqlite3.OperationalError as failure:  # a full disk
-                raise OSError(str(failure)) from failure
+        with _transaction(self._db, self.folder):
+            self._db.execute(
+                "UPDATE cells SET state = ?, runner = NULL, result = ?, error = ?, finished = datetime('now') "
+                "WHERE key = ?",
+                (state, result, error, key),
+            )
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left: their locks, and half-written files of cells that nobody runs."""
+        rows = self._db.execute("SELECT key, runner FROM cells WHERE state = 'running'").fetchall()
+        busy = {key for key, runner in rows if self._alive(runner)}
+        for file in (self.folder / "runners").glob("*.lock"):
+            if not self._alive(file.stem):
+                file.unlink(missing_ok=True)
+        for file in self.folder.glob("*/.*.tmp"):
+            if file.name.removeprefix(".").partition(".")[0] not in busy:
+                file.unlink(missing_ok=True)
 
     def _meta(self, name: str) -> Any:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -220,7 +227,7 @@ class Ledger:
         if not path.exists():
             return False
         try:
-            with FileLock(path, timeout=0):
+            with FileLock(path, timeout=0.1):  # another look at the same lock is over in no time
                 return False
         except Timeout:
             return True
@@ -231,24 +238,45 @@ class Ledger:
         return self.folder / "runners" / f"{runner}.lock"
 
 
-def _connect(folder: Path, *, write: bool) -> sqlite3.Connection:
+def _connect(folder: Path, mode: str = "") -> sqlite3.Connection:
+    """Open the database; without a mode, for writing."""
     uri = (folder / "ledger.sqlite").absolute().as_uri()
-    db = sqlite3.connect(f"{uri}?mode={'rwc' if write else 'ro'}", uri=True, isolation_level=None, timeout=60)
-    if write:
+    db = sqlite3.connect(uri + (mode or "?mode=rwc"), uri=True, isolation_level=None, timeout=60)
+    if not mode:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
     return db
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
+def _refusals(folder: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours: it can't be written (a full disk), or it is no database."""
     try:
         yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise OutputError(f"can't write {folder}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from error
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, folder: Path) -> Iterator[None]:
+    with _refusals(folder):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # SQLite itself has rolled back where the disk is full
+                db.execute("ROLLBACK")
+            raise
+
+
+def _require_schema(db: sqlite3.Connection, folder: Path) -> None:
+    row = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    if row is None or json.loads(row[0]) != SCHEMA:
+        found = row and row[0]
+        raise LedgerError(f"{folder} was written by another version of skythaw (ledger {found}, here {SCHEMA})")
 
 
 def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> None:
@@ -258,6 +286,7 @@ def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> 
         db.execute("INSERT INTO meta VALUES ('schema', ?)", (json.dumps(SCHEMA),))
         db.execute("INSERT INTO meta VALUES ('study', ?)", (json.dumps(study, sort_keys=True),))
         return
+    _require_schema(db, folder)
     before, now = _flat(json.loads(row[0])), _flat(json.loads(json.dumps(study)))
     differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if differing:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from skythaw.errors import SpecError
-from skythaw.study.allocator import keep_freed_memory
+from skythaw.study.allocator import keep_freed_memory, trim
 from skythaw.tuning.model import Classifier
 from skythaw.tuning.train import Images
 
@@ -34,7 +34,9 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
-        raise SpecError(f"there is no device {name!r} here; use cpu, cuda (a GPU), or auto") from None
+        device = torch.device("meta")
+    if device.type == "meta":  # shapes without numbers
+        raise SpecError(f"there is no device {name!r} here; use cpu, cuda (a GPU), or auto")
     return device
 
 
@@ -42,22 +44,24 @@ def find_device(name: str) -> torch.device:
 def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
     """The device, with everything fixed that decides a cell's last bits; put back as it was afterwards.
 
-    Threads (sums are split among them), denormal numbers (flushed to 0: they are slow and mean nothing here),
-    deterministic algorithms, and the seed of torch's own generator, which dropout draws from.
+    Threads (sums are split among them), deterministic algorithms, the seed of torch's own generator (which dropout
+    draws from), and denormal numbers: flushed to 0 with one thread, for they are slow and mean nothing here. With more,
+    each thread of torch's pool would keep the mode it was born with, and the result depend on what ran before.
     """
     keep_freed_memory()
     where = find_device(device)
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(threads == 1)
     try:
         with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
             torch.manual_seed(seed)
             yield where
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
         torch.set_flush_denormal(False)
 
 
@@ -80,6 +84,7 @@ class Stopwatch:
 def reset_peak_memory() -> None:
     """Start a new measurement of `peak_memory` (Linux; elsewhere the peak is that of the whole process)."""
     gc.collect()
+    trim()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

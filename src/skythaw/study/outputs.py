@@ -18,7 +18,6 @@ from torch import Tensor
 
 from skythaw.data.files import replacing
 from skythaw.spec import Cell
-from skythaw.tuning.train import Images
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class Predictions:
 
     classes: tuple[str, ...]
     ids: dict[str, list[str]]
-    images: dict[str, Images]
+    targets: dict[str, np.ndarray]
+    """by part: indices of the true classes, int [object]"""
     p: dict[str, np.ndarray]
     """by part: float32 [object, class]"""
 
@@ -40,7 +40,7 @@ class Predictions:
             columns = {
                 "object_id": self.ids[part],
                 "part": [part] * len(p),
-                "label": names[self.images[part].targets].tolist(),
+                "label": names[self.targets[part]].tolist(),
                 "predicted": names[p.argmax(1)].tolist(),
                 **{f"p_{name}": p[:, i] for i, name in enumerate(self.classes)},
             }

@@ -21,7 +21,7 @@ class Result(BaseModel):
     peak_epoch: int
     """the kept epoch, from 1; 0 where training diverged at once"""
     peak_score: float | None
-    """validation score at the kept epoch"""
+    """validation score at the kept epoch, larger is better: macro-F1, or minus the log loss (`Recipe.select`)"""
     gap: float
     """macro-F1 on training images minus macro-F1 on validation, at the kept epoch"""
     lr: float

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skythaw import registry
 from skythaw.backbones.catalogue import backbone as find_backbone
 from skythaw.backbones.network import build
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.store import Store, open_store
+from skythaw.data.store import open_store
 from skythaw.engines.base import Engine
+from skythaw.errors import LedgerError
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine import find_device
@@ -24,7 +23,7 @@ from skythaw.study.run_cell import Site, Task, run_cell
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how a study runs on this machine. Nothing here decides a number."""
+    """Where and how a study runs on this machine. Only the device decides numbers: a run folder keeps to one kind."""
 
     out: Path
     cache: Path
@@ -75,14 +74,16 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
         The study can't be run, or the folder holds another study.
     """
     watcher = watcher or Watcher()
-    find_device(setting.device)
-    usable = _decode(study, setting, watcher)
-    plan = make_plan(study, setting.cache, download=True, usable=usable)
+    device = find_device(setting.device).type
+    make_plan(study, setting.cache)  # what can be known before a long decoding
+    _decode(study, setting, watcher)
+    plan = make_plan(study, setting.cache, download=True)
     _try_weights(plan)
     for warning in plan.warnings:
         watcher.warned(warning)
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
     with Ledger.create(setting.out, plan.description, [(p.cell, p.cost) for p in plan.cells]) as ledger:
+        _keep_to(ledger, device)
         _remark(ledger, plan)
         planned = {p.cell.key: p for p in plan.cells}
         done = {entry.key for entry in ledger.entries() if entry.state == "done"}
@@ -109,19 +110,24 @@ def _claimed(ledger: Ledger, runner: str, plan: Plan, setting: Setting) -> Itera
             yield Task(p.cell, site)
 
 
-def _decode(study: Study, setting: Setting, watcher: Watcher) -> np.ndarray:
-    """Decode every image once; which of the data set's can be used."""
+def _decode(study: Study, setting: Setting, watcher: Watcher) -> None:
+    """Decode every image once."""
+    for path in (study.data.path, study.data.test_path):
+        if path is not None:
+            cutouts, skip = read_cutouts(path), study.data.skip_broken
+            store = open_store(cutouts, setting.cache, skip_broken=skip, progress=watcher.decoding)
+            for object_id, reason in store.broken.items():
+                watcher.warned(f"left out {object_id}: {reason}")
 
-    def opened(path: Path) -> Store:
-        cutouts = read_cutouts(path)
-        store = open_store(cutouts, setting.cache, skip_broken=study.data.skip_broken, progress=watcher.decoding)
-        for object_id, reason in store.broken.items():
-            watcher.warned(f"left out {object_id}: {reason}")
-        return store
 
-    if study.data.test_path is not None:
-        opened(study.data.test_path)
-    return opened(study.data.path).usable
+def _keep_to(ledger: Ledger, device: str) -> None:
+    """Refuse to go on with a run on another kind of device: its numbers would differ."""
+    before = ledger.remark("device")
+    if before not in (None, device):
+        raise LedgerError(
+            f"{ledger.folder} was run on {before}, not on {device}; say --device {before}, or a new folder"
+        )
+    ledger.note("device", device)
 
 
 def _try_weights(plan: Plan) -> None:

@@ -34,7 +34,7 @@ from skythaw.tuning.train import Fit, Images, fit, predict
 
 @dataclass(frozen=True)
 class Site:
-    """Where things are on this machine. Nothing here decides a number."""
+    """Where things are on this machine. Only the device decides numbers: a run folder keeps to one kind of it."""
 
     data: Path
     test: Path | None
@@ -61,6 +61,10 @@ class Sets:
     images: dict[str, Images]
     ids: dict[str, list[str]]
 
+    @property
+    def targets(self) -> dict[str, np.ndarray]:
+        return {part: images.targets for part, images in self.images.items()}
+
 
 def run_cell(task: Task) -> Result:
     """Run one cell; leave its predictions and trained weights in the run folder.
@@ -82,7 +86,7 @@ def run_cell(task: Task) -> Result:
         watch.lap("score")
         trained = {name: tensor.cpu() for name, tensor in model.trained().items()}
         digest = save_weights(site.out, cell, sets.classes, trained)
-        save_predictions(site.out, cell, Predictions(sets.classes, sets.ids, sets.images, p))
+        save_predictions(site.out, cell, Predictions(sets.classes, sets.ids, sets.targets, p))
         return Result(
             key=cell.key,
             classes=sets.classes,
@@ -150,7 +154,7 @@ def _unchanged(cutouts: Cutouts, expected: str | None) -> Cutouts:
 def _judgement(fitted: Fit, sets: Sets, p: dict[str, np.ndarray]) -> dict[str, Any]:
     """Scores, curves and alarms."""
     scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
-    alarms = [collapse_alarm(p[part], sets.classes, part) for part in ("validation", "test")]
+    alarms = [collapse_alarm(p[part], sets.images[part].targets, sets.classes, part) for part in ("validation", "test")]
     return {
         "scores": scores,
         "curves": fitted.curves,
@@ -166,7 +170,7 @@ def _size(cell: Cell, site: Site, model: Classifier) -> dict[str, Any]:
     backbone = chosen(find_backbone(cell.backbone), cell.weights)
     facts = network_facts.facts(backbone, site.cache)
     flops = network_facts.block_flops(backbone, cell.pixels.size, site.cache)
-    ratios = facts.ratios(cell.depth, model.head.linear.out_features, flops)
+    ratios = facts.ratios(model.trained_blocks, model.head.linear.out_features, flops)
     every = [*model.network.features.parameters(), *model.head.parameters()]
     return {
         "blocks": len(model.network.blocks),

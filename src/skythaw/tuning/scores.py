@@ -50,11 +50,12 @@ def all_scores(
     Returns
     -------
     dict
-        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``log_loss``, ``roc_auc`` (macro mean of one class against
-        the rest), ``per_class`` (``precision``, ``recall``, ``f1``, ``support`` by class name), and ``confusion``
-        (rows: true class, columns: predicted class). A score that is not defined (ROC AUC of one class) is None.
+        ``accuracy``, ``balanced_accuracy`` (mean recall), ``macro_f1``, ``log_loss``, ``roc_auc`` (macro mean of one
+        class against the rest), ``per_class`` (``precision``, ``recall``, ``f1``, ``support`` by class name), and
+        ``confusion`` (rows: true class, columns: predicted class). A score that is not defined (ROC AUC where a class
+        is absent) is None.
     """
-    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     labels = range(len(classes))
     predicted = p.argmax(1)
@@ -62,7 +63,7 @@ def all_scores(
     return {
         "objects": len(y),
         **quick_scores(p, y),
-        "balanced_accuracy": float(balanced_accuracy_score(y, predicted)),
+        "balanced_accuracy": float(table[1][table[3] > 0].mean()),
         "roc_auc": _roc_auc(p, y),
         "per_class": {
             name: {
@@ -77,11 +78,13 @@ def all_scores(
     }
 
 
-def collapse_alarm(p: Float[np.ndarray, "object class"], classes: tuple[str, ...], part: str) -> str | None:
-    """Say so if nearly everything is given to one class."""
+def collapse_alarm(
+    p: Float[np.ndarray, "object class"], y: Int[np.ndarray, " object"], classes: tuple[str, ...], part: str
+) -> str | None:
+    """Say so if nearly everything is given to one class, which does not hold nearly everything."""
     counts = np.bincount(p.argmax(1), minlength=len(classes))
-    share = counts.max() / max(counts.sum(), 1)
-    if share <= COLLAPSE:
+    share = counts.max() / len(y)
+    if share <= COLLAPSE or (y == counts.argmax()).mean() > COLLAPSE:
         return None
     return f"collapsed on {part}: {share:.1%} of the objects are called {classes[counts.argmax()]}"
 

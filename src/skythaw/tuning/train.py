@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +65,16 @@ class Fit:
     alarms: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """What a training step works with beside the model."""
+
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    average: Average
+    scaler: torch.amp.GradScaler
+
+
 def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe, seed: int) -> Fit:
     """Train the model's trained part; leave the weights of the best epoch in it.
 
@@ -83,8 +92,8 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
     Returns
     -------
     Fit
-        curves and alarms. If the loss stops being finite, training ends there with an alarm, and the best epoch before
-        it is kept.
+        curves and alarms. If the loss, or a prediction, stops being finite, training ends there with an alarm, and the
+        best epoch before it is kept.
     """
     rng = np.random.default_rng([seed, 1])
     torch.manual_seed(seed)
@@ -94,14 +103,16 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, recipe))
     average = Average(list(trained.values()), recipe.ema)
     best = {name: value.clone() for name, value in trained.items()}
+    scaler = torch.amp.GradScaler(training.device.type, enabled=_mixed(training.device, recipe))
     result = Fit()
     for epoch in range(1, recipe.epochs + 1):
-        loss, accuracy = _train_epoch(model, training, recipe, rng, (optimizer, schedule, average))
-        if not math.isfinite(loss):
-            result.alarms.append(f"diverged: the loss of epoch {epoch} is not finite")
-            break
+        loss, accuracy = _train_epoch(model, training, recipe, rng, _Tools(optimizer, schedule, average, scaler))
         with average.applied():
-            scores = quick_scores(predict(model, validation, recipe), validation.targets)
+            p = predict(model, validation, recipe) if math.isfinite(loss) else None
+            if p is None or not np.isfinite(p).all():
+                result.alarms.append(f"diverged: numbers of epoch {epoch} are not finite")
+                break
+            scores = quick_scores(p, validation.targets)
             value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
             if value > result.score:
                 result.epoch, result.score = epoch, value
@@ -151,16 +162,15 @@ def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float
 
 
 def _train_epoch(
-    model: Classifier, images: Images, recipe: Recipe, rng: np.random.Generator, tools: tuple[Any, Any, Average]
+    model: Classifier, images: Images, recipe: Recipe, rng: np.random.Generator, tools: _Tools
 ) -> tuple[float, float]:
     """One pass over the training images; mean loss and accuracy on the way (NaN loss as soon as it is not finite)."""
-    optimizer, schedule, average = tools
-    parameters = optimizer.param_groups[0]["params"] + optimizer.param_groups[1]["params"]
+    optimizer, scaler = tools.optimizer, tools.scaler
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     targets = torch.from_numpy(images.targets).to(images.device)
     weights = None
     if recipe.class_weights == "balanced":
         weights = torch.from_numpy(balanced_weights(images.targets, model.head.linear.out_features)).to(images.device)
-    scaler = torch.amp.GradScaler(images.device.type, enabled=_mixed(images.device, recipe))
     order = rng.permutation(len(images))
     views = rng.integers(recipe.views, size=len(images))
     shifts = rng.integers(-recipe.shift, recipe.shift + 1, size=(len(images), 2)) if recipe.shift else None
@@ -183,8 +193,8 @@ def _train_epoch(
             torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         scaler.step(optimizer)
         scaler.update()
-        schedule.step()
-        average.update()
+        tools.schedule.step()
+        tools.average.update()
         total += value * len(chosen)
         right += int((logits.argmax(1) == y).sum())
     return total / len(images), right / len(images)

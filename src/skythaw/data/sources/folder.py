@@ -97,10 +97,10 @@ def import_folder(
 
 def _find(folder: Path) -> list[str]:
     """Paths of the images inside a folder, with forward slashes, sorted. Links are followed, but not in circles."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (False, not an error, where it may not be looked at)
         raise DataError(f"there is no folder {folder}")
     found, seen = [], set()
-    for here, folders, names in os.walk(folder, followlinks=True):
+    for here, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
         images = [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
@@ -110,6 +110,10 @@ def _find(folder: Path) -> list[str]:
     if not found:
         raise DataError(f"the folder {folder} holds no {', '.join(SUFFIXES)} files")
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"can't read the folder {error.filename}: {error.strerror}") from None
 
 
 def _from_folders(folder: Path, files: Sequence[str]) -> list[_Item]:
