@@ -21,6 +21,7 @@ from conftest import SKYTHAW
 from helpers_study import make_survey, write_study
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import split
+from skythaw.errors import LedgerError
 from skythaw.report.facts import report_facts
 from skythaw.spec import Study
 from skythaw.study import run as running
@@ -261,12 +262,20 @@ def wait_until(condition, process, seconds=120):
         time.sleep(0.05)
 
 
+def count(folder, state):
+    """Cells in that state; none while the ledger is being made."""
+    try:
+        return sum(e.state == state for e in entries(folder))
+    except LedgerError:
+        return 0
+
+
 def running_in(folder):
-    return sum(e.state == "running" for e in entries(folder)) if (folder / "ledger.sqlite").exists() else 0
+    return count(folder, "running")
 
 
 def done_in(folder):
-    return sum(e.state == "done" for e in entries(folder)) if (folder / "ledger.sqlite").exists() else 0
+    return count(folder, "done")
 
 
 @pytest.mark.slow
