@@ -47,6 +47,7 @@ def tables(draw):
 def test_parts_are_disjoint_whole_and_keep_groups_together(cutouts, seed, external):
     spec = Split(by="patch", validation=0.2, test=0.25, seed=seed)
     usable = np.arange(len(cutouts)) % 7 != 3
+    assume(set(cutouts.labels[usable]) == set(cutouts.classes))  # else: the test below
     try:
         parts = split(cutouts, spec, usable=usable, external_test=external)
     except DataError as error:  # only where a class is in so few groups that other classes may need them all
@@ -68,6 +69,13 @@ def test_parts_are_disjoint_whole_and_keep_groups_together(cutouts, seed, extern
     assert external == (len(parts.test) == 0)
     again = split(cutouts, spec, usable=usable, external_test=external)
     assert all(np.array_equal(getattr(parts, n), getattr(again, n)) for n in ("train", "validation", "test"))
+
+
+def test_a_class_without_a_usable_image_is_named():
+    cutouts = labelled(["GALAXY", "STAR", "QSO", "GALAXY", "STAR"] * 6)
+    usable = cutouts.labels.astype(str) != "QSO"
+    with pytest.raises(DataError, match=r"class 'QSO': not one of its 6 images is usable"):
+        split(cutouts, Split(by="random"), usable=usable)
 
 
 @settings(max_examples=60, deadline=None)

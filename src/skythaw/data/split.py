@@ -51,7 +51,7 @@ def split(
     SpecError
         `spec.by` needs columns that are not there.
     DataError
-        A class is too small to be in every part.
+        A class is too small to be in every part, or none of its images is usable.
     """
     chosen = cutouts.labelled if usable is None else cutouts.labelled & usable
     rows = np.flatnonzero(chosen)
@@ -62,6 +62,9 @@ def split(
     label = np.searchsorted(names, cutouts.labels[rows].astype(str))
     counts = np.zeros((group.max() + 1, len(names)), dtype=np.int64)
     np.add.at(counts, (group, label), 1)
+    for name in names[counts.sum(0) == 0]:
+        there = cutouts.counts[str(name)]
+        raise DataError(f"class {str(name)!r}: not one of its {there} images is usable: replace them, or drop the class")
     shares = [1 - spec.validation, spec.validation]
     if not external_test:
         shares = [1 - spec.validation - spec.test, spec.validation, spec.test]
