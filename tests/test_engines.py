@@ -29,7 +29,8 @@ TESTS = Path(__file__).parent
 
 @pytest.fixture(params=registry.names("engine"))
 def engine(request):
-    return registry.get("engine", request.param)(workers=2)
+    with registry.get("engine", request.param)(workers=2) as made:
+        yield made
 
 
 def test_every_item_has_one_outcome(engine):
@@ -66,9 +67,13 @@ def test_items_are_taken_only_when_a_worker_is_free(engine):
 
 
 def test_workers_run_at_the_same_time_and_are_used_again(tmp_path):
-    engine = Processes(2)
-    assert max(o.value for o in engine.map(overlap, [str(tmp_path)] * 4)) == 2
-    assert len({o.value for o in engine.map(pid_after_a_while, range(6))}) == 2
+    with Processes(2) as engine:
+        assert max(o.value for o in engine.map(overlap, [str(tmp_path)] * 4)) == 2
+        first = {o.value for o in engine.map(pid_after_a_while, range(6))}
+        again = {o.value for o in engine.map(pid_after_a_while, range(6))}
+    assert len(first) == 2
+    assert first == again
+    assert not [pid for pid in first if _alive(pid)]
 
 
 def test_a_killed_worker_costs_its_item_alone():

@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from skythaw.errors import SpecError, nearest
 from skythaw.explain import one_line
 
-CELL_SCHEMA = 1
+CELL_SCHEMA = 2
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
 
 ON_OFF = BeforeValidator(lambda value: None if value is False else value)
@@ -129,6 +129,9 @@ class Recipe(Frozen):
     """Stop after so many epochs without a better validation score."""
     precision: Literal["float32", "mixed"] = "float32"
     """``mixed`` uses 16-bit arithmetic on a GPU; nothing on a CPU."""
+    activations: Literal["float16", "float32"] = "float16"
+    """Precision of the frozen activations that training starts from, kept or computed again. Scores are always of
+    float32, and so are the pooled features of depth 0."""
     threads: Positive = 1
     """CPU threads of a cell. Sums depend on it in the last bit, so it is the cell's, not the machine's."""
 

@@ -7,12 +7,14 @@ trained block is the suffix; all else is the prefix. Both share their modules, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from skythaw.backbones.network import Network, blocks_within
+from skythaw.backbones.tracing import trace
 from skythaw.errors import CutError
 
 
@@ -52,13 +54,29 @@ def cut(network: Network, depth: int) -> Cut:
     if depth == count:
         return Cut(Start(), network.features, 1)
     graph, owners = _trace(network)
-    upper = _depending(graph, {node for node, owner in owners.items() if owner >= count - depth})
-    if astray := [node for node, owner in owners.items() if node in upper and owner < count - depth]:
-        raise CutError(
-            f"{network.name} can't be cut at depth {depth}: the frozen block {network.blocks[owners[astray[0]]].name} "
-            "comes after a trained one"
-        )
-    return _divide(network.features, graph, upper)
+    return _divide(network.features, graph, _upper(network, graph, owners, depth))
+
+
+def prefixes(network: Network, depths: Sequence[int]) -> nn.Module:
+    """The prefixes of several cuts as one module, which computes what they share once.
+
+    Returns
+    -------
+    nn.Module
+        images -> for each depth, in their order, what the prefix of `cut` at that depth gives
+
+    Raises
+    ------
+    CutError
+        As `cut` does; and for a depth of all blocks, where there is no prefix.
+    """
+    if astray := [depth for depth in depths if not 0 <= depth < len(network.blocks)]:
+        raise CutError(f"depth {astray[0]} of {network.name} has no prefix: it has {len(network.blocks)} blocks")
+    graph, owners = _trace(network)
+    uppers = [_upper(network, graph, owners, depth) for depth in depths]
+    return _below(
+        network.features, graph, tuple(_crossing(graph, upper) for upper in uppers), set.intersection(*uppers)
+    )
 
 
 def cut_or_whole(network: Network, depth: int) -> Cut:
@@ -77,38 +95,17 @@ def cut_or_whole(network: Network, depth: int) -> Cut:
         return Cut(Start(), network.features, 1)
 
 
-class _Tracer(fx.Tracer):
-    """Goes into a module only if it holds more than one block."""
-
-    def __init__(self, block_of: dict[str, int], autowrap: tuple[Any, ...]) -> None:
-        super().__init__(autowrap_functions=autowrap)
-        self.block_of = block_of
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return len(blocks_within(m, module_qualified_name, self.block_of)) <= 1
-
-
 def _trace(network: Network) -> tuple[fx.Graph, dict[fx.Node, int]]:
     """The graph, traced in evaluation mode (as `set_trainable` leaves every module that spans blocks), and its owners.
 
     The owner of a node is the block whose parameters or buffers it uses.
     """
-    from timm.layers._fx import get_notrace_functions
-
     features, block_of = network.features, network.block_of()
-    tracer = _Tracer(block_of, tuple(get_notrace_functions()))
-    if "forward" in vars(features):  # timm's, whose forward_features stands in for forward
-        tracer.traced_func_name = "forward_features"
-    modes = {module: module.training for module in features.modules()}
     try:
-        features.eval()
-        graph = tracer.trace(features)
+        graph = trace(features, lambda module, name: len(blocks_within(module, name, block_of)) <= 1)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise CutError(f"{network.name} can't be traced, so it can't be cut: {reason}") from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     owners: dict[fx.Node, int] = {}
     for node in graph.nodes:
         if node.op == "call_module":
@@ -129,27 +126,54 @@ def _depending(graph: fx.Graph, sources: set[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _divide(features: nn.Module, graph: fx.Graph, upper: set[fx.Node]) -> Cut:
-    """Make the two parts. With an empty `upper`, only the output's value crosses."""
-    body = [node for node in graph.nodes if node.op != "output"]
+def _upper(network: Network, graph: fx.Graph, owners: dict[fx.Node, int], depth: int) -> set[fx.Node]:
+    """What depends on the `depth` topmost blocks."""
+    lowest = len(network.blocks) - depth
+    upper = _depending(graph, {node for node, owner in owners.items() if owner >= lowest})
+    if astray := [node for node, owner in owners.items() if node in upper and owner < lowest]:
+        raise CutError(
+            f"{network.name} can't be cut at depth {depth}: the frozen block {network.blocks[owners[astray[0]]].name} "
+            "comes after a trained one"
+        )
+    return upper
+
+
+def _body(graph: fx.Graph) -> tuple[list[fx.Node], fx.Node]:
+    """The nodes without the output, and the node whose value is put out."""
     result = next(node for node in graph.nodes if node.op == "output").args[0]
     if not isinstance(result, fx.Node):
         raise CutError("the network's output is not one tensor")
-    crossing = [
-        node for node in body if node not in upper and (node is result or any(user in upper for user in node.users))
-    ]
-    below, above = fx.Graph(), fx.Graph()
+    return [node for node in graph.nodes if node.op != "output"], result
+
+
+def _crossing(graph: fx.Graph, upper: set[fx.Node]) -> tuple[fx.Node, ...]:
+    """The nodes below whose values are used above. With an empty `upper`, only the output's value crosses."""
+    body, result = _body(graph)
+    return tuple(n for n in body if n not in upper and (n is result or any(user in upper for user in n.users)))
+
+
+def _below(features: nn.Module, graph: fx.Graph, wanted: tuple[Any, ...], upper: set[fx.Node]) -> fx.GraphModule:
+    """Images -> the values of the wanted nodes, tuples within tuples as they are; no node of `upper` is computed."""
+    below = fx.Graph()
     values: dict[fx.Node, fx.Node] = {}
-    for node in body:
+    for node in _body(graph)[0]:
         if node not in upper:
             values[node] = below.node_copy(node, lambda n: values[n])
-    below.output(tuple(values[node] for node in crossing))
+    below.output(fx.map_arg(wanted, lambda n: values[n]))
+    return _module(features, below)
+
+
+def _divide(features: nn.Module, graph: fx.Graph, upper: set[fx.Node]) -> Cut:
+    """Make the two parts."""
+    body, result = _body(graph)
+    crossing = _crossing(graph, upper)
+    above = fx.Graph()
     values = {node: above.placeholder(node.name) for node in crossing}
     for node in body:
         if node in upper:
             values[node] = above.node_copy(node, lambda n: values[n])
     above.output(values[result])
-    return Cut(_module(features, below), _module(features, above), len(crossing))
+    return Cut(_below(features, graph, crossing, upper), _module(features, above), len(crossing))
 
 
 def _module(features: nn.Module, graph: fx.Graph) -> fx.GraphModule:

@@ -144,6 +144,22 @@ def block_flops(backbone: Backbone, size: int, cache: Path) -> tuple[int, ...]:
     return found
 
 
+def crossings(backbone: Backbone, size: int, cache: Path) -> tuple[int | None, ...]:
+    """How many numbers of one image of `size` pixels a side cross the cut at each depth, from 0 to all blocks.
+
+    At depth 0 these are the pooled features. None where there is no cut: with all blocks trained, or in a network that
+    can't be traced.
+    """
+    file = _file(backbone, cache, f"crossings-{size}")
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))["crossings"]
+        return tuple(None if n is None else int(n) for n in kept)
+    except (OSError, ValueError, KeyError, TypeError):
+        found = _count_crossings(backbone, size)
+    _keep(file, {"crossings": found})
+    return found
+
+
 def _share(blocks: Sequence[int], trained: Collection[int], head: int) -> float:
     return (sum(blocks[index] for index in trained) + head) / (sum(blocks) + head)
 
@@ -206,6 +222,23 @@ def _rows(network: Network, size: int) -> int:
             return int(network(torch.empty(2, 3, size, size, device="meta")).shape[2])
     except (RuntimeError, ValueError, AssertionError):
         return 0
+
+
+def _count_crossings(backbone: Backbone, size: int) -> tuple[int | None, ...]:
+    import torch
+
+    from skythaw.backbones.cut import cut
+
+    network = _shadow(backbone)
+    image = torch.empty(1, 3, size, size, device="meta")
+    found: list[int | None] = [network.channels]
+    with torch.no_grad():
+        for depth in range(1, len(network.blocks)):
+            try:
+                found.append(sum(value.numel() for value in cut(network, depth).prefix(image)))
+            except CutError:
+                found.append(None)
+    return (*found, None)
 
 
 def _count_flops(backbone: Backbone, size: int) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ def demo(
 ) -> None:
     """A mock survey, a small depth study on it, and the table: offline, in minutes."""
     from skythaw.cli.report import print_report
-    from skythaw.cli.study import run_watched
+    from skythaw.cli.study import How, run_watched
     from skythaw.data.files import replacing
     from skythaw.data.sources.mock.survey import make_mock
     from skythaw.report.facts import report_facts
@@ -53,7 +53,7 @@ def demo(
         with replacing(study_file) as file:
             file.write(STUDY.encode())
     say(f"2. a study of fine-tuning depth: {study_file}")
-    summary = run_watched(Study.load(study_file), run, context.obj, ("processes", None, "auto"))
+    summary = run_watched(Study.load(study_file), run, context.obj, How())
     say(f"3. what came of it ({summary.done} of {summary.cells} cells): {run}\n")
     with Ledger.read(run) as ledger:
         facts = report_facts(ledger)

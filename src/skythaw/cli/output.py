@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -99,6 +102,21 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """Bytes as people write them: ``500MB``, ``20 GB``, ``1.5GiB``, ``0``.
+
+    Raises
+    ------
+    SpecError
+        It is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if not match or (match[3] and not match[2]):
+        raise SpecError(f"{option} {text!r} is no size; write for example 500MB, 20GB, or 0")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2] or " "))
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -15,6 +16,7 @@ from skythaw.cli.output import (
     count,
     duration,
     make_table,
+    parse_bytes,
     percent,
     print_json,
     print_table,
@@ -26,11 +28,18 @@ from skythaw.cli.output import (
 if TYPE_CHECKING:
     from skythaw.spec import Study
     from skythaw.study.plan import Plan, PlannedCell
+    from skythaw.study.reuse import Use
     from skythaw.study.run import Summary
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run, and look at a study.")
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+CacheSize = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
+]
+USUAL = 4e10
+"""FLOPs a second of one core in training, where nothing was measured yet: docs/performance.md"""
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
 
 
@@ -41,25 +50,30 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A run folder: show what is done there already.")
     ] = None,
+    cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
     as_json: Json = False,
 ) -> None:
     """The cells of a study, what is done, and what the rest costs. Runs nothing."""
     from skythaw.study.plan import make_plan
 
-    planned = make_plan(_load(study_file, skip_broken), context.obj)
+    planned = make_plan(_load(study_file, skip_broken), context.obj, budget=parse_bytes(cache_size, "--cache-size"))
     states, left = _progress_in(out)
     waiting = sum(p.cost for p in planned.cells if states.get(p.cell.key) != "done")
+    if waiting:
+        waiting += sum(reuse.flops for reuse in planned.reuse)
     if as_json:
         rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
         told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting, "seconds_left": left}
+        told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
         print_json({"schema": 1, **told})
         return
     for warning in planned.warnings:
         warn(warning)
     print_table(_plan_table(planned, states))
-    say(f"{count(waiting)}FLOP to go" + (f", about {duration(left)} with one worker" if left is not None else ""))
+    print_table(_use_table(planned))
+    say(f"{count(waiting)}FLOP to go" + _expected(waiting, left))
 
 
 @app.command()
@@ -70,11 +84,13 @@ def run(
     engine: Annotated[str, typer.Option(help="processes or serial.")] = "processes",
     workers: Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = "auto",
+    cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
     study = _load(study_file, skip_broken)
-    summary = run_watched(study, out, context.obj, (engine, workers, device))
+    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"))
+    summary = run_watched(study, out, context.obj, how)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
         say(f"{summary.elsewhere} are being run by another process on the same folder")
@@ -119,17 +135,29 @@ def _load(study_file: Path, skip_broken: bool) -> Study:
     return study.skipping_broken() if skip_broken else study
 
 
-def run_watched(study: Study, out: Path, cache: Path, how: tuple[str, int | None, str]) -> Summary:
+@dataclass(frozen=True)
+class How:
+    """How to run a study, as the user said it."""
+
+    engine: str = "processes"
+    workers: int | None = None
+    """None uses all cores"""
+    device: str = "auto"
+    cache_size: int = 20 * 10**9
+    """bytes"""
+
+
+def run_watched(study: Study, out: Path, cache: Path, how: How) -> Summary:
     """Run a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     from skythaw import registry
     from skythaw.study.machine import find_device
     from skythaw.study.run import Setting, run_study
 
-    engine, workers, device = how
-    registry.get("engine", engine)
+    registry.get("engine", how.engine)
+    workers = how.workers
     if workers is None:
-        workers = 1 if find_device(device).type == "cuda" else _cores_for(study)
-    setting = Setting(out, cache, engine, workers, device)
+        workers = 1 if find_device(how.device).type == "cuda" else _cores_for(study)
+    setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with progress_bar("cells") as bar:
@@ -155,6 +183,15 @@ def _watcher(bar: Any) -> Any:
 
         def warned(self, text: str) -> None:
             bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+        def filling(self, images: int) -> None:
+            if images:
+                self.fill = bar.add_task("frozen part", total=images, count=f"{images} images")
+            else:
+                bar.remove_task(self.fill)
+
+        def filled(self, images: int) -> None:
+            bar.advance(self.fill, images)
 
         def started(self, plan: Plan, done: set[str]) -> None:
             self.cells, self.over = len(plan.cells), len(done)
@@ -209,6 +246,47 @@ def _plan_table(planned: Plan, states: dict[str, str]) -> Any:
     for row in _by_seed(planned, states, axes):
         table.add_row(*row)
     return table
+
+
+def _use_table(planned: Plan) -> Any:
+    """Which frozen activations are kept."""
+    columns = ("backbone", "activations", "why", "images", "depth", "prefix", "passes", "different", "bytes")
+    table = make_table("frozen activations", columns, text_columns=3)
+    for reuse in planned.reuse:
+        for use in reuse.uses:
+            table.add_row(
+                use.cell.backbone,
+                "kept" if use.keep else "computed",
+                use.why,
+                f"{use.cell.pixels.size} px",
+                str(use.depth),
+                f"{count(use.prefix)}FLOP",
+                count(use.passes),
+                count(use.train_pairs + use.score_pairs),
+                f"{count(use.bytes)}B" if use.keep else "",
+            )
+    return table
+
+
+def _use_row(use: Use) -> dict[str, Any]:
+    return {
+        "backbone": use.cell.backbone,
+        "pixels": use.cell.pixels.model_dump(mode="json"),
+        "depth": use.depth,
+        "kept": use.keep,
+        "why": use.why,
+        "prefix_flops": use.prefix,
+        "passes": use.passes,
+        "different": use.train_pairs + use.score_pairs,
+        "bytes": use.bytes if use.keep else 0,
+    }
+
+
+def _expected(flops: float, seconds: float | None) -> str:
+    """How long it will take: from the cells that are done, else from what a core usually does."""
+    if seconds is not None:
+        return f", about {duration(seconds)} with one worker"
+    return f"; about {duration(flops / USUAL)} of one core that does {count(USUAL)}FLOP a second"
 
 
 def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:

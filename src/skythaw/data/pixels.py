@@ -55,7 +55,7 @@ def batch_input(
     else:
         windows = np.lib.stride_tricks.sliding_window_view(pixels, (spec.crop, spec.crop), (1, 2))
         cut = windows.transpose(0, 1, 2, 4, 5, 3)[rows, top + shifts[:, 0], left + shifts[:, 1]]
-    _release(pixels)
+    release(pixels)
     x = torch.from_numpy(_brightness(spec.stretch).take(cut)).permute(0, 3, 1, 2)
     return _resize(x, spec.size)
 
@@ -68,12 +68,12 @@ def normalise(
     return (x - x.new_tensor(mean).view(shape)) / x.new_tensor(std).view(shape)
 
 
-def _release(pixels: np.ndarray) -> None:
+def release(array: np.ndarray) -> None:
     """Unmap the pages just read from a file: they stay in the system's cache, but are no longer this process's memory.
 
     Without it, resident memory grows with every object touched, up to the size of the whole set.
     """
-    mapping = getattr(pixels, "_mmap", None)
+    mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
 

@@ -64,7 +64,9 @@ def split(
     np.add.at(counts, (group, label), 1)
     for name in names[counts.sum(0) == 0]:
         there = cutouts.counts[str(name)]
-        raise DataError(f"class {str(name)!r}: not one of its {there} images is usable: replace them, or drop the class")
+        raise DataError(
+            f"class {str(name)!r}: not one of its {there} images is usable: replace them, or drop the class"
+        )
     shares = [1 - spec.validation, spec.validation]
     if not external_test:
         shares = [1 - spec.validation - spec.test, spec.validation, spec.test]

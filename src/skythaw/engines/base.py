@@ -6,7 +6,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,21 @@ class Engine(ABC):
 
     `map` takes items from the iterable one by one, only when it has a free worker, and yields outcomes as they are
     ready, in any order. A function that raises, or kills its worker, gives an `Outcome` with an error; the others go
-    on. Closing the iterator (or an exception such as KeyboardInterrupt) stops the workers at once.
+    on. Closing the iterator before its end (or an exception such as KeyboardInterrupt) stops the workers at once; after
+    the end they wait for the next `map`, which so need not start them again, until the engine is closed.
     """
 
     workers: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop the workers."""
 
     @abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:

@@ -22,16 +22,16 @@ class Processes(Engine):
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = max(1, workers)
+        self._idle: list[_Worker] = []
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         queue = iter(items)
         busy: dict[Any, _Worker] = {}
-        idle: list[_Worker] = []
         try:
             while True:
                 while len(busy) < self.workers and (item := next(queue, None)) is not None:
-                    worker = idle.pop() if idle else _Worker(function)
-                    worker.give(item)
+                    worker = self._idle.pop() if self._idle else _Worker()
+                    worker.give(function, item)
                     busy[worker.pipe] = worker
                 if not busy:
                     return
@@ -39,29 +39,37 @@ class Processes(Engine):
                     worker = busy.pop(pipe)
                     outcome = worker.take()
                     if worker.alive:
-                        idle.append(worker)
+                        self._idle.append(worker)
                     yield outcome
         finally:
-            for worker in [*idle, *busy.values()]:
-                worker.stop()
+            if busy:
+                self._stop(list(busy.values()))
+
+    def close(self) -> None:
+        self._stop([])
+
+    def _stop(self, busy: list[_Worker]) -> None:
+        for worker in [*self._idle, *busy]:
+            worker.stop()
+        self._idle = []
 
 
 class _Worker:
     """The parent's side of one worker process."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_serve, args=(function, theirs), daemon=True)
+        self.process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         with _interrupts_ignored():  # the child inherits it, and imports for seconds before it could see to it itself
             self.process.start()
         theirs.close()
         self.item: Any = None
         self.alive = True
 
-    def give(self, item: Any) -> None:
+    def give(self, function: Callable[[Any], Any], item: Any) -> None:
         self.item = item
         with suppress(OSError):  # it died meanwhile: take() will say so
-            self.pipe.send(item)
+            self.pipe.send((function, item))
 
     def take(self) -> Outcome:
         """The outcome of the item given last."""
@@ -83,12 +91,12 @@ class _Worker:
         self.pipe.close()
 
 
-def _serve(function: Callable[[Any], Any], pipe: Any) -> None:
+def _serve(pipe: Any) -> None:
     """The worker's side: answer items until the pipe closes. Ctrl-C is the parent's business."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         try:
-            item = pipe.recv()
+            function, item = pipe.recv()
         except EOFError:
             return
         outcome = attempt(function, item)

@@ -14,6 +14,9 @@ class Serial(Engine):
     def __init__(self, workers: int = 1) -> None:
         self.workers = 1
 
+    def close(self) -> None:
+        """There is nothing to stop."""
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         for item in items:
             yield attempt(function, item)

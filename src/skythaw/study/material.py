@@ -27,14 +27,19 @@ class Material:
     cutouts: Cutouts
     test: Cutouts | None
     parts: Parts
-    test_objects: int
+    tested: np.ndarray
+    """bool [object of the external test set]: those that are scored; empty without one"""
     side: int
     """pixels of a cutout, of the smaller of both sets"""
 
     @property
     def objects(self) -> dict[str, int]:
         """How many there are in each part."""
-        return {"train": len(self.parts.train), "validation": len(self.parts.validation), "test": self.test_objects}
+        return {
+            "train": len(self.parts.train),
+            "validation": len(self.parts.validation),
+            "test": len(self.parts.test) if self.test is None else int(self.tested.sum()),
+        }
 
     def train_size(self, size: int | str) -> int:
         """Settle a training size, and check that every class is in it."""
@@ -102,11 +107,11 @@ def open_material(study: Study, cache: Path) -> Material:
     parts = split(cutouts, data.split, usable=usable, external_test=data.test_path is not None)
     side = _side(cutouts)
     if data.test_path is None:
-        return Material(study, cutouts, None, parts, len(parts.test), side)
+        return Material(study, cutouts, None, parts, np.zeros(0, dtype=bool), side)
     test, usable = _open(data.test_path, cache, data.skip_broken)
-    rows = np.flatnonzero(test.labelled & usable)
-    _check_test(test, rows, cutouts)
-    return Material(study, cutouts, test, parts, len(rows), min(side, _side(test)))
+    tested = test.labelled & usable
+    _check_test(test, np.flatnonzero(tested), cutouts)
+    return Material(study, cutouts, test, parts, tested, min(side, _side(test)))
 
 
 def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, np.ndarray]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from skythaw import registry
 from skythaw.backbones.catalogue import Backbone, chosen
 from skythaw.backbones.catalogue import backbone as find_backbone
-from skythaw.backbones.facts import Facts, Ratios, block_flops, facts
+from skythaw.backbones.facts import Facts, Ratios, block_flops, crossings, facts
 from skythaw.backbones.weights import Weights, locate
 from skythaw.errors import SpecError, UnknownNameError, WeightsError
-from skythaw.spec import AUTO_RATES, Cell, Pixels, Recipe, Study, WeightsChoice, trial_epochs
+from skythaw.spec import Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.material import Material, open_material
+from skythaw.study.reuse import BUDGET, Reuse, Sets, epochs_of, group_of, plan_reuse
 
+STEP = 10**8
+"""FLOPs that could be done in the time a training step takes beside its arithmetic"""
 ABSENT = "not here yet"
 """Stands for the checksum of weights that a run would download."""
 
@@ -32,8 +35,17 @@ class PlannedCell:
     blocks: int
     """of the network"""
     ratios: Ratios
-    cost: float
-    """FLOPs of the whole cell, forward and backward"""
+    flops: tuple[int, ...]
+    """forward FLOPs of each block for one image"""
+    cut: int
+    """the depth of its cut: how many blocks lie above the frozen prefix"""
+    cost: float = 0.0
+    """FLOPs of the whole cell, forward and backward, as the study will run it"""
+
+    @property
+    def prefix(self) -> int:
+        """Forward FLOPs of what is frozen below the cut."""
+        return sum(self.flops[: self.blocks - self.cut])
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,16 @@ class Plan:
     warnings: tuple[str, ...]
     description: dict[str, Any]
     """what the ledger keeps: everything that decides the study's numbers"""
+    reuse: tuple[Reuse, ...]
+    """which frozen activations are kept"""
+
+    @property
+    def flops(self) -> float:
+        """Of all cells, and of the passes that fill what is kept."""
+        return sum(p.cost for p in self.cells) + sum(r.flops for r in self.reuse)
 
 
-def make_plan(study: Study, cache: Path, *, download: bool = False) -> Plan:
+def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int = BUDGET) -> Plan:
     """Settle a study.
 
     Parameters
@@ -61,6 +80,8 @@ def make_plan(study: Study, cache: Path, *, download: bool = False) -> Plan:
         the cache folder
     download
         whether missing weights are fetched; if not, they are named in the plan's warnings
+    budget
+        bytes that frozen activations may take in the cache folder; 0 keeps none
 
     Raises
     ------
@@ -86,17 +107,19 @@ def make_plan(study: Study, cache: Path, *, download: bool = False) -> Plan:
                 warnings.append(f"{name}, depth {cell.depth}, seed {cell.seed}: listed twice in the grid; run once")
             else:
                 flops = block_flops(backbone, cell.pixels.size, cache) if _fits(cell, network) else ()
-                cells[settled.key] = _price(settled, weights, network, material, flops)
+                cells[settled.key] = _measure(settled, weights, network, material, flops)
     if unused := sorted(set(study.weights) - set(study.grid.backbone)):
         raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
+    reuse = _plan_reuse(list(cells.values()), material, cache, budget)
     checksums = {"data": material.cutouts.sha256, "test": material.test.sha256 if material.test else None}
     return Plan(
         study=study,
-        cells=tuple(cells.values()),
+        cells=tuple(_priced(list(cells.values()), reuse, material)),
         objects=material.objects,
         classes=material.cutouts.classes,
         warnings=tuple(warnings),
         description={**study.describe(), "sha256": {**checksums, "weights": digests}},
+        reuse=tuple(reuse.values()),
     )
 
 
@@ -179,17 +202,41 @@ def _fits(cell: Cell, network: Facts) -> bool:
     )
 
 
-def _price(
+def _measure(
     cell: Cell, weights: Weights | None, network: Facts, material: Material, flops: tuple[int, ...]
 ) -> PlannedCell:
-    """How much of the network a cell trains, and what it costs."""
+    """How much of the network a cell trains."""
     blocks = len(network.blocks)
     trained = registry.get("strategy", cell.strategy)(blocks, cell.depth)
-    whole, suffix = sum(flops), sum(flops[min(trained, default=blocks) :])
-    epochs, n = cell.recipe.epochs, material.objects
-    if cell.recipe.lr == "auto":
-        epochs += len(AUTO_RATES) * trial_epochs(cell.recipe)
-    training = cell.train_size * epochs * (whole + 2 * suffix)
-    scoring = (n["validation"] * (epochs + 1) + cell.train_size + n["test"]) * whole
     ratios = network.ratios(trained, len(material.cutouts.classes), flops)
-    return PlannedCell(cell, weights, blocks, ratios, float(training + scoring))
+    return PlannedCell(cell, weights, blocks, ratios, flops, blocks - min(trained, default=blocks))
+
+
+def _plan_reuse(cells: list[PlannedCell], material: Material, cache: Path, budget: int) -> dict[str, Reuse]:
+    """What is kept for each group of cells that share a network and its input; the first group has the first claim."""
+    tested = None if material.test is None else material.tested
+    sets = Sets(material.cutouts.labels, material.parts, tested)
+    groups: dict[str, list[PlannedCell]] = {}
+    for planned in cells:
+        groups.setdefault(group_of(planned.cell), []).append(planned)
+    found = {}
+    for name, group in groups.items():
+        cell = group[0].cell
+        crossing = crossings(chosen(find_backbone(cell.backbone), cell.weights), cell.pixels.size, cache)
+        prefixes = {p.cut: (p.prefix, crossing[p.cut]) for p in group}
+        found[name] = plan_reuse([(p.cell, p.cut) for p in group], sets, prefixes, budget)
+        budget -= sum(use.bytes for use in found[name].uses if use.keep)
+    return found
+
+
+def _priced(cells: list[PlannedCell], reuse: dict[str, Reuse], material: Material) -> Iterator[PlannedCell]:
+    """The cells with their costs; a prefix whose activations are kept costs nothing here."""
+    n = material.objects
+    for planned in cells:
+        cell, epochs = planned.cell, epochs_of(planned.cell)
+        suffix = sum(planned.flops) - planned.prefix
+        kept = planned.cut in reuse[group_of(cell)].kept
+        scoring, training = 0 if kept else planned.prefix, 0 if kept and not cell.recipe.shift else planned.prefix
+        cost = cell.train_size * epochs * (training + 3 * suffix)
+        cost += (n["validation"] * (epochs + 1) + cell.train_size + n["test"]) * (scoring + suffix)
+        yield replace(planned, cost=float(cost + STEP * epochs * math.ceil(cell.train_size / cell.recipe.batch)))

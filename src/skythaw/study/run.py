@@ -15,9 +15,12 @@ from skythaw.data.store import open_store
 from skythaw.engines.base import Engine
 from skythaw.errors import LedgerError
 from skythaw.spec import Study
+from skythaw.study.fill import fill, fills
+from skythaw.study.kept import evict, used_bytes
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine import find_device
 from skythaw.study.plan import Plan, PlannedCell, make_plan
+from skythaw.study.reuse import BUDGET, group_of
 from skythaw.study.run_cell import Site, Task, run_cell
 
 
@@ -30,6 +33,8 @@ class Setting:
     engine: str = "processes"
     workers: int = 1
     device: str = "auto"
+    cache_size: int = BUDGET
+    """bytes that frozen activations may take in the cache folder; 0 keeps none, and reads none"""
 
 
 class Watcher:
@@ -41,6 +46,12 @@ class Watcher:
 
     def warned(self, text: str) -> None:
         """Something the user should know."""
+
+    def filling(self, images: int) -> None:
+        """So many images, each in a view, are about to be passed through frozen prefixes; then 0 when it is over."""
+
+    def filled(self, images: int) -> None:
+        """Some of them are done."""
 
     def started(self, plan: Plan, done: set[str]) -> None:
         """Cells are about to run; `done` has the keys of those that need not."""
@@ -75,18 +86,20 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
     """
     watcher = watcher or Watcher()
     device = find_device(setting.device).type
-    make_plan(study, setting.cache)  # what can be known before a long decoding
+    make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     _decode(study, setting, watcher)
-    plan = make_plan(study, setting.cache, download=True)
+    plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
     _try_weights(plan)
     for warning in plan.warnings:
         watcher.warned(warning)
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
-    with Ledger.create(setting.out, plan.description, [(p.cell, p.cost) for p in plan.cells]) as ledger:
+    costs = [(p.cell, p.cost) for p in plan.cells]
+    with engine, Ledger.create(setting.out, plan.description, costs) as ledger:
         _keep_to(ledger, device)
         _remark(ledger, plan)
         planned = {p.cell.key: p for p in plan.cells}
         done = {entry.key for entry in ledger.entries() if entry.state == "done"}
+        _fill(plan, done, engine, setting, watcher)
         watcher.started(plan, done)
         with ledger.runner() as runner:
             for outcome in engine.map(run_cell, _claimed(ledger, runner, plan, setting)):
@@ -102,12 +115,43 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
 
 def _claimed(ledger: Ledger, runner: str, plan: Plan, setting: Setting) -> Iterator[Task]:
     """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
-    data = plan.study.data
     for p in sorted(plan.cells, key=lambda each: -each.cost):
         if ledger.claim(p.cell.key, runner):
-            assert p.weights is not None  # planned with download=True
-            site = Site(data.path, data.test_path, p.weights, setting.cache, setting.out, setting.device)
-            yield Task(p.cell, site)
+            yield Task(p.cell, _site(p, plan, setting))
+
+
+def _site(planned: PlannedCell, plan: Plan, setting: Setting) -> Site:
+    data = plan.study.data
+    assert planned.weights is not None  # planned with download=True
+    reuse = setting.cache_size > 0
+    return Site(data.path, data.test_path, planned.weights, setting.cache, setting.out, setting.device, reuse)
+
+
+def _fill(plan: Plan, done: set[str], engine: Engine, setting: Setting, watcher: Watcher) -> None:
+    """Pass the images through the frozen prefixes whose activations are kept, for the groups with cells left.
+
+    What can't be kept is computed again by the cells, so a cache folder that fails is a warning.
+    """
+    waiting = {group_of(p.cell): p for p in plan.cells if p.cell.key not in done}
+    tasks = [
+        task
+        for reuse in plan.reuse
+        if (planned := waiting.get(group_of(reuse.uses[0].cell)))
+        for task in fills(_site(planned, plan, setting), reuse)
+    ]
+    if not tasks:
+        return
+    folders = {folder for task in tasks for folder in task.folders()}
+    planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
+    evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
+    watcher.filling(sum(len(task.rows) for task in tasks))
+    for outcome in engine.map(fill, tasks):
+        if outcome.error is not None:
+            reason = outcome.error.strip().splitlines()[-1]
+            watcher.warned(f"frozen activations are not kept, cells compute them again: {reason}")
+            break
+        watcher.filled(len(outcome.item.rows))
+    watcher.filling(0)
 
 
 def _decode(study: Study, setting: Setting, watcher: Watcher) -> None:

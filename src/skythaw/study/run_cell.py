@@ -5,7 +5,7 @@ Cutouts -> parts -> backbone -> cut at the depth -> train what lies above -> sco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ from skythaw.data.split import nested_order, split
 from skythaw.data.store import open_store
 from skythaw.errors import DataError
 from skythaw.spec import Cell
+from skythaw.study.kept import Place, mark_used, precision_of
 from skythaw.study.machine import Stopwatch, latency, numerics, peak_memory, reset_peak_memory, versions
 from skythaw.study.outputs import Predictions, save_predictions, save_weights
 from skythaw.study.result import Result
+from skythaw.tuning.activations import find
+from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier, Head
 from skythaw.tuning.rates import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
-from skythaw.tuning.train import Fit, Images, fit, predict
+from skythaw.tuning.train import Fit, fit, predict
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Site:
     out: Path
     device: str = "auto"
     """``auto`` is a GPU if there is one"""
+    reuse: bool = True
+    """Whether frozen activations that are kept are read. It decides how long a cell takes, not its numbers."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def run_cell(task: Task) -> Result:
         reset_peak_memory()
         sets = load_sets(cell, site, device)
         model = make_model(cell, site, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
+        sets = with_activations(sets, cell, site, model.cut_depth)
         watch.lap("prepare")
         training, validation = sets.images["train"], sets.images["validation"]
         recipe, trials = settle_rate(model, training, validation, cell.recipe, cell.seed)
@@ -117,24 +123,35 @@ def load_sets(cell: Cell, site: Site, device: torch.device) -> Sets:
         other = _unchanged(read_cutouts(site.test), cell.test_sha256)
         other_store = open_store(other, site.cache, skip_broken=cell.skip_broken)
         rows["test"] = (other, other_store, np.flatnonzero(other.labelled & other_store.usable))
-    preprocessing = chosen(find_backbone(cell.backbone), cell.weights).preprocessing
     index = {name: i for i, name in enumerate(cutouts.classes)}
+    targets = {
+        part: np.array([index[label] for label in c.labels[r]], dtype=np.int64) for part, (c, _, r) in rows.items()
+    }
     return Sets(
         classes=cutouts.classes,
-        images={
-            part: Images(
-                pixels=s.pixels,
-                rows=r,
-                targets=np.array([index[label] for label in c.labels[r]], dtype=np.int64),
-                spec=cell.pixels,
-                mean=preprocessing.mean,
-                std=preprocessing.std,
-                device=device,
-            )
-            for part, (c, s, r) in rows.items()
-        },
+        images={part: make_images(cell, s.pixels, r, targets[part], device) for part, (_, s, r) in rows.items()},
         ids={part: [c.object_ids[i] for i in r] for part, (c, _, r) in rows.items()},
     )
+
+
+def make_images(cell: Cell, pixels: np.ndarray, rows: np.ndarray, targets: np.ndarray, device: torch.device) -> Images:
+    """Some objects, and how the cell's network wants their pixels."""
+    preprocessing = chosen(find_backbone(cell.backbone), cell.weights).preprocessing
+    return Images(pixels, rows, targets, cell.pixels, preprocessing.mean, preprocessing.std, device)
+
+
+def with_activations(sets: Sets, cell: Cell, site: Site, depth: int) -> Sets:
+    """The sets with the precision of their frozen activations, and with those that are kept for the cut at `depth`."""
+    images = {}
+    for part, each in sets.images.items():
+        sha256 = cell.test_sha256 if part == "test" and cell.test_sha256 else cell.data_sha256
+        precision = precision_of(cell, part, depth)
+        folder = Place(cell, depth, precision, sha256, each.device.type).folder(site.cache)
+        kept = find(folder, len(each.pixels)) if site.reuse else None
+        if kept:
+            mark_used(folder)
+        images[part] = replace(each, precision=getattr(torch, precision), kept=kept)
+    return replace(sets, images=images)
 
 
 def make_model(cell: Cell, site: Site, classes: int) -> Classifier:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from skythaw.backbones.cut import cut_or_whole
+from skythaw.backbones.cut import Start, cut_or_whole
+from skythaw.backbones.fold import fold
 from skythaw.backbones.network import Network, set_trainable
 
 BatchNorm = Literal["running", "train"]
@@ -38,7 +39,16 @@ class Head(nn.Module):
             self.linear.bias.zero_()
 
     def forward(self, x: Float[Tensor, "batch feature y x"]) -> Float[Tensor, "batch class"]:
-        return self.linear(self.dropout(x.mean((2, 3))))
+        return self.classify(pool(x))
+
+    def classify(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch class"]:
+        """Logits from what the pooling gives."""
+        return self.linear(self.dropout(features))
+
+
+def pool(x: Float[Tensor, "batch feature y x"]) -> Float[Tensor, "batch feature"]:
+    """The global average pool, which needs no training."""
+    return x.mean((2, 3))
 
 
 class Classifier(nn.Module):
@@ -62,10 +72,16 @@ class Classifier(nn.Module):
         self.head = head
         self.batchnorm = batchnorm
         self.trained_blocks = tuple(trained)
-        depth = len(network.blocks) - min(trained, default=len(network.blocks))
-        parts = cut_or_whole(network, depth)
+        self.cut_depth = len(network.blocks) - min(trained, default=len(network.blocks))
+        fold(network.features)
+        parts = cut_or_whole(network, self.cut_depth)
         self.prefix, self.suffix = parts.prefix, parts.suffix
         self.tune()
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is frozen below the trained part, or it can't be cut off: there are no activations to keep."""
+        return isinstance(self.prefix, Start)
 
     def tune(self) -> None:
         """Training mode: trained blocks and head train, everything else is frozen and in evaluation mode."""
@@ -73,14 +89,19 @@ class Classifier(nn.Module):
         self.head.train().requires_grad_(True)
 
     def frozen_values(self, x: Float[Tensor, "batch band y x"]) -> tuple[Tensor, ...]:
-        """What crosses the cut: the prefix's outputs, without any trace of how they were made."""
+        """What crosses the cut: the prefix's outputs, without any trace of how they were made.
+
+        At depth 0 these are the pooled features.
+        """
         with torch.inference_mode():
             values = self.prefix(x)
+            if self.cut_depth == 0:
+                values = (pool(self.suffix(*values)),)
         return tuple(value.clone() if value.is_inference() else value for value in values)
 
     def from_values(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch class"]:
         """Logits from what crosses the cut."""
-        return self.head(self.suffix(*values))
+        return self.head.classify(*values) if self.cut_depth == 0 else self.head(self.suffix(*values))
 
     def forward(self, x: Float[Tensor, "batch band y x"]) -> Float[Tensor, "batch class"]:
         return self.from_values(self.frozen_values(x))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from skythaw.spec import AUTO_RATES, Recipe, trial_epochs
+from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier
-from skythaw.tuning.train import Images, fit, restore
+from skythaw.tuning.train import fit, restore
 
 
 def settle_rate(

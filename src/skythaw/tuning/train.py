@@ -12,44 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from skythaw.data.pixels import batch_input, normalise
-from skythaw.data.views import apply_views
-from skythaw.spec import Pixels, Recipe
+from skythaw.spec import Recipe
 from skythaw.tuning.average import Average
+from skythaw.tuning.draws import Draw, draw
+from skythaw.tuning.feed import Images, crossing
 from skythaw.tuning.model import Classifier
 from skythaw.tuning.scores import quick_scores
-
-
-@dataclass(frozen=True)
-class Images:
-    """Some labelled objects, and how their pixels become the network's input."""
-
-    pixels: np.ndarray
-    """uint8 [object, y, x, band], all objects of the data set, usually memory-mapped"""
-    rows: Int[np.ndarray, " object"]
-    """which of them"""
-    targets: Int[np.ndarray, " object"]
-    """indices of their classes"""
-    spec: Pixels
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(
-        self,
-        chosen: Int[np.ndarray, " batch"],
-        views: Int[np.ndarray, " batch"] | None = None,
-        shifts: Int[np.ndarray, "batch 2"] | None = None,
-    ) -> Float[Tensor, "batch band y x"]:
-        """The network's input for some of the objects, seen in the given views."""
-        x = batch_input(self.pixels, self.rows[chosen], self.spec, shifts)
-        x = normalise(x.to(self.device), self.mean, self.std)
-        if views is not None:
-            x = apply_views(x, torch.from_numpy(views).to(self.device))
-        return x.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass
@@ -95,7 +63,6 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
         curves and alarms. If the loss, or a prediction, stops being finite, training ends there with an alarm, and the
         best epoch before it is kept.
     """
-    rng = np.random.default_rng([seed, 1])
     torch.manual_seed(seed)
     trained = model.trained()
     optimizer = _optimizer(model, recipe)
@@ -106,7 +73,8 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
     scaler = torch.amp.GradScaler(training.device.type, enabled=_mixed(training.device, recipe))
     result = Fit()
     for epoch in range(1, recipe.epochs + 1):
-        loss, accuracy = _train_epoch(model, training, recipe, rng, _Tools(optimizer, schedule, average, scaler))
+        drawn = draw(len(training), recipe, seed, epoch)
+        loss, accuracy = _train_epoch(model, training, recipe, drawn, _Tools(optimizer, schedule, average, scaler))
         with average.applied():
             p = predict(model, validation, recipe) if math.isfinite(loss) else None
             if p is None or not np.isfinite(p).all():
@@ -136,7 +104,8 @@ def predict(model: Classifier, images: Images, recipe: Recipe) -> Float[np.ndarr
     parts = []
     with model.evaluating(), _autocast(images.device, recipe):
         for chosen in _batches(np.arange(len(images)), recipe.batch):
-            parts.append(model(images.batch(chosen)).float().softmax(1).cpu())
+            values = crossing(model, images, chosen)
+            parts.append(model.from_values(values).float().softmax(1).cpu())
     return torch.cat(parts).numpy()
 
 
@@ -161,9 +130,7 @@ def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float
     return (len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
 
-def _train_epoch(
-    model: Classifier, images: Images, recipe: Recipe, rng: np.random.Generator, tools: _Tools
-) -> tuple[float, float]:
+def _train_epoch(model: Classifier, images: Images, recipe: Recipe, drawn: Draw, tools: _Tools) -> tuple[float, float]:
     """One pass over the training images; mean loss and accuracy on the way (NaN loss as soon as it is not finite)."""
     optimizer, scaler = tools.optimizer, tools.scaler
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -171,17 +138,14 @@ def _train_epoch(
     weights = None
     if recipe.class_weights == "balanced":
         weights = torch.from_numpy(balanced_weights(images.targets, model.head.linear.out_features)).to(images.device)
-    order = rng.permutation(len(images))
-    views = rng.integers(recipe.views, size=len(images))
-    shifts = rng.integers(-recipe.shift, recipe.shift + 1, size=(len(images), 2)) if recipe.shift else None
     total, right = 0.0, 0
-    for chosen in _batches(order, recipe.batch):
+    for chosen in _batches(drawn.order, recipe.batch):
         y = targets[chosen]
-        x = images.batch(
-            chosen, views[chosen] if recipe.views > 1 else None, shifts[chosen] if shifts is not None else None
-        )
         with _autocast(images.device, recipe):
-            logits = model(x)
+            values = crossing(
+                model, images, chosen, drawn.views[chosen], None if drawn.shifts is None else drawn.shifts[chosen]
+            )
+            logits = model.from_values(values)
             loss = cross_entropy(logits.float(), y, weight=weights, label_smoothing=recipe.label_smoothing)
         value = loss.item()
         if not math.isfinite(value):
@@ -207,7 +171,7 @@ def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=float(recipe.lr))
+    return torch.optim.AdamW(groups, lr=float(recipe.lr), fused=True)
 
 
 def _batches(order: Int[np.ndarray, " object"], batch: int) -> Iterator[Int[np.ndarray, " batch"]]:
