@@ -30,13 +30,16 @@ def measure(name: str, size: int, keep: bool) -> dict[str, float]:
     from skythaw.backbones.weights import RANDOM
     from skythaw.study.allocator import keep_freed_memory
     from skythaw.tuning.model import Classifier, Head
+    from skythaw.tuning.thaw import Thaw
 
     if keep:
         keep_freed_memory()
     torch.set_num_threads(1)
     network = build(backbone(name), RANDOM)
     head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
-    model = Classifier(network, range(len(network.blocks)), head, "running").to(memory_format=torch.channels_last)
+    model = Classifier(network, Thaw.at_once(range(len(network.blocks))), head, "running").to(
+        memory_format=torch.channels_last
+    )
     x = torch.randn(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
 
     def step() -> None:

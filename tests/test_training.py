@@ -12,10 +12,12 @@ from torch import nn
 from helpers_networks import handmade
 from skythaw.spec import AUTO_RATES, Pixels, Recipe
 from skythaw.tuning.average import Average
+from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier, Head
 from skythaw.tuning.rates import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
-from skythaw.tuning.train import Images, balanced_weights, fit, predict, rate_factor
+from skythaw.tuning.thaw import Thaw
+from skythaw.tuning.train import balanced_weights, fit, predict, rate_factor
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
 
@@ -26,7 +28,7 @@ def model(batchnorm="running", dropout=0.0):
         torch.manual_seed(0)
         features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)))
     network = handmade(features, "0", "1")
-    return Classifier(network, range(2), Head(4, 3, dropout, torch.Generator().manual_seed(0)), batchnorm)
+    return Classifier(network, Thaw.at_once(range(2)), Head(4, 3, dropout, torch.Generator().manual_seed(0)), batchnorm)
 
 
 def images(counts=(8, 8, 8), seed=0, size=8):

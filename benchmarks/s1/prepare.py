@@ -4,7 +4,8 @@
 
 DATA and TEST are skythaw's Parquet form, DATA with run, camcol and field. OUT gets ``pool/train``, ``pool/validation``
 and ``test``, each with a folder of images a class; and ``pool.csv`` and ``test.csv``, which `skythaw data import
---labels` reads. Training and validation share no field: they are divided as skythaw divides them, with the seeds of ``s1.toml``.
+--labels` reads. Training and validation share no field: they are divided as skythaw divides them, with the seeds of
+``s1.toml``.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         )
     },
     "strategy": {
-        "top": "skythaw.tuning.strategies.top:top",
+        name: f"skythaw.tuning.strategies.{name}:{name}"
+        for name in ("top", "lp_ft", "gradual", "layer_decay", "block", "norm_only", "reinit")
     },
     "engine": {
         "serial": "skythaw.engines.serial:Serial",

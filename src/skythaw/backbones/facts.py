@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from skythaw.backbones.catalogue import Backbone
 from skythaw.errors import CutError, SpecError
@@ -19,7 +19,7 @@ from skythaw.spec import parse_depth
 if TYPE_CHECKING:
     from skythaw.backbones.network import Network
 
-FORMAT = 1
+FORMAT = 2
 """Raised by one when what is kept, or how it is counted, changes."""
 LARGEST_PROBE = 512
 """pixels: a network that doesn't work up to here is given up"""
@@ -33,6 +33,9 @@ class BlockFacts:
     parameters: int
     layers: int
     """Modules with parameters of their own: convolution, linear, batch norm."""
+    norm_parameters: int
+    norm_layers: int
+    """Those of normalisation layers."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,26 @@ class Facts:
             raise SpecError(f"depth {depth} is beyond the network: {self.name} has {count} blocks")
         return int(value)
 
-    def ratios(self, trained: Collection[int], classes: int, flops: tuple[int, ...] | None) -> Ratios:
+    def ratios(
+        self,
+        trained: Collection[int],
+        classes: int,
+        flops: tuple[int, ...] | None,
+        only: Literal["all", "norm"] = "all",
+    ) -> Ratios:
         """How much is trained if these blocks are (by index, in forward order), with the head for so many classes.
 
-        `flops` are those of `block_flops`: the forward FLOPs of each block.
+        `flops` are those of `block_flops`: the forward FLOPs of each block. With ``only = "norm"`` their normalisation
+        layers alone are trained; the FLOPs counted are still those of the blocks.
         """
-        weights = self.channels * classes
+        weights, norm = self.channels * classes, only == "norm"
+        parameters = sum((b.norm_parameters if norm else b.parameters) for b in (self.blocks[i] for i in trained))
+        layers = sum((b.norm_layers if norm else b.layers) for b in (self.blocks[i] for i in trained))
+        head = weights + classes
         return Ratios(
-            tpr=_share([block.parameters for block in self.blocks], trained, weights + classes),
-            tlr=_share([block.layers for block in self.blocks], trained, 1),
-            tfr=None if flops is None else _share(flops, trained, 2 * weights),
+            tpr=(parameters + head) / (self.parameters + head),
+            tlr=(layers + 1) / (self.layers + 1),
+            tfr=None if flops is None else (sum(flops[i] for i in trained) + 2 * weights) / (sum(flops) + 2 * weights),
         )
 
 
@@ -160,10 +173,6 @@ def crossings(backbone: Backbone, size: int, cache: Path) -> tuple[int | None, .
     return found
 
 
-def _share(blocks: Sequence[int], trained: Collection[int], head: int) -> float:
-    return (sum(blocks[index] for index in trained) + head) / (sum(blocks) + head)
-
-
 def _file(backbone: Backbone, cache: Path, what: str) -> Path:
     try:
         made_by = version(backbone.library)
@@ -194,12 +203,23 @@ def _shadow(backbone: Backbone) -> Network:
 
 
 def _measure(backbone: Backbone) -> Facts:
+    from skythaw.backbones.network import norm_parameters
+
     network = _shadow(backbone)
+    norm_names = norm_parameters(network.features)
     blocks = []
     for block in network.blocks:
         parameters = sum(network.features.get_parameter(name).numel() for name in block.parameters)
-        layers = len({name.rpartition(".")[0] for name in block.parameters})
-        blocks.append(BlockFacts(block.name, parameters, layers))
+        norms = [name for name in block.parameters if name in norm_names]
+        blocks.append(
+            BlockFacts(
+                name=block.name,
+                parameters=parameters,
+                layers=len({name.rpartition(".")[0] for name in block.parameters}),
+                norm_parameters=sum(network.features.get_parameter(name).numel() for name in norms),
+                norm_layers=len({name.rpartition(".")[0] for name in norms}),
+            )
+        )
     return Facts(backbone.name, tuple(blocks), network.channels, _smallest_input(network))
 
 

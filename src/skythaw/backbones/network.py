@@ -92,7 +92,12 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
     return Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
 
 
-def set_trainable(network: Network, trained: Iterable[int], batchnorm: Literal["running", "train"]) -> None:
+def set_trainable(
+    network: Network,
+    trained: Iterable[int],
+    batchnorm: Literal["running", "train"],
+    only: Literal["all", "norm"] = "all",
+) -> None:
     """Set which blocks learn; everything else is frozen: without gradient, in evaluation mode.
 
     Parameters
@@ -104,11 +109,14 @@ def set_trainable(network: Network, trained: Iterable[int], batchnorm: Literal["
     batchnorm
         batch norm in trained blocks: ``running`` keeps the pretrained statistics (affine parameters learn), ``train``
         takes those of each batch
+    only
+        ``norm``: of the trained blocks, the parameters of normalisation layers alone
     """
     trained = set(trained)
     block_of = network.block_of()
+    learning = norm_parameters(network.features) if only == "norm" else set(block_of)
     for name, parameter in network.features.named_parameters():
-        parameter.requires_grad_(block_of[name] in trained)
+        parameter.requires_grad_(block_of[name] in trained and name in learning)
     network.eval()
     for name, module in network.features.named_modules():
         if blocks_within(module, name, block_of) in ({index} for index in trained):
@@ -117,6 +125,28 @@ def set_trainable(network: Network, trained: Iterable[int], batchnorm: Literal["
         for module in network.features.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+
+def reset(network: Network, blocks: Iterable[int], seed: int) -> None:
+    """Draw the weights of some blocks anew, each layer as PyTorch draws it when it is made; statistics begin afresh."""
+    block_of, wanted = network.block_of(), set(blocks)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in network.features.named_modules():
+            own = {block_of.get(f"{name}.{n}" if name else n) for n, _ in module.named_parameters(recurse=False)}
+            if own & wanted and (draw := getattr(module, "reset_parameters", None)):
+                draw()
+
+
+def norm_parameters(features: nn.Module) -> set[str]:
+    """The names of the scales and shifts of normalisation layers: batch, group and layer norm, and their like."""
+    kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    return {
+        f"{name}.{parameter}" if name else parameter
+        for name, module in features.named_modules()
+        if isinstance(module, kinds)
+        for parameter, _ in module.named_parameters(recurse=False)
+    }
 
 
 def blocks_within(module: nn.Module, name: str, block_of: dict[str, int]) -> set[int]:

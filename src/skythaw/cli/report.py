@@ -46,8 +46,13 @@ def print_report(facts: dict[str, Any]) -> None:
         return
     for warning in facts["warnings"]:
         warn(warning)
+    first: dict[tuple[Any, ...], str] = {}
     for choice in facts["recommended"]:
+        first.setdefault((choice["backbone"], choice["train_size"]), choice["strategy"])
         print_table(_table(facts, choice))
+        for probe in facts["probes"]:
+            if choice["strategy"] == first[choice["backbone"], choice["train_size"]] and _same(probe, choice):
+                say(_probe_line(probe, facts["axes"]))
     for choice in facts["recommended"]:
         say(_sentence(choice, facts["axes"]))
     say("Chosen by the mean macro-F1 on validation; the table's scores are of the test set, which took no part in it.")
@@ -82,6 +87,18 @@ def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
             style="bold" if chosen else None,
         )
     return table
+
+
+def _same(probe: dict[str, Any], choice: dict[str, Any]) -> bool:
+    return all(probe[name] == choice[name] for name in ("backbone", "train_size"))
+
+
+def _probe_line(probe: dict[str, Any], axes: list[str]) -> str:
+    settings = "".join(f", {axis} {probe[axis]}" for axis in axes if axis in probe)
+    return (
+        f"exact linear probe{settings}: macro-F1 {_with_spread(probe['macro_f1'])}, "
+        f"accuracy {_with_spread(probe['accuracy'])}, log loss {_with_spread(probe['log_loss'])}\n"
+    )
 
 
 def _sentence(choice: dict[str, Any], axes: list[str]) -> str:

@@ -21,6 +21,8 @@ from skythaw.study.status import status
 SCHEMA = 1
 CHOSEN = ("lr",)
 """Axes that validation decides, for each row."""
+PROBED = ("class_weights", "select", "threads")
+"""Of the recipe, what an exactly solved head depends on."""
 MAIN = ("backbone", "strategy", "train_size", "depth")
 
 Finished = tuple[Entry, Result]
@@ -33,7 +35,8 @@ def report_facts(ledger: Ledger) -> dict[str, Any]:
     -------
     dict
         ``schema``, ``name``, ``classes``, ``objects``, ``warnings``, ``axes`` (further axes, as columns of the rows),
-        ``rows``, ``recommended``, ``alarms``, and ``cells`` (counts by state, as `skythaw study status` gives them)
+        ``rows``, ``probes`` (the head solved exactly on frozen features), ``recommended``, ``alarms``, and ``cells``
+        (counts by state, as `skythaw study status` gives them)
     """
     entries = ledger.entries()
     grid = ledger.study["grid"]
@@ -48,6 +51,7 @@ def report_facts(ledger: Ledger) -> dict[str, Any]:
         "warnings": ledger.remark("warnings") or [],
         "axes": axes,
         "rows": rows,
+        "probes": _probes(finished, axes),
         "recommended": _recommended(rows, axes),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
         "cells": {k: v for k, v in status(ledger).items() if k != "failures"},
@@ -119,6 +123,27 @@ def _row(cells: list[Finished], axes: Sequence[str]) -> dict[str, Any]:
         "alarms": sum(bool(result.alarms) for result in results),
         "keys": [result.key for result in results],
     }
+
+
+def _probes(finished: Iterable[Finished], axes: Sequence[str]) -> list[dict[str, Any]]:
+    """The exact linear probe of each backbone and training size: what depth 0 comes to without a learning rate."""
+    names = ("backbone", "train_size", *(axis for axis in axes if axis in (*Pixels.model_fields, *PROBED)))
+    groups: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
+    for entry, result in finished:
+        if result.probe is not None:  # the same for every strategy and rate: one a seed
+            groups[tuple(_setting(entry, name) for name in names)][entry.cell.seed] = result.probe
+    return [
+        {
+            **dict(zip(names, values, strict=True)),
+            "seeds": len(probes),
+            "macro_f1": _spread(p["scores"]["test"]["macro_f1"] for p in probes.values()),
+            "accuracy": _spread(p["scores"]["test"]["accuracy"] for p in probes.values()),
+            "log_loss": _spread(p["scores"]["test"]["log_loss"] for p in probes.values()),
+            "validation_macro_f1": _spread(p["scores"]["validation"]["macro_f1"] for p in probes.values()),
+            "strengths": sorted({p["strength"] for p in probes.values()}),
+        }
+        for values, probes in groups.items()
+    ]
 
 
 def _recommended(rows: list[dict[str, Any]], axes: Sequence[str]) -> list[dict[str, Any]]:

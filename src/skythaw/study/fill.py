@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from skythaw.study.kept import Place, precision_of
 from skythaw.study.machine import find_device, numerics
 from skythaw.study.reuse import Reuse
 from skythaw.study.run_cell import Site, make_images
-from skythaw.tuning.activations import Activations, Shapes, Writer, as_kept, create
+from skythaw.tuning.activations import Activations, Shapes, Writer, as_kept, create, find
 from skythaw.tuning.feed import slices
 from skythaw.tuning.model import pool
 
@@ -66,6 +67,9 @@ def fill(task: Fill) -> int:
     cell, site = task.cell, task.site
     with numerics(cell.recipe.threads, 0, site.device) as device:
         cutouts = read_cutouts(site.test if task.part == "test" and site.test else site.data)
+        there = [find(folder, len(cutouts)) for folder in task.folders()]
+        if all(kept and not kept.absent(task.views, task.rows).any() for kept in there):
+            return 0
         store = open_store(cutouts, site.cache, skip_broken=cell.skip_broken)
         images = make_images(cell, store.pixels, np.arange(len(cutouts)), np.zeros(len(cutouts), np.int64), device)
         network = build(find_backbone(cell.backbone), site.weights, cell.weights).requires_grad_(False)
@@ -103,17 +107,14 @@ def _write(
     rows: np.ndarray,
     activations: Callable[[np.ndarray, np.ndarray], list[tuple[Tensor, ...]]],
 ) -> None:
-    writers = [Writer(each) for each in kept]
-    try:
+    with ExitStack() as stack:
+        writers = [stack.enter_context(Writer(each)) for each in kept]
         for places, count in slices(len(rows)):
             values = activations(views[places], rows[places])
             for writer, value in zip(writers, values, strict=True):
                 writer.put(views[places[:count]], rows[places[:count]], tuple(v[:count] for v in value))
         for writer in writers:
             writer.commit()
-    finally:
-        for writer in writers:
-            writer.close()
 
 
 def _shapes(values: tuple[Tensor, ...]) -> Shapes:

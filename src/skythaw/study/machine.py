@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from torch.utils import deterministic
 
 from skythaw.errors import SpecError
 from skythaw.study.allocator import keep_freed_memory, trim
@@ -44,19 +45,20 @@ def find_device(name: str) -> torch.device:
 def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
     """The device, with everything fixed that decides a cell's last bits; put back as it was afterwards.
 
-    Threads (sums are split among them), deterministic algorithms (without torch's default of filling every new tensor
-    with NaN, which finds reads of memory never written and costs a tenth of the time), the seed of torch's own generator (which dropout
+    Threads (sums are split among them), deterministic algorithms, the seed of torch's own generator (which dropout
     draws from), and denormal numbers: flushed to 0 with one thread, for they are slow and mean nothing here. With more,
     each thread of torch's pool would keep the mode it was born with, and the result depend on what ran before.
+
+    With deterministic algorithms torch also fills every new tensor with NaN, to show reads of memory never written.
+    That costs a tenth of the time, and is turned off.
     """
     keep_freed_memory()
     where = find_device(device)
     before = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    filling = _fill_new_tensors(False)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_flush_denormal(threads == 1)
     try:
         with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
@@ -65,8 +67,14 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        _fill_new_tensors(filling)
         torch.set_flush_denormal(False)
+
+
+def _fill_new_tensors(on: bool) -> bool:
+    before: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    deterministic.fill_uninitialized_memory = on  # type: ignore[attr-defined]
+    return before
 
 
 class Stopwatch:

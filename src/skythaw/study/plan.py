@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skythaw import registry
 from skythaw.backbones.catalogue import Backbone, chosen
 from skythaw.backbones.catalogue import backbone as find_backbone
 from skythaw.backbones.facts import Facts, Ratios, block_flops, crossings, facts
@@ -18,6 +17,7 @@ from skythaw.errors import SpecError, UnknownNameError, WeightsError
 from skythaw.spec import Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.material import Material, open_material
 from skythaw.study.reuse import BUDGET, Reuse, Sets, epochs_of, group_of, plan_reuse
+from skythaw.tuning.strategies import strategy
 
 STEP = 10**8
 """FLOPs that could be done in the time a training step takes beside its arithmetic"""
@@ -151,8 +151,8 @@ def _cells(study: Study, material: Material, backbone: str, depths: list[int]) -
     """The cells of one backbone, in the order of the grid, without weights."""
     grid = study.grid
     sizes = [material.train_size(size) for size in grid.train_size]
-    for strategy in grid.strategy:
-        registry.get("strategy", strategy)
+    for name in grid.strategy:
+        strategy(name)
     for values in itertools.product(*grid.axes.values()):
         settings = dict(zip(grid.axes, values, strict=True))
         pixels = _pixels(study, settings, material.side)
@@ -160,11 +160,11 @@ def _cells(study: Study, material: Material, backbone: str, depths: list[int]) -
             {**study.recipe.model_dump(), **{n: v for n, v in settings.items() if n in Recipe.model_fields}}
         )
         pixels.require_room(material.side, recipe.shift)
-        for strategy, size, depth, seed in itertools.product(grid.strategy, sizes, depths, grid.seed):
+        for way, size, depth, seed in itertools.product(grid.strategy, sizes, depths, grid.seed):
             _require_batches(size, recipe)
             yield Cell(
                 backbone=backbone,
-                strategy=strategy,
+                strategy=way,
                 depth=depth,
                 train_size=size,
                 seed=seed,
@@ -207,9 +207,9 @@ def _measure(
 ) -> PlannedCell:
     """How much of the network a cell trains."""
     blocks = len(network.blocks)
-    trained = registry.get("strategy", cell.strategy)(blocks, cell.depth)
-    ratios = network.ratios(trained, len(material.cutouts.classes), flops)
-    return PlannedCell(cell, weights, blocks, ratios, flops, blocks - min(trained, default=blocks))
+    thaw = strategy(cell.strategy)(blocks, cell.depth)
+    ratios = network.ratios(thaw.blocks, len(material.cutouts.classes), flops, thaw.only)
+    return PlannedCell(cell, weights, blocks, ratios, flops, thaw.cut(blocks))
 
 
 def _plan_reuse(cells: list[PlannedCell], material: Material, cache: Path, budget: int) -> dict[str, Reuse]:

@@ -16,6 +16,8 @@ class Result(BaseModel):
     classes: tuple[str, ...]
     scores: dict[str, dict[str, Any]]
     """``train`` (without augmentation), ``validation``, ``test``: what `skythaw.tuning.scores.all_scores` gives"""
+    probe: dict[str, Any] | None = None
+    """at depth 0: the head solved exactly, its regularisation ``strength`` and its ``scores`` (as above)"""
     curves: list[dict[str, float]]
     """one entry an epoch"""
     peak_epoch: int

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from skythaw import registry
 from skythaw.backbones import facts as network_facts
 from skythaw.backbones.catalogue import backbone as find_backbone
 from skythaw.backbones.catalogue import chosen
-from skythaw.backbones.network import build
+from skythaw.backbones.network import build, reset
 from skythaw.backbones.weights import Weights
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.split import nested_order, split
@@ -30,8 +29,10 @@ from skythaw.study.result import Result
 from skythaw.tuning.activations import find
 from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier, Head
+from skythaw.tuning.probe import Probe, pooled, solve, start_from
 from skythaw.tuning.rates import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
+from skythaw.tuning.strategies import strategy
 from skythaw.tuning.train import Fit, fit, predict
 
 
@@ -85,6 +86,9 @@ def run_cell(task: Task) -> Result:
         sets = with_activations(sets, cell, site, model.cut_depth)
         watch.lap("prepare")
         training, validation = sets.images["train"], sets.images["validation"]
+        probe = solve_probe(model, sets, cell) if cell.depth == 0 or model.thaw.head == "solved" else None
+        if probe and model.thaw.head == "solved":
+            start_from(model, probe)
         recipe, trials = settle_rate(model, training, validation, cell.recipe, cell.seed)
         fitted = fit(model, training, validation, recipe, cell.seed)
         watch.lap("train")
@@ -98,6 +102,7 @@ def run_cell(task: Task) -> Result:
             classes=sets.classes,
             **_judgement(fitted, sets, p),
             **_size(cell, site, model),
+            probe=_probe_scores(probe, model, sets, cell) if probe and cell.depth == 0 else None,
             lr=float(recipe.lr),
             lr_trials=trials,
             latency=latency(model, training),
@@ -157,9 +162,25 @@ def with_activations(sets: Sets, cell: Cell, site: Site, depth: int) -> Sets:
 def make_model(cell: Cell, site: Site, classes: int) -> Classifier:
     """The cell's network, cut at its depth, with a fresh head drawn from the cell's seed."""
     network = build(find_backbone(cell.backbone), site.weights, cell.weights)
-    trained = registry.get("strategy", cell.strategy)(len(network.blocks), cell.depth)
+    thaw = strategy(cell.strategy)(len(network.blocks), cell.depth)
+    if thaw.reset:
+        reset(network, thaw.reset, cell.seed)
     head = Head(network.channels, classes, cell.recipe.dropout, torch.Generator().manual_seed(cell.seed))
-    return Classifier(network, trained, head, cell.recipe.batchnorm)
+    return Classifier(network, thaw, head, cell.recipe.batchnorm)
+
+
+def solve_probe(model: Classifier, sets: Sets, cell: Cell) -> Probe:
+    """The head solved exactly on the features of the network as it stands."""
+    features = {part: pooled(model, sets.images[part], cell.recipe) for part in ("train", "validation")}
+    data = {part: (features[part], sets.images[part].targets) for part in features}
+    return solve(data["train"], data["validation"], cell.recipe)
+
+
+def _probe_scores(probe: Probe, model: Classifier, sets: Sets, cell: Cell) -> dict[str, Any]:
+    """Scores of the exactly solved head at depth 0, where the features never change."""
+    p = {part: probe(pooled(model, images, cell.recipe)) for part, images in sets.images.items()}
+    scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
+    return {"strength": probe.strength, "scores": scores}
 
 
 def _unchanged(cutouts: Cutouts, expected: str | None) -> Cutouts:
@@ -187,7 +208,8 @@ def _size(cell: Cell, site: Site, model: Classifier) -> dict[str, Any]:
     backbone = chosen(find_backbone(cell.backbone), cell.weights)
     facts = network_facts.facts(backbone, site.cache)
     flops = network_facts.block_flops(backbone, cell.pixels.size, site.cache)
-    ratios = facts.ratios(model.trained_blocks, model.head.linear.out_features, flops)
+    ratios = facts.ratios(model.thaw.blocks, model.head.linear.out_features, flops, model.thaw.only)
+    model.tune(model.thaw.blocks)
     every = [*model.network.features.parameters(), *model.head.parameters()]
     return {
         "blocks": len(model.network.blocks),

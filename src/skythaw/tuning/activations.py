@@ -123,7 +123,7 @@ def create(folder: Path, objects: int, shapes: Shapes, dtype: torch.dtype) -> Ac
 
 
 class Writer:
-    """Puts values into a folder of `Activations`; what was put counts as present after `commit`."""
+    """Puts values into a folder of `Activations`, as a context; what was put counts as present after `commit`."""
 
     def __init__(self, kept: Activations) -> None:
         self.kept = kept
@@ -144,13 +144,17 @@ class Writer:
         """Sync what was put, then mark it present."""
         for file in self._files:
             os.fsync(file.fileno())
-        if self._places:
-            marks = np.memmap(self.kept.folder / "present", np.uint8, "r+")
-            marks[np.concatenate(self._places)] = 1
-            marks.flush()
+        with (self.kept.folder / "present").open("r+b", buffering=0) as marks:
+            for place in np.concatenate([np.zeros(0, dtype=np.int64), *self._places]).tolist():
+                marks.seek(place)
+                marks.write(b"\x01")
+            os.fsync(marks.fileno())
         self._places = []
 
-    def close(self) -> None:
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from skythaw.backbones.cut import Start, cut_or_whole
 from skythaw.backbones.fold import fold
-from skythaw.backbones.network import Network, set_trainable
+from skythaw.backbones.network import Network, norm_parameters, set_trainable
+from skythaw.tuning.thaw import Thaw
 
 BatchNorm = Literal["running", "train"]
 
@@ -58,21 +59,22 @@ class Classifier(nn.Module):
     ----------
     network
         the backbone; its frozen blocks are never changed
-    trained
-        indices of the trained blocks; the cut is made below the lowest of them
+    thaw
+        which blocks learn, and when; the cut is made below the lowest of them
     head
         always trained
     batchnorm
         ``running`` or ``train``: what batch norm does in trained blocks
     """
 
-    def __init__(self, network: Network, trained: Sequence[int], head: Head, batchnorm: BatchNorm) -> None:
+    def __init__(self, network: Network, thaw: Thaw, head: Head, batchnorm: BatchNorm) -> None:
         super().__init__()
         self.network = network
         self.head = head
         self.batchnorm = batchnorm
-        self.trained_blocks = tuple(trained)
-        self.cut_depth = len(network.blocks) - min(trained, default=len(network.blocks))
+        self.thaw = thaw
+        self.cut_depth = thaw.cut(len(network.blocks))
+        self._learning = thaw.blocks
         fold(network.features)
         parts = cut_or_whole(network, self.cut_depth)
         self.prefix, self.suffix = parts.prefix, parts.suffix
@@ -83,9 +85,14 @@ class Classifier(nn.Module):
         """Nothing is frozen below the trained part, or it can't be cut off: there are no activations to keep."""
         return isinstance(self.prefix, Start)
 
-    def tune(self) -> None:
-        """Training mode: trained blocks and head train, everything else is frozen and in evaluation mode."""
-        set_trainable(self.network, self.trained_blocks, self.batchnorm)
+    def tune(self, blocks: Sequence[int] | None = None) -> None:
+        """Training mode: some blocks and the head learn, everything else is frozen and in evaluation mode.
+
+        Without `blocks` they are those of the last call; at first, all that learn at some time.
+        """
+        if blocks is not None:
+            self._learning = tuple(blocks)
+        set_trainable(self.network, self._learning, self.batchnorm, self.thaw.only)
         self.head.train().requires_grad_(True)
 
     def frozen_values(self, x: Float[Tensor, "batch band y x"]) -> tuple[Tensor, ...]:
@@ -118,12 +125,13 @@ class Classifier(nn.Module):
             self.tune()
 
     def trained(self) -> dict[str, Tensor]:
-        """The trained parts by name: parameters of trained blocks and head, and buffers that training may change."""
-        names = {f"network.features.{name}" for i in self.trained_blocks for name in self.network.blocks[i].parameters}
-        if self.batchnorm == "train":
-            names |= {
-                f"network.features.{name}" for i in self.trained_blocks for name in self.network.blocks[i].buffers
-            }
+        """What may differ from the pretrained network, by name: trained and reset parameters, the head, and buffers."""
+        blocks, features = self.network.blocks, self.network.features
+        learning = norm_parameters(features) if self.thaw.only == "norm" else set(self.network.block_of())
+        within = {name for i in self.thaw.blocks for name in blocks[i].parameters if name in learning}
+        changed = self.thaw.blocks if self.batchnorm == "train" else self.thaw.reset
+        within |= {name for i in changed for name in blocks[i].buffers}
+        names = {f"network.features.{name}" for name in within}
         state = self.state_dict()
         own = {name for name in state if name.startswith("head.")}
         return {name: state[name] for name in sorted(names | own)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -64,6 +65,7 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
         best epoch before it is kept.
     """
     torch.manual_seed(seed)
+    model.tune(model.thaw.blocks)
     trained = model.trained()
     optimizer = _optimizer(model, recipe)
     steps = math.ceil(len(training) / recipe.batch) * recipe.epochs
@@ -73,6 +75,7 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
     scaler = torch.amp.GradScaler(training.device.type, enabled=_mixed(training.device, recipe))
     result = Fit()
     for epoch in range(1, recipe.epochs + 1):
+        model.tune(model.thaw.phase(epoch, recipe.epochs))
         drawn = draw(len(training), recipe, seed, epoch)
         loss, accuracy = _train_epoch(model, training, recipe, drawn, _Tools(optimizer, schedule, average, scaler))
         with average.applied():
@@ -165,13 +168,18 @@ def _train_epoch(model: Classifier, images: Images, recipe: Recipe, drawn: Draw,
 
 
 def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over what is trained; biases and batch norm's scales are not decayed."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    """AdamW over what is trained; biases and batch norm's scales are not decayed, blocks have rates of their own."""
+    block_of = model.network.block_of()
+    groups: dict[tuple[float, bool], list[Tensor]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            block = block_of.get(name.removeprefix("network.features."), -1)  # -1: the head
+            groups[model.thaw.rates.get(block, 1.0), parameter.ndim > 1].append(parameter)
+    settings = [
+        {"params": some, "lr": float(recipe.lr) * rate, "weight_decay": recipe.weight_decay if decayed else 0.0}
+        for (rate, decayed), some in groups.items()
     ]
-    return torch.optim.AdamW(groups, lr=float(recipe.lr), fused=True)
+    return torch.optim.AdamW(settings, fused=True)
 
 
 def _batches(order: Int[np.ndarray, " object"], batch: int) -> Iterator[Int[np.ndarray, " batch"]]:

@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from skythaw.spec import Study
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+CacheSize = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
+]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
+
+
+def load_study(study_file: Path, skip_broken: bool) -> Study:
+    """Read a study file."""
+    from skythaw.spec import Study
+
+    study = Study.load(study_file)
+    return study.skipping_broken() if skip_broken else study
