@@ -15,7 +15,10 @@ from skythaw.backbones.facts import BlockFacts, Facts, block_flops, facts
 from skythaw.errors import CutError, SpecError
 
 TOY = Facts(
-    "toy", (BlockFacts("a", 10, 1), BlockFacts("b", 20, 2), BlockFacts("c", 70, 1)), channels=4, smallest_input=8
+    "toy",
+    (BlockFacts("a", 10, 1, 4, 1), BlockFacts("b", 20, 2, 0, 0), BlockFacts("c", 70, 1, 0, 0)),
+    channels=4,
+    smallest_input=8,
 )
 
 
@@ -94,8 +97,9 @@ def test_flops_by_hand(cache):
 def test_flops_of_the_blocks_are_all_there_are(cache, name):
     from torch.utils.flop_counter import FlopCounterMode
 
+    net = network(name).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(name).eval()(images(32, 1))
+        net(images(32, 1))
     assert sum(block_flops(backbone(name), 32, cache)) == counter.get_total_flops()
 
 

@@ -30,16 +30,18 @@ def test_an_unknown_name_far_from_all_lists_them():
 def test_a_plugin_adds_a_name_and_a_broken_one_breaks_nothing(tmp_path):
     info = tmp_path / "demo_plugin-1.0.dist-info"
     info.mkdir()
-    (tmp_path / "demo_plugin.py").write_text("def bottom(blocks, depth): return range(depth)\n")
+    (tmp_path / "demo_plugin.py").write_text(
+        "from skythaw.tuning.thaw import Thaw\n\ndef bottom(blocks, depth):\n    return Thaw.at_once(range(depth))\n"
+    )
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: demo-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[skythaw.strategy]\nbottom = demo_plugin:bottom\nbroken = no_such_module:x\ntop = demo_plugin:bottom\n"
     )
     script = """
         from skythaw import registry
-        assert registry.names("strategy") == ["top", "bottom", "broken"], registry.names("strategy")
-        assert registry.get("strategy", "bottom")(5, 2) == range(2)
-        assert registry.get("strategy", "top")(5, 2) == range(3, 5), "a plug-in must not replace a built-in"
+        assert registry.names("strategy") == [*registry.BUILTIN["strategy"], "bottom", "broken"]
+        assert registry.get("strategy", "bottom")(5, 2).blocks == (0, 1)
+        assert registry.get("strategy", "top")(5, 2).blocks == (3, 4), "a plug-in must not replace a built-in"
         problems = registry.problems("strategy")
         assert "no_such_module" in problems["broken"] and "would replace" in problems["top"], problems
         try:

@@ -169,6 +169,7 @@ def test_every_setting_of_recipe_and_pixels_is_in_the_key():
         "ema": None,
         "views": 4,
         "shift": 4,
+        "activations": "float32",
     }
     for name in Recipe.model_fields:
         value = other.get(name, getattr(Recipe(), name))
@@ -187,4 +188,4 @@ def test_a_study_describes_itself_without_paths_or_name():
     assert study.describe()["recipe"]["batch"] == 64, "defaults are written out"
 
 
-GOLDEN = "3b20e81f9e0f36efbca0aaf153e3e155da107aa7fbb564c195e81c4b9f9c0070"
+GOLDEN = "3928f18788ac044506ca4d526583bceab3c5309b4d65f2455da78e3d22937638"
