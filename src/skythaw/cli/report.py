@@ -46,6 +46,8 @@ def print_report(facts: dict[str, Any]) -> None:
         return
     for warning in facts["warnings"]:
         warn(warning)
+    if facts["search"]:
+        print_search(facts["search"])
     first: dict[tuple[Any, ...], str] = {}
     for choice in facts["recommended"]:
         first.setdefault((choice["backbone"], choice["train_size"]), choice["strategy"])
@@ -61,6 +63,27 @@ def print_report(facts: dict[str, Any]) -> None:
         say(f"ALARM {where}: {alarm['alarm']}")
     if cells["done"] < cells["cells"]:
         say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
+
+
+def print_search(standings: list[dict[str, Any]]) -> None:
+    """How each setting of a search did, rung by rung."""
+    columns = ("backbone", "strategy", "setting", "fate", "rung", "images", "epochs", "validation", "behind the best")
+    table = make_table("search for the best depth, by macro-F1 on validation", columns, text_columns=4)
+    for each in standings:
+        interval = each["behind"]
+        table.add_row(
+            each["backbone"],
+            each["strategy"],
+            each["setting"],
+            each["fate"],
+            str(each["rung"] + 1),
+            str(each["images"]),
+            str(each["epochs"]),
+            "-" if each["score"] is None else f"{each['score']:.3f}",
+            "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
+            style="bold" if each["fate"] == "best" else None,
+        )
+    print_table(table)
 
 
 def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:

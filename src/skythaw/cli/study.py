@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -21,6 +21,7 @@ from skythaw.cli.output import (
     say,
 )
 from skythaw.cli.plan import plan
+from skythaw.cli.report import print_search
 
 if TYPE_CHECKING:
     from skythaw.spec import Study
@@ -52,6 +53,27 @@ def run(
     if summary.failed:
         say(f"{summary.failed} failed and will be tried again by the next run; why: skythaw study status {out}")
         raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    study_file: StudyFile,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old search is gone on with.")],
+    engine: Annotated[str, typer.Option(help="processes or serial.")] = "processes",
+    workers: Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = "auto",
+    cache_size: CacheSize = "20GB",
+    skip_broken: SkipBroken = False,
+) -> None:
+    """The best depth at a fraction of a study's cost, and a classifier trained at it."""
+    from skythaw.study.search import search as run_search
+
+    study = load_study(study_file, skip_broken)
+    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"))
+    standings = watched(run_search, study, out, context.obj, how)
+    print_search([asdict(each) for each in standings])
+    say(f"see: skythaw report {out}")
 
 
 @app.command()
@@ -96,10 +118,18 @@ class How:
 
 
 def run_watched(study: Study, out: Path, cache: Path, how: How) -> Summary:
-    """Run a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
+    """Run a study with a progress bar."""
+    from skythaw.study.run import run_study
+
+    summary: Summary = watched(run_study, study, out, cache, how)
+    return summary
+
+
+def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, how: How) -> Any:
+    """Run or search a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     from skythaw import registry
     from skythaw.study.machine import find_device
-    from skythaw.study.run import Setting, run_study
+    from skythaw.study.run import Setting
 
     registry.get("engine", how.engine)
     workers = how.workers
@@ -109,7 +139,7 @@ def run_watched(study: Study, out: Path, cache: Path, how: How) -> Summary:
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with progress_bar("cells") as bar:
-            return run_study(study, setting, _watcher(bar))
+            return action(study, setting, _watcher(bar))
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; finished cells are kept in {out}. The same command goes on from there.", err=True)
         raise typer.Exit(130) from None
@@ -122,6 +152,8 @@ def _watcher(bar: Any) -> Any:
     from skythaw.study.run import Watcher
 
     class Bar(Watcher):
+        task: Any = None
+
         def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
             task = bar.add_task("decoding", total=total, count=f"{total} images")
             for image in images:
@@ -145,6 +177,8 @@ def _watcher(bar: Any) -> Any:
             self.cells, self.over = len(plan.cells), len(done)
             cost = sum(p.cost for p in plan.cells)
             before = sum(p.cost for p in plan.cells if p.cell.key in done)
+            if self.task is not None:  # of the rung before
+                bar.remove_task(self.task)
             self.task = bar.add_task("study", total=cost, completed=before, count=self._count())
 
         def finished(self, planned: PlannedCell, error: str | None) -> None:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from typing import Any
 
 from skythaw.engines.base import Engine, Outcome, attempt
@@ -60,7 +60,7 @@ class _Worker:
     def __init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
-        with _interrupts_ignored():  # the child inherits it, and imports for seconds before it could see to it itself
+        with _interrupts_held():
             self.process.start()
         theirs.close()
         self.item: Any = None
@@ -104,16 +104,20 @@ def _serve(pipe: Any) -> None:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C is ignored while the block lasts (signals can be set by the main thread alone)."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block is over; a process started in it never sees any, for it inherits that.
+
+    (Ignoring it instead would lose one that comes just now.)
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where a child can't inherit it either
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # which lets signals through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _die_with_parent() -> None:

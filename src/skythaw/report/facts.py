@@ -35,13 +35,14 @@ def report_facts(ledger: Ledger) -> dict[str, Any]:
     -------
     dict
         ``schema``, ``name``, ``classes``, ``objects``, ``warnings``, ``axes`` (further axes, as columns of the rows),
-        ``rows``, ``probes`` (the head solved exactly on frozen features), ``recommended``, ``alarms``, and ``cells``
-        (counts by state, as `skythaw study status` gives them)
+        ``rows``, ``probes`` (the head solved exactly on frozen features), ``recommended``, ``alarms``, ``search``
+        (of a search: how each setting did in each rung; else None), and ``cells`` (counts by state, as `skythaw study
+        status` gives them)
     """
     entries = ledger.entries()
     grid = ledger.study["grid"]
     axes = [name for name in grid if name in {*Pixels.model_fields, *Recipe.model_fields} and name not in CHOSEN]
-    finished = [(entry, entry.result) for entry in entries if entry.result is not None]
+    finished = [(e, e.result) for e in entries if e.result is not None and "test" in e.result.scores]
     rows = [_row(cells, axes) for cells in _settled(_grouped(finished, axes))]
     return {
         "schema": SCHEMA,
@@ -54,6 +55,7 @@ def report_facts(ledger: Ledger) -> dict[str, Any]:
         "probes": _probes(finished, axes),
         "recommended": _recommended(rows, axes),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
+        "search": ledger.remark("search"),
         "cells": {k: v for k, v in status(ledger).items() if k != "failures"},
     }
 

@@ -97,9 +97,9 @@ class Ledger:
                 for statement in TABLES.split(";"):
                     db.execute(statement)
                 _same_study(db, folder, study)
-                rows = [(c.key, i, c.model_dump_json(), cost) for i, (c, cost) in enumerate(cells)]
-                db.executemany("INSERT OR IGNORE INTO cells (key, position, cell, cost) VALUES (?, ?, ?, ?)", rows)
-        return cls(folder, db)
+        made = cls(folder, db)
+        made.extend(cells)
+        return made
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -123,6 +123,13 @@ class Ledger:
                 raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
         _require_schema(db, folder)
         return cls(folder, db)
+
+    def extend(self, cells: list[tuple[Cell, float]]) -> None:
+        """Put further cells behind those that are there, each with its cost; one that is there already stays."""
+        with _transaction(self._db, self.folder):
+            first = self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM cells").fetchone()[0]
+            rows = [(c.key, first + i, c.model_dump_json(), cost) for i, (c, cost) in enumerate(cells)]
+            self._db.executemany("INSERT OR IGNORE INTO cells (key, position, cell, cost) VALUES (?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         self._db.close()

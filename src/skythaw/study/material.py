@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +49,20 @@ class Material:
             return len(labels)
         if size > len(labels):
             raise SpecError(f"train_size = {size} is more than there are: {len(labels)} training images")
-        names, counts = np.unique(labels, return_counts=True)
-        rarest = int(counts.argmin())
-        needed = math.ceil(len(labels) / counts[rarest])
-        if size < needed:
+        if size < self.smallest_train_size:
+            names, counts = np.unique(labels, return_counts=True)
+            rarest = int(counts.argmin())
             raise SpecError(
                 f"train_size = {size} is too few for all classes: {str(names[rarest])!r} is {counts[rarest]} of "
-                f"{len(labels)} training images, so it takes {needed} to have one of it"
+                f"{len(labels)} training images, so it takes {self.smallest_train_size} to have one of it"
             )
         return size
+
+    @cached_property
+    def smallest_train_size(self) -> int:
+        """Training images that it takes to have each class."""
+        _, counts = np.unique(self.cutouts.labels[self.parts.train].astype(str), return_counts=True)
+        return math.ceil(len(self.parts.train) / counts.min())
 
     def warnings(self) -> list[str]:
         """What the user should know about the split."""

@@ -17,12 +17,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from skythaw.data.files import replacing
+from skythaw.errors import LedgerError
 from skythaw.spec import Cell
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities for every object of validation and test."""
+    """Probabilities for every object of validation and test (of a trial: of validation alone)."""
 
     classes: tuple[str, ...]
     ids: dict[str, list[str]]
@@ -35,7 +36,7 @@ class Predictions:
         """``object_id``, ``part``, ``label``, ``predicted``, and ``p_CLASS`` for each class."""
         names = np.array(self.classes)
         tables = []
-        for part in ("validation", "test"):
+        for part in (part for part in ("validation", "test") if part in self.p):
             p = self.p[part]
             columns = {
                 "object_id": self.ids[part],
@@ -61,6 +62,22 @@ def save_predictions(run: Path, cell: Cell, predictions: Predictions) -> None:
     table = predictions.table().replace_schema_metadata({"skythaw": json.dumps({"schema": 1, "cell": cell.key})})
     with replacing(predictions_path(run, cell.key)) as file:
         pq.write_table(table, file, compression="zstd")
+
+
+def read_predictions(run: Path, key: str, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Names of the true and of the predicted classes of one part, text [object], in the order of the data.
+
+    Raises
+    ------
+    LedgerError
+        The file is gone or damaged.
+    """
+    file = predictions_path(run, key)
+    try:
+        table = pq.read_table(file, columns=["label", "predicted"], filters=[("part", "=", part)])
+    except (OSError, pa.ArrowException) as error:
+        raise LedgerError(f"can't read the predictions {file}: {error}") from None
+    return table["label"].to_numpy(), table["predicted"].to_numpy()
 
 
 def save_weights(run: Path, cell: Cell, classes: tuple[str, ...], trained: dict[str, Tensor]) -> str:

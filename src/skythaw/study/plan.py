@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from skythaw.backbones.catalogue import Backbone, chosen
 from skythaw.backbones.catalogue import backbone as find_backbone
@@ -62,6 +64,7 @@ class Plan:
     """what the ledger keeps: everything that decides the study's numbers"""
     reuse: tuple[Reuse, ...]
     """which frozen activations are kept"""
+    material: Material = field(repr=False)
 
     @property
     def flops(self) -> float:
@@ -120,7 +123,23 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         warnings=tuple(warnings),
         description={**study.describe(), "sha256": {**checksums, "weights": digests}},
         reuse=tuple(reuse.values()),
+        material=material,
     )
+
+
+def plan_trials(plan: Plan, cells: Iterable[PlannedCell], cache: Path, budget: int, *, trial: bool) -> Plan:
+    """A plan of other cells over the same data: changed ones of the plan's, priced anew.
+
+    As trials they are not scored on the test set.
+    """
+    material = plan.material
+    if trial:
+        nothing = np.zeros(0, dtype=np.int64)
+        parts = replace(material.parts, test=nothing)
+        material = replace(material, parts=parts, test=None, tested=nothing.astype(bool))
+    wanted = list(cells)
+    reuse = _plan_reuse(wanted, material, cache, budget)
+    return replace(plan, cells=tuple(_priced(wanted, reuse, material)), reuse=tuple(reuse.values()))
 
 
 def _weights(backbone: Backbone, choice: WeightsChoice, download: bool, warnings: list[str]) -> Weights | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ class Summary:
     """being run by another process"""
 
 
+@dataclass(frozen=True)
+class Run:
+    """A study that is being run."""
+
+    plan: Plan
+    ledger: Ledger
+    engine: Engine
+    setting: Setting
+    watcher: Watcher
+
+
 def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) -> Summary:
     """Run every cell that the run folder lacks, and keep each result as it comes.
 
@@ -84,7 +96,18 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
     SkythawError
         The study can't be run, or the folder holds another study.
     """
-    watcher = watcher or Watcher()
+    with opened(study, setting, watcher or Watcher()) as run:
+        execute(run, run.plan)
+        states = [entry.state for entry in run.ledger.entries()]
+    return Summary(len(states), states.count("done"), states.count("failed"), states.count("running"))
+
+
+@contextmanager
+def opened(study: Study, setting: Setting, watcher: Watcher, search: dict[str, Any] | None = None) -> Iterator[Run]:
+    """Check and plan a study, decode its images, and open its ledger and an engine, for as long as the block lasts.
+
+    `search` says how a search over its depths goes: that is another use of a folder than running the study.
+    """
     device = find_device(setting.device).type
     make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     _decode(study, setting, watcher)
@@ -93,31 +116,48 @@ def run_study(study: Study, setting: Setting, watcher: Watcher | None = None) ->
     for warning in plan.warnings:
         watcher.warned(warning)
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
-    costs = [(p.cell, p.cost) for p in plan.cells]
-    with engine, Ledger.create(setting.out, plan.description, costs) as ledger:
+    description = plan.description if search is None else {**plan.description, "search": search}
+    with engine, Ledger.create(setting.out, description, []) as ledger:
         _keep_to(ledger, device)
         _remark(ledger, plan)
-        planned = {p.cell.key: p for p in plan.cells}
-        done = {entry.key for entry in ledger.entries() if entry.state == "done"}
-        _fill(plan, done, engine, setting, watcher)
-        watcher.started(plan, done)
-        with ledger.runner() as runner:
-            for outcome in engine.map(run_cell, _claimed(ledger, runner, plan, setting)):
-                key = outcome.item.cell.key
-                if outcome.error is None:
-                    ledger.add(key, outcome.value)
-                else:
-                    ledger.fail(key, outcome.error)
-                watcher.finished(planned[key], outcome.error)
-        states = [entry.state for entry in ledger.entries()]
-    return Summary(len(states), states.count("done"), states.count("failed"), states.count("running"))
+        yield Run(plan, ledger, engine, setting, watcher)
 
 
-def _claimed(ledger: Ledger, runner: str, plan: Plan, setting: Setting) -> Iterator[Task]:
+def execute(run: Run, plan: Plan, *, trial: bool = False) -> None:
+    """Run the cells of a plan that the ledger lacks.
+
+    Parameters
+    ----------
+    run
+        what is open
+    plan
+        its own, or another of the same data
+    trial
+        score validation alone: these cells only serve to choose others (one that is also a cell of the study is scored
+        as such)
+    """
+    ledger = run.ledger
+    ledger.extend([(p.cell, p.cost) for p in plan.cells])
+    planned = {p.cell.key: p for p in plan.cells}
+    done = {entry.key for entry in ledger.entries() if entry.state == "done"}
+    _fill(plan, done, run)
+    run.watcher.started(plan, done)
+    with ledger.runner() as runner:
+        for outcome in run.engine.map(run_cell, _claimed(runner, plan, run, trial)):
+            key = outcome.item.cell.key
+            if outcome.error is None:
+                ledger.add(key, outcome.value)
+            else:
+                ledger.fail(key, outcome.error)
+            run.watcher.finished(planned[key], outcome.error)
+
+
+def _claimed(runner: str, plan: Plan, run: Run, trial: bool) -> Iterator[Task]:
     """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
+    own = {p.cell.key for p in run.plan.cells}
     for p in sorted(plan.cells, key=lambda each: -each.cost):
-        if ledger.claim(p.cell.key, runner):
-            yield Task(p.cell, _site(p, plan, setting))
+        if run.ledger.claim(p.cell.key, runner):
+            yield Task(p.cell, _site(p, plan, run.setting), trial and p.cell.key not in own)
 
 
 def _site(planned: PlannedCell, plan: Plan, setting: Setting) -> Site:
@@ -127,11 +167,12 @@ def _site(planned: PlannedCell, plan: Plan, setting: Setting) -> Site:
     return Site(data.path, data.test_path, planned.weights, setting.cache, setting.out, setting.device, reuse)
 
 
-def _fill(plan: Plan, done: set[str], engine: Engine, setting: Setting, watcher: Watcher) -> None:
+def _fill(plan: Plan, done: set[str], run: Run) -> None:
     """Pass the images through the frozen prefixes whose activations are kept, for the groups with cells left.
 
     What can't be kept is computed again by the cells, so a cache folder that fails is a warning.
     """
+    setting, watcher = run.setting, run.watcher
     waiting = {group_of(p.cell): p for p in plan.cells if p.cell.key not in done}
     tasks = [
         task
@@ -145,7 +186,7 @@ def _fill(plan: Plan, done: set[str], engine: Engine, setting: Setting, watcher:
     planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
     evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
     watcher.filling(sum(len(task.rows) for task in tasks))
-    for outcome in engine.map(fill, tasks):
+    for outcome in run.engine.map(fill, tasks):
         if outcome.error is not None:
             reason = outcome.error.strip().splitlines()[-1]
             watcher.warned(f"frozen activations are not kept, cells compute them again: {reason}")

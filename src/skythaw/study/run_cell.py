@@ -5,6 +5,7 @@ Cutouts -> parts -> backbone -> cut at the depth -> train what lies above -> sco
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.train import Fit, fit, predict
 
+PARTS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -57,6 +60,8 @@ class Task:
 
     cell: Cell
     site: Site
+    trial: bool = False
+    """Score validation alone: the cell only serves to choose others, and what chooses must not see the test set."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def run_cell(task: Task) -> Result:
     with numerics(cell.recipe.threads, cell.seed, site.device) as device:
         watch = Stopwatch()
         reset_peak_memory()
-        sets = load_sets(cell, site, device)
+        sets = load_sets(cell, site, device, ("train", "validation") if task.trial else PARTS)
         model = make_model(cell, site, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
         sets = with_activations(sets, cell, site, model.cut_depth)
         watch.lap("prepare")
@@ -114,8 +119,8 @@ def run_cell(task: Task) -> Result:
         )
 
 
-def load_sets(cell: Cell, site: Site, device: torch.device) -> Sets:
-    """Training, validation and test objects of a cell."""
+def load_sets(cell: Cell, site: Site, device: torch.device, parts_wanted: Sequence[str] = PARTS) -> Sets:
+    """Training, validation and test objects of a cell, or some of these parts."""
     cutouts = _unchanged(read_cutouts(site.data), cell.data_sha256)
     store = open_store(cutouts, site.cache, skip_broken=cell.skip_broken)
     parts = split(cutouts, cell.split, usable=store.usable, external_test=site.test is not None)
@@ -128,6 +133,7 @@ def load_sets(cell: Cell, site: Site, device: torch.device) -> Sets:
         other = _unchanged(read_cutouts(site.test), cell.test_sha256)
         other_store = open_store(other, site.cache, skip_broken=cell.skip_broken)
         rows["test"] = (other, other_store, np.flatnonzero(other.labelled & other_store.usable))
+    rows = {part: rows[part] for part in parts_wanted}
     index = {name: i for i, name in enumerate(cutouts.classes)}
     targets = {
         part: np.array([index[label] for label in c.labels[r]], dtype=np.int64) for part, (c, _, r) in rows.items()
@@ -192,7 +198,8 @@ def _unchanged(cutouts: Cutouts, expected: str | None) -> Cutouts:
 def _judgement(fitted: Fit, sets: Sets, p: dict[str, np.ndarray]) -> dict[str, Any]:
     """Scores, curves and alarms."""
     scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
-    alarms = [collapse_alarm(p[part], sets.images[part].targets, sets.classes, part) for part in ("validation", "test")]
+    scored = [part for part in sets.images if part != "train"]
+    alarms = [collapse_alarm(p[part], sets.images[part].targets, sets.classes, part) for part in scored]
     return {
         "scores": scores,
         "curves": fitted.curves,

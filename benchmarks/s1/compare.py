@@ -1,0 +1,110 @@
+"""Standard work S1, contestants in turn: seconds from files on disk to scored models, and macro-F1 beside them.
+
+    python benchmarks/s1/compare.py FOLDER WEIGHTS [--size 64] [--rounds 1] [--only NAME ...]
+
+FOLDER is what prepare.py made, WEIGHTS the file of the network's weights. Each contestant is a process of its own, with
+nothing kept from an earlier one; contestants take turns, round by round. Prints the median of the rounds, their range,
+the ratio to skythaw's sweep, and macro-F1 on the test images by depth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).parent
+SHARES = ("0%", "25%", "50%", "75%", "100%")
+SEVEN = ("0%", "17%", "33%", "50%", "67%", "83%", "100%")
+OPTIONS = {
+    "mobilenetv2": '{ file = "FILE", mean = [0.5], std = [0.5], options = { pad_type = "same", bn_eps = 1e-3 } }',
+    "efficientnet_lite0": '"FILE"',
+}
+CONTESTANTS = (
+    "skythaw sweep",
+    "skythaw sweep, nothing kept",
+    "skythaw full fine-tuning alone",
+    "skythaw search of seven depths",
+    "plain loop",
+    "plain loop, channels-last, no loader processes",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--network", choices=OPTIONS, default="mobilenetv2")
+    parser.add_argument("--size", type=int, default=64, help="pixels")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS, metavar="NAME")
+    args = parser.parse_args()
+    import torch
+
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {args.size} px")
+    seconds, scores = defaultdict(list), {}
+    for number in range(args.rounds):
+        for name in args.only:
+            start = time.perf_counter()
+            found = contest(name, args)
+            seconds[name].append(time.perf_counter() - start)
+            scores[name] = found
+            print(f"round {number + 1}: {name}: {seconds[name][-1]:.1f} s {found}", flush=True)
+    own = median(seconds.get("skythaw sweep", [float("nan")]))
+    for name in args.only:
+        several = seconds[name]
+        print(
+            f"{name:48} {median(several):7.1f} s ({min(several):.1f} to {max(several):.1f}), "
+            f"{median(several) / own:.2f} x; macro-F1 " + " ".join(f"{each:.3f}" for each in scores[name].values())
+        )
+
+
+def contest(name: str, args: argparse.Namespace) -> dict[str, float]:
+    """Run one contestant; macro-F1 by depth."""
+    with tempfile.TemporaryDirectory() as folder:
+        if name.startswith("plain"):
+            return _plain(name, args, Path(folder))
+        return _skythaw(name, args, Path(folder))
+
+
+def _plain(name: str, args: argparse.Namespace, folder: Path) -> dict[str, float]:
+    quick = ["--channels-last", "--workers", "0"] if "channels-last" in name else []
+    program = [sys.executable, HERE / "plain_timm.py", args.folder, args.weights, "--json", folder / "scores.json"]
+    _run([*program, "--size", args.size, "--network", args.network, *quick])
+    rows = json.loads((folder / "scores.json").read_text())
+    return {f"{row['depth']:.0%}": row["macro_f1"] for row in rows}
+
+
+def _skythaw(name: str, args: argparse.Namespace, folder: Path) -> dict[str, float]:
+    depths = SEVEN if "seven" in name else ("100%",) if "alone" in name else SHARES
+    study = (HERE / "s1.toml").read_text().replace("SIZE", str(args.size)).replace("DEPTHS", json.dumps(depths))
+    weights = OPTIONS[args.network].replace("FILE", str(args.weights.resolve()))
+    study = study.replace("= WEIGHTS", f"= {weights}").replace("NETWORK", args.network)
+    if "alone" in name:  # one cell has both cores
+        study = study.replace("epochs = 10", "epochs = 10\nthreads = 2")
+    (folder / "s1.toml").write_text(study)
+    skythaw = [sys.executable, "-m", "skythaw", "--cache", folder / "cache"]
+    for part in ("pool", "test"):
+        table = args.folder / f"{part}.csv"
+        _run([*skythaw, "data", "import", args.folder / part, folder / f"{part}.parquet", "--labels", table])
+    kept = ["--cache-size", "0"] if "nothing kept" in name else []
+    what = "search" if "search" in name else "run"
+    _run([*skythaw, "study", what, folder / "s1.toml", "--out", folder / "run", *kept])
+    _run([*skythaw, "report", folder / "run", "--json", folder / "report.json"])
+    rows = json.loads((folder / "report.json").read_text())["rows"]
+    return {f"{row['depth']} of {row['blocks']}": row["macro_f1"]["mean"] for row in rows}
+
+
+def _run(program: list[object]) -> None:
+    subprocess.run([str(each) for each in program], check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()

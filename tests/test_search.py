@@ -1,0 +1,230 @@
+"""Search: the better settings go on, the test set is left alone until the end, and what is stopped goes on."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import f1_score
+
+from helpers_study import make_survey, write_study
+from skythaw.errors import DataError, LedgerError
+from skythaw.report.facts import report_facts
+from skythaw.spec import Study
+from skythaw.study import run as running
+from skythaw.study.ledger import Ledger
+from skythaw.study.outputs import predictions_path, read_predictions
+from skythaw.study.paired import as_indices, behind, bootstrap_macro_f1, draws
+from skythaw.study.run import Setting, run_study
+from skythaw.study.search import RUNGS, search
+
+FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
+
+
+def setting(here, cache, name="run"):
+    return Setting(here / name, cache, "serial", 1, "cpu")
+
+
+def study_of(here, **replace):
+    return Study.load(write_study(here, replace=FOUR | replace))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, cache):
+    here = tmp_path_factory.mktemp("search")
+    make_survey(here / "survey.parquet")
+    return here, search(study_of(here), setting(here, cache))
+
+
+def entries(folder):
+    with Ledger.read(folder) as ledger:
+        return ledger.entries()
+
+
+def test_half_goes_on_with_more_until_one_is_trained_with_all(searched):
+    _, standings = searched
+    rungs = [[s for s in standings if s.rung == n] for n in range(len(RUNGS))]
+    assert [len(rung) for rung in rungs[:2]] == [4, 2]
+    assert len(rungs[2]) in (1, 2)
+    assert [(rung[0].images, rung[0].epochs) for rung in rungs] == [(19, 2), (38, 3), (75, 10)]
+    for before, after in itertools.pairwise(rungs):
+        assert {s.setting for s in before if s.fate == "goes on"} == {s.setting for s in after}
+        ranked = sorted(before, key=lambda s: -s.score)
+        assert ranked[0].fate == "goes on"
+        assert all(s.fate != "goes on" for s in ranked[max(1, len(before) // 2) :]) or len(before) == 2
+    assert [s.fate for s in rungs[2]].count("best") == 1
+
+
+def test_a_depth_that_can_not_learn_the_classes_is_out_at_once(searched):
+    """The head alone on random features tells little."""
+    _, standings = searched
+    first = {s.depth: s for s in standings if s.rung == 0}
+    assert first[0].fate in ("surely worse", "in the lower half")
+    (best,) = [s for s in standings if s.fate == "best"]
+    assert best.depth > 0
+
+
+def test_the_score_is_macro_f1_on_validation_over_seeds(searched):
+    here, standings = searched
+    by_rung = {}
+    for entry in entries(here / "run"):
+        by_rung.setdefault((entry.cell.train_size, entry.cell.depth), []).append(entry)
+    for standing in standings:
+        cells = by_rung[standing.images, standing.depth]
+        assert len(cells) == 2, "both seeds"
+        scores = [e.result.scores["validation"]["macro_f1"] for e in cells]
+        assert standing.score == pytest.approx(np.mean(scores))
+        assert standing.behind[0] <= standing.behind[1]
+
+
+def test_the_test_set_is_scored_in_the_last_rung_alone(searched):
+    here, _ = searched
+    for entry in entries(here / "run"):
+        last = entry.cell.train_size == 75
+        parts = set(pq.read_table(predictions_path(here / "run", entry.key))["part"].to_pylist())
+        assert parts == ({"validation", "test"} if last else {"validation"})
+        assert ("test" in entry.result.scores) == last
+
+
+def test_the_report_is_of_the_trained_winner(searched):
+    here, standings = searched
+    with Ledger.read(here / "run") as ledger:
+        facts = report_facts(ledger)
+    (best,) = [s for s in standings if s.fate == "best"]
+    assert best.depth in [row["depth"] for row in facts["rows"]]
+    assert all(row["train_size"] == 75 and row["seeds"] == 2 for row in facts["rows"])
+    assert len(facts["search"]) == len(standings)
+    assert (here / "run" / "weights").is_dir()
+
+
+def test_a_second_search_runs_nothing_and_says_the_same(searched, cache, monkeypatch):
+    here, standings = searched
+    monkeypatch.setattr(running, "run_cell", lambda task: pytest.fail("a finished cell ran again"))
+    assert search(study_of(here), setting(here, cache)) == standings
+
+
+def test_a_stopped_search_goes_on_to_the_same_end(searched, cache, monkeypatch):
+    here, standings = searched
+    whole, ran = running.run_cell, []
+
+    def stopping(task):
+        if len(ran) == 5:
+            raise KeyboardInterrupt
+        ran.append(task.cell.key)
+        return whole(task)
+
+    monkeypatch.setattr(running, "run_cell", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        search(study_of(here), setting(here, cache, "stopped"))
+    monkeypatch.setattr(running, "run_cell", whole)
+    assert search(study_of(here), setting(here, cache, "stopped")) == standings
+    assert all(e.attempts == 1 for e in entries(here / "stopped") if e.key in ran)
+
+
+def test_a_study_and_a_search_do_not_share_a_folder(searched, cache):
+    here, _ = searched
+    with pytest.raises(LedgerError, match="holds another study"):
+        run_study(study_of(here), setting(here, cache))
+
+
+def test_a_setting_that_fails_is_out_and_where_all_fail_it_is_said(searched, cache, monkeypatch):
+    here, _ = searched
+    whole = running.run_cell
+
+    def failing(task):
+        if task.cell.depth in bad:
+            raise RuntimeError("a cosmic ray")
+        return whole(task)
+
+    monkeypatch.setattr(running, "run_cell", failing)
+    bad = {7}
+    standings = search(study_of(here), setting(here, cache, "some"))
+    assert [(s.rung, s.fate, s.score) for s in standings if s.depth == 7] == [(0, "failed", None)]
+    bad = {0, 2, 4, 7}
+    with pytest.raises(DataError, match=r"every cell of timm:test_efficientnet, top, 75 images failed; why: skythaw"):
+        search(study_of(here), setting(here, cache, "all"))
+
+
+def test_a_trial_that_is_a_cell_of_the_study_is_scored_as_such(searched, cache):
+    """With one epoch and few images the rungs are alike."""
+    here, _ = searched
+    study = study_of(here, **{"epochs = 10": "epochs = 1", "[75]": "[3]", "seed = [0, 1]": "seed = [0]"})
+    standings = search(study, setting(here, cache, "tiny"))
+    assert {s.images for s in standings} == {3}
+    assert all("test" in e.result.scores for e in entries(here / "tiny"))
+    assert [s.fate for s in standings].count("best") == 1
+
+
+def test_the_command_line(searched, skythaw):
+    here, standings = searched
+    write_study(here, replace=FOUR)
+    done = skythaw("study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("depth ") >= len(standings)
+    (best,) = [s for s in standings if s.fate == "best"]
+    assert any(best.setting in line and " best " in line for line in done.stdout.splitlines())
+    assert "search for the best depth" in skythaw("report", here / "run").stdout
+
+
+class TestPaired:
+    """The paired bootstrap."""
+
+    def models(self, accuracies, objects=600, seed=0):
+        rng = np.random.default_rng(seed)
+        true = np.arange(objects) % 3
+        wrong = (true + rng.integers(1, 3, objects)) % 3
+        luck = rng.random(objects)
+        return true, np.stack([np.where(luck < a, true, wrong) for a in accuracies])
+
+    def test_the_sample_itself_has_scikit_learns_macro_f1(self):
+        true, predicted = self.models([0.7, 0.9])
+        ours = bootstrap_macro_f1(true, predicted, np.ones((1, len(true))))[:, 0]
+        assert ours == pytest.approx([f1_score(true, p, average="macro") for p in predicted])
+
+    def test_a_draw_is_a_weighted_score(self):
+        true, predicted = self.models([0.6, 0.8])
+        weights = draws(len(true), 5, seed=1)
+        assert (weights.sum(1) == len(true)).all()
+        ours = bootstrap_macro_f1(true, predicted, weights)
+        for model in range(2):
+            for n in range(5):
+                expected = f1_score(true, predicted[model], average="macro", sample_weight=weights[n])
+                assert ours[model, n] == pytest.approx(expected)
+
+    def test_a_class_never_predicted_counts_as_zero(self):
+        true = np.array([0, 0, 1, 2])
+        predicted = np.array([[0, 0, 0, 0]])
+        expected = f1_score(true, predicted[0], average="macro", zero_division=0)
+        assert bootstrap_macro_f1(true, predicted, np.ones((1, 4)))[0, 0] == pytest.approx(expected)
+
+    def test_pairing_sees_what_two_intervals_would_not(self):
+        """Models that differ on few objects, always in one direction, are told apart; the same model never is."""
+        true, predicted = self.models([0.80, 0.78, 0.80])
+        drawn = bootstrap_macro_f1(true, predicted, draws(len(true), 2000, seed=0))
+        low, high = behind(drawn, 0, 0.9)
+        assert low[1] > 0
+        assert low[2] == high[2] == 0
+        alone = np.percentile(drawn, [5, 95], axis=1)
+        assert alone[1, 1] > alone[0, 0], "their own intervals overlap"
+
+    def test_the_interval_covers(self):
+        """Of independent models that are equally good, about one interval in ten misses zero."""
+        missed = 0
+        for seed in range(200):
+            true, first = self.models([0.7], 300, seed)
+            _, second = self.models([0.7], 300, seed + 10_000)
+            drawn = bootstrap_macro_f1(true, np.concatenate([first, second]), draws(300, 300, seed))
+            low, high = behind(drawn, 0, 0.9)
+            missed += not low[1] <= 0 <= high[1]
+        assert 8 <= missed <= 34
+
+    def test_names_become_indices_in_any_order(self):
+        names = [np.array(["b", "a", "c"], dtype=object)]
+        assert as_indices(names, ("c", "a", "b")).tolist() == [[2, 1, 0]]
+
+
+def test_predictions_that_are_gone_are_named(tmp_path):
+    with pytest.raises(LedgerError, match="can't read the predictions"):
+        read_predictions(tmp_path, "0" * 64, "validation")
