@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Engine = Annotated[str, typer.Option(help="processes or serial.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
 CacheSize = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from skythaw.cli.options import CacheSize, Json, SkipBroken, StudyFile, load_study
+from skythaw.cli.options import CacheSize, Device, Engine, Json, SkipBroken, StudyFile, Workers, load_study
 from skythaw.cli.output import (
     duration,
     parse_bytes,
@@ -37,9 +37,9 @@ def run(
     context: typer.Context,
     study_file: StudyFile,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old one is gone on with.")],
-    engine: Annotated[str, typer.Option(help="processes or serial.")] = "processes",
-    workers: Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = "auto",
+    engine: Engine = "processes",
+    workers: Workers = None,
+    device: Device = "auto",
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -60,9 +60,9 @@ def search(
     context: typer.Context,
     study_file: StudyFile,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old search is gone on with.")],
-    engine: Annotated[str, typer.Option(help="processes or serial.")] = "processes",
-    workers: Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = "auto",
+    engine: Engine = "processes",
+    workers: Workers = None,
+    device: Device = "auto",
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
 ) -> None:

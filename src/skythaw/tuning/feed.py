@@ -99,7 +99,8 @@ def compute(
     parts = []
     for rows, count in slices(len(chosen)):
         x = images.batch(chosen[rows], views[rows], None if shifts is None else shifts[rows])
-        values = model.frozen_values(x)
+        with torch.autocast(images.device.type, enabled=False):  # as the pass that fills what is kept
+            values = model.frozen_values(x)
         parts.append([as_used(as_kept(value[:count]).contiguous()) for value in values])
     return tuple(rounded(torch.cat(tensors), dtype) for tensors in zip(*parts, strict=True))
 
