@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,3 +29,10 @@ def load_study(study_file: Path, skip_broken: bool) -> Study:
 
     study = Study.load(study_file)
     return study.skipping_broken() if skip_broken else study
+
+
+def cores_for(study: Study) -> int:
+    """As many workers as the cores bear, given each cell's threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
+    return max(1, cores // threads)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skythaw.cli.options import CacheSize, Json, SkipBroken, StudyFile, load_study
+from skythaw.cli.options import CacheSize, Json, SkipBroken, StudyFile, cores_for, load_study
 from skythaw.cli.output import (
     count,
     duration,
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from skythaw.study.plan import Plan, PlannedCell
     from skythaw.study.reuse import Use
 
-USUAL = 4e10
-"""FLOPs a second of one core in training, where nothing was measured yet: docs/performance.md"""
-
 
 def plan(
     context: typer.Context,
@@ -39,19 +36,25 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """The cells of a study, what is done, and what the rest costs. Runs nothing."""
+    from skythaw.study.pace import Pace
     from skythaw.study.plan import make_plan
 
     planned = make_plan(
         load_study(study_file, skip_broken), context.obj, budget=parse_bytes(cache_size, "--cache-size")
     )
-    states, left = _progress_in(out)
-    waiting = sum(p.cost for p in planned.cells if states.get(p.cell.key) != "done")
-    if waiting:
-        waiting += sum(reuse.flops for reuse in planned.reuse)
+    states = _states_in(out)
+    left = [p for p in planned.cells if states.get(p.cell.key) != "done"]
+    passes = [(reuse.uses[0].cell, reuse.flops) for reuse in planned.reuse] if left else []
+    work = [(p.cell, p.cost) for p in left] + passes
+    waiting = sum(flops for _, flops in work)
+    pace, workers = Pace(context.obj), cores_for(planned.study)
+    expected = sum(flops / pace.rate(cell) for cell, flops in work) / workers
+    measured = all(pace.measured(cell) for cell, _ in work)
     if as_json:
         rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
-        told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting, "seconds_left": left}
+        told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting}
+        told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
         told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
         print_json({"schema": 1, **told})
         return
@@ -59,19 +62,17 @@ def plan(
         warn(warning)
     print_table(_plan_table(planned, states))
     print_table(_use_table(planned))
-    say(f"{count(waiting)}FLOP to go" + _expected(waiting, left))
+    say(f"{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
 
 
-def _progress_in(out: Path | None) -> tuple[dict[str, str], float | None]:
-    """States of the cells in a run folder, and the seconds left in it."""
+def _states_in(out: Path | None) -> dict[str, str]:
+    """States of the cells in a run folder."""
     if out is None or not (out / "ledger.sqlite").exists():
-        return {}, None
+        return {}
     from skythaw.study.ledger import Ledger
-    from skythaw.study.status import seconds_left
 
     with Ledger.read(out) as ledger:
-        entries = ledger.entries()
-    return {entry.key: entry.state for entry in entries}, seconds_left(entries, 1)
+        return {entry.key: entry.state for entry in ledger.entries()}
 
 
 def _plan_table(planned: Plan, states: dict[str, str]) -> Any:
@@ -120,11 +121,12 @@ def _use_row(use: Use) -> dict[str, Any]:
     }
 
 
-def _expected(flops: float, seconds: float | None) -> str:
-    """How long it will take: from the cells that are done, else from what a core usually does."""
-    if seconds is not None:
-        return f", about {duration(seconds)} with one worker"
-    return f"; about {duration(flops / USUAL)} of one core that does {count(USUAL)}FLOP a second"
+def _expected(seconds: float, measured: bool, workers: int) -> str:
+    """How long it will take: by what cells took on this machine, else by what a core usually does."""
+    if not seconds:
+        return ""
+    how = "as cells took on this machine before" if measured else "a guess: not every network was run here yet"
+    return f", about {duration(seconds)} with {workers} at a time ({how})"
 
 
 def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from skythaw.cli.options import CacheSize, Device, Engine, Json, SkipBroken, StudyFile, Workers, load_study
+from skythaw.cli.options import CacheSize, Device, Engine, Json, SkipBroken, StudyFile, Workers, cores_for, load_study
 from skythaw.cli.output import (
     duration,
     parse_bytes,
@@ -134,7 +133,7 @@ def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, ho
     registry.get("engine", how.engine)
     workers = how.workers
     if workers is None:
-        workers = 1 if find_device(how.device).type == "cuda" else _cores_for(study)
+        workers = 1 if find_device(how.device).type == "cuda" else cores_for(study)
     setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -197,10 +196,3 @@ def _watcher(bar: Any) -> Any:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _cores_for(study: Study) -> int:
-    """As many workers as the cores bear, given each cell's threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
-    return max(1, cores // threads)

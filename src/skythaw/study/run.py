@@ -15,11 +15,12 @@ from skythaw.data.cutouts import read_cutouts
 from skythaw.data.store import open_store
 from skythaw.engines.base import Engine
 from skythaw.errors import LedgerError
-from skythaw.spec import Study
+from skythaw.spec import Cell, Study
 from skythaw.study.fill import fill, fills
 from skythaw.study.kept import evict, used_bytes
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine import find_device
+from skythaw.study.pace import Pace
 from skythaw.study.plan import Plan, PlannedCell, make_plan
 from skythaw.study.reuse import BUDGET, group_of
 from skythaw.study.run_cell import Site, Task, run_cell
@@ -142,14 +143,17 @@ def execute(run: Run, plan: Plan, *, trial: bool = False) -> None:
     done = {entry.key for entry in ledger.entries() if entry.state == "done"}
     _fill(plan, done, run)
     run.watcher.started(plan, done)
+    ran: list[tuple[Cell, float, float]] = []
     with ledger.runner() as runner:
         for outcome in run.engine.map(run_cell, _claimed(runner, plan, run, trial)):
             key = outcome.item.cell.key
             if outcome.error is None:
                 ledger.add(key, outcome.value)
+                ran.append((outcome.item.cell, planned[key].cost, outcome.value.seconds["total"]))
             else:
                 ledger.fail(key, outcome.error)
             run.watcher.finished(planned[key], outcome.error)
+    Pace(run.setting.cache).remember(ran)
 
 
 def _claimed(runner: str, plan: Plan, run: Run, trial: bool) -> Iterator[Task]:
