@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,13 +23,14 @@ from skythaw.tuning.train import balanced_weights, fit, predict, rate_factor
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
 
 
-def model(batchnorm="running", dropout=0.0):
+def model(batchnorm="running", dropout=0.0, depth=2):
     """A network of two blocks that can tell colours."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)))
     network = handmade(features, "0", "1")
-    return Classifier(network, Thaw.at_once(range(2)), Head(4, 3, dropout, torch.Generator().manual_seed(0)), batchnorm)
+    head = Head(4, 3, dropout, torch.Generator().manual_seed(0))
+    return Classifier(network, Thaw.at_once(range(2 - depth, 2)), head, batchnorm)
 
 
 def images(counts=(8, 8, 8), seed=0, size=8):
@@ -155,6 +157,16 @@ def test_a_training_that_diverges_ends_with_an_alarm_and_finite_weights(batch):
     assert [alarm for alarm in result.alarms if alarm.startswith("diverged")]
     assert torch.isfinite(weights(made)).all()
     assert np.isfinite(predict(made, images(), Recipe())).all()
+
+
+@pytest.mark.parametrize(("precision", "told"), [(torch.float16, True), (torch.float32, False)])
+def test_activations_too_large_for_float16_are_named(precision, told):
+    made = model(depth=1)
+    with torch.no_grad():
+        made.network.features[0].weight.mul_(1e6)
+    training = replace(images(), precision=precision)
+    result = fit(made, training, images(seed=1), Recipe(epochs=2, batch=6, lr=1e-30), 0)
+    assert any('set activations = "float32" in [recipe]' in alarm for alarm in result.alarms) == told
 
 
 def test_auto_takes_the_best_rate_and_leaves_the_model_as_it_came():

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from skythaw.spec import Recipe
 from skythaw.tuning.average import Average
 from skythaw.tuning.draws import Draw, draw
-from skythaw.tuning.feed import Images, crossing
+from skythaw.tuning.feed import SLICE, Images, crossing
 from skythaw.tuning.model import Classifier
 from skythaw.tuning.scores import quick_scores
 
@@ -81,7 +81,7 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
         with average.applied():
             p = predict(model, validation, recipe) if math.isfinite(loss) else None
             if p is None or not np.isfinite(p).all():
-                result.alarms.append(f"diverged: numbers of epoch {epoch} are not finite")
+                result.alarms.append(f"diverged: numbers of epoch {epoch} are not finite{_reason(model, training)}")
                 break
             scores = quick_scores(p, validation.targets)
             value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
@@ -131,6 +131,15 @@ def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float
     """Weights that give every class the same total: objects / (classes x objects of the class)."""
     counts = np.bincount(targets, minlength=classes)
     return (len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _reason(model: Classifier, images: Images) -> str:
+    """Why numbers may have stopped being finite, as far as it can be told."""
+    for start in range(0, len(images), SLICE) if images.precision == torch.float16 else ():
+        chosen = np.arange(start, min(start + SLICE, len(images)))
+        if not all(bool(value.isfinite().all()) for value in crossing(model, images, chosen)):
+            return '; frozen activations are too large for float16: set activations = "float32" in [recipe]'
+    return ""
 
 
 def _train_epoch(model: Classifier, images: Images, recipe: Recipe, drawn: Draw, tools: _Tools) -> tuple[float, float]:
