@@ -23,6 +23,7 @@ from skythaw.errors import CutError
 from skythaw.spec import Pixels, Recipe
 from skythaw.tuning.activations import VIEWS, Writer, as_kept, create, find
 from skythaw.tuning.feed import SLICE, Images, compute, crossing
+from skythaw.tuning.held import Held
 from skythaw.tuning.model import Classifier, Head
 from skythaw.tuning.strategies.top import top
 from skythaw.tuning.train import fit, predict
@@ -261,3 +262,31 @@ class TestFolder:
         assert [process.wait() for process in both] == [0, 0]
         assert sorted(int(f.name) for f in Path(tmp_path).iterdir()) == list(range(60))
         assert all(find(tmp_path / str(n), 50) for n in range(60))
+
+
+@pytest.mark.parametrize("room", [0, 60, 10**9], ids=["no room", "room for some", "room for all"])
+def test_held_in_a_devices_memory_they_are_the_same_and_read_once(tmp_path, room, monkeypatch):
+    """The device is the CPU here: the level above the files is the same code."""
+    model, some = model_of(fresh("timm:test_resnet"), 2), images(32)
+    views, rows = everything()
+    kept = filled(tmp_path / "kept", model, some, views, rows).kept
+    each = sum(array.itemsize * array.shape[1] for array in kept.arrays)
+    held = Held(kept, np.arange(OBJECTS), torch.device("cpu"), min(room, VIEWS * OBJECTS) * each)
+    reads = []
+    monkeypatch.setattr(Held, "_take", watched(Held._take, reads))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        some_views, some_rows = rng.integers(0, VIEWS, 5), rng.integers(0, OBJECTS, 5)
+        expected = kept.read(some_views, some_rows, torch.device("cpu"))
+        found = held.read(some_views, some_rows, torch.device("cpu"))
+        assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(expected, found, strict=True))
+    assert len(reads) == len(set(reads)) <= room, "each value at most once, and never more than there is room for"
+    assert bool(reads) == bool(room)
+
+
+def watched(take, reads):
+    def taking(self, places):
+        reads.extend(places.tolist())
+        take(self, places)
+
+    return taking

@@ -14,6 +14,7 @@ from skythaw.data.pixels import batch_input, normalise
 from skythaw.data.views import apply_views
 from skythaw.spec import Pixels
 from skythaw.tuning.activations import Activations, as_kept, as_used, rounded
+from skythaw.tuning.held import Held
 from skythaw.tuning.model import Classifier
 
 SLICE = 32
@@ -36,7 +37,7 @@ class Images:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: torch.dtype = torch.float32
     """of the frozen activations, whether they are kept or computed again"""
-    kept: Activations | None = None
+    kept: Activations | Held | None = None
     """those that are kept, for objects without a shift"""
 
     def __len__(self) -> int:
