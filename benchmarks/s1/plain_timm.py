@@ -32,9 +32,10 @@ NETWORKS = {
 class Files(Dataset):
     """The images of a part, cropped to the centre; in training each in a random view."""
 
-    def __init__(self, folder: Path, size: int, training: bool) -> None:
+    def __init__(self, folder: Path, size: int, training: bool, count: int | None = None) -> None:
         classes = sorted(path.name for path in folder.iterdir())
-        self.files = [(file, n) for n, name in enumerate(classes) for file in sorted((folder / name).iterdir())]
+        each = count // len(classes) if count else None
+        self.files = [(file, n) for n, name in enumerate(classes) for file in sorted((folder / name).iterdir())[:each]]
         self.size, self.training = size, training
 
     def __len__(self) -> int:
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--network", choices=NETWORKS, default="mobilenetv2")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--depths", type=float, nargs="+", default=[0, 0.25, 0.5, 0.75, 1], help="shares of the blocks")
+    parser.add_argument("--train-size", type=int, help="images to train on, the same share of each class; else all")
     parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace, depth: float) -> float:
     torch.manual_seed(0)
     training, validation, test = (
         DataLoader(
-            Files(args.folder / part, args.size, "train" in part),
+            Files(args.folder / part, args.size, "train" in part, args.train_size if "train" in part else None),
             BATCH,
             shuffle="train" in part,
             num_workers=args.workers,

@@ -1,0 +1,175 @@
+"""Do cheap numbers, had before any depth is trained, put the depths in the order in which the exact study puts them?
+
+    python benchmarks/predictors.py STUDY.toml RUN [--cache FOLDER]
+
+RUN holds the finished study (one network, one training size, several seeds). Each predictor is computed for every depth
+on the training and validation images of the first seed, never on test; printed are its values, its seconds, its rank
+correlation (Spearman) with the mean test macro-F1 over seeds, and the regret of following it: how far the depth it
+likes best is behind the best one. "depth itself" is what every predictor has to beat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from sklearn.covariance import ledoit_wolf
+from sklearn.linear_model import BayesianRidge
+from torch.nn.functional import cross_entropy
+
+from skythaw.spec import Cell, Study
+from skythaw.study.ledger import Ledger
+from skythaw.study.machine import numerics
+from skythaw.study.plan import PlannedCell, make_plan
+from skythaw.study.run_cell import PARTS, Sets, Site, load_sets, make_model, solve_probe
+from skythaw.tuning.feed import compute, crossing
+from skythaw.tuning.model import Classifier
+from skythaw.tuning.probe import solve, start_from
+from skythaw.tuning.scores import quick_scores
+from skythaw.tuning.train import predict
+
+STEPS = 8
+"""of the loss drop, and batches of the gradients"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "skythaw")
+    args = parser.parse_args()
+    study = Study.load(args.study)
+    plan = make_plan(study, args.cache, download=True)
+    exact = exact_scores(args.run)
+    first = min(p.cell.seed for p in plan.cells)
+    planned = sorted((p for p in plan.cells if p.cell.seed == first), key=lambda p: p.cell.depth)
+    depths = [p.cell.depth for p in planned]
+    truth = np.array([np.mean(exact[depth]) for depth in depths])
+    print(f"depths {depths}; test macro-F1 over {len(exact[depths[0]])} seeds {np.round(truth, 4).tolist()}")
+    found = {"depth itself": (np.array(depths, float), 0.0)}
+    for name, predictor in PREDICTORS.items():
+        start = time.perf_counter()
+        values = []
+        for each in planned:
+            site = Site(study.data.path, study.data.test_path, each.weights, args.cache, args.run, "cpu", reuse=False)
+            with numerics(1, first, "cpu") as device:
+                sets = load_sets(each.cell, site, device, PARTS[:2])
+                values.append(predictor(each, site, sets))
+        found[name] = (np.array(values), time.perf_counter() - start)
+    for name, (values, seconds) in found.items():
+        correlation = spearmanr(values, truth).statistic
+        regret = truth.max() - truth[int(values.argmax())]
+        shown = " ".join(f"{value:.4g}" for value in values)
+        print(f"{name:26} rank correlation {correlation:+.2f}, regret {100 * regret:.1f}, {seconds:5.1f} s: {shown}")
+
+
+def exact_scores(run: Path) -> dict[int, list[float]]:
+    """Test macro-F1 of every seed by depth."""
+    found = defaultdict(list)
+    with Ledger.read(run) as ledger:
+        for entry in ledger.entries():
+            assert entry.result, "the study is not finished"
+            found[entry.cell.depth].append(entry.result.scores["test"]["macro_f1"])
+    return found
+
+
+def features(planned: PlannedCell, site: Site, sets: Sets) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What crosses the cut, averaged over the image; the image itself where nothing is frozen."""
+    model = make_model(planned.cell, site, len(sets.classes))
+    found = {}
+    for part, images in sets.images.items():
+        rows = []
+        for chosen in np.array_split(np.arange(len(images)), max(1, len(images) // 64)):
+            still = np.zeros(len(chosen), dtype=np.int64)
+            values = (images.batch(chosen),) if model.whole else compute(model, images, chosen, still)
+            rows.append(torch.cat([v.float().mean((2, 3)) if v.ndim == 4 else v for v in values], 1))
+        found[part] = torch.cat(rows).numpy(), images.targets
+    return found
+
+
+def logme(planned: PlannedCell, site: Site, sets: Sets) -> float:
+    """Log evidence of a linear model of each class on the features (You et al., arXiv 2102.11005), an object."""
+    x, y = features(planned, site, sets)["train"]
+    flat = {"alpha_1": 0, "alpha_2": 0, "lambda_1": 0, "lambda_2": 0}
+    fits = [BayesianRidge(compute_score=True, fit_intercept=False, **flat).fit(x, y == c) for c in np.unique(y)]
+    return float(np.mean([fit.scores_[-1] for fit in fits])) / len(x)
+
+
+def h_score(planned: PlannedCell, site: Site, sets: Sets) -> float:
+    """Shrinkage H-score: variance between classes over all variance (Ibrahim et al., arXiv 2110.06893)."""
+    x, y = features(planned, site, sets)["train"]
+    x = x - x.mean(0)
+    covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
+    means = np.stack([x[y == c].mean(0) for c in np.unique(y)])
+    weights = np.bincount(y) / len(y)
+    between = (means.T * weights) @ means
+    return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance + 1e-9 * np.eye(len(covariance)), between)))
+
+
+def linear_probe(planned: PlannedCell, site: Site, sets: Sets) -> float:
+    """Validation macro-F1 of a head solved exactly on the features at the cut."""
+    found = features(planned, site, sets)
+    return solve(found["train"], found["validation"], planned.cell.recipe).score
+
+
+def relative_gradient(planned: PlannedCell, site: Site, sets: Sets) -> float:
+    """Gradient over weights, mean over the trained blocks, the head solved (Lee et al., arXiv 2210.11466)."""
+    model, cell = solved(planned.cell, site, sets)
+    images = sets.images["train"]
+    ratios = defaultdict(list)
+    for chosen in batches(images, cell):
+        model.zero_grad()
+        loss(model, images, chosen).backward()
+        for name, parameter in model.network.features.named_parameters():
+            if parameter.grad is not None:
+                ratios[model.network.block_of()[name]].append(float(parameter.grad.norm() / (parameter.norm() + 1e-12)))
+    return float(np.mean([np.mean(each) for each in ratios.values()])) if ratios else 0.0
+
+
+def loss_drop(planned: PlannedCell, site: Site, sets: Sets) -> float:
+    """How far a few steps bring the log loss on validation down, the head solved."""
+    model, cell = solved(planned.cell, site, sets)
+    training, validation = sets.images["train"], sets.images["validation"]
+    before = quick_scores(predict(model, validation, cell.recipe), validation.targets)["log_loss"]
+    optimizer = torch.optim.AdamW(model.trained().values(), lr=float(cell.recipe.lr) / 3, fused=True)
+    for chosen in batches(training, cell):
+        optimizer.zero_grad()
+        loss(model, training, chosen).backward()
+        optimizer.step()
+    return before - quick_scores(predict(model, validation, cell.recipe), validation.targets)["log_loss"]
+
+
+def solved(cell: Cell, site: Site, sets: Sets) -> tuple[Classifier, Cell]:
+    """The model of a cell with its head solved exactly."""
+    model = make_model(cell, site, len(sets.classes)).to(memory_format=torch.channels_last)
+    start_from(model, solve_probe(model, sets, cell))
+    model.tune(model.thaw.blocks)
+    return model, cell
+
+
+def batches(images: object, cell: Cell) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.choice(len(images), cell.recipe.batch, replace=False) for _ in range(STEPS)]
+
+
+def loss(model: Classifier, images: object, chosen: np.ndarray) -> torch.Tensor:
+    logits = model.from_values(crossing(model, images, chosen))
+    return cross_entropy(logits, torch.from_numpy(images.targets[chosen]))
+
+
+PREDICTORS: dict[str, Callable[[PlannedCell, Site, Sets], float]] = {
+    "LogME at the cut": logme,
+    "H-score at the cut": h_score,
+    "linear probe at the cut": linear_probe,
+    "relative gradient": relative_gradient,
+    "loss drop in 8 steps": loss_drop,
+}
+
+if __name__ == "__main__":
+    main()
