@@ -88,6 +88,30 @@ def test_the_test_set_is_scored_in_the_last_rung_alone(searched):
         assert ("test" in entry.result.scores) == last
 
 
+def test_a_trial_keeps_no_weights_and_scores_nothing_that_does_not_choose(searched):
+    here, _ = searched
+    kept = {path.stem for path in (here / "run" / "weights").iterdir()}
+    for entry in entries(here / "run"):
+        last = entry.cell.train_size == 75
+        assert (entry.key in kept) == last
+        assert (entry.result.weights_sha256 is not None) == last
+        assert (entry.result.latency is not None) == last
+        assert set(entry.result.scores) == ({"train", "validation", "test"} if last else {"validation"})
+
+
+@pytest.mark.slow
+def test_workers_that_would_be_idle_lend_their_threads(searched, cache):
+    """Once and for all: the same search with fewer workers finds everything done."""
+    here, standings = searched
+    found = search(study_of(here), Setting(here / "lent", cache, "processes", 4, "cpu"))
+    assert [(s.rung, s.setting, s.fate) for s in found] == [(s.rung, s.setting, s.fate) for s in standings]
+    last = [e for e in entries(here / "lent") if e.cell.train_size == 75]
+    assert {e.cell.recipe.threads for e in last} == {4 // len(last)}
+    assert all(e.cell.recipe.threads == 1 for e in entries(here / "lent") if e not in last)
+    assert search(study_of(here), setting(here, cache, "lent")) == found
+    assert all(e.attempts == 1 for e in entries(here / "lent"))
+
+
 def test_the_report_is_of_the_trained_winner(searched):
     here, standings = searched
     with Ledger.read(here / "run") as ledger:

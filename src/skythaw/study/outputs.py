@@ -82,7 +82,7 @@ def read_predictions(run: Path, key: str, part: str) -> tuple[np.ndarray, np.nda
 
 def save_weights(run: Path, cell: Cell, classes: tuple[str, ...], trained: dict[str, Tensor]) -> str:
     """Write the trained tensors of a cell; return the SHA-256 of their names and values."""
-    tensors = {name: tensor.detach().contiguous() for name, tensor in trained.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.items()}
     metadata = {"schema": "1", "cell": cell.model_dump_json(), "classes": json.dumps(classes)}
     with replacing(weights_path(run, cell.key)) as file:
         file.write(save(tensors, metadata))

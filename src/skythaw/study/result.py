@@ -24,8 +24,8 @@ class Result(BaseModel):
     """the kept epoch, from 1; 0 where training diverged at once"""
     peak_score: float | None
     """validation score at the kept epoch, larger is better: macro-F1, or minus the log loss (`Recipe.select`)"""
-    gap: float
-    """macro-F1 on training images minus macro-F1 on validation, at the kept epoch"""
+    gap: float | None
+    """macro-F1 on training images minus macro-F1 on validation, at the kept epoch; None of a trial"""
     lr: float
     """the learning rate used, given or found"""
     lr_trials: list[dict[str, float | None]]
@@ -41,13 +41,13 @@ class Result(BaseModel):
     tfr: float | None
     file_bytes: int
     """of the whole classifier as float32"""
-    latency: float
-    """milliseconds for one image alone, median"""
+    latency: float | None
+    """milliseconds for one image alone, median; None of a trial"""
     seconds: dict[str, float]
     """``prepare``, ``train``, ``score``, and ``total``"""
     peak_memory: int
     """bytes of resident memory, at most, while the cell ran"""
     device: str
-    weights_sha256: str
-    """of the trained tensors"""
+    weights_sha256: str | None
+    """of the trained tensors; None of a trial, which keeps none"""
     versions: dict[str, str]

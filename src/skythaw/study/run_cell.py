@@ -29,6 +29,7 @@ from skythaw.study.outputs import Predictions, save_predictions, save_weights
 from skythaw.study.result import Result
 from skythaw.tuning.activations import find
 from skythaw.tuning.feed import Images
+from skythaw.tuning.held import Held, room_on
 from skythaw.tuning.model import Classifier, Head
 from skythaw.tuning.probe import Probe, pooled, solve, start_from
 from skythaw.tuning.rates import settle_rate
@@ -61,7 +62,10 @@ class Task:
     cell: Cell
     site: Site
     trial: bool = False
-    """Score validation alone: the cell only serves to choose others, and what chooses must not see the test set."""
+    """Score validation alone, and keep no weights: the cell only serves to choose others.
+
+    What chooses must not see the test set.
+    """
 
 
 @dataclass(frozen=True)
@@ -91,26 +95,27 @@ def run_cell(task: Task) -> Result:
         sets = with_activations(sets, cell, site, model.cut_depth)
         watch.lap("prepare")
         training, validation = sets.images["train"], sets.images["validation"]
-        probe = solve_probe(model, sets, cell) if cell.depth == 0 or model.thaw.head == "solved" else None
-        if probe and model.thaw.head == "solved":
+        reported, start = cell.depth == 0 and not task.trial, model.thaw.head == "solved"
+        probe = solve_probe(model, sets, cell) if reported or start else None
+        if probe and start:
             start_from(model, probe)
         recipe, trials = settle_rate(model, training, validation, cell.recipe, cell.seed)
         fitted = fit(model, training, validation, recipe, cell.seed)
         watch.lap("train")
-        p = {part: predict(model, images, recipe) for part, images in sets.images.items()}
+        scored = ("validation",) if task.trial else PARTS
+        p = {part: predict(model, sets.images[part], recipe) for part in scored}
         watch.lap("score")
-        trained = {name: tensor.cpu() for name, tensor in model.trained().items()}
-        digest = save_weights(site.out, cell, sets.classes, trained)
+        digest = None if task.trial else save_weights(site.out, cell, sets.classes, model.trained())
         save_predictions(site.out, cell, Predictions(sets.classes, sets.ids, sets.targets, p))
         return Result(
             key=cell.key,
             classes=sets.classes,
             **_judgement(fitted, sets, p),
             **_size(cell, site, model),
-            probe=_probe_scores(probe, model, sets, cell) if probe and cell.depth == 0 else None,
+            probe=_probe_scores(probe, model, sets, cell) if probe and reported else None,
             lr=float(recipe.lr),
             lr_trials=trials,
-            latency=latency(model, training),
+            latency=None if task.trial else latency(model, training),
             seconds=watch.seconds(),
             peak_memory=peak_memory(),
             device=str(device),
@@ -161,7 +166,9 @@ def with_activations(sets: Sets, cell: Cell, site: Site, depth: int) -> Sets:
         kept = find(folder, len(each.pixels)) if site.reuse else None
         if kept:
             mark_used(folder)
-        images[part] = replace(each, precision=getattr(torch, precision), kept=kept)
+        room = room_on(each.device)
+        held = Held(kept, each.rows, each.device, room) if kept and room else kept
+        images[part] = replace(each, precision=getattr(torch, precision), kept=held)
     return replace(sets, images=images)
 
 
@@ -197,15 +204,14 @@ def _unchanged(cutouts: Cutouts, expected: str | None) -> Cutouts:
 
 def _judgement(fitted: Fit, sets: Sets, p: dict[str, np.ndarray]) -> dict[str, Any]:
     """Scores, curves and alarms."""
-    scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
-    scored = [part for part in sets.images if part != "train"]
-    alarms = [collapse_alarm(p[part], sets.images[part].targets, sets.classes, part) for part in scored]
+    scores = {part: all_scores(p[part], sets.images[part].targets, sets.classes) for part in p}
+    alarms = [collapse_alarm(p[part], sets.images[part].targets, sets.classes, part) for part in p if part != "train"]
     return {
         "scores": scores,
         "curves": fitted.curves,
         "peak_epoch": fitted.epoch,
         "peak_score": fitted.score if fitted.epoch else None,
-        "gap": scores["train"]["macro_f1"] - scores["validation"]["macro_f1"],
+        "gap": scores["train"]["macro_f1"] - scores["validation"]["macro_f1"] if "train" in scores else None,
         "alarms": fitted.alarms + [alarm for alarm in alarms if alarm],
     }
 

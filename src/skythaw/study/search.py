@@ -17,6 +17,7 @@ import numpy as np
 
 from skythaw.errors import DataError
 from skythaw.spec import Cell, Study
+from skythaw.study.machine import find_device
 from skythaw.study.outputs import read_predictions
 from skythaw.study.paired import as_indices, behind, bootstrap_macro_f1, draws
 from skythaw.study.plan import PlannedCell, plan_trials
@@ -94,9 +95,11 @@ def search(study: Study, setting: Setting, watcher: Watcher | None = None) -> li
         standings: list[Standing] = []
         for number, rung in enumerate(RUNGS):
             last = number == len(RUNGS) - 1
-            tried = {c: [_shrunk(each, rung, run) for each in some] for c, some in contests.items()}
+            lent = _lent_workers(contests, run) if last else 1
+            tried = {c: [_shrunk(each, rung, run, lent) for each in some] for c, some in contests.items()}
             cells = [cell for some in tried.values() for candidate in some for cell in candidate.cells]
-            plan = plan_trials(run.plan, cells, setting.cache, setting.cache_size, trial=not last)
+            budget = setting.cache_size if lent == 1 else 0  # one pass of several workers would have too many threads
+            plan = plan_trials(run.plan, cells, setting.cache, budget, trial=not last)
             execute(run, plan, trial=not last)
             for contest, candidates in tried.items():
                 found = _judge(contest, candidates, number, run, next_is_last=number == len(RUNGS) - 2, last=last)
@@ -120,13 +123,28 @@ def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> dict[Contest
     }
 
 
-def _shrunk(candidate: Candidate, rung: Rung, run: Run) -> Candidate:
-    """The candidate as it is tried in a rung."""
+def _lent_workers(contests: dict[Contest, list[Candidate]], run: Run) -> int:
+    """How many workers' threads each cell of the last rung gets: few cells would leave workers idle.
+
+    Threads decide a cell's last bits, so what was decided once holds for the folder.
+    """
+    lent: int | None = run.ledger.remark("lent_workers")
+    if lent is None:
+        cells = sum(len(candidate.cells) for some in contests.values() for candidate in some)
+        lent = max(1, run.engine.workers // cells) if find_device(run.setting.device).type == "cpu" else 1
+        run.ledger.note("lent_workers", lent)
+    return lent
+
+
+def _shrunk(candidate: Candidate, rung: Rung, run: Run, lent: int) -> Candidate:
+    """The candidate as it is tried in a rung, each cell with the threads of so many workers."""
     smallest = run.plan.material.smallest_train_size
 
     def smaller(cell: Cell) -> Cell:
         images = min(cell.train_size, max(math.ceil(rung.images * cell.train_size), smallest))
-        recipe = cell.recipe.model_copy(update={"epochs": max(1, round(rung.epochs * cell.recipe.epochs))})
+        recipe = cell.recipe.model_copy(
+            update={"epochs": max(1, round(rung.epochs * cell.recipe.epochs)), "threads": lent * cell.recipe.threads}
+        )
         return cell.model_copy(update={"train_size": images, "recipe": recipe})
 
     cells = tuple(replace(planned, cell=_fresh(smaller(planned.cell))) for planned in candidate.cells)
