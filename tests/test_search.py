@@ -7,18 +7,19 @@ import itertools
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, log_loss
 
 from helpers_study import make_survey, write_study
 from skythaw.errors import DataError, LedgerError
 from skythaw.report.facts import report_facts
 from skythaw.spec import Study
 from skythaw.study import run as running
+from skythaw.study import search as searching
 from skythaw.study.ledger import Ledger
 from skythaw.study.outputs import predictions_path, read_predictions
-from skythaw.study.paired import as_indices, behind, bootstrap_macro_f1, draws
+from skythaw.study.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
 from skythaw.study.run import Setting, run_study
-from skythaw.study.search import RUNGS, search
+from skythaw.study.search import search
 
 FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
 
@@ -43,39 +44,59 @@ def entries(folder):
         return ledger.entries()
 
 
-def test_half_goes_on_with_more_until_one_is_trained_with_all(searched):
+def by_rung(standings):
+    return [[s for s in standings if s.rung == n] for n in sorted({s.rung for s in standings})]
+
+
+def test_all_are_tried_and_the_best_is_trained_in_full(searched):
     _, standings = searched
-    rungs = [[s for s in standings if s.rung == n] for n in range(len(RUNGS))]
-    assert [len(rung) for rung in rungs[:2]] == [4, 2]
-    assert len(rungs[2]) in (1, 2)
-    assert [(rung[0].images, rung[0].epochs) for rung in rungs] == [(19, 2), (38, 3), (75, 10)]
+    trial, last = by_rung(standings)
+    assert [s.depth for s in trial] == [0, 2, 4, 7]
+    assert {(s.images, s.epochs) for s in trial} == {(38, 2)}
+    assert [(s.images, s.epochs, s.fate) for s in last] == [(75, 10, "best")]
+    (winner,) = [s for s in trial if s.fate == "goes on"]
+    assert winner.log_loss == min(s.log_loss for s in trial)
+    assert winner.setting == last[0].setting
+    for other in trial:
+        if other is not winner:
+            sure = other.behind[0] > 0
+            assert other.fate == ("surely worse" if sure else "not told apart from the best")
+
+
+def test_of_many_half_goes_on_to_a_second_trial(searched, cache, monkeypatch):
+    here, _ = searched
+    monkeypatch.setattr(searching, "MANY", 3)
+    rungs = by_rung(search(study_of(here), setting(here, cache, "many")))
+    assert [(rung[0].images, rung[0].epochs) for rung in rungs] == [(38, 2), (75, 3), (75, 10)]
+    assert len(rungs[0]) == 4
+    assert len(rungs[1]) <= 2
+    assert len(rungs[2]) == 1
     for before, after in itertools.pairwise(rungs):
         assert {s.setting for s in before if s.fate == "goes on"} == {s.setting for s in after}
-        ranked = sorted(before, key=lambda s: -s.score)
-        assert ranked[0].fate == "goes on"
-        assert all(s.fate != "goes on" for s in ranked[max(1, len(before) // 2) :]) or len(before) == 2
-    assert [s.fate for s in rungs[2]].count("best") == 1
+        kept = [s.log_loss for s in before if s.fate == "goes on"]
+        assert max(kept) < min((s.log_loss for s in before if s.fate != "goes on"), default=np.inf)
 
 
 def test_a_depth_that_can_not_learn_the_classes_is_out_at_once(searched):
     """The head alone on random features tells little."""
     _, standings = searched
     first = {s.depth: s for s in standings if s.rung == 0}
-    assert first[0].fate in ("surely worse", "in the lower half")
+    assert first[0].fate == "surely worse"
     (best,) = [s for s in standings if s.fate == "best"]
     assert best.depth > 0
 
 
-def test_the_score_is_macro_f1_on_validation_over_seeds(searched):
+def test_scores_are_those_of_validation_over_seeds(searched):
+    """The survey's classes have the same number of objects but for one or two: log loss is almost scikit-learn's."""
     here, standings = searched
-    by_rung = {}
+    cells = {}
     for entry in entries(here / "run"):
-        by_rung.setdefault((entry.cell.train_size, entry.cell.depth), []).append(entry)
+        cells.setdefault((entry.cell.train_size, entry.cell.depth), []).append(entry.result.scores["validation"])
     for standing in standings:
-        cells = by_rung[standing.images, standing.depth]
-        assert len(cells) == 2, "both seeds"
-        scores = [e.result.scores["validation"]["macro_f1"] for e in cells]
-        assert standing.score == pytest.approx(np.mean(scores))
+        scores = cells[standing.images, standing.depth]
+        assert len(scores) == 2, "both seeds"
+        assert standing.macro_f1 == pytest.approx(np.mean([score["macro_f1"] for score in scores]))
+        assert standing.log_loss == pytest.approx(np.mean([score["log_loss"] for score in scores]), rel=0.2)
         assert standing.behind[0] <= standing.behind[1]
 
 
@@ -165,7 +186,7 @@ def test_a_setting_that_fails_is_out_and_where_all_fail_it_is_said(searched, cac
     monkeypatch.setattr(running, "run_cell", failing)
     bad = {7}
     standings = search(study_of(here), setting(here, cache, "some"))
-    assert [(s.rung, s.fate, s.score) for s in standings if s.depth == 7] == [(0, "failed", None)]
+    assert [(s.rung, s.fate, s.log_loss) for s in standings if s.depth == 7] == [(0, "failed", None)]
     bad = {0, 2, 4, 7}
     with pytest.raises(DataError, match=r"every cell of timm:test_efficientnet, top, 75 images failed; why: skythaw"):
         search(study_of(here), setting(here, cache, "all"))
@@ -245,10 +266,21 @@ class TestPaired:
         assert 8 <= missed <= 34
 
     def test_names_become_indices_in_any_order(self):
-        names = [np.array(["b", "a", "c"], dtype=object)]
-        assert as_indices(names, ("c", "a", "b")).tolist() == [[2, 1, 0]]
+        names = np.array(["b", "a", "c"], dtype=object)
+        assert as_indices(names, ("c", "a", "b")).tolist() == [2, 1, 0]
+
+    def test_log_loss_is_scikit_learns_with_balanced_weights(self):
+        rng = np.random.default_rng(0)
+        true = rng.choice(3, 200, p=[0.7, 0.2, 0.1])
+        p = rng.dirichlet(np.ones(3), 200)
+        weights = draws(200, 4, seed=1)
+        ours = bootstrap_log_loss(true, -np.log(p[np.arange(200), true])[None], weights)
+        for n, drawn in enumerate(weights):
+            totals = np.bincount(true, weights=drawn)
+            expected = log_loss(true, p, sample_weight=drawn / totals[true])
+            assert ours[0, n] == pytest.approx(expected)
 
 
 def test_predictions_that_are_gone_are_named(tmp_path):
     with pytest.raises(LedgerError, match="can't read the predictions"):
-        read_predictions(tmp_path, "0" * 64, "validation")
+        read_predictions(tmp_path, "0" * 64, "validation", ["A"])

@@ -67,8 +67,8 @@ def print_report(facts: dict[str, Any]) -> None:
 
 def print_search(standings: list[dict[str, Any]]) -> None:
     """How each setting of a search did, rung by rung."""
-    columns = ("backbone", "strategy", "setting", "fate", "rung", "images", "epochs", "validation", "behind the best")
-    table = make_table("search for the best depth, by macro-F1 on validation", columns, text_columns=4)
+    columns = ("backbone", "strategy", "setting", "fate", "rung", "images", "epochs", "log loss", "behind", "macro-F1")
+    table = make_table("search for the best depth, by log loss on validation", columns, text_columns=4)
     for each in standings:
         interval = each["behind"]
         table.add_row(
@@ -79,8 +79,9 @@ def print_search(standings: list[dict[str, Any]]) -> None:
             str(each["rung"] + 1),
             str(each["images"]),
             str(each["epochs"]),
-            "-" if each["score"] is None else f"{each['score']:.3f}",
+            "-" if each["log_loss"] is None else f"{each['log_loss']:.3f}",
             "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
+            "-" if each["macro_f1"] is None else f"{each['macro_f1']:.3f}",
             style="bold" if each["fate"] == "best" else None,
         )
     print_table(table)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor
 
@@ -64,8 +66,10 @@ def save_predictions(run: Path, cell: Cell, predictions: Predictions) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
-def read_predictions(run: Path, key: str, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Names of the true and of the predicted classes of one part, text [object], in the order of the data.
+def read_predictions(
+    run: Path, key: str, part: str, classes: Sequence[str]
+) -> tuple[np.ndarray, Float[np.ndarray, "object class"]]:
+    """Names of the true classes of one part, text [object], and the probabilities, in the order of the data.
 
     Raises
     ------
@@ -74,10 +78,11 @@ def read_predictions(run: Path, key: str, part: str) -> tuple[np.ndarray, np.nda
     """
     file = predictions_path(run, key)
     try:
-        table = pq.read_table(file, columns=["label", "predicted"], filters=[("part", "=", part)])
+        columns = [f"p_{name}" for name in classes]
+        table = pq.read_table(file, columns=["label", *columns], filters=[("part", "=", part)])
     except (OSError, pa.ArrowException) as error:
         raise LedgerError(f"can't read the predictions {file}: {error}") from None
-    return table["label"].to_numpy(), table["predicted"].to_numpy()
+    return table["label"].to_numpy(), np.stack([table[name].to_numpy() for name in columns], axis=1)
 
 
 def save_weights(run: Path, cell: Cell, classes: tuple[str, ...], trained: dict[str, Tensor]) -> str:

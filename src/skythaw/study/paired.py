@@ -1,4 +1,4 @@
-"""Which of several models is better on the same objects: a paired bootstrap of macro-F1."""
+"""Which of several models is better on the same objects: paired bootstraps of macro-F1 and of log loss."""
 
 from __future__ import annotations
 
@@ -38,6 +38,30 @@ def bootstrap_macro_f1(
     return scores / len(held)
 
 
+def bootstrap_log_loss(
+    true: Int[np.ndarray, " object"],
+    losses: Float[np.ndarray, "model object"],
+    weights: Float[np.ndarray, "draw object"],
+) -> Float[np.ndarray, "model draw"]:
+    """Log loss of each model in each bootstrap draw, every class of the same weight; paired as `bootstrap_macro_f1`.
+
+    Parameters
+    ----------
+    true
+        indices of the true classes
+    losses
+        minus the logarithm of the probability given to each object's true class
+    weights
+        how often each object is drawn; a row of ones is the sample itself
+    """
+    held = np.unique(true)
+    means = []
+    for c in held:
+        drawn = weights[:, true == c]
+        means.append(losses[:, true == c] @ drawn.T / np.maximum(drawn.sum(1), 1))
+    return np.mean(means, axis=0)
+
+
 def draws(objects: int, count: int, seed: int) -> Float[np.ndarray, "draw object"]:
     """How often each object is drawn in so many bootstrap samples."""
     rng = np.random.default_rng(seed)
@@ -47,14 +71,14 @@ def draws(objects: int, count: int, seed: int) -> Float[np.ndarray, "draw object
 def behind(
     scores: Float[np.ndarray, "model draw"], best: int, level: float
 ) -> tuple[Float[np.ndarray, " model"], Float[np.ndarray, " model"]]:
-    """Percentile interval of how far each model is behind the best, at a confidence level."""
+    """Percentile interval of how far each model is behind the best, at a confidence level; scores: larger is better."""
     difference = scores[best] - scores
     tail = 100 * (1 - level) / 2
     return np.percentile(difference, tail, axis=1), np.percentile(difference, 100 - tail, axis=1)
 
 
-def as_indices(values: Sequence[np.ndarray], classes: Sequence[str]) -> Int[np.ndarray, "model object"]:
+def as_indices(names: np.ndarray, classes: Sequence[str]) -> Int[np.ndarray, " object"]:
     """Names of classes as their indices."""
     order = np.argsort(classes)
     sorted_classes = np.array(classes)[order]
-    return np.stack([order[np.searchsorted(sorted_classes, each.astype(str))] for each in values])
+    return order[np.searchsorted(sorted_classes, names.astype(str))]

@@ -1,9 +1,9 @@
 """The best depth at a fraction of the cost: successive halving over the settings of a study.
 
-All settings begin with few images and few epochs; the better half goes on with more, and the last with all. Training
-sets are nested, so what one rung kept of the frozen part serves the next. Settings are compared on the same validation
-objects; the test set is scored in the last rung alone. Where the last ones can't be told apart, the one with the best
-score is trained, not all. Successive halving: Jamieson & Talwalkar, arXiv 1502.07943.
+All settings begin with half of the images and few epochs; of many the better half goes on to a second trial; the best
+one is trained in full. Training sets are nested, so what one rung kept of the frozen part serves the next. Settings
+are compared on the same validation objects, by log loss, which tells more of so short a training than macro-F1 does;
+the test set is scored in the last rung alone. Successive halving: Jamieson & Talwalkar, arXiv 1502.07943.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from skythaw.errors import DataError
 from skythaw.spec import Cell, Study
 from skythaw.study.machine import find_device
 from skythaw.study.outputs import read_predictions
-from skythaw.study.paired import as_indices, behind, bootstrap_macro_f1, draws
+from skythaw.study.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
 from skythaw.study.plan import PlannedCell, plan_trials
 from skythaw.study.run import Run, Setting, Watcher, execute, opened
 
@@ -28,6 +28,8 @@ SURVIVE = 0.5
 LEVEL = 0.9
 """confidence of the intervals that decide what is surely worse"""
 DRAWS = 1000
+SMALLEST = 1e-7
+"""probability; an object whose class got less counts as if it had got this"""
 
 Contest = tuple[str, str, int]
 """backbone, strategy, training size: settings of one contest compete with each other"""
@@ -41,7 +43,10 @@ class Rung:
     epochs: float
 
 
-RUNGS = (Rung(1 / 4, 1 / 5), Rung(1 / 2, 3 / 10), Rung(1, 1))
+RUNGS = (Rung(1 / 2, 1 / 5), Rung(1, 3 / 10), Rung(1, 1))
+"""In fewer steps than the first allows, deep tuning has not begun: docs/performance.md"""
+MANY = 8
+"""settings of a contest; if no contest has more, the second rung is left out"""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,12 @@ class Standing:
     rung: int
     images: int
     epochs: int
-    score: float | None
-    """mean macro-F1 on validation over seeds; None where a cell failed"""
+    log_loss: float | None
+    """on validation, every class of the same weight, mean over seeds: what decides; None where a cell failed"""
+    macro_f1: float | None
+    """on validation, mean over seeds"""
     behind: tuple[float, float] | None
-    """interval of how far it is behind the best of the rung"""
+    """interval of how much larger its log loss is than the best of the rung"""
     fate: str
     """``goes on``, ``surely worse``, ``in the lower half``, ``not told apart from the best``, ``failed``, ``best``"""
 
@@ -89,12 +96,13 @@ def search(study: Study, setting: Setting, watcher: Watcher | None = None) -> li
     SkythawError
         The study can't be run, the folder holds something else, or every setting of a contest failed.
     """
-    plan_of_search = {"rungs": [asdict(rung) for rung in RUNGS], "survive": SURVIVE, "level": LEVEL}
+    plan_of_search = {"rungs": [asdict(rung) for rung in RUNGS], "many": MANY, "survive": SURVIVE, "level": LEVEL}
     with opened(study, setting, watcher or Watcher(), plan_of_search) as run:
         contests = _contests(run.plan.cells, list(study.grid.axes))
         standings: list[Standing] = []
-        for number, rung in enumerate(RUNGS):
-            last = number == len(RUNGS) - 1
+        rungs = RUNGS if max(map(len, contests.values())) > MANY else (RUNGS[0], RUNGS[-1])
+        for number, rung in enumerate(rungs):
+            last = number == len(rungs) - 1
             lent = _lent_workers(contests, run) if last else 1
             tried = {c: [_shrunk(each, rung, run, lent) for each in some] for c, some in contests.items()}
             cells = [cell for some in tried.values() for candidate in some for cell in candidate.cells]
@@ -102,7 +110,7 @@ def search(study: Study, setting: Setting, watcher: Watcher | None = None) -> li
             plan = plan_trials(run.plan, cells, setting.cache, budget, trial=not last)
             execute(run, plan, trial=not last)
             for contest, candidates in tried.items():
-                found = _judge(contest, candidates, number, run, next_is_last=number == len(RUNGS) - 2, last=last)
+                found = _judge(contest, candidates, number, run, next_is_last=number == len(rungs) - 2, last=last)
                 standings += found
                 going = {each.setting for each in found if each.fate in ("goes on", "best")}
                 contests[contest] = [each for each in contests[contest] if each.name in going]
@@ -167,53 +175,51 @@ def _judge(
         raise DataError(
             f"every cell of {backbone}, {strategy}, {size} images failed; why: skythaw study status {run.setting.out}"
         )
-    scores, drawn = _scores(whole, run)
-    best = int(scores.argmax())
-    low, high = behind(drawn, best, LEVEL)
-    fates = ["best" if last and i == best else "goes on" for i in range(len(whole))]
-    if not last:
-        order = np.argsort(-scores, kind="stable").tolist()
-        for place, i in enumerate(order):
-            if low[i] > 0:
-                fates[i] = "surely worse"
-            elif place >= max(1, math.ceil(SURVIVE * len(whole))):
-                fates[i] = "in the lower half"
-        going = [i for i, fate in enumerate(fates) if fate == "goes on" and i != best]
-        if next_is_last and all(low[i] <= 0 for i in going):
-            for i in going:
-                fates[i] = "not told apart from the best"
+    losses, scores, drawn = _scores(whole, run)
+    low, high = behind(-drawn, int(losses.argmin()), LEVEL)
+    fates = ["best"] if last else _fates(losses, low, most=1 if next_is_last else math.ceil(SURVIVE * len(whole)))
     standings = {
-        c.name: _standing(contest, c, number, float(scores[i]), (float(low[i]), float(high[i])), fates[i])
+        c.name: replace(
+            _standing(contest, c, number, fates[i]),
+            log_loss=float(losses[i]),
+            macro_f1=float(scores[i]),
+            behind=(float(low[i]), float(high[i])),
+        )
         for i, c in enumerate(whole)
     }
-    failed = {c.name: _standing(contest, c, number, None, None, "failed") for c in candidates if c not in whole}
+    failed = {c.name: _standing(contest, c, number, "failed") for c in candidates if c not in whole}
     return [{**standings, **failed}[c.name] for c in candidates]
 
 
-def _scores(candidates: list[Candidate], run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Macro-F1 on validation, mean over seeds: of each candidate, and of each in each bootstrap draw."""
+def _fates(losses: np.ndarray, low: np.ndarray, most: int) -> list[str]:
+    """Which candidates go on, `most` at most; `low` is how far each is surely behind the best."""
+    order = np.argsort(losses, kind="stable")
+    out = "not told apart from the best" if most == 1 else "in the lower half"
+    fates = ["goes on"] * len(losses)
+    for place, i in enumerate(order.tolist()):
+        if low[i] > 0:
+            fates[i] = "surely worse"
+        elif place >= most:
+            fates[i] = out
+    return fates
+
+
+def _scores(candidates: list[Candidate], run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """On validation, mean over seeds: log loss and macro-F1 of each candidate, and its log loss in each draw."""
     classes, folder = run.plan.classes, run.setting.out
-    scores, drawn = [], []
-    weights = None
+    losses, scores, drawn = [], [], []
     for candidate in candidates:
-        read = [read_predictions(folder, planned.cell.key, "validation") for planned in candidate.cells]
-        true = as_indices([read[0][0]], classes)[0]
-        predicted = as_indices([said for _, said in read], classes)
-        if weights is None:
-            weights = draws(len(true), DRAWS, seed=0)
-        scores.append(bootstrap_macro_f1(true, predicted, np.ones((1, len(true)))).mean())
-        drawn.append(bootstrap_macro_f1(true, predicted, weights).mean(0))
-    return np.array(scores), np.stack(drawn)
+        read = [read_predictions(folder, planned.cell.key, "validation", classes) for planned in candidate.cells]
+        true, p = as_indices(read[0][0], classes), np.stack([each for _, each in read])
+        itself = np.ones((1, len(true)))
+        loss = -np.log(np.maximum(p[:, np.arange(len(true)), true], SMALLEST)).mean(0, keepdims=True)
+        losses.append(bootstrap_log_loss(true, loss, itself).item())
+        drawn.append(bootstrap_log_loss(true, loss, draws(len(true), DRAWS, seed=0))[0])
+        scores.append(bootstrap_macro_f1(true, p.argmax(2), itself).mean())
+    return np.array(losses), np.array(scores), np.stack(drawn)
 
 
-def _standing(
-    contest: Contest,
-    candidate: Candidate,
-    number: int,
-    score: float | None,
-    interval: tuple[float, float] | None,
-    fate: str,
-) -> Standing:
+def _standing(contest: Contest, candidate: Candidate, number: int, fate: str) -> Standing:
     backbone, strategy, size = contest
     cell = candidate.cells[0].cell
     return Standing(
@@ -225,7 +231,8 @@ def _standing(
         rung=number,
         images=cell.train_size,
         epochs=cell.recipe.epochs,
-        score=score,
-        behind=interval,
+        log_loss=None,
+        macro_f1=None,
+        behind=None,
         fate=fate,
     )
