@@ -52,15 +52,15 @@ def test_an_exception_is_an_outcome_and_the_others_go_on(engine):
 
 
 def test_prepared_workers_wait_for_their_items(engine):
-    engine.prepare(square)
-    engine.prepare(square)
+    engine.prepare(square, 2)
+    engine.prepare(square, 1)
     assert sorted(outcome.value for outcome in engine.map(square, range(5))) == [0, 1, 4, 9, 16]
-    engine.prepare(square)
+    engine.prepare(square, 2)
 
 
 def test_prepared_workers_are_those_that_work():
     with Processes(workers=2) as engine:
-        engine.prepare(pid_after_a_while)
+        engine.prepare(pid_after_a_while, 5)
         started = {worker.process.pid for worker in engine._idle}
         assert len(started) == 2
         assert {outcome.value for outcome in engine.map(pid_after_a_while, range(4))} <= started

@@ -24,8 +24,8 @@ class Processes(Engine):
         self.workers = max(1, workers)
         self._idle: list[_Worker] = []
 
-    def prepare(self, function: Callable[[Any], Any]) -> None:
-        while len(self._idle) < self.workers:
+    def prepare(self, function: Callable[[Any], Any], items: int) -> None:
+        while len(self._idle) < min(self.workers, items):
             self._idle.append(_Worker())
             self._idle[-1].prepare(function)
 

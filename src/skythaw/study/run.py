@@ -109,11 +109,11 @@ def opened(study: Study, setting: Setting, watcher: Watcher, search: dict[str, A
 
     `search` says how a search over its depths goes: that is another use of a folder than running the study.
     """
+    device = find_device(setting.device).type
+    known = make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
     with engine:
-        engine.prepare(run_cell)
-        device = find_device(setting.device).type
-        make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
+        engine.prepare(run_cell, len(known.cells))
         _decode(study, setting, watcher)
         plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
         _try_weights(plan)
