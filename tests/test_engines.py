@@ -51,21 +51,6 @@ def test_an_exception_is_an_outcome_and_the_others_go_on(engine):
     assert "Traceback" in outcomes[3].error
 
 
-def test_prepared_workers_wait_for_their_items(engine):
-    engine.prepare(square, 2)
-    engine.prepare(square, 1)
-    assert sorted(outcome.value for outcome in engine.map(square, range(5))) == [0, 1, 4, 9, 16]
-    engine.prepare(square, 2)
-
-
-def test_prepared_workers_are_those_that_work():
-    with Processes(workers=2) as engine:
-        engine.prepare(pid_after_a_while, 5)
-        started = {worker.process.pid for worker in engine._idle}
-        assert len(started) == 2
-        assert {outcome.value for outcome in engine.map(pid_after_a_while, range(4))} <= started
-
-
 def test_items_are_taken_only_when_a_worker_is_free(engine):
     """What is claimed must be run: an engine may not read ahead."""
     taken = []

@@ -37,10 +37,6 @@ class Engine(ABC):
         self.close()
 
     @abstractmethod
-    def prepare(self, function: Callable[[Any], Any], items: int) -> None:
-        """So many items of a function are coming: workers may start, and import what it needs, meanwhile."""
-
-    @abstractmethod
     def close(self) -> None:
         """Stop the workers."""
 

@@ -24,11 +24,6 @@ class Processes(Engine):
         self.workers = max(1, workers)
         self._idle: list[_Worker] = []
 
-    def prepare(self, function: Callable[[Any], Any], items: int) -> None:
-        while len(self._idle) < min(self.workers, items):
-            self._idle.append(_Worker())
-            self._idle[-1].prepare(function)
-
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         queue = iter(items)
         busy: dict[Any, _Worker] = {}
@@ -71,11 +66,6 @@ class _Worker:
         self.item: Any = None
         self.alive = True
 
-    def prepare(self, function: Callable[[Any], Any]) -> None:
-        """Have the worker import the function; it answers nothing."""
-        with suppress(OSError):
-            self.pipe.send((None, function))
-
     def give(self, function: Callable[[Any], Any], item: Any) -> None:
         self.item = item
         with suppress(OSError):  # it died meanwhile: take() will say so
@@ -109,9 +99,8 @@ def _serve(pipe: Any) -> None:
             function, item = pipe.recv()
         except EOFError:
             return
-        if function is not None:  # else the item is a function that is imported by now: see _Worker.prepare
-            outcome = attempt(function, item)
-            pipe.send((outcome.value, outcome.error))
+        outcome = attempt(function, item)
+        pipe.send((outcome.value, outcome.error))
 
 
 @contextmanager

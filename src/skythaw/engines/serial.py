@@ -14,9 +14,6 @@ class Serial(Engine):
     def __init__(self, workers: int = 1) -> None:
         self.workers = 1
 
-    def prepare(self, function: Callable[[Any], Any], items: int) -> None:
-        """There is nothing to prepare."""
-
     def close(self) -> None:
         """There is nothing to stop."""
 

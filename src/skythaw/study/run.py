@@ -110,20 +110,18 @@ def opened(study: Study, setting: Setting, watcher: Watcher, search: dict[str, A
     `search` says how a search over its depths goes: that is another use of a folder than running the study.
     """
     device = find_device(setting.device).type
-    known = make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
+    make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
+    _decode(study, setting, watcher)
+    plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
+    _try_weights(plan)
+    for warning in plan.warnings:
+        watcher.warned(warning)
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
-    with engine:
-        engine.prepare(run_cell, len(known.cells))
-        _decode(study, setting, watcher)
-        plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
-        _try_weights(plan)
-        for warning in plan.warnings:
-            watcher.warned(warning)
-        description = plan.description if search is None else {**plan.description, "search": search}
-        with Ledger.create(setting.out, description, []) as ledger:
-            _keep_to(ledger, device)
-            _remark(ledger, plan)
-            yield Run(plan, ledger, engine, setting, watcher)
+    description = plan.description if search is None else {**plan.description, "search": search}
+    with engine, Ledger.create(setting.out, description, []) as ledger:
+        _keep_to(ledger, device)
+        _remark(ledger, plan)
+        yield Run(plan, ledger, engine, setting, watcher)
 
 
 def execute(run: Run, plan: Plan, *, trial: bool = False) -> None:
