@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, metavar="NAME")
     parser.add_argument("--train-size", type=int, default=1500)
+    parser.add_argument("--epochs", type=int, default=10, help="of skythaw and the plain loops")
     parser.add_argument("--keras", type=Path, metavar="PYTHON")
     parser.add_argument("--fastai", type=Path, metavar="PYTHON")
     args = parser.parse_args()
@@ -93,7 +94,7 @@ def _loop(name: str, args: argparse.Namespace, folder: Path) -> dict[str, float]
     }.get(name, ("plain_timm.py", sys.executable))
     options = ["--size", args.size, "--json", folder / "scores.json"]
     if script == "plain_timm.py":
-        options += ["--train-size", args.train_size]
+        options += ["--train-size", args.train_size, "--epochs", args.epochs]
     if script != "keras_seed.py":  # which knows MobileNetV2 alone
         options += ["--network", args.network]
     if "channels-last" in name:
@@ -111,8 +112,8 @@ def _skythaw(name: str, args: argparse.Namespace, folder: Path) -> dict[str, flo
     weights = OPTIONS[args.network].replace("FILE", str(args.weights.resolve()))
     study = study.replace("\ntrain_size = [1500]", MANY if "three" in name else f"\ntrain_size = [{args.train_size}]")
     study = study.replace("= WEIGHTS", f"= {weights}").replace("NETWORK", args.network)
-    if "alone" in name:  # one cell has both cores
-        study = study.replace("epochs = 10", "epochs = 10\nthreads = 2")
+    threads = "\nthreads = 2" if "alone" in name else ""  # one cell has both cores
+    study = study.replace("epochs = 10", f"epochs = {args.epochs}{threads}")
     (folder / "s1.toml").write_text(study)
     skythaw = [sys.executable, "-m", "skythaw", "--cache", folder / "cache"]
     for part in ("pool", "test"):

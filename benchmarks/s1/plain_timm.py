@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--depths", type=float, nargs="+", default=[0, 0.25, 0.5, 0.75, 1], help="shares of the blocks")
     parser.add_argument("--train-size", type=int, help="images to train on, the same share of each class; else all")
     parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -93,10 +94,10 @@ def run(args: argparse.Namespace, depth: float) -> float:
         model = model.to(memory_format=torch.channels_last)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.01)
-    steps = EPOCHS * len(training)
+    steps = args.epochs * len(training)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.2, cycle_momentum=False)
     best, kept = -1.0, {}
-    for _ in range(EPOCHS):
+    for _ in range(args.epochs):
         model.eval()  # every batch norm on its running statistics; there is no dropout
         for x, y in training:
             loss = nn.functional.cross_entropy(model(laid_out(x, args)), y)
