@@ -3,9 +3,9 @@
     python benchmarks/predictors.py STUDY.toml RUN [--cache FOLDER]
 
 RUN holds the finished study (one network, one training size, several seeds). Each predictor is computed for every depth
-on the training and validation images of the first seed, never on test; printed are its values, its seconds, its rank
-correlation (Spearman) with the mean test macro-F1 over seeds, and the regret of following it: how far the depth it
-likes best is behind the best one. "depth itself" is what every predictor has to beat.
+on the training and validation images of a seed, never on test; printed are its values, its seconds, its rank
+correlation (Spearman) with the mean test macro-F1 over all seeds, and the regret of following it, in points: how far
+the depth it likes best is behind the best one. "depth itself" is what every predictor has to beat.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from skythaw.spec import Cell, Study
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine import numerics
-from skythaw.study.plan import PlannedCell, make_plan
+from skythaw.study.plan import make_plan
 from skythaw.study.run_cell import PARTS, Sets, Site, load_sets, make_model, solve_probe
 from skythaw.tuning.feed import compute, crossing
 from skythaw.tuning.model import Classifier
@@ -43,30 +43,34 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "skythaw")
+    parser.add_argument("--seeds", type=int, default=1, help="how many of the study's seeds")
+    parser.add_argument("--only", nargs="+", choices=PREDICTORS, default=PREDICTORS, metavar="NAME")
     args = parser.parse_args()
     study = Study.load(args.study)
     plan = make_plan(study, args.cache, download=True)
     exact = exact_scores(args.run)
-    first = min(p.cell.seed for p in plan.cells)
-    planned = sorted((p for p in plan.cells if p.cell.seed == first), key=lambda p: p.cell.depth)
-    depths = [p.cell.depth for p in planned]
+    depths = sorted(exact)
     truth = np.array([np.mean(exact[depth]) for depth in depths])
     print(f"depths {depths}; test macro-F1 over {len(exact[depths[0]])} seeds {np.round(truth, 4).tolist()}")
-    found = {"depth itself": (np.array(depths, float), 0.0)}
-    for name, predictor in PREDICTORS.items():
+    tell("depth itself", [np.array(depths, float)], 0.0, truth)
+    for name in args.only:
         start = time.perf_counter()
         values = []
-        for each in planned:
-            site = Site(study.data.path, study.data.test_path, each.weights, args.cache, args.run, "cpu", reuse=False)
-            with numerics(1, first, "cpu") as device:
-                sets = load_sets(each.cell, site, device, PARTS[:2])
-                values.append(predictor(each, site, sets))
-        found[name] = (np.array(values), time.perf_counter() - start)
-    for name, (values, seconds) in found.items():
-        correlation = spearmanr(values, truth).statistic
-        regret = truth.max() - truth[int(values.argmax())]
-        shown = " ".join(f"{value:.4g}" for value in values)
-        print(f"{name:26} rank correlation {correlation:+.2f}, regret {100 * regret:.1f}, {seconds:5.1f} s: {shown}")
+        for seed in sorted({p.cell.seed for p in plan.cells})[: args.seeds]:
+            planned = sorted((p for p in plan.cells if p.cell.seed == seed), key=lambda p: p.cell.depth)
+            site = Site(study.data.path, study.data.test_path, planned[0].weights, args.cache, args.run, "cpu", False)
+            with numerics(1, seed, "cpu") as device:
+                sets = load_sets(planned[0].cell, site, device, PARTS[:2])
+                values.append(np.array(PREDICTORS[name]([p.cell for p in planned], site, sets)))
+        tell(name, values, (time.perf_counter() - start) / args.seeds, truth)
+
+
+def tell(name: str, values: list[np.ndarray], seconds: float, truth: np.ndarray) -> None:
+    """Print how well a predictor did, mean over seeds, and its values of the first."""
+    correlation = np.mean([spearmanr(each, truth).statistic for each in values])
+    regret = np.mean([truth.max() - truth[int(each.argmax())] for each in values])
+    shown = " ".join(f"{value:.4g}" for value in values[0])
+    print(f"{name:26} rank correlation {correlation:+.2f}, regret {100 * regret:.2f}, {seconds:5.1f} s: {shown}")
 
 
 def exact_scores(run: Path) -> dict[int, list[float]]:
@@ -79,9 +83,9 @@ def exact_scores(run: Path) -> dict[int, list[float]]:
     return found
 
 
-def features(planned: PlannedCell, site: Site, sets: Sets) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def features(cell: Cell, site: Site, sets: Sets) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What crosses the cut, averaged over the image; the image itself where nothing is frozen."""
-    model = make_model(planned.cell, site, len(sets.classes))
+    model = make_model(cell, site, len(sets.classes))
     found = {}
     for part, images in sets.images.items():
         rows = []
@@ -93,17 +97,17 @@ def features(planned: PlannedCell, site: Site, sets: Sets) -> dict[str, tuple[np
     return found
 
 
-def logme(planned: PlannedCell, site: Site, sets: Sets) -> float:
+def logme(cell: Cell, site: Site, sets: Sets) -> float:
     """Log evidence of a linear model of each class on the features (You et al., arXiv 2102.11005), an object."""
-    x, y = features(planned, site, sets)["train"]
+    x, y = features(cell, site, sets)["train"]
     flat = {"alpha_1": 0, "alpha_2": 0, "lambda_1": 0, "lambda_2": 0}
     fits = [BayesianRidge(compute_score=True, fit_intercept=False, **flat).fit(x, y == c) for c in np.unique(y)]
     return float(np.mean([fit.scores_[-1] for fit in fits])) / len(x)
 
 
-def h_score(planned: PlannedCell, site: Site, sets: Sets) -> float:
+def h_score(cell: Cell, site: Site, sets: Sets) -> float:
     """Shrinkage H-score: variance between classes over all variance (Ibrahim et al., arXiv 2110.06893)."""
-    x, y = features(planned, site, sets)["train"]
+    x, y = features(cell, site, sets)["train"]
     x = x - x.mean(0)
     covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
     means = np.stack([x[y == c].mean(0) for c in np.unique(y)])
@@ -112,32 +116,40 @@ def h_score(planned: PlannedCell, site: Site, sets: Sets) -> float:
     return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance + 1e-9 * np.eye(len(covariance)), between)))
 
 
-def linear_probe(planned: PlannedCell, site: Site, sets: Sets) -> float:
+def linear_probe(cell: Cell, site: Site, sets: Sets) -> float:
     """Validation macro-F1 of a head solved exactly on the features at the cut."""
-    found = features(planned, site, sets)
-    return solve(found["train"], found["validation"], planned.cell.recipe).score
+    found = features(cell, site, sets)
+    return solve(found["train"], found["validation"], cell.recipe).score
 
 
-def relative_gradient(planned: PlannedCell, site: Site, sets: Sets) -> float:
-    """Gradient over weights, mean over the trained blocks, the head solved (Lee et al., arXiv 2210.11466)."""
-    model, cell = solved(planned.cell, site, sets)
-    images = sets.images["train"]
+def relative_gradient(cells: list[Cell], site: Site, sets: Sets) -> list[float]:
+    """Gradient over weights, mean over the trained blocks, the head solved (Lee et al., arXiv 2210.11466).
+
+    One pass at the largest depth gives the blocks of every other.
+    """
+    model, cell = solved(cells[-1], site, sets)
+    block_of, blocks = model.network.block_of(), len(model.network.blocks)
     ratios = defaultdict(list)
-    for chosen in batches(images, cell):
+    for chosen in batches(sets.images["train"], cell):
         model.zero_grad()
-        loss(model, images, chosen).backward()
+        loss(model, sets.images["train"], chosen).backward()
         for name, parameter in model.network.features.named_parameters():
             if parameter.grad is not None:
-                ratios[model.network.block_of()[name]].append(float(parameter.grad.norm() / (parameter.norm() + 1e-12)))
-    return float(np.mean([np.mean(each) for each in ratios.values()])) if ratios else 0.0
+                ratio = parameter.grad.norm() / (parameter.detach().norm() + 1e-12)
+                ratios[block_of[name]].append(float(ratio))
+    by_block = {block: float(np.mean(some)) for block, some in ratios.items()}
+    print("  by block:", " ".join(f"{by_block.get(block, 0):.3f}" for block in range(blocks)))
+    return [float(np.mean([by_block[b] for b in by_block if b >= blocks - c.depth] or [0.0])) for c in cells]
 
 
-def loss_drop(planned: PlannedCell, site: Site, sets: Sets) -> float:
+def loss_drop(cell: Cell, site: Site, sets: Sets) -> float:
     """How far a few steps bring the log loss on validation down, the head solved."""
-    model, cell = solved(planned.cell, site, sets)
+    model, cell = solved(cell, site, sets)
     training, validation = sets.images["train"], sets.images["validation"]
     before = quick_scores(predict(model, validation, cell.recipe), validation.targets)["log_loss"]
-    optimizer = torch.optim.AdamW(model.trained().values(), lr=float(cell.recipe.lr) / 3, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=float(cell.recipe.lr) / 3, fused=True
+    )
     for chosen in batches(training, cell):
         optimizer.zero_grad()
         loss(model, training, chosen).backward()
@@ -163,12 +175,17 @@ def loss(model: Classifier, images: object, chosen: np.ndarray) -> torch.Tensor:
     return cross_entropy(logits, torch.from_numpy(images.targets[chosen]))
 
 
-PREDICTORS: dict[str, Callable[[PlannedCell, Site, Sets], float]] = {
-    "LogME at the cut": logme,
-    "H-score at the cut": h_score,
-    "linear probe at the cut": linear_probe,
+def each(predictor: Callable[[Cell, Site, Sets], float]) -> Callable[[list[Cell], Site, Sets], list[float]]:
+    """A predictor of one depth for all of them."""
+    return lambda cells, site, sets: [predictor(cell, site, sets) for cell in cells]
+
+
+PREDICTORS: dict[str, Callable[[list[Cell], Site, Sets], list[float]]] = {
+    "LogME at the cut": each(logme),
+    "H-score at the cut": each(h_score),
+    "linear probe at the cut": each(linear_probe),
     "relative gradient": relative_gradient,
-    "loss drop in 8 steps": loss_drop,
+    "loss drop in 8 steps": each(loss_drop),
 }
 
 if __name__ == "__main__":
