@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from helpers_study import make_survey, write_study
+from skythaw.cli.report import print_search
 from skythaw.errors import DataError, LedgerError
 from skythaw.report.facts import report_facts
 from skythaw.spec import Study
@@ -211,6 +213,16 @@ def test_the_command_line(searched, skythaw):
     (best,) = [s for s in standings if s.fate == "best"]
     assert any(best.setting in line and " best " in line for line in done.stdout.splitlines())
     assert "search for the best depth" in skythaw("report", here / "run").stdout
+
+
+def test_a_search_kept_before_there_was_log_loss_is_still_shown(searched, capsys):
+    _, standings = searched
+    old = [
+        {k: v for k, v in asdict(s).items() if k not in ("log_loss", "macro_f1")} | {"score": 0.5} for s in standings
+    ]
+    print_search(old)
+    told = capsys.readouterr().out
+    assert all(s.setting in told for s in standings)
 
 
 class TestPaired:

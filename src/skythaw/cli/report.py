@@ -79,12 +79,16 @@ def print_search(standings: list[dict[str, Any]]) -> None:
             str(each["rung"] + 1),
             str(each["images"]),
             str(each["epochs"]),
-            "-" if each["log_loss"] is None else f"{each['log_loss']:.3f}",
+            _number(each.get("log_loss")),  # the first searches kept none
             "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
-            "-" if each["macro_f1"] is None else f"{each['macro_f1']:.3f}",
+            _number(each.get("macro_f1")),
             style="bold" if each["fate"] == "best" else None,
         )
     print_table(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
