@@ -62,7 +62,7 @@ def test_all_are_tried_and_the_best_is_trained_in_full(searched):
     for other in trial:
         if other is not winner:
             sure = other.behind[0] > 0
-            assert other.fate == ("surely worse" if sure else "not told apart from the best")
+            assert other.fate == ("worse in the trial" if sure else "not told apart from the best")
 
 
 def test_of_many_half_goes_on_to_a_second_trial(searched, cache, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_depth_that_can_not_learn_the_classes_is_out_at_once(searched):
     """The head alone on random features tells little."""
     _, standings = searched
     first = {s.depth: s for s in standings if s.rung == 0}
-    assert first[0].fate == "surely worse"
+    assert first[0].fate == "worse in the trial"
     (best,) = [s for s in standings if s.fate == "best"]
     assert best.depth > 0
 

@@ -85,6 +85,7 @@ def print_search(standings: list[dict[str, Any]]) -> None:
             style="bold" if each["fate"] == "best" else None,
         )
     print_table(table)
+    say("A trial is short: trained in full, a setting that was worse in it may be as good as the one that was taken.")
 
 
 def _number(value: float | None) -> str:

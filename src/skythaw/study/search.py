@@ -26,7 +26,7 @@ from skythaw.study.run import Run, Setting, Watcher, execute, opened
 SURVIVE = 0.5
 """share of the settings that goes on, at most"""
 LEVEL = 0.9
-"""confidence of the intervals that decide what is surely worse"""
+"""confidence of the intervals that decide what is worse in a trial"""
 DRAWS = 1000
 SMALLEST = 1e-7
 """probability; an object whose class got less counts as if it had got this"""
@@ -70,7 +70,8 @@ class Standing:
     behind: tuple[float, float] | None
     """interval of how much larger its log loss is than the best of the rung"""
     fate: str
-    """``goes on``, ``surely worse``, ``in the lower half``, ``not told apart from the best``, ``failed``, ``best``"""
+    """``goes on``, ``best``, ``failed``, ``worse in the trial``, ``in the lower half``, or ``not told apart from the
+    best``"""
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _fates(losses: np.ndarray, low: np.ndarray, most: int) -> list[str]:
     fates = ["goes on"] * len(losses)
     for place, i in enumerate(order.tolist()):
         if low[i] > 0:
-            fates[i] = "surely worse"
+            fates[i] = "worse in the trial"
         elif place >= most:
             fates[i] = out
     return fates
