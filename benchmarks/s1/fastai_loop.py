@@ -10,9 +10,7 @@ safetensors and scikit-learn.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -34,26 +32,14 @@ from fastai.vision.all import (
 )
 from plain_timm import BATCH, EPOCHS, RATE, load
 from sklearn.metrics import f1_score
+from sweep import parser, sweep
 from timm.models._manipulate import group_parameters
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--network", default="mobilenetv2")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--depths", type=float, nargs="+", default=[0, 0.25, 0.5, 0.75, 1], help="shares of the blocks")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    rows = []
-    for depth in args.depths:
-        start = time.perf_counter()
-        score = run(args, depth)
-        rows.append({"depth": depth, "seconds": time.perf_counter() - start, "macro_f1": score})
-        print(rows[-1], flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(rows))
+    options = parser(__doc__)
+    options.add_argument("--network", default="mobilenetv2")
+    sweep(options.parse_args(), run)
 
 
 def run(args: argparse.Namespace, depth: float) -> float:

@@ -10,34 +10,20 @@ nobody says otherwise. The best epoch on validation is kept. Needs tensorflow, p
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from safetensors.numpy import load_file
 from sklearn.metrics import f1_score
+from sweep import parser, sweep
 
 BATCH, EPOCHS, RATE = 64, 10, 1e-3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--depths", type=float, nargs="+", default=[0, 0.25, 0.5, 0.75, 1], help="shares of the blocks")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    rows = []
-    for depth in args.depths:
-        start = time.perf_counter()
-        score = run(args, depth)
-        rows.append({"depth": depth, "seconds": time.perf_counter() - start, "macro_f1": score})
-        print(rows[-1], flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(rows))
+    options = parser(__doc__)
+    sweep(options.parse_args(), run)
 
 
 def run(args: argparse.Namespace, depth: float) -> float:

@@ -9,8 +9,6 @@ statistics. The recipe is skythaw's (AdamW, one cycle to 1e-3, clipped gradients
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ import timm
 import torch
 from PIL import Image
 from sklearn.metrics import f1_score
+from sweep import parser, sweep
 from timm.models._manipulate import group_parameters
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -53,26 +52,13 @@ class Files(Dataset):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("weights", type=Path, help="safetensors or a PyTorch file, in the order of timm's network")
-    parser.add_argument("--network", choices=NETWORKS, default="mobilenetv2")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--depths", type=float, nargs="+", default=[0, 0.25, 0.5, 0.75, 1], help="shares of the blocks")
-    parser.add_argument("--train-size", type=int, help="images to train on, the same share of each class; else all")
-    parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    rows = []
-    for depth in args.depths:
-        start = time.perf_counter()
-        score = run(args, depth)
-        rows.append({"depth": depth, "seconds": time.perf_counter() - start, "macro_f1": score})
-        print(rows[-1], flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(rows))
+    options = parser(__doc__)
+    options.add_argument("--network", choices=NETWORKS, default="mobilenetv2")
+    options.add_argument("--train-size", type=int, help="images to train on, the same share of each class; else all")
+    options.add_argument("--workers", type=int, default=2, help="of the DataLoader")
+    options.add_argument("--epochs", type=int, default=EPOCHS)
+    options.add_argument("--channels-last", action="store_true")
+    sweep(options.parse_args(), run)
 
 
 def run(args: argparse.Namespace, depth: float) -> float:
