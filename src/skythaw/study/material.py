@@ -42,6 +42,14 @@ class Material:
             "test": len(self.parts.test) if self.test is None else int(self.tested.sum()),
         }
 
+    @property
+    def balance(self) -> dict[str, dict[str, int]]:
+        """Objects of each class in each part."""
+        labels = {name: self.cutouts.labels[getattr(self.parts, name)] for name in ("train", "validation", "test")}
+        if self.test is not None:
+            labels["test"] = self.test.labels[self.tested]
+        return {part: {c: int((some == c).sum()) for c in self.cutouts.classes} for part, some in labels.items()}
+
     def train_size(self, size: int | str) -> int:
         """Settle a training size, and check that every class is in it."""
         labels = self.cutouts.labels[self.parts.train].astype(str)

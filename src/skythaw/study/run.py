@@ -20,6 +20,7 @@ from skythaw.study.fill import fill, fills
 from skythaw.study.kept import evict, used_bytes
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine import find_device
+from skythaw.study.objects import save_objects
 from skythaw.study.pace import Pace
 from skythaw.study.plan import Plan, PlannedCell, make_plan
 from skythaw.study.reuse import BUDGET, group_of
@@ -121,6 +122,7 @@ def opened(study: Study, setting: Setting, watcher: Watcher, search: dict[str, A
     with engine, Ledger.create(setting.out, description, []) as ledger:
         _keep_to(ledger, device)
         _remark(ledger, plan)
+        save_objects(setting.out, plan.material)
         yield Run(plan, ledger, engine, setting, watcher)
 
 
@@ -233,5 +235,6 @@ def _remark(ledger: Ledger, plan: Plan) -> None:
     ledger.note("name", plan.study.name)
     ledger.note("classes", plan.classes)
     ledger.note("objects", plan.objects)
+    ledger.note("balance", plan.material.balance)
     ledger.note("warnings", plan.warnings)
     ledger.note("data", {n: str(p.absolute()) if p else None for n, p in paths.items()})

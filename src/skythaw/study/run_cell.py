@@ -25,8 +25,9 @@ from skythaw.errors import DataError
 from skythaw.spec import Cell
 from skythaw.study.kept import Place, mark_used, precision_of
 from skythaw.study.machine import Stopwatch, latency, numerics, peak_memory, reset_peak_memory, versions
-from skythaw.study.outputs import Predictions, save_predictions, save_weights
+from skythaw.study.predictions import Predictions, save_predictions
 from skythaw.study.result import Result
+from skythaw.study.trained import save_weights
 from skythaw.tuning.activations import find
 from skythaw.tuning.feed import Images
 from skythaw.tuning.held import Held, room_on

@@ -18,9 +18,9 @@ import numpy as np
 from skythaw.errors import DataError
 from skythaw.spec import Cell, Study
 from skythaw.study.machine import find_device
-from skythaw.study.outputs import read_predictions
 from skythaw.study.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
 from skythaw.study.plan import PlannedCell, plan_trials
+from skythaw.study.predictions import read_predictions
 from skythaw.study.run import Run, Setting, Watcher, execute, opened
 
 SURVIVE = 0.5

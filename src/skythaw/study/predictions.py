@@ -1,11 +1,10 @@
-"""What a cell leaves in the run folder beside its row in the ledger: predictions and trained weights.
+"""What a cell said of every object of validation and test: ``RUN/predictions/KEY.parquet``. Imports no torch.
 
-``RUN/predictions/KEY.parquet`` and ``RUN/weights/KEY.safetensors``; each appears under its name whole or not at all.
+A file appears under its name whole or not at all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
-from safetensors.torch import save
-from torch import Tensor
 
 from skythaw.data.files import replacing
 from skythaw.errors import LedgerError
@@ -55,10 +52,6 @@ def predictions_path(run: Path, key: str) -> Path:
     return run / "predictions" / f"{key}.parquet"
 
 
-def weights_path(run: Path, key: str) -> Path:
-    return run / "weights" / f"{key}.safetensors"
-
-
 def save_predictions(run: Path, cell: Cell, predictions: Predictions) -> None:
     """Write the predictions of a cell."""
     table = predictions.table().replace_schema_metadata({"skythaw": json.dumps({"schema": 1, "cell": cell.key})})
@@ -83,15 +76,3 @@ def read_predictions(
     except (OSError, pa.ArrowException) as error:
         raise LedgerError(f"can't read the predictions {file}: {error}") from None
     return table["label"].to_numpy(), np.stack([table[name].to_numpy() for name in columns], axis=1)
-
-
-def save_weights(run: Path, cell: Cell, classes: tuple[str, ...], trained: dict[str, Tensor]) -> str:
-    """Write the trained tensors of a cell; return the SHA-256 of their names and values."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.items()}
-    metadata = {"schema": "1", "cell": cell.model_dump_json(), "classes": json.dumps(classes)}
-    with replacing(weights_path(run, cell.key)) as file:
-        file.write(save(tensors, metadata))
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
