@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from conftest import SKYTHAW
+from helpers_run import World, make_run
 from helpers_study import CLASSES, COLUMNS, draw, jpeg, make_survey, write_study
 from skythaw.cli import app, main
 from skythaw.data.cutouts import write_cutouts
@@ -290,11 +291,8 @@ def test_plan_and_report_load_no_torch(here, cache, skythaw, command):
     write_study(here, replace={"timm:test_efficientnet": "mobilenetv2", "[75]": "[30]"})
     skythaw("study", "plan", "study.toml", cwd=here)
     if command == "report":
-        from skythaw.study.ledger import Ledger
-        from test_ledger import STUDY, cells
-
-        Ledger.create(here / "run", STUDY, cells()).close()
-    arguments = ["report", "run"] if command == "report" else ["study", "plan", "study.toml"]
+        make_run(here / "run", World({"mobilenetv2": {0: 1.0, 3: 1.5}}, objects=60, groups=20))
+    arguments = ["report", "run", "--html", "r.html"] if command == "report" else ["study", "plan", "study.toml"]
     script = (
         "import sys\nfrom skythaw.cli import main\n"
         f"try: main(['--cache', {str(cache)!r}, *{arguments!r}])\nexcept SystemExit: pass\n"

@@ -18,8 +18,8 @@ from skythaw.spec import Study
 from skythaw.study import run as running
 from skythaw.study import search as searching
 from skythaw.study.ledger import Ledger
-from skythaw.study.outputs import predictions_path, read_predictions
 from skythaw.study.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
+from skythaw.study.predictions import predictions_path, read_predictions
 from skythaw.study.run import Setting, run_study
 from skythaw.study.search import search
 

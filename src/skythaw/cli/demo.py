@@ -35,13 +35,12 @@ def demo(
         "demo-run"
     ),
 ) -> None:
-    """A mock survey, a small depth study on it, and the table: offline, in minutes."""
-    from skythaw.cli.report import print_report
+    """A mock survey, a small depth study on it, and the report: offline, in minutes."""
+    from skythaw.cli.report import Images, print_report, write_all
     from skythaw.cli.study import How, run_watched
     from skythaw.data.files import replacing
     from skythaw.data.sources.mock.survey import make_mock
     from skythaw.report.facts import report_facts
-    from skythaw.report.figures import save_depth_curves
     from skythaw.spec import Study
     from skythaw.study.ledger import Ledger
 
@@ -61,8 +60,9 @@ def demo(
     if not facts["rows"]:
         say(f"no cell could be run; why: skythaw study status {run}")
         raise typer.Exit(1)
-    picture = out / "depth.png"
-    save_depth_curves(facts, picture)
-    say(f"\nThe same as a picture: {picture}. Again, for programs: skythaw report {run} --json report.json")
+    page, picture = out / "report.html", out / "depth.png"
+    write_all(facts, {"page": page, "picture": picture}, Images([survey], None))
+    say(f"\nOpen {page} in a browser: the whole report. The depths as a picture: {picture}")
+    say(f"Again, for programs: skythaw report {run} --json report.json")
     if summary.failed:
         raise typer.Exit(1)

@@ -2,48 +2,123 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skythaw.cli.output import make_table, percent, print_json, print_table, say, warn
+from skythaw.errors import DataError
+
+if TYPE_CHECKING:
+    from skythaw.report.elements import Page
 
 
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one web page.")] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report for programs; - is standard output.")
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save every figure as PNG and SVG in this folder.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="DIR", help="Save the tables as CSV in this folder.")] = None,
+    latex: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the table of depths for LaTeX.")] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw scores against depth (.png, .svg or .pdf).")
     ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Macro-F1 that a shallower depth may lose and still be as good.")
+    ] = 0.01,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Where the images are, if the study's files have moved. May be repeated."),
+    ] = None,
 ) -> None:
-    """How accuracy depends on fine-tuning depth: a table for each network."""
+    """Which depth to fine-tune, what the data do not tell, and where the classifier fails."""
     from skythaw.report.facts import report_facts
     from skythaw.study.ledger import Ledger
 
     with Ledger.read(run_folder) as ledger:
-        facts = report_facts(ledger)
-    if picture is not None:
-        from skythaw.report.figures import save_depth_curves
-
-        save_depth_curves(facts, picture)
+        facts = report_facts(ledger, margin)
+        paths = data or [Path(each) for each in (ledger.remark("data") or {}).values() if each]
+        crop = ledger.study.get("data", {}).get("crop")
+    wanted = {"page": html, "figures": figures, "tables": csv, "LaTeX table": latex, "picture": picture}
+    written = {what: where for what, where in wanted.items() if where is not None}
+    if written and not facts["rows"]:
+        raise DataError(f"no cell of the study is done yet: {next(iter(written.values()))} would be empty")
+    if written:
+        write_all(facts, written, Images(paths, crop))
     if as_json is not None:
         print_json(facts, as_json)
+        written["JSON"] = as_json
     if as_json is None or str(as_json) != "-":
         print_report(facts)
-        for what, file in (("picture", picture), ("JSON", as_json)):
-            if file is not None:
-                say(f"wrote the {what} {file}")
+        for what, where in written.items():
+            say(f"wrote the {what} {where}")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where a report finds its pictures."""
+
+    paths: list[Path]
+    crop: int | None
+    """pixels of the centre that the networks got"""
+
+
+def write_all(facts: dict[str, Any], wanted: dict[str, Path], images: Images) -> None:
+    """Write the files that were asked for, by what they are."""
+    from skythaw.data.files import replacing
+    from skythaw.report import curves, tables
+    from skythaw.report.draw import save_figure, save_figures
+    from skythaw.report.elements import figures_of
+
+    if "page" in wanted or "figures" in wanted:
+        page = build_page(facts, images)
+        if "page" in wanted:
+            from skythaw.report.page import save_page
+
+            save_page(page, wanted["page"])
+        if "figures" in wanted:
+            save_figures(figures_of(page), wanted["figures"])
+    if "picture" in wanted:
+        save_figure(curves.depth_chart(facts), wanted["picture"])
+    texts = {}
+    if "tables" in wanted:
+        texts[wanted["tables"] / "depths.csv"] = tables.as_csv(tables.depth_table(facts))
+        texts[wanted["tables"] / "pairs.csv"] = tables.as_csv(tables.pair_table(facts))
+    if "LaTeX table" in wanted:
+        texts[wanted["LaTeX table"]] = tables.depths_as_latex(facts)
+    for file, text in texts.items():
+        with replacing(file) as out:
+            out.write(text.encode())
+
+
+def build_page(facts: dict[str, Any], images: Images) -> Page:
+    """The page of a report."""
+    from datetime import date
+    from importlib.metadata import version
+
+    from skythaw.report.content import make_page, wanted_images
+    from skythaw.report.pictures import pictures
+
+    found = pictures(images.paths, wanted_images(facts), images.crop)
+    return make_page(facts, found, version("skythaw"), date.today())
 
 
 def print_report(facts: dict[str, Any]) -> None:
-    """The tables of a report, one for each backbone, strategy and training size, and what they come to."""
+    """The answer, and then the tables: one for each backbone, strategy and training size."""
+    from skythaw.report import words
+
     cells = facts["cells"]
     if not facts["rows"]:
         say(f"{facts['name']}: no cell is done yet ({cells['cells']} to run)")
         return
+    for choice in words.main_choices(facts):
+        say(f"{choice['backbone']}: {words.answer(facts, choice)}")
     for warning in facts["warnings"]:
         warn(warning)
     if facts["search"]:
@@ -55,14 +130,25 @@ def print_report(facts: dict[str, Any]) -> None:
         for probe in facts["probes"]:
             if choice["strategy"] == first[choice["backbone"], choice["train_size"]] and _same(probe, choice):
                 say(_probe_line(probe, facts["axes"]))
-    for choice in facts["recommended"]:
-        say(_sentence(choice, facts["axes"]))
-    say("Chosen by the mean macro-F1 on validation; the table's scores are of the test set, which took no part in it.")
+        if compared := words.comparison_of(facts, choice):
+            say(f"{words.separation(compared)} {words.nested(compared)}\n")
+    if facts["claims"]:
+        _print_claims(facts["claims"])
+    for curve in facts["size_curves"]:
+        say(words.size_sentence(curve))
+    say(words.method(facts))
     for alarm in facts["alarms"]:
         where = f"{alarm['backbone']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"
         say(f"ALARM {where}: {alarm['alarm']}")
     if cells["done"] < cells["cells"]:
         say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
+
+
+def _print_claims(claims: list[dict[str, Any]]) -> None:
+    say("What the seed study (arXiv 2205.07124) claims, on these data:")
+    for each in claims:
+        say(f"  {each['number']}. {each['claim']} {each['verdict'].upper()}. {each['why']}")
+    say("")
 
 
 def print_search(standings: list[dict[str, Any]]) -> None:
@@ -97,7 +183,7 @@ def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
     same = ("backbone", "strategy", "train_size")
     title = f"{choice['backbone']}, {choice['train_size']} training images, strategy {choice['strategy']}"
     axes = facts["axes"]
-    scores = ("macro-F1", "accuracy", "log loss", "lr", "peak epoch", "gap", "seconds", "seeds")
+    scores = ("macro-F1", "95 %", "accuracy", "log loss", "lr", "peak epoch", "gap", "seconds", "seeds")
     table = make_table(title, ("", "depth", *axes, "TPR", "TLR", "TFR", *scores))
     rows = [row for row in facts["rows"] if all(row[name] == choice[name] for name in same)]
     for row in sorted(rows, key=lambda row: row["depth"]):
@@ -107,7 +193,9 @@ def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
             f"{row['depth']} of {row['blocks']}",
             *(str(row[axis]) for axis in axes),
             *(percent(row[ratio]) for ratio in ("tpr", "tlr", "tfr")),
-            *(_with_spread(row[score]) for score in ("macro_f1", "accuracy", "log_loss")),
+            _with_spread(row["macro_f1"]),
+            "-" if row["macro_f1"]["low"] is None else f"{row['macro_f1']['low']:.3f} to {row['macro_f1']['high']:.3f}",
+            *(f"{row[score]['mean']:.3f}" for score in ("accuracy", "log_loss")),
             ", ".join(f"{lr:.3g}" for lr in row["lrs"]),
             f"{row['peak_epoch']:.1f}",
             f"{row['gap']:+.3f}",
@@ -127,15 +215,6 @@ def _probe_line(probe: dict[str, Any], axes: list[str]) -> str:
     return (
         f"exact linear probe{settings}: macro-F1 {_with_spread(probe['macro_f1'])}, "
         f"accuracy {_with_spread(probe['accuracy'])}, log loss {_with_spread(probe['log_loss'])}\n"
-    )
-
-
-def _sentence(choice: dict[str, Any], axes: list[str]) -> str:
-    settings = "".join(f", {axis} {choice[axis]}" for axis in axes)
-    return (
-        f"{choice['backbone']} with {choice['train_size']} images: train {choice['depth']} of {choice['blocks']} blocks"
-        f"{settings} (TPR {percent(choice['tpr'])}, TLR {percent(choice['tlr'])}): "
-        f"macro-F1 {_with_spread(choice['macro_f1'])}, accuracy {_with_spread(choice['accuracy'])}"
     )
 
 

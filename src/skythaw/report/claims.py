@@ -1,0 +1,299 @@
+"""The six claims of the seed study, each with a verdict on the user's own data.
+
+Ethiraj & Bolla, arXiv 2205.07124 (claims 1 to 5) and 2205.10745 (claim 6). A verdict is *supported*, *contradicted* or
+*cannot be told*, with the numbers behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from skythaw.report.compare import Candidate, Contest
+from skythaw.report.intervals import LEVEL, Difference, Spread, difference, holm, objects_needed
+from skythaw.report.words import rounded
+
+SUPPORTED, CONTRADICTED, UNKNOWN = "supported", "contradicted", "cannot be told"
+EARLY_AND_HIGH = ("densenet121", "xception", "efficientnet_b2")
+LATE_AND_LOW = ("resnet50", "vgg16", "mobilenetv2", "nasnet_mobile")
+MOBILE = ("mobilenetv2", "nasnet_mobile", "efficientnet_lite0")
+COSTS = ("parameters", "file_bytes", "latency")
+CLAIMS = (
+    "Freezing every layer and training a new last one may not be the best.",
+    "In some networks the frozen baseline and deeper tuning perform alike.",
+    "Networks respond differently: each has a depth of its own.",
+    "DenseNet-121, Xception and EfficientNetB2 peak high and early and fit well; ResNet-50, VGG-16, MobileNetV2 and "
+    "NASNetMobile peak lower, later, and fit worse.",
+    "Mobile networks are smaller, but consistently less accurate.",
+    "Images with photometry beat either alone, most of all for the rare class.",
+)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A network with its depths, at the largest training size of the study."""
+
+    backbone: str
+    contest: Contest
+    rows: dict[int, dict[str, Any]]
+    """by depth, the report's row"""
+
+    @property
+    def best(self) -> Candidate:
+        return self.contest.recommended
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return self.rows[self.best.depth]
+
+    @property
+    def shares(self) -> list[float]:
+        """Of the blocks, that each complete depth trains."""
+        return [each.depth / self.rows[each.depth]["blocks"] for each in self.contest.whole]
+
+
+def claims(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
+    """The claims in order: ``number``, ``claim``, ``verdict``, ``why`` (one sentence), and ``numbers``."""
+    found = (_baseline(entrants), _alike(entrants), _own_depth(entrants), _peaks(entrants), _mobile(entrants), _both())
+    return [
+        {"number": i + 1, "claim": text, "verdict": verdict, "why": why, "numbers": numbers}
+        for i, (text, (verdict, why, numbers)) in enumerate(zip(CLAIMS, found, strict=True))
+    ]
+
+
+Verdict = tuple[str, str, Any]
+
+
+def _baseline(entrants: Sequence[Entrant]) -> Verdict:
+    yes, no = "A deeper depth is better than depth 0", "No deeper depth is better by the margin"
+    return _of_networks(entrants, "better", yes, no)
+
+
+def _alike(entrants: Sequence[Entrant]) -> Verdict:
+    margin = f"{entrants[0].contest.margin:g}"
+    yes, no = f"All depths are within {margin} of depth 0", f"Some depth is surely more than {margin} away"
+    return _of_networks(entrants, "alike", yes, no)
+
+
+def _against_frozen(entrant: Entrant) -> dict[str, Any] | None:
+    """Every deeper depth against depth 0: is one better, are all alike?"""
+    contest = entrant.contest
+    frozen = next((each for each in contest.whole if each.depth == 0), None)
+    deeper = [each for each in contest.whole if each.depth > 0]
+    if frozen is None or not deeper:
+        return None
+    found = [contest.difference(each, frozen) for each in deeper]
+    back = [contest.difference(frozen, each) for each in deeper]
+    corrected = holm([each.p for each in found])
+    margin, alpha = contest.margin, 1 - LEVEL
+    better = [d.value > 0 and p < alpha for d, p in zip(found, corrected, strict=True)]
+    alike = all(d.upper < margin and b.upper < margin for d, b in zip(found, back, strict=True))
+    apart = any(d.low > margin or d.high < -margin for d in found)
+    top = max(range(len(deeper)), key=lambda i: deeper[i].mean(contest.score))
+    far = max(found, key=lambda d: abs(d.value))
+    return {
+        "backbone": entrant.backbone,
+        "depth": deeper[top].depth,
+        **_said(found[top]),
+        "p_holm": corrected[top],
+        "better": SUPPORTED if any(better) else CONTRADICTED if all(d.upper < margin for d in found) else UNKNOWN,
+        "alike": SUPPORTED if alike else CONTRADICTED if apart else UNKNOWN,
+        "objects_for_better": objects_needed(found[top], len(contest.sample), abs(found[top].value)),
+        "objects_for_alike": objects_needed(far, len(contest.sample), abs(abs(far.value) - margin)),
+    }
+
+
+def _of_networks(entrants: Sequence[Entrant], which: str, yes: str, no: str) -> Verdict:
+    """A claim that some network shows: one is enough to support it, all must contradict it."""
+    numbers = [found for each in entrants if (found := _against_frozen(each))]
+    if not numbers:
+        return UNKNOWN, "The study has no depth 0 beside deeper ones.", []
+    names: dict[str, list[str]] = {SUPPORTED: [], CONTRADICTED: [], UNKNOWN: []}
+    for each in numbers:
+        more = f" ({_enough(each[f'objects_for_{which}'])})" if each[which] == UNKNOWN else ""
+        names[each[which]].append(each["backbone"] + more)
+    verdict = SUPPORTED if names[SUPPORTED] else CONTRADICTED if not names[UNKNOWN] else UNKNOWN
+    said = ((SUPPORTED, yes), (CONTRADICTED, no), (UNKNOWN, "It can't be told"))
+    why = " ".join(f"{what} in {', '.join(names[each])}." for each, what in said if names[each])
+    return verdict, why, numbers
+
+
+def _enough(objects: int | None) -> str:
+    """What it would take to tell."""
+    return "it takes more seeds" if objects is None else f"it takes about {rounded(objects)} test objects"
+
+
+def _own_depth(entrants: Sequence[Entrant]) -> Verdict:
+    depths = [
+        {
+            "backbone": each.backbone,
+            "depth": each.best.depth,
+            **{name: each.row[name] for name in ("blocks", "tpr", "tlr")},
+            "best_in": [
+                {"depth": c.depth, "share": s} for c, s in zip(each.contest.whole, each.contest.shares(), strict=True)
+            ],
+        }
+        for each in entrants
+    ]
+    if len(entrants) < 2:
+        return UNKNOWN, "The study has one network; it takes two or more.", {"depths": depths}
+    shares = np.array([each.shares for each in entrants if len(each.shares) == len(entrants[0].shares)])
+    if len(shares) < len(entrants) or shares.shape[1] < 2 or np.ptp(shares, axis=0).max() > 0.15:
+        return UNKNOWN, "The networks were not tried at like depths (such as 0 %, 50 %, 100 %).", {"depths": depths}
+    (p, needed), serving = _interaction(entrants), _serving_all(entrants)
+    numbers = {"depths": depths, "p": p, "serves_all": [float(shares[:, i].mean()) for i in serving]}
+    if p < 1 - LEVEL:
+        also = " One depth is still within the margin of the best in all of them." if serving else ""
+        return SUPPORTED, f"Network and depth interact (p = {p:.3g}).{also}", numbers
+    if serving:
+        return CONTRADICTED, f"No interaction is seen (p = {p:.3g}), and one depth serves all networks.", numbers
+    also = f"; if what is seen is true, {_enough(needed)}"
+    return UNKNOWN, f"No interaction is sure (p = {p:.3g}), nor is one depth that serves all{also}.", numbers
+
+
+def _interaction(entrants: Sequence[Entrant]) -> tuple[float, int]:
+    """P-value of no interaction of network and depth, and roughly how many objects would show what is seen.
+
+    The sum of squared residuals of the two-way table is set against what it is in draws shifted to have none; that
+    falls as one over the number of objects. Twice the number that reaches 5 % does so in about four of five samples.
+    """
+    drawn = np.stack([np.stack([each.contest.draws(c) for c in each.contest.whole]) for each in entrants])
+    residual = drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean((0, 1))
+    seen = (residual[..., 0] ** 2).sum()
+    null = ((residual[..., 1:] - residual[..., :1]) ** 2).sum((0, 1))
+    p = float((1 + (null >= seen).sum()) / (1 + len(null)))
+    objects = len(entrants[0].contest.sample)
+    return p, math.ceil(2 * objects * float(np.quantile(null, LEVEL)) / max(float(seen), 1e-12))
+
+
+def _serving_all(entrants: Sequence[Entrant]) -> list[int]:
+    """Places in the order of depths that are surely not worse than the best by the margin in every network."""
+    good = [
+        {
+            i
+            for i, each in enumerate(entrant.contest.whole)
+            if each is entrant.contest.best
+            or entrant.contest.difference(entrant.contest.best, each).upper < entrant.contest.margin
+        }
+        for entrant in entrants
+    ]
+    return sorted(set.intersection(*good))
+
+
+def _peaks(entrants: Sequence[Entrant]) -> Verdict:
+    numbers = [
+        {
+            "backbone": each.backbone,
+            "depth": each.best.depth,
+            "validation_accuracy": each.row["validation_accuracy"],
+            "peak_epoch": each.row["peak_epoch"],
+            "gap": each.row["gap"],
+            "accuracy": each.row["accuracy"],
+        }
+        for each in entrants
+    ]
+    first, second = ([e for e in entrants if e.backbone in some] for some in (EARLY_AND_HIGH, LATE_AND_LOW))
+    if not first or not second:
+        lacking = EARLY_AND_HIGH if not first else LATE_AND_LOW
+        return UNKNOWN, f"The study has none of {', '.join(lacking)}.", numbers
+    apart = between(first, second, "accuracy")
+    early, fits = (
+        fmean(e.row[name] for e in first) < fmean(e.row[name] for e in second) for name in ("peak_epoch", "gap")
+    )
+    said = (
+        f"The first group is {100 * apart.value:+.1f} points of accuracy apart ({100 * apart.low:+.1f} to "
+        f"{100 * apart.high:+.1f}), peaks {'earlier' if early else 'no earlier'} and has "
+        f"{'a smaller' if fits else 'no smaller'} gap."
+    )
+    verdict = SUPPORTED if apart.low > 0 and early and fits else UNKNOWN
+    if apart.low <= 0 <= apart.high:
+        said += f" To be sure of the accuracy, {_enough(_objects_for(apart, first))}."
+    if apart.high < 0:
+        verdict = CONTRADICTED
+    return verdict, said, {"networks": numbers, "difference": _said(apart)}
+
+
+def _mobile(entrants: Sequence[Entrant]) -> Verdict:
+    front = pareto(entrants)
+    mobile, large = ([e for e in entrants if (e.backbone in MOBILE) == wanted] for wanted in (True, False))
+    if not mobile or not large:
+        lacking = f"no mobile network ({', '.join(MOBILE)})" if not mobile else "mobile networks alone"
+        return UNKNOWN, f"The study has {lacking}.", {"networks": front}
+    top = max(large, key=lambda e: e.best.mean(e.contest.score))
+    found = {each.backbone: between([top], [each], each.contest.score) for each in mobile}
+    numbers = {"networks": front, "behind": {name: _said(d) for name, d in found.items()}, "against": top.backbone}
+    margin = top.contest.margin
+    worse = [name for name, d in found.items() if d.low > 0]
+    as_good = [name for name, d in found.items() if d.upper < margin]
+    if as_good:
+        return CONTRADICTED, f"{', '.join(as_good)} is not worse than {top.backbone} by {margin:g}.", numbers
+    if len(worse) == len(mobile):
+        return SUPPORTED, f"{', '.join(worse)} is worse than {top.backbone}.", numbers
+    unsure = next(each.backbone for each in mobile if each.backbone not in worse)
+    enough = _enough(_objects_for(found[unsure], mobile))
+    return UNKNOWN, f"{unsure} is neither surely worse than {top.backbone} nor surely as good: {enough}.", numbers
+
+
+def _objects_for(found: Difference, some: Sequence[Entrant]) -> int | None:
+    return objects_needed(found, len(some[0].contest.sample), abs(found.value))
+
+
+def pareto(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
+    """Each network's score and costs, and on which fronts it is: no other is better and cheaper.
+
+    ``on_front`` has, by cost, the share of draws in which that is so; a cost that was not measured is left out.
+    """
+    drawn = np.stack([each.contest.draws(each.best) for each in entrants])
+    found = []
+    for i, each in enumerate(entrants):
+        costs = {name: _cost(each, name) for name in COSTS}
+        front = {}
+        for name, cost in costs.items():
+            if cost is not None:
+                rivals = [j for j, e in enumerate(entrants) if j != i and (_cost(e, name) or np.inf) <= cost]
+                front[name] = float((drawn[i, 1:] > drawn[rivals, 1:].max(0, initial=-np.inf)).mean())
+        low, high = each.contest.interval(each.best, each.contest.score)
+        found.append(
+            {
+                "backbone": each.backbone,
+                "depth": each.best.depth,
+                "score": {"mean": float(drawn[i, 0]), "low": low, "high": high},
+                **costs,
+                "on_front": front,
+            }
+        )
+    return found
+
+
+def _cost(entrant: Entrant, name: str) -> float | None:
+    value = entrant.row[name]
+    return value["mean"] if isinstance(value, dict) else value
+
+
+def between(first: Sequence[Entrant], second: Sequence[Entrant], score: str) -> Difference:
+    """The mean of some networks minus that of others, at their recommended depths, on the same draws of the sky."""
+    draws, variance, of_objects, weighted = np.zeros(1), 0.0, 0.0, 0.0
+    for some, sign in ((first, 1), (second, -1)):
+        for each in some:
+            scores, spread = each.best.scores[score], each.contest.spread(score)
+            draws = draws + sign * scores.mean(0, dtype=np.float64) / len(some)
+            each_counts = 1 / len(scores) / len(some) ** 2
+            part = spread.variance * each_counts
+            variance += part
+            of_objects += spread.of_objects * each_counts
+            weighted += part**2 / spread.freedom if spread.freedom else 0.0
+    freedom = max(1, int(variance**2 / weighted)) if weighted else 0
+    return difference(draws, Spread(variance, of_objects, freedom), 1)
+
+
+def _both() -> Verdict:
+    return UNKNOWN, "This study has images alone; it would take models of the photometry beside them.", []
+
+
+def _said(found: Difference) -> dict[str, float]:
+    return {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}

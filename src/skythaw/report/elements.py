@@ -1,0 +1,158 @@
+"""What a report is made of: figures, tables and pictures as plain records, drawn by `draw` and laid out by `page`.
+
+Each figure is described once, here, with its numbers; the page draws it with plotly, `--figures` with matplotlib, and
+`table_of` gives the same numbers as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Value = float | int | str | None
+"""What a table holds; None is shown as a dash."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line, or one set of points, of a chart."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+    low: tuple[float | None, ...] | None = None
+    """lower ends of the intervals of `y`"""
+    high: tuple[float | None, ...] | None = None
+    marked: tuple[int, ...] = ()
+    """indices of points that get a ring; `Chart.ring` says what it means"""
+    joined: bool = True
+    """whether a line joins the points"""
+    notes: tuple[str, ...] = ()
+    """what is said of each point where the pointer is on it; empty, or one for each point"""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Numbers against a number."""
+
+    name: str
+    """of the file, and of the anchor in the page: lower case letters, digits and hyphens"""
+    title: str
+    caption: str
+    """what to see"""
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    log_x: bool = False
+    diagonal: bool = False
+    """draw y = x"""
+    level: float | None = None
+    """draw a horizontal line"""
+    ring: str = ""
+    """what a ring round a point means"""
+    bars: str = ""
+    """what the error bars mean, e.g. "95 % interval" """
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A matrix of numbers in words and colours."""
+
+    name: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    """[row][column]"""
+    form: str = ".2f"
+    """how a value is written (a Python format)"""
+
+
+Figure = Chart | Heat
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a heading."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of an object, with what is said of it."""
+
+    image: bytes
+    """PNG or JPEG"""
+    text: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side."""
+
+    caption: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: paragraphs (plain text), and what stands between them."""
+
+    name: str
+    """of the anchor: lower case letters, digits and hyphens"""
+    title: str
+    parts: tuple[str | Figure | Table | Gallery, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said first of one network: at most two sentences."""
+
+    network: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    question: str
+    answers: tuple[Answer, ...]
+    figure: Chart
+    sections: tuple[Section, ...]
+    foot: str
+    """what made it, and from what"""
+    alarms: tuple[str, ...] = ()
+    """what makes the answer doubtful, shown with it"""
+
+
+def figures_of(page: Page) -> list[Figure]:
+    """All figures of a page, the first screen's first."""
+    return [page.figure, *(part for s in page.sections for part in s.parts if isinstance(part, Chart | Heat))]
+
+
+def table_of(figure: Figure) -> Table:
+    """The numbers of a figure."""
+    if isinstance(figure, Heat):
+        head = (figure.y_label, *figure.columns)
+        return Table(figure.title, head, tuple((r, *v) for r, v in zip(figure.rows, figure.values, strict=True)))
+    bars = any(series.low for series in figure.series)
+    head = ("", figure.x_label, figure.y_label, *(("low", "high") if bars else ()))
+    rows = [row for series in figure.series for row in _points(series, bars)]
+    return Table(figure.title, head, tuple(rows))
+
+
+def _points(series: Series, bars: bool) -> list[tuple[Value, ...]]:
+    nothing: Sequence[None] = (None,) * len(series.x)
+    low, high = series.low or nothing, series.high or nothing
+    return [
+        (series.label, x, y, *((a, b) if bars else ()))
+        for x, y, a, b in zip(series.x, series.y, low, high, strict=True)
+    ]

@@ -1,0 +1,182 @@
+"""The statistics of a report, from the predictions that a run folder holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skythaw.report.bootstrap import DRAWS, Bootstrap
+from skythaw.report.calibrate import calibration
+from skythaw.report.claims import Entrant, claims
+from skythaw.report.compare import Candidate, Contest
+from skythaw.report.failures import errors_by_column, mistakes
+from skythaw.report.intervals import LEVEL
+from skythaw.report.lines import Drawn, Finished, Line, lines, lines_by_rate
+from skythaw.report.robust import early_signs, other_choices
+from skythaw.report.sample import Sample, read_sample
+from skythaw.report.sizes import size_curve
+
+Key = tuple[Any, ...]
+"""Backbone, strategy and training size."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores in draws, and the depths of each network against each other."""
+
+    finished: list[Finished]
+    axes: tuple[str, ...]
+    bootstrap: Bootstrap
+    validation: Sample | None
+    drawn: Drawn
+    contests: dict[Key, Contest]
+    chosen: dict[Key, dict[int, Line]]
+    """the line of each depth: of several that differ in a further axis, the best on validation"""
+
+    @property
+    def sample(self) -> Sample:
+        return self.bootstrap.sample
+
+    def method(self) -> dict[str, Any]:
+        """How intervals were made."""
+        sample = self.sample
+        return {
+            "level": LEVEL,
+            "interval": "percentile",
+            "draws": DRAWS,
+            "drawn": "groups of the split" if sample.grouped else "objects",
+            "objects": len(sample),
+            "groups": int(sample.group.max()) + 1,
+            "missing": len(sample.missing),
+        }
+
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Each contest in numbers: see `Contest.facts`; with `robust`, `early_signs` and `calibration`."""
+        return [
+            {
+                **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
+                **contest.facts(),
+                "robust": {**other_choices(contest), "lr": self._by_rate(key, contest)},
+                "early_signs": self._early_signs(key, contest),
+                "calibration": self._calibration(contest),
+            }
+            for key, contest in self.contests.items()
+        ]
+
+    def size_curves(self) -> list[dict[str, Any]]:
+        """For each backbone and strategy, the recommended depth's score against the training size."""
+        found = []
+        for backbone, strategy in dict.fromkeys(key[:2] for key in self.contests):
+            some = sorted((key[2], c) for key, c in self.contests.items() if key[:2] == (backbone, strategy))
+            draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
+            if curve := size_curve([size for size, _ in some], draws):
+                found.append({"backbone": backbone, "strategy": strategy, **curve})
+        return found
+
+    def claims(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The seed study's claims; each network with its largest training size and the study's first strategy."""
+        by_keys = {tuple(row["keys"]): row for row in rows}
+        entrants = []
+        for key in self._largest():
+            found = {depth: by_keys[line.keys] for depth, line in self.chosen[key].items()}
+            entrants.append(Entrant(key[0], self.contests[key], found))
+        return claims(entrants)
+
+    def failures(self) -> dict[str, Any]:
+        """Where the best of the networks fails, at its recommended depth."""
+        key = max(self._largest(), key=lambda key: self._recommended(key).mean("macro_f1"))
+        candidate = self._recommended(key)
+        p = np.mean([self.sample.probabilities(each) for each in candidate.keys], axis=0)
+        return {
+            **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
+            "depth": candidate.depth,
+            "columns": errors_by_column(candidate.keys, self.bootstrap),
+            **mistakes(p, self.sample),
+        }
+
+    def _largest(self) -> list[Key]:
+        """For each backbone, the contest with the most training images, of the study's first strategy."""
+        first = next(iter(self.contests))[1]
+        strategies = {key[0]: key[1] for key in reversed(self.contests)} | {
+            key[0]: first for key in self.contests if key[1] == first
+        }
+        sizes: dict[str, int] = defaultdict(int)
+        for backbone, strategy, size in self.contests:
+            if strategy == strategies[backbone]:
+                sizes[backbone] = max(sizes[backbone], size)
+        return [(name, strategies[name], size) for name, size in sizes.items()]
+
+    def _recommended(self, key: Key) -> Candidate:
+        return self.contests[key].recommended
+
+    def _by_rate(self, key: Key, contest: Contest) -> dict[str, int]:
+        """The depth that each learning rate alone would recommend; empty where there is one rate."""
+        rates: dict[Any, list[Line]] = defaultdict(list)
+        for some in lines_by_rate(self.finished, self.axes):
+            for rate, line in some.items():
+                if line.contest == key and set(line.keys) <= set(self.sample.said):
+                    rates[rate].append(line)
+        if len(rates) < 2:
+            return {}
+        found = {}
+        for rate, tried in rates.items():
+            candidates = [candidate_of(line, self.bootstrap) for line in _by_depth(tried).values()]
+            found[str(rate)] = Contest(candidates, self.sample, contest.margin).recommended.depth
+        return found
+
+    def _early_signs(self, key: Key, contest: Contest) -> dict[str, Any]:
+        scores = [each.mean("macro_f1") for each in contest.whole]
+        results = [self.chosen[key][each.depth].results for each in contest.whole]
+        return early_signs([each.depth for each in contest.whole], scores, results)
+
+    def _calibration(self, contest: Contest) -> dict[str, Any] | None:
+        keys = contest.recommended.keys
+        if self.validation is None or not set(keys) <= set(self.validation.said):
+            return None
+        return calibration(keys, self.validation, self.bootstrap)
+
+
+def gather(run: Path, finished: list[Finished], axes: tuple[str, ...], margin: float) -> Evidence | None:
+    """Read the predictions of a run and compare its depths; None where there are no predictions."""
+    classes = finished[0][1].classes
+    sample = read_sample(run, "test", classes, [result.key for _, result in finished])
+    if sample is None:
+        return None
+    bootstrap = Bootstrap(sample)
+    every = lines(finished, axes)
+    drawn = Drawn(every, bootstrap)
+    together: dict[Key, list[Line]] = defaultdict(list)
+    for line in every:
+        if line in drawn:
+            together[line.contest].append(line)
+    chosen = {key: _by_depth(some) for key, some in together.items()}
+    contests = {
+        key: Contest([_candidate(line, drawn) for line in some.values()], sample, margin)
+        for key, some in chosen.items()
+    }
+    wanted = [key for contest in contests.values() for key in contest.recommended.keys]
+    validation = read_sample(run, "validation", classes, wanted)
+    return Evidence(finished, axes, bootstrap, validation, drawn, contests, chosen)
+
+
+def candidate_of(line: Line, bootstrap: Bootstrap) -> Candidate:
+    return Candidate(line.depth, line.seeds, line.keys, bootstrap.scores(line.keys), line.validation)
+
+
+def _candidate(line: Line, drawn: Drawn) -> Candidate:
+    return Candidate(line.depth, line.seeds, line.keys, drawn.scores(line), line.validation)
+
+
+def _by_depth(some: Sequence[Line]) -> dict[int, Line]:
+    """The line of each depth, the shallowest first; on a tie the first."""
+    found: dict[int, Line] = {}
+    for line in sorted(some, key=lambda each: each.depth):
+        before = found.get(line.depth)
+        if before is None or (len(line.cells), line.validation) > (len(before.cells), before.validation):
+            found[line.depth] = line
+    return found

@@ -1,0 +1,215 @@
+"""Intervals cover what they say, tests err as often as they say: known answers, and simulated surveys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm, ttest_rel
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
+
+from skythaw.report.bootstrap import Bootstrap, drawn, scores_of
+from skythaw.report.compare import Candidate, Contest
+from skythaw.report.intervals import (
+    NOTHING,
+    Spread,
+    difference,
+    holm,
+    limits,
+    mcnemar,
+    mean_draws,
+    objects_needed,
+    spread_of_differences,
+    spread_within,
+)
+from skythaw.report.sample import Sample
+
+SKILLS = (0.6, 0.9, 0.9)
+"""Two depths are truly alike."""
+
+
+def sample_of(true, said, group=None, classes=("A", "B"), losses=None):
+    said = {key: np.asarray(values) for key, values in said.items()}
+    return Sample(
+        run=Path(),
+        part="test",
+        classes=classes,
+        ids=tuple(map(str, range(len(true)))),
+        true=np.asarray(true),
+        group=np.arange(len(true)) if group is None else np.asarray(group),
+        grouped=group is not None,
+        numbers={},
+        said=said,
+        loss=losses or {key: np.zeros(len(true)) for key in said},
+        missing=(),
+    )
+
+
+def survey(rng, seeds, groups=80, skills=SKILLS, group_spread=0.5, seed_spread=0.1):
+    """A simulated survey: fields differ in how hard they are, seeds in how good they make a network."""
+    group = np.repeat(np.arange(groups), rng.integers(3, 9, groups))
+    count = len(group)
+    hard = group_spread * rng.normal(size=groups)[group] + rng.normal(size=count)
+    true = rng.integers(2, size=count)
+    said = {}
+    for depth, skill in enumerate(skills):
+        for seed in range(seeds):
+            luck = seed_spread * rng.normal() + 0.5 * rng.normal(size=count)
+            said[f"{depth}-{seed}"] = np.where(skill + luck + hard > 0, true, 1 - true)
+    return sample_of(true, said, group)
+
+
+def truth(skill, group_spread=0.5, seed_spread=0.1):
+    """Its accuracy over all surveys and seeds; macro-F1 is the same, for the classes are alike."""
+    return norm.cdf(skill / np.sqrt(1 + group_spread**2 + seed_spread**2 + 0.5**2))
+
+
+def contest_of(sample, depths=3, draws=400):
+    bootstrap = Bootstrap(sample, draws)
+    candidates = []
+    for depth in range(depths):
+        keys = tuple(key for key in sample.said if key.startswith(f"{depth}-"))
+        seeds = tuple(range(len(keys)))
+        candidates.append(Candidate(depth, seeds, keys, bootstrap.scores(keys), 0.5))
+    return Contest(candidates, sample)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "seed_spread", "group_spread"),
+    [(3, 0.1, 0.5), (5, 0.02, 0.8), (2, 0.15, 0.0)],
+    ids=["both matter", "the sky matters", "the seeds matter"],
+)
+def test_intervals_cover_what_they_say(seeds, seed_spread, group_spread):
+    """Nominal 95 % covers 93 to 97 %: scores, differences, and the p-value of two depths that are alike."""
+    rng = np.random.default_rng(5)
+    inside, between, false = [], [], []
+    for _ in range(1000):
+        contest = contest_of(survey(rng, seeds, group_spread=group_spread, seed_spread=seed_spread))
+        for candidate, skill in zip(contest.candidates, SKILLS, strict=True):
+            for score in ("accuracy", "macro_f1"):
+                low, high = contest.interval(candidate, score)
+                inside.append(low <= truth(skill, group_spread, seed_spread) <= high)
+        a, b, c = contest.candidates
+        found = contest.difference(b, a)
+        apart = truth(SKILLS[1], group_spread, seed_spread) - truth(SKILLS[0], group_spread, seed_spread)
+        between.append(found.low <= apart <= found.high)
+        false.append(contest.difference(b, c).p < 0.05)
+    print(np.mean(inside), np.mean(between), np.mean(false))
+    assert 0.93 <= np.mean(inside) <= 0.97
+    assert 0.93 <= np.mean(between) <= 0.97
+    assert 0.03 <= np.mean(false) <= 0.07
+
+
+def test_scores_of_the_sample_itself_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=200)
+    said = np.where(rng.random(200) < 0.6, true, rng.integers(3, size=200))
+    found = Bootstrap(sample_of(true, {"k": said}, classes=("A", "B", "C")), 10).scores(["k"])
+    precision, recall, f1, _ = precision_recall_fscore_support(true, said)
+    assert found["accuracy"][0, 0] == pytest.approx(accuracy_score(true, said))
+    assert found["balanced_accuracy"][0, 0] == pytest.approx(balanced_accuracy_score(true, said))
+    assert found["macro_f1"][0, 0] == pytest.approx(f1.mean())
+    for i, name in enumerate("ABC"):
+        got = [found[f"{score} {name}"][0, 0] for score in ("precision", "recall", "f1")]
+        assert got == pytest.approx([precision[i], recall[i], f1[i]])
+
+
+def test_a_draw_that_lacks_a_class_leaves_it_out_of_the_mean():
+    confusion = np.array([[[3, 1], [0, 0]]], dtype=float)  # nothing of class B is in it
+    found = scores_of(confusion, ("A", "B"))
+    assert found["macro_f1"][0] == pytest.approx(6 / 7)
+    assert found["balanced_accuracy"][0] == pytest.approx(3 / 4)
+
+
+def test_whole_groups_are_drawn():
+    """Objects of one group go together: the sum over them is a multiple of the group's size in every draw."""
+    group = np.repeat(np.arange(20), 5)
+    bootstrap = Bootstrap(sample_of(np.zeros(100, int), {"k": np.zeros(100, int)}, group), 50)
+    for each in range(20):
+        sums = bootstrap.total((group == each).astype(float))
+        assert set(np.unique(sums % 5)) == {0.0}
+    assert len(np.unique(bootstrap.weights[1:, 0])) > 1
+    assert (bootstrap.weights[0] == 1).all()
+
+
+def test_every_draw_has_as_many_groups_as_the_sample():
+    counts = drawn(30, 100, seed=1)
+    assert (counts.sum(1) == 30).all()
+    assert (counts == drawn(30, 100, seed=1)).all()
+    assert (counts != drawn(30, 100, seed=2)).any()
+    assert counts.var() == pytest.approx(29 / 30, rel=0.1)  # multinomial
+
+
+def test_groups_widen_the_interval():
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(40), 10)
+    true = rng.integers(2, size=400)
+    wrong = np.repeat(rng.random(40) < 0.3, 10)  # whole fields are hard
+    said = {"k": np.where(wrong, 1 - true, true)}
+    width = [np.ptp(limits(Bootstrap(sample_of(true, said, g)).scores(["k"])["accuracy"][0])) for g in (group, None)]
+    assert width[0] > 2 * width[1]
+
+
+def test_the_share_of_the_seeds_is_the_t_interval_of_their_mean():
+    """With no object noise at all, the interval is Student's."""
+    scores = np.repeat(np.array([[0.7], [0.8], [0.75]]), 4001, axis=1)
+    spread = spread_within([scores])
+    low, high = limits(mean_draws(scores, spread))
+    half = 4.302653 * np.std([0.7, 0.8, 0.75], ddof=1) / np.sqrt(3)
+    assert spread.freedom == 2
+    assert (low, high) == (pytest.approx(0.75 - half, rel=0.01), pytest.approx(0.75 + half, rel=0.01))
+
+
+def test_no_interval_leaves_the_range_of_the_score():
+    scores = np.repeat(np.array([[0.999], [0.9], [0.7]]), 201, axis=1)
+    spread = spread_within([scores])
+    assert limits(mean_draws(scores, spread))[1] == 1.0
+    assert limits(mean_draws(scores, spread, largest=np.inf))[1] > 1.0
+    found = difference(np.full(201, 0.9), spread, 3)
+    assert -1 <= found.low < found.high == 1.0
+
+
+def test_with_one_seed_nothing_is_added():
+    scores = np.random.default_rng(0).random(size=(1, 100))
+    assert spread_within([scores]) == NOTHING
+    assert (mean_draws(scores, NOTHING) == scores[0]).all()
+
+
+def test_the_p_value_of_a_difference_between_seeds_alone_is_the_paired_t_test():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0.7, 0.02, 6), rng.normal(0.72, 0.02, 6)
+    scores = np.repeat(np.stack([a, b])[:, :, None], 101, axis=2)
+    found = difference((scores[0] - scores[1]).mean(0), spread_of_differences(scores), 6)
+    assert found.p == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-6)
+
+
+def test_equal_models_have_a_p_value_of_one_and_a_sure_difference_of_zero():
+    assert difference(np.zeros(11), NOTHING, 1).p == 1.0
+    assert difference(np.full(11, 0.1), NOTHING, 1).p == 0.0
+
+
+def test_holm_by_hand():
+    """Holm's paper: the smallest p times its number, the next times one less, never falling, at most 1."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_mcnemar_by_hand():
+    """Ten discordant pairs, two against eight: 2 * P(X <= 2), X binomial (10, 1/2)."""
+    first = np.array([True] * 8 + [False] * 2 + [True] * 5)
+    second = np.array([False] * 8 + [True] * 2 + [True] * 5)
+    assert mcnemar(first, second) == (8, 2, pytest.approx(2 * (1 + 10 + 45) / 1024))
+    assert mcnemar(first, first) == (0, 0, 1.0)
+
+
+def test_how_many_objects_it_takes():
+    """Two proportions: (1.96 + 0.84)^2 * variance / difference^2."""
+    found = difference(np.concatenate([[0.02], np.random.default_rng(0).normal(0.02, 0.02, 20000)]), NOTHING, 1)
+    assert objects_needed(found, 1000, 0.02) == pytest.approx(1000 * 2.8**2, rel=0.03)
+    assert objects_needed(found, 1000, 0.04) == pytest.approx(1000 * 2.8**2 / 4, rel=0.03)
+    noisy = difference(np.full(5, 0.02), Spread(1.0, 0.0, 4), 4)
+    assert objects_needed(noisy, 1000, 0.02) is None, "the seeds hide it, whatever the objects"
+    assert objects_needed(found, 1000, 0.0) is None
