@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch import nn
 
+import skythaw.tuning.probe as probe_module
 from helpers_networks import NAMED, fresh, network
 from skythaw import registry
 from skythaw.backbones.catalogue import backbone
@@ -225,6 +226,21 @@ class TestProbe:
         noisy = training[0], np.random.default_rng(0).permutation(training[1])
         assert solve(noisy, validation, Recipe(select="log_loss")).strength <= 1e-2, "nothing to learn: hold back"
         assert solve(training, validation, Recipe(select="log_loss")).strength > 1e-2
+
+    @pytest.mark.parametrize("select", ["macro_f1", "log_loss"])
+    def test_strengths_far_beyond_the_best_are_not_tried_and_would_not_win(self, select, monkeypatch):
+        """They take longest. With all of them tried, the choice is the same."""
+        training, validation = self.data(60, 0), self.data(300, 1)
+        noisy = training[0], np.where(np.random.default_rng(0).random(60) < 0.5, training[1], 0)
+        tried = []
+        scores = probe_module.quick_scores
+        monkeypatch.setattr(probe_module, "quick_scores", lambda p, y: tried.append(1) or scores(p, y))
+        soon = solve(noisy, validation, Recipe(select=select))
+        few, tried[:] = len(tried), []
+        monkeypatch.setattr(probe_module, "PATIENCE", len(probe_module.STRENGTHS) + 1)
+        late = solve(noisy, validation, Recipe(select=select))
+        assert few < len(tried) == len(probe_module.STRENGTHS)
+        assert (soon.strength, soon.score) == (late.strength, late.score)
 
     def test_a_constant_feature_does_no_harm(self):
         x, y = self.data(60, 0)

@@ -17,6 +17,9 @@ from skythaw.tuning.scores import quick_scores
 STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-8, 5))
 """Inverse regularisation strengths tried, half a decade apart: from almost nothing learned to almost no restraint."""
 ITERATIONS = 2000
+PATIENCE = 3
+"""Weaker restraint is no longer tried after so many strengths without a better score or log loss on validation: these
+take longest to solve (of 4,000 images, nine tenths of all), and overfit the more."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def solve(
     """The head that minimises log loss plus L2 on training, with the strength that is best on validation.
 
     Features are scaled to unit variance first, and the scaling is put into the weights afterwards. On a tie the
-    stronger regularisation is taken. Class weights are the recipe's.
+    stronger regularisation is taken. Strengths are tried from the strongest restraint on, up to `PATIENCE` beyond the
+    best. Class weights are the recipe's.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -70,6 +74,7 @@ def solve(
         max_iter=ITERATIONS, tol=1e-5, warm_start=True, class_weight=recipe.class_weights, random_state=0
     )
     best: Probe | None = None
+    smallest_loss, waited = math.inf, 0
     with threadpool_limits(recipe.threads):
         for strength in STRENGTHS:
             fitted.set_params(C=strength).fit(scaled, y)
@@ -78,8 +83,13 @@ def solve(
             probe = Probe(weight, intercept - weight @ mean, strength, -math.inf)
             scores = quick_scores(probe(x_validation), y_validation)
             score = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
+            waited += 1
             if best is None or score > best.score:
-                best = Probe(probe.weight, probe.bias, strength, score)
+                best, waited = Probe(probe.weight, probe.bias, strength, score), 0
+            if scores["log_loss"] < smallest_loss:
+                smallest_loss, waited = scores["log_loss"], 0
+            if waited == PATIENCE:
+                break
     assert best is not None  # STRENGTHS is not empty
     return best
 
