@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +141,32 @@ def test_every_setting_has_an_effect(setting):
 def test_the_same_seed_gives_the_same_bits_another_does_not():
     assert torch.equal(weights(trained()[0]), weights(trained()[0]))
     assert not torch.equal(weights(trained()[0]), weights(trained(seed=1)[0]))
+
+
+def compare_compiled():
+    """Train with and without compiling: with the compiler's own machinery, but no C++ compiler and no GPU."""
+    compiler, called = torch.compile, []
+
+    def without_code(function, mode, dynamic):
+        called.append(mode)
+        return compiler(function, backend="aot_eager", dynamic=dynamic)
+
+    torch.compile = without_code
+    recipe = Recipe(epochs=3, batch=6, lr=3e-2)
+    made, plain = model(), model()
+    made.compile_training()
+    fit(made, images(), images(seed=1), recipe, 0)
+    fit(plain, images(), images(seed=1), recipe, 0)
+    assert called == ["reduce-overhead"]
+    assert torch.allclose(weights(made), weights(plain), atol=1e-6)
+    assert not torch.equal(weights(made), weights(model()))
+
+
+def test_a_compiled_training_gives_the_same_weights_to_rounding():
+    """In a process of its own: the compiler can't look through the checks of shapes that tests have."""
+    command = [sys.executable, "-c", "from test_training import compare_compiled as check; check(); print('alike')"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert done.stdout == "alike\n", done.stderr
 
 
 def test_dropout_draws_from_the_cells_seed_whatever_ran_before():

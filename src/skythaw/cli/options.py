@@ -20,6 +20,9 @@ CacheSize = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
 ]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile what is trained (torch.compile). For GPUs; not yet tried on one.")
+]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
 
 

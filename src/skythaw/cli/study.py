@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from skythaw.cli.options import CacheSize, Device, Engine, Json, SkipBroken, StudyFile, Workers, cores_for, load_study
+from skythaw.cli.options import (
+    CacheSize,
+    Compile,
+    Device,
+    Engine,
+    Json,
+    SkipBroken,
+    StudyFile,
+    Workers,
+    cores_for,
+    load_study,
+)
 from skythaw.cli.output import (
     duration,
     parse_bytes,
@@ -41,10 +52,11 @@ def run(
     device: Device = "auto",
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
+    compiled: Compile = False,
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
     study = load_study(study_file, skip_broken)
-    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"))
+    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
     summary = run_watched(study, out, context.obj, how)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
@@ -64,12 +76,13 @@ def search(
     device: Device = "auto",
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
+    compiled: Compile = False,
 ) -> None:
     """The best depth at a fraction of a study's cost, and a classifier trained at it."""
     from skythaw.study.search import search as run_search
 
     study = load_study(study_file, skip_broken)
-    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"))
+    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
     standings = watched(run_search, study, out, context.obj, how)
     print_search([asdict(each) for each in standings])
     say(f"see: skythaw report {out}")
@@ -114,6 +127,7 @@ class How:
     device: str = "auto"
     cache_size: int = 20 * 10**9
     """bytes"""
+    compiled: bool = False
 
 
 def run_watched(study: Study, out: Path, cache: Path, how: How) -> Summary:
@@ -134,7 +148,7 @@ def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, ho
     workers = how.workers
     if workers is None:
         workers = 1 if find_device(how.device).type == "cuda" else cores_for(study)
-    setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size)
+    setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size, how.compiled)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with progress_bar("cells") as bar:

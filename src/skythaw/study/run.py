@@ -38,6 +38,8 @@ class Setting:
     device: str = "auto"
     cache_size: int = BUDGET
     """bytes that frozen activations may take in the cache folder; 0 keeps none, and reads none"""
+    compiled: bool = False
+    """whether the trained part of networks is compiled; it decides last bits, as the device does"""
 
 
 class Watcher:
@@ -120,7 +122,7 @@ def opened(study: Study, setting: Setting, watcher: Watcher, search: dict[str, A
     engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
     description = plan.description if search is None else {**plan.description, "search": search}
     with engine, Ledger.create(setting.out, description, []) as ledger:
-        _keep_to(ledger, device)
+        _keep_to(ledger, device + (", compiled" if setting.compiled else ""))
         _remark(ledger, plan)
         save_objects(setting.out, plan.material)
         yield Run(plan, ledger, engine, setting, watcher)
@@ -170,7 +172,9 @@ def _site(planned: PlannedCell, plan: Plan, setting: Setting) -> Site:
     data = plan.study.data
     assert planned.weights is not None  # planned with download=True
     reuse = setting.cache_size > 0
-    return Site(data.path, data.test_path, planned.weights, setting.cache, setting.out, setting.device, reuse)
+    return Site(
+        data.path, data.test_path, planned.weights, setting.cache, setting.out, setting.device, reuse, setting.compiled
+    )
 
 
 def _fill(plan: Plan, done: set[str], run: Run) -> None:
@@ -215,9 +219,8 @@ def _keep_to(ledger: Ledger, device: str) -> None:
     """Refuse to go on with a run on another kind of device: its numbers would differ."""
     before = ledger.remark("device")
     if before not in (None, device):
-        raise LedgerError(
-            f"{ledger.folder} was run on {before}, not on {device}; say --device {before}, or a new folder"
-        )
+        options = f"--device {before}".replace(", compiled", " --compile")
+        raise LedgerError(f"{ledger.folder} was run on {before}, not on {device}; say {options}, or a new folder")
     ledger.note("device", device)
 
 

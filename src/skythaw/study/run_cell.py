@@ -54,6 +54,8 @@ class Site:
     """``auto`` is a GPU if there is one"""
     reuse: bool = True
     """Whether frozen activations that are kept are read. It decides how long a cell takes, not its numbers."""
+    compiled: bool = False
+    """Whether the trained part is compiled. It decides last bits: a run folder keeps to one way."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def run_cell(task: Task) -> Result:
         sets = load_sets(cell, site, device, ("train", "validation") if task.trial else PARTS)
         model = make_model(cell, site, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
         sets = with_activations(sets, cell, site, model.cut_depth)
+        if site.compiled:
+            model.compile_training()
         watch.lap("prepare")
         training, validation = sets.images["train"], sets.images["validation"]
         reported, start = cell.depth == 0 and not task.trial, model.thaw.head == "solved"

@@ -157,7 +157,7 @@ def _train_epoch(model: Classifier, images: Images, recipe: Recipe, drawn: Draw,
             values = crossing(
                 model, images, chosen, drawn.views[chosen], None if drawn.shifts is None else drawn.shifts[chosen]
             )
-            logits = model.from_values(values)
+            logits = model.training_pass(values)
             loss = cross_entropy(logits.float(), y, weight=weights, label_smoothing=recipe.label_smoothing)
         value = loss.item()
         if not math.isfinite(value):
