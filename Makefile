@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .PHONY: demo test check clean
 
-demo: $(VENV)/demo.stamp        ## mock survey -> study -> table, offline, in minutes
+demo: $(VENV)/demo.stamp        ## mock survey -> study -> report, offline, in minutes
 	$(BIN)/skythaw demo --out demo-run
 
 test: $(VENV)/dev.stamp         ## the whole test suite

@@ -120,7 +120,7 @@ def _result(c, p, true, world):
         "tlr": (1 + c.depth) / (1 + world.blocks),
         "tfr": c.depth / world.blocks,
         "parameters": 10**6 + int(hashlib.sha256(c.backbone.encode()).hexdigest()[:6], 16),
-        "alarms": [world.alarm] if world.alarm and c.depth == 1 else [],
+        "alarms": [world.alarm] if world.alarm and c.depth in (3, 8) else [],
         "latency": 2.0,
     }
     return result(c.key).model_copy(update=changes)

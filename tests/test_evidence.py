@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
@@ -66,6 +69,17 @@ def test_the_shallowest_depth_that_is_as_good_is_recommended(one):
     assert choice["macro_f1"]["low"] < choice["macro_f1"]["mean"] < choice["macro_f1"]["high"]
 
 
+def test_one_depth_alone_is_compared_with_nothing(tmp_path):
+    """As after a search."""
+    found = facts_of(make_run(tmp_path, replace(ONE, skills={"mobilenetv2": {3: 2.0}}, seeds=(0,))))
+    (compared,) = found["comparisons"]
+    assert (compared["recommended"], compared["pairs"], compared["alike"]) == (3, [], [])
+    assert "nothing to compare it with" in answer(found, found["recommended"][0])
+    assert separation(compared) == "One depth was trained in full."
+    assert found["claims"][0]["why"] == "The study has no depth 0 beside deeper ones."
+    jsonschema.validate(found, SCHEMA)
+
+
 def test_without_a_margin_the_best_is_recommended(one):
     (compared,) = facts_of(one, margin=0.0)["comparisons"]
     assert compared["recommended"] == compared["best"]
@@ -82,6 +96,7 @@ def test_a_depth_that_lacks_a_seed_does_not_win(one, tmp_path):
     found = facts_of(tmp_path)
     (compared,) = found["comparisons"]
     assert compared["recommended"] == 0
+    assert compared["incomplete"] == []  # of depth 3 not one line is whole, so it is not there
     assert found["method"]["missing"] == 1
     assert [row["depth"] for row in found["rows"]] == [0, 3]
     assert found["rows"][1]["macro_f1"]["low"] is None
@@ -188,10 +203,17 @@ def test_errors_rise_towards_faint_objects(one):
 def test_a_column_without_numbers_is_left_out():
     sample = replace(
         sample_of([0, 1] * 50, {"k": [0, 1] * 50}),
-        numbers={"empty": np.full(100, np.nan), "same": np.ones(100), "x": np.r_[np.full(20, np.nan), np.arange(80.0)]},
+        numbers={
+            "empty": np.full(100, np.nan),
+            "same": np.ones(100),
+            "name": np.arange(100.0),
+            "x": np.r_[np.full(20, np.nan), np.arange(80.0) / 3],
+            "flag": np.arange(100.0) % 2,
+        },
     )
-    (found,) = errors_by_column(("k",), Bootstrap(sample, 20))
-    assert (found["column"], found["objects"]) == ("x", 80)
+    x, flag = errors_by_column(("k",), Bootstrap(sample, 20))
+    assert (x["column"], x["objects"], sum(each["objects"] for each in x["bins"])) == ("x", 80, 80)
+    assert [(each["from"], each["to"], each["objects"]) for each in flag["bins"]] == [(0.0, 0.0, 50), (1.0, 1.0, 50)]
 
 
 def test_wrong_labels_are_suspects():
@@ -262,6 +284,36 @@ def test_a_damaged_file_of_objects_is_named(tmp_path):
         facts_of(tmp_path)
 
 
+def test_objects_in_another_order_are_put_in_order(one, tmp_path):
+    shutil.copytree(one, tmp_path / "run")
+    table = pq.read_table(objects_path(one))
+    pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), objects_path(tmp_path / "run"))
+    assert facts_of(tmp_path / "run") == facts_of(one)
+
+
+def test_predictions_that_are_no_numbers_are_left_out(tmp_path):
+    make_run(tmp_path, replace(ONE, skills={"mobilenetv2": {0: 1.0, 3: 1.5}}))
+    with Ledger.read(tmp_path) as ledger:
+        key = ledger.entries()[0].key
+    table = pq.read_table(predictions_path(tmp_path, key))
+    broken = table.set_column(table.column_names.index("p_QSO"), "p_QSO", pa.array(np.full(len(table), np.nan, "f4")))
+    pq.write_table(broken, predictions_path(tmp_path, key))
+    found = facts_of(tmp_path)
+    assert found["method"]["missing"] == 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_where_no_line_has_all_its_predictions_validation_recommends(tmp_path):
+    make_run(tmp_path, replace(ONE, skills={"mobilenetv2": {0: 1.0, 3: 1.5}}))
+    with Ledger.read(tmp_path) as ledger:
+        for entry in ledger.entries():
+            if entry.cell.seed == 0:
+                predictions_path(tmp_path, entry.key).unlink()
+    found = facts_of(tmp_path)
+    assert found["method"] is None
+    assert [(each["depth"], each["how"], each["main"]) for each in found["recommended"]] == [(3, "validation", True)]
+
+
 def test_predictions_of_other_objects_are_left_out(tmp_path):
     """A file that was put there from another run must not be compared with the others."""
     make_run(tmp_path / "a", replace(ONE, skills={"mobilenetv2": {0: 1.0, 3: 1.5}}))
@@ -284,7 +336,7 @@ def test_the_answer_says_what_is_sure_and_what_is_not(one, two):
     found = facts_of(two)
     assert [each["train_size"] for each in main_choices(found)] == [1000, 1000]
     sure = answer(found, main_choices(found)[0])
-    assert sure.endswith("It is the best, surely better than every other depth tried.")
+    assert sure.endswith("It is the best, surely better than every other depth.")
     assert comparison_of(found, main_choices(found)[0])["recommended"] == 10
 
 
@@ -293,7 +345,9 @@ def test_the_json_keeps_to_its_schema(which, request):
     jsonschema.validate(facts_of(request.getfixturevalue(which)), SCHEMA)
 
 
-def test_the_schema_knows_every_name_at_the_top():
-    assert set(SCHEMA["required"]) == set(SCHEMA["properties"])
+def test_the_schema_knows_every_name_at_the_top(one):
+    assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == set(facts_of(one))
+    assert set(SCHEMA["$defs"]["row"]["properties"]) == set(facts_of(one)["rows"][0])
+    assert set(SCHEMA["$defs"]["comparison"]["properties"]) == set(facts_of(one)["comparisons"][0])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({}, SCHEMA)

@@ -75,7 +75,7 @@ def test_the_answer_comes_first_and_verdicts_follow(run, facts, skythaw, tmp_pat
     assert told.index("mobilenetv2: Train 3 of 10") < told.index("resnet50, 300 training images")
     for claim in facts["claims"]:
         assert f"{claim['number']}. {claim['claim']} {claim['verdict'].upper()}." in told
-    assert "ALARM" not in told  # no cell has depth 1
+    assert "ALARM mobilenetv2, depth 3, 300 images, seed 0: collapsed" in told
     assert "2,000 bootstrap draws of 80 groups of the split (240 objects)" in told
     row = next(r for r in facts["rows"] if r["depth"] == 5 and r["train_size"] == 1000)
     assert f"{row['macro_f1']['low']:.3f} to {row['macro_f1']['high']:.3f}" in told

@@ -116,6 +116,8 @@ def print_report(facts: dict[str, Any]) -> None:
     cells = facts["cells"]
     if not facts["rows"]:
         say(f"{facts['name']}: no cell is done yet ({cells['cells']} to run)")
+        if facts["search"]:
+            print_search(facts["search"])
         return
     for choice in words.main_choices(facts):
         say(f"{choice['backbone']}: {words.answer(facts, choice)}")
@@ -123,15 +125,7 @@ def print_report(facts: dict[str, Any]) -> None:
         warn(warning)
     if facts["search"]:
         print_search(facts["search"])
-    first: dict[tuple[Any, ...], str] = {}
-    for choice in facts["recommended"]:
-        first.setdefault((choice["backbone"], choice["train_size"]), choice["strategy"])
-        print_table(_table(facts, choice))
-        for probe in facts["probes"]:
-            if choice["strategy"] == first[choice["backbone"], choice["train_size"]] and _same(probe, choice):
-                say(_probe_line(probe, facts["axes"]))
-        if compared := words.comparison_of(facts, choice):
-            say(f"{words.separation(compared)} {words.nested(compared)}\n")
+    _print_depths(facts)
     if facts["claims"]:
         _print_claims(facts["claims"])
     for curve in facts["size_curves"]:
@@ -142,6 +136,21 @@ def print_report(facts: dict[str, Any]) -> None:
         say(f"ALARM {where}: {alarm['alarm']}")
     if cells["done"] < cells["cells"]:
         say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
+
+
+def _print_depths(facts: dict[str, Any]) -> None:
+    """A table for each network, strategy and training size, and what its depths come to."""
+    from skythaw.report import words
+
+    first: dict[tuple[Any, ...], str] = {}
+    for choice in facts["recommended"]:
+        first.setdefault((choice["backbone"], choice["train_size"]), choice["strategy"])
+        print_table(_table(facts, choice))
+        for probe in facts["probes"]:
+            if choice["strategy"] == first[choice["backbone"], choice["train_size"]] and _same(probe, choice):
+                say(_probe_line(probe, facts["axes"]))
+        if compared := words.comparison_of(facts, choice):
+            say(f"{words.separation(compared)} {words.nested(compared)}\n")
 
 
 def _print_claims(claims: list[dict[str, Any]]) -> None:
@@ -197,8 +206,8 @@ def _table(facts: dict[str, Any], choice: dict[str, Any]) -> Any:
             "-" if row["macro_f1"]["low"] is None else f"{row['macro_f1']['low']:.3f} to {row['macro_f1']['high']:.3f}",
             *(f"{row[score]['mean']:.3f}" for score in ("accuracy", "log_loss")),
             ", ".join(f"{lr:.3g}" for lr in row["lrs"]),
-            f"{row['peak_epoch']:.1f}",
-            f"{row['gap']:+.3f}",
+            "-" if row["peak_epoch"] is None else f"{row['peak_epoch']:.1f}",
+            "-" if row["gap"] is None else f"{row['gap']:+.3f}",
             f"{row['seconds']:.1f}",
             f"{row['seeds']}" + (f" ({row['alarms']} alarms)" if row["alarms"] else ""),
             style="bold" if chosen else None,

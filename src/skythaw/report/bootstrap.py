@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from skythaw.report.sample import Sample
 
 DRAWS = 2000
+BLOCK = 256
+"""Draws that are multiplied at once."""
 MAIN = ("macro_f1", "accuracy", "balanced_accuracy", "log_loss")
 PER_CLASS = ("precision", "recall", "f1")
 LARGEST = {"log_loss": np.inf}
@@ -25,6 +27,9 @@ Scores = dict[str, np.ndarray]
 
 class Bootstrap:
     """Draws of the groups of a sample.
+
+    Of few groups, draws spread too little: how far each draw is from the sample is widened by ``sqrt(G / (G - 1))``,
+    and by what Student's t with G - 1 degrees of freedom is wider than the normal distribution at 95 %.
 
     Parameters
     ----------
@@ -38,21 +43,31 @@ class Bootstrap:
 
     def __init__(self, sample: Sample, draws: int = DRAWS, seed: int = 0) -> None:
         self.sample = sample
-        groups = int(sample.group.max()) + 1
-        self.weights = np.concatenate([np.ones((1, groups), dtype=np.float32), drawn(groups, draws, seed)])
-        """how often each group is in each draw, [draw, group]"""
+        self.groups = int(sample.group.max()) + 1
+        self.times = np.concatenate([np.ones((1, self.groups), dtype=np.uint8), drawn(self.groups, draws, seed)])
+        """how often each group is in each draw, [draw, group]; draw 0 is the sample itself"""
+        self._widening = widening(self.groups)
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """The sum of a value of each object in each draw, float [draw]."""
-        sums = np.bincount(self.sample.group, values, self.weights.shape[1])
-        return self.weights @ sums.astype(np.float32)
+        return self._weighted(np.bincount(self.sample.group, values, self.groups)[:, None])[:, 0]
+
+    def widened(self, values: np.ndarray) -> np.ndarray:
+        """A score in every draw (the last axis), as far from the sample's as few groups demand."""
+        return values[..., :1] + self._widening * (values - values[..., :1])
+
+    def _weighted(self, of_groups: np.ndarray) -> np.ndarray:
+        """Sums over the groups of each draw, in blocks: the counts are bytes, the sums float32."""
+        of_groups = of_groups.astype(np.float32)
+        parts = [self.times[i : i + BLOCK].astype(np.float32) @ of_groups for i in range(0, len(self.times), BLOCK)]
+        return np.concatenate(parts)
 
     def confusion(self, said: Int[np.ndarray, " object"]) -> Float[np.ndarray, "draw class class"]:
         """Objects of each true class (first) that were given each class (second), in each draw."""
         sample, classes = self.sample, len(self.sample.classes)
         place = (sample.group * classes + sample.true) * classes + said
-        counts = np.bincount(place, minlength=self.weights.shape[1] * classes**2).astype(np.float32)
-        return (self.weights @ counts.reshape(-1, classes**2)).reshape(-1, classes, classes)
+        counts = np.bincount(place, minlength=self.groups * classes**2)
+        return self._weighted(counts.reshape(-1, classes**2)).reshape(-1, classes, classes)
 
     def scores(self, keys: Sequence[str]) -> Scores:
         """Every score of some cells in every draw."""
@@ -62,15 +77,23 @@ class Bootstrap:
     def _scores(self, key: str) -> dict[str, np.ndarray]:
         confusion = self.confusion(self.sample.said[key])
         losses = self.total(self.sample.loss[key]) / confusion.sum((1, 2))
-        return {**scores_of(confusion, self.sample.classes), "log_loss": losses.astype(np.float32)}
+        found = {**scores_of(confusion, self.sample.classes), "log_loss": losses.astype(np.float32)}
+        return {name: self.widened(values) for name, values in found.items()}
 
 
-def drawn(groups: int, draws: int, seed: int) -> Float[np.ndarray, "draw group"]:
+def widening(groups: int) -> float:
+    """How much wider than the spread of draws an interval of so many groups is."""
+    from scipy.stats import norm, t
+
+    return float(np.sqrt(groups / (groups - 1)) * t.ppf(0.975, groups - 1) / norm.ppf(0.975))
+
+
+def drawn(groups: int, draws: int, seed: int) -> UInt8[np.ndarray, "draw group"]:
     """How often each group is in each draw of as many groups, with replacement."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    counts = np.empty((draws, groups), dtype=np.float32)
+    counts = np.empty((draws, groups), dtype=np.uint8)
     for each in counts:
-        each[:] = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+        each[:] = np.minimum(np.bincount(rng.integers(groups, size=groups), minlength=groups), 255)
     return counts
 
 

@@ -79,7 +79,9 @@ def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, A
         sums.append((count, sure, hit))
     count, sure, hit = (np.sum([each[i] for each in sums], axis=0) for i in range(3))
     ece = np.mean(eces, axis=0)
-    low, high = limits(ece)
+    # draws repeat objects, which makes bins err more: the draws are put about the sample's own error
+    centred = np.concatenate([ece[:1], ece[1:] - ece[1:].mean() + ece[0]])
+    low, high = (max(0.0, end) for end in limits(bootstrap.widened(centred)))
     return {
         "ece": {"mean": float(ece[0]), "low": low, "high": high},
         "log_loss": float(np.mean(losses)),

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from skythaw.report.compare import Candidate, Contest
-from skythaw.report.intervals import LEVEL, Difference, Spread, difference, holm, objects_needed
-from skythaw.report.words import rounded
+from skythaw.report.entrants import Entrant, between, pareto
+from skythaw.report.intervals import LEVEL, Difference, holm, objects_needed
+from skythaw.report.words import listed, rounded
 
 SUPPORTED, CONTRADICTED, UNKNOWN = "supported", "contradicted", "cannot be told"
 EARLY_AND_HIGH = ("densenet121", "xception", "efficientnet_b2")
 LATE_AND_LOW = ("resnet50", "vgg16", "mobilenetv2", "nasnet_mobile")
-MOBILE = ("mobilenetv2", "nasnet_mobile", "efficientnet_lite0")
-COSTS = ("parameters", "file_bytes", "latency")
+MOBILE = ("mobilenetv2", "nasnet_mobile", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 CLAIMS = (
     "Freezing every layer and training a new last one may not be the best.",
     "In some networks the frozen baseline and deeper tuning perform alike.",
@@ -32,29 +30,6 @@ CLAIMS = (
     "Mobile networks are smaller, but consistently less accurate.",
     "Images with photometry beat either alone, most of all for the rare class.",
 )
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A network with its depths, at the largest training size of the study."""
-
-    backbone: str
-    contest: Contest
-    rows: dict[int, dict[str, Any]]
-    """by depth, the report's row"""
-
-    @property
-    def best(self) -> Candidate:
-        return self.contest.recommended
-
-    @property
-    def row(self) -> dict[str, Any]:
-        return self.rows[self.best.depth]
-
-    @property
-    def shares(self) -> list[float]:
-        """Of the blocks, that each complete depth trains."""
-        return [each.depth / self.rows[each.depth]["blocks"] for each in self.contest.whole]
 
 
 def claims(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
@@ -90,7 +65,7 @@ def _against_frozen(entrant: Entrant) -> dict[str, Any] | None:
     found = [contest.difference(each, frozen) for each in deeper]
     back = [contest.difference(frozen, each) for each in deeper]
     corrected = holm([each.p for each in found])
-    margin, alpha = contest.margin, 1 - LEVEL
+    margin, alpha, count = contest.margin, 1 - LEVEL, len(contest.sample)
     better = [d.value > 0 and p < alpha for d, p in zip(found, corrected, strict=True)]
     alike = all(d.upper < margin and b.upper < margin for d, b in zip(found, back, strict=True))
     apart = any(d.low > margin or d.high < -margin for d in found)
@@ -103,9 +78,14 @@ def _against_frozen(entrant: Entrant) -> dict[str, Any] | None:
         "p_holm": corrected[top],
         "better": SUPPORTED if any(better) else CONTRADICTED if all(d.upper < margin for d in found) else UNKNOWN,
         "alike": SUPPORTED if alike else CONTRADICTED if apart else UNKNOWN,
-        "objects_for_better": objects_needed(found[top], len(contest.sample), abs(found[top].value)),
-        "objects_for_alike": objects_needed(far, len(contest.sample), abs(abs(far.value) - margin)),
+        "objects_for_better": objects_needed(found[top], count, _distance(found[top].value, margin), len(deeper)),
+        "objects_for_alike": objects_needed(far, count, abs(abs(far.value) - margin)),
     }
+
+
+def _distance(value: float, margin: float) -> float:
+    """What would have to be told from nothing: that a gain is one, or that a loss is below the margin."""
+    return value if value > 0 else margin - value
 
 
 def _of_networks(entrants: Sequence[Entrant], which: str, yes: str, no: str) -> Verdict:
@@ -156,19 +136,28 @@ def _own_depth(entrants: Sequence[Entrant]) -> Verdict:
     return UNKNOWN, f"No interaction is sure (p = {p:.3g}), nor is one depth that serves all{also}.", numbers
 
 
-def _interaction(entrants: Sequence[Entrant]) -> tuple[float, int]:
+def _interaction(entrants: Sequence[Entrant]) -> tuple[float, int | None]:
     """P-value of no interaction of network and depth, and roughly how many objects would show what is seen.
 
-    The sum of squared residuals of the two-way table is set against what it is in draws shifted to have none; that
-    falls as one over the number of objects. Twice the number that reaches 5 % does so in about four of five samples.
+    The sum of squared residuals of the two-way table is set against what it is in draws shifted to have none; of that,
+    the objects' part falls as one over their number. None where it takes more seeds.
     """
-    drawn = np.stack([np.stack([each.contest.draws(c) for c in each.contest.whole]) for each in entrants])
+    both = np.stack([np.stack([each.contest.paired_draws(c) for c in each.contest.whole]) for each in entrants])
+    alone = np.stack(
+        [np.stack([c.scores[e.contest.score].mean(0, dtype=np.float64) for c in e.contest.whole]) for e in entrants]
+    )
+    seen, null = _residuals(both)
+    high, high_of_objects = (float(np.quantile(each, LEVEL)) for each in (null, _residuals(alone)[1]))
+    allowed = seen / 2 - max(0.0, high - high_of_objects)
+    needed = math.ceil(len(entrants[0].contest.sample) * high_of_objects / allowed) if allowed > 0 else None
+    return float((1 + (null >= seen).sum()) / (1 + len(null))), needed
+
+
+def _residuals(drawn: np.ndarray) -> tuple[float, np.ndarray]:
+    """Of a table [network, depth, draw], the squares of what is neither network nor depth; and without any in truth."""
     residual = drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean((0, 1))
-    seen = (residual[..., 0] ** 2).sum()
     null = ((residual[..., 1:] - residual[..., :1]) ** 2).sum((0, 1))
-    p = float((1 + (null >= seen).sum()) / (1 + len(null)))
-    objects = len(entrants[0].contest.sample)
-    return p, math.ceil(2 * objects * float(np.quantile(null, LEVEL)) / max(float(seen), 1e-12))
+    return float((residual[..., 0] ** 2).sum()), null
 
 
 def _serving_all(entrants: Sequence[Entrant]) -> list[int]:
@@ -206,8 +195,8 @@ def _peaks(entrants: Sequence[Entrant]) -> Verdict:
         fmean(e.row[name] for e in first) < fmean(e.row[name] for e in second) for name in ("peak_epoch", "gap")
     )
     said = (
-        f"The first group is {100 * apart.value:+.1f} points of accuracy apart ({100 * apart.low:+.1f} to "
-        f"{100 * apart.high:+.1f}), peaks {'earlier' if early else 'no earlier'} and has "
+        f"The first group is {100 * abs(apart.value):.1f} points {'more' if apart.value > 0 else 'less'} accurate "
+        f"({100 * apart.low:+.1f} to {100 * apart.high:+.1f}), peaks {'earlier' if early else 'no earlier'} and has "
         f"{'a smaller' if fits else 'no smaller'} gap."
     )
     verdict = SUPPORTED if apart.low > 0 and early and fits else UNKNOWN
@@ -231,64 +220,20 @@ def _mobile(entrants: Sequence[Entrant]) -> Verdict:
     worse = [name for name, d in found.items() if d.low > 0]
     as_good = [name for name, d in found.items() if d.upper < margin]
     if as_good:
-        return CONTRADICTED, f"{', '.join(as_good)} is not worse than {top.backbone} by {margin:g}.", numbers
+        return CONTRADICTED, f"{_are(as_good)} not worse than {top.backbone} by {margin:g}.", numbers
     if len(worse) == len(mobile):
-        return SUPPORTED, f"{', '.join(worse)} is worse than {top.backbone}.", numbers
+        return SUPPORTED, f"{_are(worse)} worse than {top.backbone}.", numbers
     unsure = next(each.backbone for each in mobile if each.backbone not in worse)
     enough = _enough(_objects_for(found[unsure], mobile))
     return UNKNOWN, f"{unsure} is neither surely worse than {top.backbone} nor surely as good: {enough}.", numbers
 
 
+def _are(names: Sequence[str]) -> str:
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
+
+
 def _objects_for(found: Difference, some: Sequence[Entrant]) -> int | None:
     return objects_needed(found, len(some[0].contest.sample), abs(found.value))
-
-
-def pareto(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
-    """Each network's score and costs, and on which fronts it is: no other is better and cheaper.
-
-    ``on_front`` has, by cost, the share of draws in which that is so; a cost that was not measured is left out.
-    """
-    drawn = np.stack([each.contest.draws(each.best) for each in entrants])
-    found = []
-    for i, each in enumerate(entrants):
-        costs = {name: _cost(each, name) for name in COSTS}
-        front = {}
-        for name, cost in costs.items():
-            if cost is not None:
-                rivals = [j for j, e in enumerate(entrants) if j != i and (_cost(e, name) or np.inf) <= cost]
-                front[name] = float((drawn[i, 1:] > drawn[rivals, 1:].max(0, initial=-np.inf)).mean())
-        low, high = each.contest.interval(each.best, each.contest.score)
-        found.append(
-            {
-                "backbone": each.backbone,
-                "depth": each.best.depth,
-                "score": {"mean": float(drawn[i, 0]), "low": low, "high": high},
-                **costs,
-                "on_front": front,
-            }
-        )
-    return found
-
-
-def _cost(entrant: Entrant, name: str) -> float | None:
-    value = entrant.row[name]
-    return value["mean"] if isinstance(value, dict) else value
-
-
-def between(first: Sequence[Entrant], second: Sequence[Entrant], score: str) -> Difference:
-    """The mean of some networks minus that of others, at their recommended depths, on the same draws of the sky."""
-    draws, variance, of_objects, weighted = np.zeros(1), 0.0, 0.0, 0.0
-    for some, sign in ((first, 1), (second, -1)):
-        for each in some:
-            scores, spread = each.best.scores[score], each.contest.spread(score)
-            draws = draws + sign * scores.mean(0, dtype=np.float64) / len(some)
-            each_counts = 1 / len(scores) / len(some) ** 2
-            part = spread.variance * each_counts
-            variance += part
-            of_objects += spread.of_objects * each_counts
-            weighted += part**2 / spread.freedom if spread.freedom else 0.0
-    freedom = max(1, int(variance**2 / weighted)) if weighted else 0
-    return difference(draws, Spread(variance, of_objects, freedom), 1)
 
 
 def _both() -> Verdict:

@@ -12,6 +12,7 @@ import numpy as np
 from skythaw.report.bootstrap import LARGEST, Scores
 from skythaw.report.intervals import (
     LEVEL,
+    NOTHING,
     Difference,
     Spread,
     difference,
@@ -23,6 +24,7 @@ from skythaw.report.intervals import (
     spread_of_differences,
     spread_within,
     stream_of,
+    unlike,
 )
 from skythaw.report.sample import Sample
 
@@ -69,23 +71,26 @@ class Contest:
         self.sample = sample
         self.margin = margin
         self.score = score
-        most = max(len(each.seeds) for each in candidates)
-        self.whole = [each for each in candidates if len(each.seeds) == most]
+        self.whole = _complete(self.candidates)
         """those that no seed is missing of: a lucky seed must not beat a mean"""
-        self._spreads: dict[tuple[str, bool], Spread] = {}
+        self._spreads: dict[str, Spreads] = {}
 
-    def spread(self, score: str) -> Spread:
-        """Of one depth's score between seeds, pooled over the depths."""
-        if (score, False) not in self._spreads:
-            self._spreads[score, False] = spread_within([each.scores[score] for each in self.candidates])
-        return self._spreads[score, False]
+    def spreads(self, score: str) -> Spreads:
+        """How a score differs between seeds."""
+        if score not in self._spreads:
+            self._spreads[score] = Spreads(self.candidates, self.whole, score)
+        return self._spreads[score]
 
     def draws(self, candidate: Candidate, score: str | None = None) -> np.ndarray:
         """The candidate's mean over seeds in every draw, the seeds' share included."""
         score = score or self.score
-        return mean_draws(
-            candidate.scores[score], self.spread(score), stream_of(candidate.keys), LARGEST.get(score, 1.0)
-        )
+        spread = self.spreads(score).of(candidate)
+        return mean_draws(candidate.scores[score], spread, stream_of(candidate.keys), LARGEST.get(score, 1.0))
+
+    def paired_draws(self, candidate: Candidate) -> np.ndarray:
+        """The same to be set against other depths: without what a seed does to all of them alike."""
+        spread = self.spreads(self.score).beside_others(candidate)
+        return mean_draws(candidate.scores[self.score], spread, stream_of(candidate.keys))
 
     def interval(self, candidate: Candidate, score: str) -> tuple[float, float]:
         return limits(self.draws(candidate, score))
@@ -94,8 +99,9 @@ class Contest:
         """`one` minus `other`, on the seeds that both have."""
         score = score or self.score
         first, second = _on_common_seeds(one, other, score)
+        spread = self.spreads(score).between(one, other, first - second)
         draws = (first - second).mean(0, dtype=np.float64)
-        return difference(draws, self._spread_of_differences(score), len(first), stream_of(one.keys + other.keys))
+        return difference(draws, spread, len(first), stream_of(one.keys + other.keys))
 
     @property
     def best(self) -> Candidate:
@@ -104,9 +110,18 @@ class Contest:
 
     @property
     def recommended(self) -> Candidate:
-        """The shallowest depth that is surely not worse than the best by more than the margin; else the best."""
-        good = (each for each in self.whole if each is not self.best and self._not_worse(each))
-        return min([self.best, *good], key=lambda each: each.depth)
+        """The shallowest depth that is surely not worse than the best by more than the margin; else the best.
+
+        From the best towards shallower depths each is tested, up to the first that fails: in this order no correction
+        for the number of tests is needed (Maurer, Hothorn & Lehmacher, 1995).
+        """
+        best = choice = self.best
+        for each in sorted(self.whole, key=lambda each: -each.depth):
+            if each.depth < best.depth:
+                if self.difference(best, each).upper >= self.margin:
+                    break
+                choice = each
+        return choice
 
     @property
     def chosen_on_validation(self) -> Candidate:
@@ -115,7 +130,7 @@ class Contest:
 
     def shares(self) -> list[float]:
         """In which share of the draws each complete depth is the best."""
-        drawn = np.stack([self.draws(each)[1:] for each in self.whole])
+        drawn = np.stack([self.paired_draws(each)[1:] for each in self.whole])
         wins = np.bincount(drawn.argmax(0), minlength=len(drawn))
         return (wins / wins.sum()).tolist()
 
@@ -123,9 +138,8 @@ class Contest:
         """The comparison in numbers; the depths are counts of blocks."""
         best, choice, nested = self.best, self.recommended, self.chosen_on_validation
         pairs = self._pairs()
-        apart = {p["a"] if p["b"] == best.depth else p["b"] for p in pairs if best.depth in (p["a"], p["b"])} - {
-            each["depth"] for each in self._alike(pairs)
-        }
+        alike = self._alike(pairs)
+        told = {best.depth, *(each["depth"] for each in alike)}
         return {
             "margin": self.margin,
             "seeds": len(best.seeds),
@@ -136,8 +150,8 @@ class Contest:
             "recommended": choice.depth,
             "rule": "best" if choice is best else "shallowest not worse",
             "behind": None if choice is best else _said(self.difference(best, choice)),
-            "alike": self._alike(pairs),
-            "apart": sorted(apart),
+            "alike": alike,
+            "apart": [each.depth for each in self.whole if each.depth not in told],
             "best_in": [{"depth": c.depth, "share": s} for c, s in zip(self.whole, self.shares(), strict=True)],
             "not_shown": self._not_shown(choice),
             "nested": {
@@ -147,9 +161,6 @@ class Contest:
             "incomplete": [each.depth for each in self.candidates if each not in self.whole],
             "pairs": pairs,
         }
-
-    def _not_worse(self, candidate: Candidate) -> bool:
-        return self.difference(self.best, candidate).upper < self.margin
 
     def _not_shown(self, choice: Candidate) -> list[dict[str, Any]]:
         """Depths shallower than the choice that may be as good: what it would take to show it."""
@@ -169,7 +180,7 @@ class Contest:
             pair = next((p for p in pairs if {p["a"], p["b"]} == {each.depth, best.depth}), None)
             if pair is not None and pair[self.score]["p_holm"] >= 1 - LEVEL:
                 behind = self.difference(best, each)
-                count = objects_needed(behind, len(self.sample), behind.value)
+                count = objects_needed(behind, len(self.sample), behind.value, len(pairs))
                 found.append({"depth": each.depth, "behind": _said(behind), "objects_needed": count})
         return found
 
@@ -196,17 +207,51 @@ class Contest:
         low, high = self.interval(candidate, score)
         return {"mean": candidate.mean(score), "low": low, "high": high}
 
-    def _spread_of_differences(self, score: str) -> Spread:
-        if (score, True) not in self._spreads:
-            self._spreads[score, True] = self._measure_spread(score)
-        return self._spreads[score, True]
 
-    def _measure_spread(self, score: str) -> Spread:
-        seeds = set.intersection(*(set(each.seeds) for each in self.whole))
-        if len(seeds) < len(self.whole[0].seeds):  # whole rows with different seeds: none is common to all
-            one = self.spread(score)
-            return Spread(2 * one.variance, 2 * one.of_objects, one.freedom)
-        return spread_of_differences(np.stack([each.scores[score][np.argsort(each.seeds)] for each in self.whole]))
+class Spreads:
+    """How one score differs between seeds: pooled over depths, but for those that differ more than the others.
+
+    Parameters
+    ----------
+    candidates, whole
+        all depths of a contest, and those that no seed is missing of
+    score
+        which
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], whole: Sequence[Candidate], score: str) -> None:
+        rows = [each.scores[score] for each in candidates]
+        apart = unlike(rows)
+        self._own = {candidates[i].keys: spread_within([rows[i]]) for i in apart}
+        self._pooled = spread_within([row for i, row in enumerate(rows) if i not in apart])
+        like = [each for each in whole if each.keys not in self._own]
+        ordered = [each.scores[score][np.argsort(each.seeds)] for each in like]
+        self._paired = spread_of_differences(np.stack(ordered)) if len(ordered) > 1 else NOTHING
+
+    def of(self, candidate: Candidate) -> Spread:
+        """Of one depth."""
+        return self._own.get(candidate.keys, self._pooled)
+
+    def beside_others(self, candidate: Candidate) -> Spread:
+        """Of one depth, without what a seed does to all depths alike: half of a difference's."""
+        if candidate.keys in self._own or not self._paired.freedom:
+            return self.of(candidate)
+        return self._paired.times(0.5)
+
+    def between(self, one: Candidate, other: Candidate, differences: np.ndarray) -> Spread:
+        """Of the difference of two depths, [seed, draw]: pooled, where both are like the others, else its own."""
+        if self._paired.freedom and not {one.keys, other.keys} & set(self._own):
+            return self._paired
+        if len(differences) > 1:
+            return spread_within([differences])
+        return self._pooled.times(2.0)
+
+
+def _complete(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The depths with the most seeds; of several such sets of seeds, those of the set that most depths have."""
+    sets = [frozenset(each.seeds) for each in candidates]
+    chosen = max(sets, key=lambda some: (len(some), sets.count(some)))
+    return [each for each, some in zip(candidates, sets, strict=True) if some == chosen]
 
 
 def _on_common_seeds(one: Candidate, other: Candidate, score: str) -> tuple[np.ndarray, np.ndarray]:

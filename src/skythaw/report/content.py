@@ -136,6 +136,7 @@ def _sizes(facts: Facts) -> Parts:
 
 def _training(facts: Facts) -> Parts:
     parts: Parts = [each for each in (diagnostics.learning_chart(facts), diagnostics.gap_chart(facts)) if each]
+    parts.append(tables.peak_table(facts))
     if facts["alarms"]:
         columns = ("network", "depth", "images", "seed", "alarm")
         names = ("backbone", "depth", "train_size", "seed", "alarm")

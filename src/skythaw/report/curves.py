@@ -60,7 +60,7 @@ def _against(facts: Facts, name: str, title: str, x_label: str, x: Callable[[dic
         name=name,
         title=title,
         caption=(
-            "Mean over seeds; the leftmost point of each line trains the head alone. Depths whose bars overlap may "
+            "Mean over seeds; at depth 0 the head alone is trained. Depths whose bars overlap may "
             "still differ: they were scored on the same objects."
         ),
         x_label=x_label,
@@ -154,7 +154,7 @@ def size_chart(facts: Facts) -> Chart | None:
         y_label="macro-F1 on test",
         series=tuple(series),
         log_x=True,
-        bars=BARS,
+        bars=BARS if facts["method"] else BARS_OF_SEEDS,
     )
 
 

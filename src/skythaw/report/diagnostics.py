@@ -129,7 +129,7 @@ def error_charts(facts: Facts) -> list[Chart]:
             Chart(
                 name=f"errors-{i}",
                 title=f"Errors against {each['column']}",
-                caption=f"{each['objects']:,} test objects in bins of equally many, at the middle of each bin.",
+                caption=f"{each['objects']:,} test objects in bins of about equally many, at the middle of each.",
                 x_label=each["column"],
                 y_label="share classified wrongly",
                 series=(

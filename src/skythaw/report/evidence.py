@@ -12,11 +12,12 @@ import numpy as np
 
 from skythaw.report.bootstrap import DRAWS, Bootstrap
 from skythaw.report.calibrate import calibration
-from skythaw.report.claims import Entrant, claims
+from skythaw.report.claims import claims
 from skythaw.report.compare import Candidate, Contest
+from skythaw.report.entrants import Entrant
 from skythaw.report.failures import errors_by_column, mistakes
 from skythaw.report.intervals import LEVEL
-from skythaw.report.lines import Drawn, Finished, Line, lines, lines_by_rate
+from skythaw.report.lines import Drawn, Finished, Line, lines_by_rate
 from skythaw.report.robust import early_signs, other_choices
 from skythaw.report.sample import Sample, read_sample
 from skythaw.report.sizes import size_curve
@@ -73,6 +74,8 @@ class Evidence:
         found = []
         for backbone, strategy in dict.fromkeys(key[:2] for key in self.contests):
             some = sorted((key[2], c) for key, c in self.contests.items() if key[:2] == (backbone, strategy))
+            most = max(len(contest.whole) for _, contest in some)
+            some = [(size, contest) for size, contest in some if len(contest.whole) == most]
             draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
             if curve := size_curve([size for size, _ in some], draws):
                 found.append({"backbone": backbone, "strategy": strategy, **curve})
@@ -82,14 +85,14 @@ class Evidence:
         """The seed study's claims; each network with its largest training size and the study's first strategy."""
         by_keys = {tuple(row["keys"]): row for row in rows}
         entrants = []
-        for key in self._largest():
+        for key in self.main():
             found = {depth: by_keys[line.keys] for depth, line in self.chosen[key].items()}
             entrants.append(Entrant(key[0], self.contests[key], found))
         return claims(entrants)
 
     def failures(self) -> dict[str, Any]:
         """Where the best of the networks fails, at its recommended depth."""
-        key = max(self._largest(), key=lambda key: self._recommended(key).mean("macro_f1"))
+        key = max(self.main(), key=lambda key: self._recommended(key).mean("macro_f1"))
         candidate = self._recommended(key)
         p = np.mean([self.sample.probabilities(each) for each in candidate.keys], axis=0)
         return {
@@ -99,17 +102,15 @@ class Evidence:
             **mistakes(p, self.sample),
         }
 
-    def _largest(self) -> list[Key]:
-        """For each backbone, the contest with the most training images, of the study's first strategy."""
+    def main(self) -> list[Key]:
+        """For each backbone, the contest that speaks for it.
+
+        That with the most complete depths and then the most training images, of the study's first strategy.
+        """
         first = next(iter(self.contests))[1]
-        strategies = {key[0]: key[1] for key in reversed(self.contests)} | {
-            key[0]: first for key in self.contests if key[1] == first
-        }
-        sizes: dict[str, int] = defaultdict(int)
-        for backbone, strategy, size in self.contests:
-            if strategy == strategies[backbone]:
-                sizes[backbone] = max(sizes[backbone], size)
-        return [(name, strategies[name], size) for name, size in sizes.items()]
+        ranks = {key: (key[1] == first, len(c.whole), key[2]) for key, c in self.contests.items()}
+        names = dict.fromkeys(key[0] for key in self.contests)
+        return [max((key for key in ranks if key[0] == name), key=lambda key: ranks[key]) for name in names]
 
     def _recommended(self, key: Key) -> Candidate:
         return self.contests[key].recommended
@@ -121,12 +122,12 @@ class Evidence:
             for rate, line in some.items():
                 if line.contest == key and set(line.keys) <= set(self.sample.said):
                     rates[rate].append(line)
-        if len(rates) < 2:
-            return {}
         found = {}
-        for rate, tried in rates.items():
+        for rate, tried in rates.items() if len(rates) > 1 else ():
             candidates = [candidate_of(line, self.bootstrap) for line in _by_depth(tried).values()]
-            found[str(rate)] = Contest(candidates, self.sample, contest.margin).recommended.depth
+            alone = Contest(candidates, self.sample, contest.margin)
+            if len(alone.whole) == len(contest.whole):  # a rate that is not finished says nothing
+                found[str(rate)] = alone.recommended.depth
         return found
 
     def _early_signs(self, key: Key, contest: Contest) -> dict[str, Any]:
@@ -141,27 +142,39 @@ class Evidence:
         return calibration(keys, self.validation, self.bootstrap)
 
 
-def gather(run: Path, finished: list[Finished], axes: tuple[str, ...], margin: float) -> Evidence | None:
-    """Read the predictions of a run and compare its depths; None where there are no predictions."""
-    classes = finished[0][1].classes
-    sample = read_sample(run, "test", classes, [result.key for _, result in finished])
+def gather(run: Path, finished: list[Finished], every: list[Line], margin: float) -> Evidence | None:
+    """Read the predictions of a run and compare its depths; None where there are no predictions.
+
+    Parameters
+    ----------
+    run
+        the run folder
+    finished
+        its scored cells
+    every
+        the lines of the report, made of them
+    margin
+        score that a shallower depth may lose
+    """
+    sample = read_sample(run, "test", finished[0][1].classes, [result.key for _, result in finished])
     if sample is None:
         return None
     bootstrap = Bootstrap(sample)
-    every = lines(finished, axes)
     drawn = Drawn(every, bootstrap)
     together: dict[Key, list[Line]] = defaultdict(list)
     for line in every:
         if line in drawn:
             together[line.contest].append(line)
+    if not together:
+        return None
     chosen = {key: _by_depth(some) for key, some in together.items()}
     contests = {
         key: Contest([_candidate(line, drawn) for line in some.values()], sample, margin)
         for key, some in chosen.items()
     }
     wanted = [key for contest in contests.values() for key in contest.recommended.keys]
-    validation = read_sample(run, "validation", classes, wanted)
-    return Evidence(finished, axes, bootstrap, validation, drawn, contests, chosen)
+    validation = read_sample(run, "validation", sample.classes, wanted)
+    return Evidence(finished, every[0].axes, bootstrap, validation, drawn, contests, chosen)
 
 
 def candidate_of(line: Line, bootstrap: Bootstrap) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from skythaw.data.split import nested_order
@@ -39,7 +39,7 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     axes = axes_of(ledger)
     finished = finished_cells(entries)
     every = lines(finished, axes)
-    evidence = gather(ledger.folder, finished, axes, margin) if finished else None
+    evidence = gather(ledger.folder, finished, every, margin) if finished else None
     rows = [row(line, evidence.drawn if evidence else None) for line in every]
     return {
         "schema": SCHEMA,
@@ -75,27 +75,36 @@ def _recommended(
     together: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for i, line in enumerate(every):
         together[line.contest].append(i)
+    main = set(evidence.main() if evidence else _largest(together))
     found = []
     for key, some in together.items():
         if evidence and key in evidence.contests:
             line = evidence.chosen[key][evidence.contests[key].recommended.depth]
-            found.append(_shown(rows[every.index(line)] if line in every else rows[some[0]], "test"))
+            found.append(_shown(rows[every.index(line)], "test", key in main))
         else:
             best = max(some, key=lambda i: (len(every[i].cells), every[i].validation, -every[i].depth))
-            found.append(_shown(rows[best], "validation"))
+            found.append(_shown(rows[best], "validation", key in main))
     return found
 
 
-def _shown(best: dict[str, Any], how: str) -> dict[str, Any]:
+def _largest(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """For each backbone the largest training size, of the first strategy."""
+    keys = list(keys)
+    names = dict.fromkeys(key[0] for key in keys)
+    rank = {key: (key[1] == keys[0][1], key[2]) for key in keys}
+    return [max((key for key in keys if key[0] == name), key=lambda key: rank[key]) for name in names]
+
+
+def _shown(best: dict[str, Any], how: str, main: bool) -> dict[str, Any]:
     left_out = ("per_class", "confusion", "keys", "alarms", "peak_memory", "seconds")
-    return {**{name: value for name, value in best.items() if name not in left_out}, "how": how}
+    return {**{name: value for name, value in best.items() if name not in left_out}, "how": how, "main": main}
 
 
 def _data(ledger: Ledger, evidence: Evidence | None) -> dict[str, Any]:
     """What the images are, how they were divided, and some of the test objects by class."""
     study = ledger.study
     sheet: dict[str, list[str]] = {}
-    if evidence and evidence.sample.ids:
+    if evidence:
         sample = evidence.sample
         order = nested_order(sample.true, seed=0)
         for i, name in enumerate(sample.classes):

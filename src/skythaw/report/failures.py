@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,49 +14,63 @@ from skythaw.report.sample import Sample
 
 BINS = 8
 FEWEST = 20
-"""objects of a bin; columns with fewer different bins than two are left out"""
+"""objects of a bin, at least"""
 LISTED = 24
 
 
 def errors_by_column(keys: tuple[str, ...], bootstrap: Bootstrap) -> list[dict[str, Any]]:
     """The share of objects classified wrongly, mean over cells, in bins of every column of numbers.
 
-    Bins hold equally many objects; objects without a number are left out. Intervals are of the objects alone.
+    Objects without a number are left out. Intervals are of the objects alone, and not corrected for the number of
+    columns.
     """
     sample = bootstrap.sample
     wrong = np.mean([sample.said[key] != sample.true for key in keys], axis=0)
     found = []
     for name, values in sample.numbers.items():
         known = np.isfinite(values)
-        if not known.any():
-            continue
-        edges = np.unique(np.quantile(values[known], np.linspace(0, 1, _bins(known) + 1)))
-        if len(edges) < 3:
-            continue
-        which = np.where(known, np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2), -1)
-        bins = [_bin(edges[i], edges[i + 1], which == i, wrong, bootstrap) for i in range(len(edges) - 1)]
-        found.append({"column": name, "objects": int(known.sum()), "bins": [each for each in bins if each]})
+        bins = [
+            _bin(low, high, inside, wrong, bootstrap)
+            for low, high in _edges(values[known])
+            if (inside := _inside(values, low, high)).any()
+        ]
+        if len(bins) > 1:
+            found.append({"column": name, "objects": int(known.sum()), "bins": bins})
     return found
 
 
-def _bins(known: np.ndarray) -> int:
-    return int(np.clip(known.sum() // FEWEST, 1, BINS))
+def _inside(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Which values are in a bin; a value on a border is in the upper one, the largest of all in the last."""
+    last = high == np.nanmax(values[np.isfinite(values)])
+    return (values >= low) & ((values < high) | ((values == high) & (last or low == high)))
+
+
+def _edges(values: np.ndarray) -> list[tuple[float, float]]:
+    """Lower and upper ends of bins: one for each value if there are few, else of about equally many objects.
+
+    None for whole numbers that are all different: those are names.
+    """
+    distinct = np.unique(values)
+    if len(distinct) == len(values) and (values == np.round(values)).all():
+        return []
+    if len(distinct) <= BINS:
+        return [(float(value), float(value)) for value in distinct]
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, int(np.clip(len(values) // FEWEST, 1, BINS)) + 1)))
+    return [(float(low), float(high)) for low, high in pairwise(edges)]
 
 
 def _bin(low: float, high: float, inside: np.ndarray, wrong: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
-    if not inside.any():
-        return {}
     count = bootstrap.total(inside.astype(float))
     drawn = count > 0
     error = bootstrap.total(np.where(inside, wrong, 0.0))[drawn] / count[drawn]
-    ends = limits(error)
+    at_least, at_most = (float(np.clip(end, 0, 1)) for end in limits(bootstrap.widened(error)))
     return {
         "from": float(low),
         "to": float(high),
         "objects": int(inside.sum()),
         "error": float(error[0]),
-        "low": ends[0],
-        "high": ends[1],
+        "low": at_least,
+        "high": at_most,
     }
 
 

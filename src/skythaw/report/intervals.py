@@ -49,6 +49,9 @@ class Spread:
         drawn = draws[0] + shrunk * (draws[1:] - draws[0]) + math.sqrt(self.variance / seeds) * noise
         return np.concatenate([draws[:1], drawn])
 
+    def times(self, factor: float) -> Spread:
+        return Spread(factor * self.variance, factor * self.of_objects, self.freedom)
+
     def common(self, variance: float, seeds: int) -> float:
         """Of the variance of draws of a mean, what is not in the spread between seeds."""
         return max(0.0, float(variance) - self.of_objects / seeds)
@@ -69,6 +72,20 @@ def spread_within(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> Spread:
     return _spread([row - row.mean(0) for row in rows], sum(len(row) - 1 for row in rows))
 
 
+def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> set[int]:
+    """Rows whose seeds differ more than those of the others do (F test, 5 %): they are not pooled with them."""
+    from scipy.stats import f
+
+    found = set()
+    for i, row in enumerate(rows):
+        own, others = spread_within([row]), spread_within([other for j, other in enumerate(rows) if j != i])
+        if own.freedom and others.freedom and own.variance > 0:
+            ratio = own.variance / others.variance if others.variance else math.inf
+            if f.sf(ratio, own.freedom, others.freedom) < 1 - LEVEL:
+                found.add(i)
+    return found
+
+
 def spread_of_differences(scores: Float[np.ndarray, "row seed draw"]) -> Spread:
     """The spread of the difference of two rows on the same seed: twice the residual of rows and seeds as two factors.
 
@@ -77,7 +94,7 @@ def spread_of_differences(scores: Float[np.ndarray, "row seed draw"]) -> Spread:
     rows, seeds, _ = scores.shape
     residual = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean((0, 1))
     found = _spread(list(residual), (rows - 1) * (seeds - 1))
-    return Spread(2 * found.variance, 2 * found.of_objects, found.freedom)
+    return found.times(2.0)
 
 
 def _spread(residuals: Sequence[Float[np.ndarray, "seed draw"]], freedom: int) -> Spread:
@@ -122,6 +139,8 @@ class Difference:
     """variance that falls with more objects"""
     seeds: float
     """variance that falls with more seeds alone"""
+    freedom: int
+    """degrees of freedom of the seeds' spread"""
 
 
 def difference(draws: Float[np.ndarray, " draw"], spread: Spread, seeds: int, stream: int = 0) -> Difference:
@@ -155,6 +174,7 @@ def difference(draws: Float[np.ndarray, " draw"], spread: Spread, seeds: int, st
         p=_p_value(float(draws[0]), of_objects, of_seeds, spread.freedom),
         objects=of_objects + spread.of_objects / seeds,
         seeds=max(0.0, of_seeds - spread.of_objects / seeds),
+        freedom=spread.freedom,
     )
 
 
@@ -198,12 +218,26 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
     return first, second, p
 
 
-def objects_needed(found: Difference, objects: int, target: float) -> int | None:
+def objects_needed(found: Difference, objects: int, target: float, tests: int = 1) -> int | None:
     """How many objects would show a true difference of `target`, in four of five samples at 95 %.
 
-    None where more objects cannot: the seeds alone hide it.
+    Cohen, Statistical Power Analysis, 1988. None where more objects would not do: the seeds hide it.
+
+    Parameters
+    ----------
+    found
+        the difference as it is known now
+    objects
+        how many objects that took
+    target
+        what is to be told from nothing
+    tests
+        how many tests are made: each then needs a smaller p-value
     """
-    if not target:
-        return None
-    allowed = (target / 2.80) ** 2 - found.seeds  # 2.80 = 1.96 + 0.84: Cohen, Statistical Power Analysis, 1988
-    return None if allowed <= 0 else math.ceil(objects * found.objects / allowed)
+    from scipy.stats import norm, t
+
+    level = (1 - LEVEL) / 2 / tests
+    sure = t.isf(level, found.freedom) if found.seeds else norm.isf(level)
+    allowed = (target / (sure + norm.ppf(0.8))) ** 2 - found.seeds
+    needed = math.ceil(objects * found.objects / allowed) if allowed > 0 else 0
+    return needed if needed > objects else None

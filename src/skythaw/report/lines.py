@@ -16,7 +16,7 @@ from typing import Any
 
 from skythaw.report.bootstrap import LARGEST, PER_CLASS, Bootstrap, Scores
 from skythaw.report.bootstrap import MAIN as MAIN_SCORES
-from skythaw.report.intervals import limits, mean_draws, spread_within, stream_of
+from skythaw.report.intervals import limits, mean_draws, spread_within, stream_of, unlike
 from skythaw.spec import Pixels, Recipe
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.result import Result
@@ -136,8 +136,8 @@ def row(line: Line, drawn: Drawn | None) -> dict[str, Any]:
         "lr": _spread(result.lr for result in results),
         "lrs": sorted({result.lr for result in results}),
         "curves": _curves(results),
-        "peak_epoch": fmean(result.peak_epoch for result in results),
-        "gap": fmean(result.gap for result in results if result.gap is not None),
+        "peak_epoch": _mean(result.peak_epoch for result in results if result.peak_epoch),
+        "gap": _mean(result.gap for result in results if result.gap is not None),
         "seconds": fmean(result.seconds["total"] for result in results),
         "peak_memory": max(result.peak_memory for result in results),
         "parameters": first.parameters,
@@ -158,7 +158,7 @@ class Drawn:
         self._together: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
         for line in every:
             if line.keys in self._scores:
-                self._together[line.contest].append(line)
+                self._together[self._alike(line)].append(line)
 
     def __contains__(self, line: Line) -> bool:
         return line.keys in self._scores
@@ -166,10 +166,19 @@ class Drawn:
     def scores(self, line: Line) -> Scores:
         return self._scores[line.keys]
 
+    @staticmethod
+    def _alike(line: Line) -> tuple[Any, ...]:
+        """What the lines have in common whose spread between seeds is pooled: all but the depth."""
+        return tuple(value for name, value in line.setting.items() if name != "depth")
+
     def interval(self, line: Line, name: str) -> tuple[float | None, float | None]:
         if line not in self or name not in self.scores(line):
             return None, None
-        spread = spread_within([self.scores(each)[name] for each in self._together[line.contest]])
+        rows = [self.scores(each)[name] for each in self._together[self._alike(line)]]
+        place = self._together[self._alike(line)].index(line)
+        apart = unlike(rows)
+        pooled = [rows[place]] if place in apart else [row for i, row in enumerate(rows) if i not in apart]
+        spread = spread_within(pooled)
         largest = LARGEST.get(name, 1.0)
         return limits(mean_draws(self.scores(line)[name], spread, stream_of(line.keys), largest))
 
@@ -228,6 +237,12 @@ def _setting(entry: Entry, name: str) -> Any:
 
 
 def _spread(values: Iterable[float]) -> dict[str, float | None]:
-    """Mean and sample standard deviation (None for a single value)."""
+    """Mean and sample standard deviation (None for a single value; both None of nothing)."""
     values = list(values)
-    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else None}
+    return {"mean": _mean(values), "std": stdev(values) if len(values) > 1 else None}
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    """The mean; None of nothing."""
+    values = list(values)
+    return fmean(values) if values else None

@@ -77,8 +77,8 @@ def early_signs(depths: Sequence[int], scores: Sequence[float], results: Sequenc
 def _at(result: Result, part: float, score: str) -> float:
     if not result.curves:
         return math.nan
-    last = len(result.curves) - 1
-    value = result.curves[round(part * last)].get(score, math.nan) if part < 1 else _kept(result, score)
+    place = max(0, math.ceil(part * len(result.curves)) - 1)
+    value = result.curves[place].get(score, math.nan) if part < 1 else _kept(result, score)
     return float(value)
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from skythaw.data.overlaps import identify
 from skythaw.errors import LedgerError
-from skythaw.study.objects import read_objects
-from skythaw.study.predictions import predictions_path, read_predictions
+from skythaw.study.objects import FIXED, read_objects
+from skythaw.study.predictions import read_predictions, read_with_ids
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,6 @@ class Sample:
     part: str
     classes: tuple[str, ...]
     ids: tuple[str, ...]
-    """empty in a run folder that did not keep its objects"""
     true: Int[np.ndarray, " object"]
     """indices of the true classes"""
     group: Int[np.ndarray, " object"]
@@ -65,31 +66,31 @@ def read_sample(run: Path, part: str, classes: Sequence[str], keys: Iterable[str
     said: dict[str, np.ndarray] = {}
     loss: dict[str, np.ndarray] = {}
     missing: list[str] = []
-    labels: np.ndarray | None = None
+    ids: tuple[str, ...] = ()
+    true = np.zeros(0, dtype=np.int64)
     for key in keys:
         try:
-            found, p = read_predictions(run, key, part, classes)
+            objects, labels, p = read_with_ids(run, key, part, classes)
         except LedgerError:
             missing.append(key)
             continue
-        if labels is None and len(found):
-            labels = found
-        if labels is None or not np.array_equal(labels, found):
+        if not said and len(objects) and set(labels.tolist()) <= set(classes):
+            ids, true = objects, _indices(labels, classes)
+        if objects != ids or not ids or not np.isfinite(p).all():
             missing.append(key)
             continue
-        true = _indices(labels, classes)
         said[key] = p.argmax(1).astype(np.int16)
         loss[key] = -np.log(np.maximum(p[np.arange(len(p)), true], 1e-15)).astype(np.float32)
-    if labels is None:
+    if not said:
         return None
-    ids, group, numbers = _objects(run, part, len(labels), next(iter(said)))
+    group, numbers = _known(run, part, ids)
     return Sample(
         run=run,
         part=part,
         classes=classes,
         ids=ids,
-        true=_indices(labels, classes),
-        group=np.arange(len(labels)) if group is None else group,
+        true=true,
+        group=np.arange(len(ids)) if group is None else group,
         grouped=group is not None,
         numbers=numbers,
         said=said,
@@ -103,18 +104,18 @@ def _indices(labels: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     return np.array([place[name] for name in labels.tolist()], dtype=np.int64)
 
 
-def _objects(
-    run: Path, part: str, count: int, key: str
-) -> tuple[tuple[str, ...], np.ndarray | None, dict[str, np.ndarray]]:
-    """Ids, groups and numbers of the objects as the run folder kept them; or ids alone, from a cell's predictions."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
+def _known(run: Path, part: str, ids: tuple[str, ...]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """Groups and numbers of the objects as the run folder kept them; None, and none, where it did not."""
     kept = read_objects(run)
-    if kept is not None:
-        kept = kept.filter(pc.equal(kept["part"], part))
-    if kept is None or len(kept) != count:
-        table = pq.read_table(predictions_path(run, key), columns=["object_id"], filters=[("part", "=", part)])
-        return tuple(table["object_id"].to_pylist()), None, {}
-    numbers = {n: kept[n].to_numpy() for n in kept.column_names if n not in ("object_id", "part", "group")}
-    return tuple(kept["object_id"].to_pylist()), identify([kept["group"].to_numpy()]), numbers
+    if kept is None:
+        return None, {}
+    kept = kept.filter(pc.equal(kept["part"], part))
+    place = {object_id: i for i, object_id in enumerate(kept["object_id"].to_pylist())}
+    if not set(ids) <= set(place):
+        return None, {}
+    kept = kept.take(pa.array([place[object_id] for object_id in ids]))
+    numbers = {name: kept[name].to_numpy() for name in kept.column_names if name not in FIXED}
+    group = kept["group"].to_numpy()
+    if (group < 0).any() or len(np.unique(group)) < 2:
+        return None, numbers
+    return identify([group]), numbers

@@ -32,7 +32,7 @@ def size_curve(sizes: list[int], draws: Float[np.ndarray, "size draw"]) -> dict[
     slope = ((x - x.mean())[:, None] * (y - y.mean(0))).sum(0) / ((x - x.mean()) ** 2).sum()
     fitted = y.mean(0) + slope * (x[:, None] - x.mean())
     twice = 2 * max(sizes)
-    at_twice = 1 - np.exp(y.mean(0) + slope * (np.log(twice) - x.mean()))
+    at_twice = np.clip(1 - np.exp(y.mean(0) + slope * (np.log(twice) - x.mean())), 0.0, 1.0)
     gain = at_twice - draws[int(np.argmax(sizes))]
     return {
         "sizes": sizes,

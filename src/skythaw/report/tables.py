@@ -8,7 +8,7 @@ from typing import Any
 
 from skythaw.report.curves import identity_of
 from skythaw.report.elements import Table, Value
-from skythaw.report.words import Facts, percent, with_interval
+from skythaw.report.words import Facts, main_choices, percent, row_of, with_interval
 
 
 def depth_table(facts: Facts) -> Table:
@@ -52,7 +52,32 @@ def depth_table(facts: Facts) -> Table:
         )
         for row in _ordered(facts)
     ]
-    return Table("Every depth, on the test set; intervals of 95 %", columns, tuple(rows))
+    return Table(
+        "Every depth, on the test set; low and high are of the 95 % interval of macro-F1", columns, tuple(rows)
+    )
+
+
+def peak_table(facts: Facts) -> Table:
+    """How each network's training went at its recommended depth."""
+    columns = (
+        "network",
+        "depth",
+        "accuracy on validation",
+        "kept epoch",
+        "gap",
+        "accuracy on test",
+        "seconds",
+        "seeds",
+    )
+    rows = []
+    for choice in main_choices(facts):
+        row = row_of(facts, choice)
+        validation, test = with_interval(row["validation_accuracy"]), with_interval(row["accuracy"])
+        numbers = (row["peak_epoch"], row["gap"], test, row["seconds"], row["seeds"])
+        rows.append((choice["backbone"], choice["depth"], validation, *numbers))
+    return Table(
+        "Peaks: validation accuracy, when it was reached, and how far training was ahead", columns, tuple(rows)
+    )
 
 
 def _ordered(facts: Facts) -> list[dict[str, Any]]:
@@ -104,9 +129,11 @@ def depths_as_latex(facts: Facts) -> str:
     head = ("Network", "Images", "Depth", "TPR", "TLR", "Macro-$F_1$", "Accuracy")
     chosen = {_same(facts, each) for each in facts["recommended"]}
     lines = [r"\begin{tabular}{lrrrrll}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    several = len({row["strategy"] for row in facts["rows"]}) > 1
     for row in _ordered(facts):
+        also = [row["strategy"]] if several else []
         cells = [
-            _escaped(", ".join([row["backbone"], *(f"{axis} {row[axis]}" for axis in facts["axes"])])),
+            _escaped(", ".join([row["backbone"], *also, *(f"{axis} {row[axis]}" for axis in facts["axes"])])),
             f"{row['train_size']}",
             f"{row['depth']}/{row['blocks']}",
             _escaped(percent(row["tpr"])),

@@ -6,20 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 Facts = dict[str, Any]
+FEW = 30
+"""Groups of the sky below which the report says that there are few."""
 
 
 def main_choices(facts: Facts) -> list[dict[str, Any]]:
-    """For each network the recommendation that is said first: of the largest training size, the first strategy."""
-    if not facts["recommended"]:
-        return []
-    first = facts["recommended"][0]["strategy"]
-    found: dict[str, dict[str, Any]] = {}
-    for choice in facts["recommended"]:
-        before = found.get(choice["backbone"])
-        rank = (choice["strategy"] == first, choice["train_size"])
-        if before is None or rank > (before["strategy"] == first, before["train_size"]):
-            found[choice["backbone"]] = choice
-    return list(found.values())
+    """For each network the recommendation that is said first."""
+    return [choice for choice in facts["recommended"] if choice["main"]]
 
 
 def comparison_of(facts: Facts, choice: dict[str, Any]) -> dict[str, Any] | None:
@@ -71,31 +64,52 @@ def _pair(compared: dict[str, Any], a: int, b: int) -> dict[str, Any] | None:
 def _how_sure(compared: dict[str, Any] | None, choice: dict[str, Any]) -> str:
     if compared is None:
         return "It is the best on validation: there are no predictions to compare depths with."
+    if len(compared["best_in"]) == 1:
+        return "No other depth was trained in full, so there is nothing to compare it with."
     best, margin = compared["best"], f"{compared['margin']:g}"
     others = [each["depth"] for each in compared["alike"] if each["depth"] != choice["depth"]]
     if compared["rule"] == "best":
         if not others:
-            return "It is the best, surely better than every other depth tried."
+            luck = "" if compared["seeds"] > 1 else " (with one seed: of these trained networks)"
+            return f"It is the best, surely better than every other depth{luck}."
         return f"It is the best, but {depths(others)} can't be told from it."
     also = f"; {listed(others)} can't be told from the best either" if others else ""
     return f"It is the shallowest depth surely within {margin} of the best ({best}){also}."
 
 
 def separation(compared: dict[str, Any]) -> str:
-    """Whether the test set is large enough to tell the depths apart, and how many objects it would take."""
-    alike = [each for each in compared["alike"] if each["depth"] != compared["best"]]
+    """Whether the test set is large enough to tell the depths apart, and what it would take."""
+    if len(compared["best_in"]) == 1:
+        return "One depth was trained in full."
+    sentences = [_apart(compared)]
+    for each in compared["not_shown"]:
+        enough = _enough(each["objects_needed"], "to be sure of that")
+        sentences.append(f"Depth {each['depth']} seems to be within the margin; {enough}.")
+    if compared["incomplete"]:
+        sentences.append(f"{depths(compared['incomplete']).capitalize()} lacks seeds and took no part.")
+    return " ".join(sentences)
+
+
+def _apart(compared: dict[str, Any]) -> str:
+    alike = compared["alike"]
     if not alike:
         return "The test set tells the best depth from every other."
     widest = max(alike, key=lambda each: each["behind"]["difference"])
     behind = widest["behind"]["difference"]
     text = (
         f"{compared['objects']:,} test objects do not tell the best depth ({compared['best']}) from "
-        f"{depths(each['depth'] for each in alike)}. If depth {widest['depth']} truly is {points(behind, sign=False)} "
-        "points behind, "
+        f"{depths(each['depth'] for each in alike)}. "
     )
-    if widest["objects_needed"] is None:
-        return text + "no number of objects would show it: that takes more seeds."
-    return text + f"it takes about {rounded(widest['objects_needed'])} objects to show it in four of five test sets."
+    if not behind:
+        return text + "They do not differ on these objects."
+    enough = _enough(widest["objects_needed"], "to show it in four of five test sets")
+    return text + f"If depth {widest['depth']} truly is {points(behind, sign=False)} points behind, {enough}."
+
+
+def _enough(objects: int | None, purpose: str) -> str:
+    if objects is None:
+        return f"it takes more seeds {purpose}"
+    return f"it takes about {rounded(objects)} objects {purpose}"
 
 
 def nested(compared: dict[str, Any]) -> str:
@@ -117,7 +131,8 @@ def robustness(compared: dict[str, Any]) -> list[tuple[str, str]]:
             return f"the same depth ({choice}) every time"
         return f"depth {choice}, but " + ", ".join(f"{depth} ({name})" for name, depth in other.items())
 
-    metrics = {name.replace("_", " "): depth for name, depth in robust["metric"].items()}
+    names = {"log_loss": "smallest mean log loss"}
+    metrics = {names.get(name, name.replace("_", " ")): depth for name, depth in robust["metric"].items()}
     seeds = {f"without seed {seed}": depth for seed, depth in robust["seeds"].items()}
     rates = {f"rate {rate}": depth for rate, depth in robust["lr"].items()}
     share = next((each["share"] for each in compared["best_in"] if each["depth"] == compared["best"]), 0.0)
@@ -125,7 +140,10 @@ def robustness(compared: dict[str, Any]) -> list[tuple[str, str]]:
         ("another score", differing(metrics)),
         ("one seed less", differing(seeds) if seeds else "not known: there is one seed"),
         ("one learning rate for all", differing(rates) if rates else "not known: one rate was tried"),
-        ("other objects of the same sky", f"depth {compared['best']} is the best in {percent(share)} of the draws"),
+        (
+            "other objects of this sky, other seeds",
+            f"depth {compared['best']} is the best in {percent(share)} of the draws",
+        ),
         ("another split", "not known: one was tried"),
     ]
 
@@ -133,10 +151,11 @@ def robustness(compared: dict[str, Any]) -> list[tuple[str, str]]:
 def size_sentence(curve: dict[str, Any]) -> str:
     """What twice the images would give."""
     gain = curve["gain"]
+    law = " (through two sizes, so unchecked)" if len(curve["sizes"]) == 2 else ""
     return (
-        f"{curve['backbone']} ({curve['strategy']}): by a power law of exponent {interval(curve['exponent'], '.2f')}, "
-        f"{curve['twice']:,} images would give macro-F1 {with_interval(curve['macro_f1'])}: "
-        f"{points(gain['mean'])} points ({points_range(gain)})."
+        f"{curve['backbone']} ({curve['strategy']}): by a power law{law} of exponent "
+        f"{interval(curve['exponent'], '.2f')}, {curve['twice']:,} images would give macro-F1 "
+        f"{with_interval(curve['macro_f1'])}: {points(gain['mean'])} points ({points_range(gain)})."
     )
 
 
@@ -165,7 +184,9 @@ def method(facts: Facts) -> str:
         )
     if how["missing"]:
         text += f"The predictions of {how['missing']} cells can't be read; they have no part in this. "
-    return text + "The test set was used once, after all training; p-values are Holm's over the depths of a network."
+    if how["groups"] < FEW:
+        text += f"{how['groups']} groups are few: take intervals and p-values as rough. "
+    return text + "P-values are Holm's over the depths of a network; nothing is corrected for the number of networks."
 
 
 def with_interval(value: dict[str, Any], form: str = ".3f") -> str:

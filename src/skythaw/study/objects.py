@@ -1,8 +1,8 @@
 """What a report will ask about the objects that are scored: their group on the sky, and the numbers known of them.
 
 ``RUN/objects.parquet``, one row an object of validation and test, in the order of the cells' predictions:
-``object_id``, ``part``, ``group`` (objects of one group are not independent: the unit of the split), and every column
-of numbers of the data. So a report needs the run folder alone, wherever the data have gone.
+``object_id``, ``part``, ``group`` (objects of one group are not independent: the unit of the split; -1 where it is not
+known), and every column of numbers of the data. So a report needs the run folder alone, wherever the data have gone.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ def read_objects(run: Path) -> pa.Table | None:
     if not file.exists():
         return None
     try:
-        return pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
+        found = pq.read_table(file)
+        found.select(FIXED)
+    except (OSError, pa.ArrowException, KeyError) as error:
         raise LedgerError(f"can't read {file}: {error}; remove it, and run the study again to have it anew") from None
+    return found
 
 
 def _rows(cutouts: Cutouts, rows: np.ndarray, part: str, material: Material) -> pa.Table:
@@ -72,9 +74,14 @@ def _rows(cutouts: Cutouts, rows: np.ndarray, part: str, material: Material) -> 
 
 
 def _groups(cutouts: Cutouts, material: Material) -> np.ndarray:
-    """The split's groups; where an external test set lacks the columns they need, each object is its own."""
+    """The split's groups; -1 where they are not known: an external test set may lack the columns they need.
+
+    A random split has no groups; then fields, or pixels of the sky, are taken where there are such columns.
+    """
     by = material.study.data.split
-    try:
-        return groups(cutouts, by.by, by.nside)
-    except (SpecError, DataError):
-        return np.arange(len(cutouts))
+    for way in ("field", "healpix") if by.by == "random" else (by.by,):
+        try:
+            return groups(cutouts, way, by.nside)
+        except (SpecError, DataError):
+            continue
+    return np.full(len(cutouts), -1)

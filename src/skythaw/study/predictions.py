@@ -69,10 +69,19 @@ def read_predictions(
     LedgerError
         The file is gone or damaged.
     """
+    _, labels, p = read_with_ids(run, key, part, classes)
+    return labels, p
+
+
+def read_with_ids(
+    run: Path, key: str, part: str, classes: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray, Float[np.ndarray, "object class"]]:
+    """The same, with the objects first."""
     file = predictions_path(run, key)
     try:
         columns = [f"p_{name}" for name in classes]
-        table = pq.read_table(file, columns=["label", *columns], filters=[("part", "=", part)])
+        table = pq.read_table(file, columns=["object_id", "label", *columns], filters=[("part", "=", part)])
     except (OSError, pa.ArrowException) as error:
         raise LedgerError(f"can't read the predictions {file}: {error}") from None
-    return table["label"].to_numpy(), np.stack([table[name].to_numpy() for name in columns], axis=1)
+    p = np.stack([table[name].to_numpy() for name in columns], axis=1)
+    return tuple(table["object_id"].to_pylist()), table["label"].to_numpy(), p
