@@ -167,7 +167,7 @@ def pareto_charts(facts: Facts) -> list[Chart]:
     charts = []
     for cost, label, unit in (
         ("parameters", "parameters (millions)", 1e6),
-        ("file_bytes", "file (MB)", 1e6),
+        ("file_bytes", "file size (MB)", 1e6),
         ("latency", "milliseconds for one image", 1.0),
     ):
         known = [each for each in networks if each[cost] is not None]
