@@ -76,12 +76,16 @@ def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> set[int]:
     """Rows whose seeds differ more than those of the others do (F test, 5 %): they are not pooled with them."""
     from scipy.stats import f
 
+    each = [spread_within([row]) for row in rows]
+    freedom = sum(own.freedom for own in each)
+    total = sum(own.variance * own.freedom for own in each)
     found = set()
-    for i, row in enumerate(rows):
-        own, others = spread_within([row]), spread_within([other for j, other in enumerate(rows) if j != i])
-        if own.freedom and others.freedom and own.variance > 0:
-            ratio = own.variance / others.variance if others.variance else math.inf
-            if f.sf(ratio, own.freedom, others.freedom) < 1 - LEVEL:
+    for i, own in enumerate(each):
+        left = freedom - own.freedom
+        if own.freedom and left and own.variance > 0:
+            others = max(0.0, total - own.variance * own.freedom) / left
+            ratio = own.variance / others if others else math.inf
+            if f.sf(ratio, own.freedom, left) < 1 - LEVEL:
                 found.add(i)
     return found
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from skythaw.report.bootstrap import LARGEST, PER_CLASS, Bootstrap, Scores
 from skythaw.report.bootstrap import MAIN as MAIN_SCORES
-from skythaw.report.intervals import limits, mean_draws, spread_within, stream_of, unlike
+from skythaw.report.intervals import Spread, limits, mean_draws, spread_within, stream_of, unlike
 from skythaw.spec import Pixels, Recipe
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.result import Result
@@ -156,6 +156,7 @@ class Drawn:
         known = bootstrap.sample.said
         self._scores = {line.keys: bootstrap.scores(line.keys) for line in every if set(line.keys) <= set(known)}
         self._together: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
+        self._known: dict[tuple[tuple[Any, ...], str], list[Spread]] = {}
         for line in every:
             if line.keys in self._scores:
                 self._together[self._alike(line)].append(line)
@@ -166,6 +167,16 @@ class Drawn:
     def scores(self, line: Line) -> Scores:
         return self._scores[line.keys]
 
+    def _spreads(self, line: Line, name: str) -> list[Spread]:
+        """The spread of a score between seeds, of each line that is alike but for its depth."""
+        together = self._alike(line)
+        if (together, name) not in self._known:
+            rows = [self.scores(each)[name] for each in self._together[together]]
+            apart = unlike(rows)
+            pooled = spread_within([row for i, row in enumerate(rows) if i not in apart])
+            self._known[together, name] = [spread_within([r]) if i in apart else pooled for i, r in enumerate(rows)]
+        return self._known[together, name]
+
     @staticmethod
     def _alike(line: Line) -> tuple[Any, ...]:
         """What the lines have in common whose spread between seeds is pooled: all but the depth."""
@@ -174,11 +185,7 @@ class Drawn:
     def interval(self, line: Line, name: str) -> tuple[float | None, float | None]:
         if line not in self or name not in self.scores(line):
             return None, None
-        rows = [self.scores(each)[name] for each in self._together[self._alike(line)]]
-        place = self._together[self._alike(line)].index(line)
-        apart = unlike(rows)
-        pooled = [rows[place]] if place in apart else [row for i, row in enumerate(rows) if i not in apart]
-        spread = spread_within(pooled)
+        spread = self._spreads(line, name)[self._together[self._alike(line)].index(line)]
         largest = LARGEST.get(name, 1.0)
         return limits(mean_draws(self.scores(line)[name], spread, stream_of(line.keys), largest))
 
