@@ -50,35 +50,42 @@ class Bootstrap:
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """The sum of a value of each object in each draw, float [draw]."""
-        return self._weighted(np.bincount(self.sample.group, values, self.groups)[:, None])[:, 0]
+        return self.totals([values])[:, 0]
+
+    def totals(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """The sums of several values of each object in each draw, float [draw, value]: quicker than one by one."""
+        return self._weighted(np.stack([np.bincount(self.sample.group, each, self.groups) for each in values], axis=1))
 
     def widened(self, values: np.ndarray) -> np.ndarray:
         """A score in every draw (the last axis), as far from the sample's as few groups demand."""
         return values[..., :1] + self._widening * (values - values[..., :1])
+
+    def scores(self, keys: Sequence[str]) -> Scores:
+        """Every score of some cells in every draw."""
+        classes = len(self.sample.classes)
+        columns = [part for key in keys for part in (self._counts(key), self._losses(key))]
+        sums = self._weighted(np.concatenate(columns, axis=1)).reshape(-1, len(keys), classes**2 + 1)
+        each = []
+        for i in range(len(keys)):
+            confusion = sums[:, i, :-1].reshape(-1, classes, classes)
+            losses = sums[:, i, -1] / confusion.sum((1, 2))
+            each.append({**scores_of(confusion, self.sample.classes), "log_loss": losses})
+        return {name: self.widened(np.stack([one[name] for one in each])) for name in each[0]}
+
+    def _counts(self, key: str) -> Int[np.ndarray, "group count"]:
+        """Of each group, the objects of each true class that a cell gave each class: class by class in a row."""
+        sample, classes = self.sample, len(self.sample.classes)
+        place = (sample.group * classes + sample.true) * classes + sample.said[key]
+        return np.bincount(place, minlength=self.groups * classes**2).reshape(-1, classes**2)
+
+    def _losses(self, key: str) -> Float[np.ndarray, "group 1"]:
+        return np.bincount(self.sample.group, self.sample.loss[key], self.groups)[:, None]
 
     def _weighted(self, of_groups: np.ndarray) -> np.ndarray:
         """Sums over the groups of each draw, in blocks: the counts are bytes, the sums float32."""
         of_groups = of_groups.astype(np.float32)
         parts = [self.times[i : i + BLOCK].astype(np.float32) @ of_groups for i in range(0, len(self.times), BLOCK)]
         return np.concatenate(parts)
-
-    def confusion(self, said: Int[np.ndarray, " object"]) -> Float[np.ndarray, "draw class class"]:
-        """Objects of each true class (first) that were given each class (second), in each draw."""
-        sample, classes = self.sample, len(self.sample.classes)
-        place = (sample.group * classes + sample.true) * classes + said
-        counts = np.bincount(place, minlength=self.groups * classes**2)
-        return self._weighted(counts.reshape(-1, classes**2)).reshape(-1, classes, classes)
-
-    def scores(self, keys: Sequence[str]) -> Scores:
-        """Every score of some cells in every draw."""
-        each = [self._scores(key) for key in keys]
-        return {name: np.stack([one[name] for one in each]) for name in each[0]}
-
-    def _scores(self, key: str) -> dict[str, np.ndarray]:
-        confusion = self.confusion(self.sample.said[key])
-        losses = self.total(self.sample.loss[key]) / confusion.sum((1, 2))
-        found = {**scores_of(confusion, self.sample.classes), "log_loss": losses.astype(np.float32)}
-        return {name: self.widened(values) for name, values in found.items()}
 
 
 def widening(groups: int) -> float:

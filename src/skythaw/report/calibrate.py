@@ -70,10 +70,9 @@ def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, A
     for p in several:
         top, right = p.max(1), p.argmax(1) == true
         which = np.minimum((top * BINS).astype(int), BINS - 1)
-        count, sure, hit = (
-            np.stack([bootstrap.total(np.where(which == i, value, 0.0)) for i in range(BINS)], axis=1)
-            for value in (np.ones(len(p)), top, right)
-        )
+        values = (np.ones(len(p)), top, right)
+        found = bootstrap.totals([np.where(which == i, value, 0.0) for value in values for i in range(BINS)])
+        count, sure, hit = (found[:, i * BINS : (i + 1) * BINS] for i in range(3))
         eces.append(np.abs(sure - hit).sum(1) / count.sum(1))
         losses.append(-np.log(np.maximum(p[rows, true], TINY)).mean())
         sums.append((count, sure, hit))
@@ -85,17 +84,21 @@ def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, A
     return {
         "ece": {"mean": float(ece[0]), "low": low, "high": high},
         "log_loss": float(np.mean(losses)),
-        "bins": [_bin(i, count[:, i], sure[:, i], hit[:, i], len(several)) for i in range(BINS) if count[0, i]],
+        "bins": [
+            _bin(i, count[:, i], sure[:, i], hit[:, i], bootstrap) | {"objects": float(count[0, i]) / len(several)}
+            for i in range(BINS)
+            if count[0, i]
+        ],
     }
 
 
-def _bin(i: int, count: np.ndarray, sure: np.ndarray, hit: np.ndarray, cells: int) -> dict[str, float]:
+def _bin(i: int, count: np.ndarray, sure: np.ndarray, hit: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
     drawn = count > 0
-    low, high = limits(hit[drawn] / count[drawn])
+    share = bootstrap.widened(hit[drawn] / count[drawn])
+    low, high = (float(np.clip(end, 0, 1)) for end in limits(share))
     return {
         "from": i / BINS,
         "to": (i + 1) / BINS,
-        "objects": float(count[0]) / cells,
         "probability": float(sure[0] / count[0]),
         "accuracy": float(hit[0] / count[0]),
         "low": low,

@@ -60,9 +60,9 @@ def _edges(values: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _bin(low: float, high: float, inside: np.ndarray, wrong: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
-    count = bootstrap.total(inside.astype(float))
+    count, errors = bootstrap.totals([inside.astype(float), np.where(inside, wrong, 0.0)]).T
     drawn = count > 0
-    error = bootstrap.total(np.where(inside, wrong, 0.0))[drawn] / count[drawn]
+    error = errors[drawn] / count[drawn]
     at_least, at_most = (float(np.clip(end, 0, 1)) for end in limits(bootstrap.widened(error)))
     return {
         "from": float(low),
