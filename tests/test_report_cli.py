@@ -107,6 +107,7 @@ def test_pictures_of_objects_come_from_the_data_or_from_where_they_went(skythaw,
         (["--picture", "p.bmp"], "can't draw p.bmp: its name must end in .png, .svg, .pdf"),
         (["--margin", "2"], "Invalid value for '--margin': Input should be less than or equal to 1"),
         (["--html", "folder"], "can't write folder"),
+        (["--html", "r.html", "--data", "gone.parquet"], "there is no file gone.parquet"),
     ],
 )
 def test_what_can_not_be_written_is_refused(run, skythaw, tmp_path, arguments, says):

@@ -38,9 +38,12 @@ def report(
     ] = None,
 ) -> None:
     """Which depth to fine-tune, what the data do not tell, and where the classifier fails."""
+    from skythaw.data.cutouts import read_cutouts
     from skythaw.report.facts import report_facts
     from skythaw.study.ledger import Ledger
 
+    for path in data or ():
+        read_cutouts(path, need_labels=False)  # a wrong name is refused before anything is written
     with Ledger.read(run_folder) as ledger:
         facts = report_facts(ledger, margin)
         paths = data or [Path(each) for each in (ledger.remark("data") or {}).values() if each]

@@ -74,7 +74,7 @@ def _against_frozen(entrant: Entrant) -> dict[str, Any] | None:
     return {
         "backbone": entrant.backbone,
         "depth": deeper[top].depth,
-        **_said(found[top]),
+        **found[top].said(),
         "p_holm": corrected[top],
         "better": SUPPORTED if any(better) else CONTRADICTED if all(d.upper < margin for d in found) else UNKNOWN,
         "alike": SUPPORTED if alike else CONTRADICTED if apart else UNKNOWN,
@@ -204,7 +204,7 @@ def _peaks(entrants: Sequence[Entrant]) -> Verdict:
         said += f" To be sure of the accuracy, {_enough(_objects_for(apart, first))}."
     if apart.high < 0:
         verdict = CONTRADICTED
-    return verdict, said, {"networks": numbers, "difference": _said(apart)}
+    return verdict, said, {"networks": numbers, "difference": apart.said()}
 
 
 def _mobile(entrants: Sequence[Entrant]) -> Verdict:
@@ -215,7 +215,7 @@ def _mobile(entrants: Sequence[Entrant]) -> Verdict:
         return UNKNOWN, f"The study has {lacking}.", {"networks": front}
     top = max(large, key=lambda e: e.best.mean(e.contest.score))
     found = {each.backbone: between([top], [each], each.contest.score) for each in mobile}
-    numbers = {"networks": front, "behind": {name: _said(d) for name, d in found.items()}, "against": top.backbone}
+    numbers = {"networks": front, "behind": {name: d.said() for name, d in found.items()}, "against": top.backbone}
     margin = top.contest.margin
     worse = [name for name, d in found.items() if d.low > 0]
     as_good = [name for name, d in found.items() if d.upper < margin]
@@ -238,7 +238,3 @@ def _objects_for(found: Difference, some: Sequence[Entrant]) -> int | None:
 
 def _both() -> Verdict:
     return UNKNOWN, "This study has images alone; it would take models of the photometry beside them.", []
-
-
-def _said(found: Difference) -> dict[str, float]:
-    return {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}

@@ -16,6 +16,7 @@ from skythaw.report.intervals import (
     Difference,
     Spread,
     difference,
+    estimate,
     holm,
     limits,
     mcnemar,
@@ -149,7 +150,7 @@ class Contest:
             "best": best.depth,
             "recommended": choice.depth,
             "rule": "best" if choice is best else "shallowest not worse",
-            "behind": None if choice is best else _said(self.difference(best, choice)),
+            "behind": None if choice is best else self.difference(best, choice).said(),
             "alike": alike,
             "apart": [each.depth for each in self.whole if each.depth not in told],
             "best_in": [{"depth": c.depth, "share": s} for c, s in zip(self.whole, self.shares(), strict=True)],
@@ -170,7 +171,7 @@ class Contest:
                 behind = self.difference(self.best, each)
                 if behind.value < self.margin:
                     count = objects_needed(behind, len(self.sample), self.margin - behind.value)
-                    found.append({"depth": each.depth, "behind": _said(behind), "objects_needed": count})
+                    found.append({"depth": each.depth, "behind": behind.said(), "objects_needed": count})
         return found
 
     def _alike(self, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,14 +182,14 @@ class Contest:
             if pair is not None and pair[self.score]["p_holm"] >= 1 - LEVEL:
                 behind = self.difference(best, each)
                 count = objects_needed(behind, len(self.sample), behind.value, len(pairs))
-                found.append({"depth": each.depth, "behind": _said(behind), "objects_needed": count})
+                found.append({"depth": each.depth, "behind": behind.said(), "objects_needed": count})
         return found
 
     def _pairs(self) -> list[dict[str, Any]]:
         pairs = [pair for pair in combinations(self.candidates, 2) if set(pair[0].seeds) & set(pair[1].seeds)]
         found = [{"a": a.depth, "b": b.depth, "mcnemar": self._mcnemar(a, b)} for a, b in pairs]
         for score in ("macro_f1", "accuracy"):
-            said = [_said(self.difference(b, a, score)) for a, b in pairs]
+            said = [self.difference(b, a, score).said() for a, b in pairs]
             for one, each, corrected in zip(found, said, holm([each["p"] for each in said]), strict=True):
                 one[score] = {**each, "p_holm": corrected}
         return found
@@ -204,8 +205,7 @@ class Contest:
         return found
 
     def _score(self, candidate: Candidate, score: str) -> dict[str, float]:
-        low, high = self.interval(candidate, score)
-        return {"mean": candidate.mean(score), "low": low, "high": high}
+        return estimate(self.draws(candidate, score))
 
 
 class Spreads:
@@ -258,7 +258,3 @@ def _on_common_seeds(one: Candidate, other: Candidate, score: str) -> tuple[np.n
     common = [seed for seed in one.seeds if seed in other.seeds]
     first, second = ([each.seeds.index(seed) for seed in common] for each in (one, other))
     return one.scores[score][first], other.scores[score][second]
-
-
-def _said(found: Difference) -> dict[str, float]:
-    return {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skythaw.report.compare import Candidate, Contest
-from skythaw.report.intervals import Difference, Spread, difference
+from skythaw.report.intervals import Difference, Spread, difference, estimate
 
 COSTS = ("parameters", "file_bytes", "latency")
 
@@ -51,12 +51,11 @@ def pareto(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
             if cost is not None:
                 rivals = [j for j, e in enumerate(entrants) if j != i and (_cost(e, name) or np.inf) <= cost]
                 front[name] = float((drawn[i, 1:] > drawn[rivals, 1:].max(0, initial=-np.inf)).mean())
-        low, high = each.contest.interval(each.best, each.contest.score)
         found.append(
             {
                 "backbone": each.backbone,
                 "depth": each.best.depth,
-                "score": {"mean": float(drawn[i, 0]), "low": low, "high": high},
+                "score": estimate(drawn[i]),
                 **costs,
                 "on_front": front,
             }

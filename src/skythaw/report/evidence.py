@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.report.bootstrap import DRAWS, Bootstrap
+from skythaw.report.bootstrap import DRAWS, Bootstrap, Scores
 from skythaw.report.calibrate import calibration
 from skythaw.report.claims import claims
 from skythaw.report.compare import Candidate, Contest
@@ -124,7 +124,7 @@ class Evidence:
                     rates[rate].append(line)
         found = {}
         for rate, tried in rates.items() if len(rates) > 1 else ():
-            candidates = [candidate_of(line, self.bootstrap) for line in _by_depth(tried).values()]
+            candidates = [_candidate(line, self.bootstrap.scores(line.keys)) for line in _by_depth(tried).values()]
             alone = Contest(candidates, self.sample, contest.margin)
             if len(alone.whole) == len(contest.whole):  # a rate that is not finished says nothing
                 found[str(rate)] = alone.recommended.depth
@@ -169,7 +169,7 @@ def gather(run: Path, finished: list[Finished], every: list[Line], margin: float
         return None
     chosen = {key: _by_depth(some) for key, some in together.items()}
     contests = {
-        key: Contest([_candidate(line, drawn) for line in some.values()], sample, margin)
+        key: Contest([_candidate(line, drawn.scores(line)) for line in some.values()], sample, margin)
         for key, some in chosen.items()
     }
     wanted = [key for contest in contests.values() for key in contest.recommended.keys]
@@ -177,12 +177,8 @@ def gather(run: Path, finished: list[Finished], every: list[Line], margin: float
     return Evidence(finished, every[0].axes, bootstrap, validation, drawn, contests, chosen)
 
 
-def candidate_of(line: Line, bootstrap: Bootstrap) -> Candidate:
-    return Candidate(line.depth, line.seeds, line.keys, bootstrap.scores(line.keys), line.validation)
-
-
-def _candidate(line: Line, drawn: Drawn) -> Candidate:
-    return Candidate(line.depth, line.seeds, line.keys, drawn.scores(line), line.validation)
+def _candidate(line: Line, scores: Scores) -> Candidate:
+    return Candidate(line.depth, line.seeds, line.keys, scores, line.validation)
 
 
 def _by_depth(some: Sequence[Line]) -> dict[int, Line]:

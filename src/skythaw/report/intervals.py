@@ -122,6 +122,12 @@ def stream_of(keys: Iterable[str]) -> int:
     return zlib.crc32(" ".join(keys).encode())
 
 
+def estimate(draws: Float[np.ndarray, " draw"]) -> dict[str, float]:
+    """``mean`` (the sample's), ``low`` and ``high``: as a report says them."""
+    low, high = limits(draws)
+    return {"mean": float(draws[0]), "low": low, "high": high}
+
+
 def limits(draws: Float[np.ndarray, " draw"], level: float = LEVEL) -> tuple[float, float]:
     """The percentile interval of draws (the first is the sample itself, and no draw)."""
     low, high = np.quantile(draws[1:], [(1 - level) / 2, (1 + level) / 2])
@@ -145,6 +151,10 @@ class Difference:
     """variance that falls with more seeds alone"""
     freedom: int
     """degrees of freedom of the seeds' spread"""
+
+    def said(self) -> dict[str, float]:
+        """As a report says it."""
+        return {"difference": self.value, "low": self.low, "high": self.high, "p": self.p}
 
 
 def difference(draws: Float[np.ndarray, " draw"], spread: Spread, seeds: int, stream: int = 0) -> Difference:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from skythaw.report.intervals import limits
+from skythaw.report.intervals import estimate
 
 SCORE = "macro_f1"
 
@@ -36,14 +36,9 @@ def size_curve(sizes: list[int], draws: Float[np.ndarray, "size draw"]) -> dict[
     gain = at_twice - draws[int(np.argmax(sizes))]
     return {
         "sizes": sizes,
-        "exponent": _said(-slope),
+        "exponent": estimate(-slope),
         "residual": float(np.abs(np.exp(y[:, 0]) - np.exp(fitted[:, 0])).max()),
         "twice": twice,
-        SCORE: _said(at_twice),
-        "gain": _said(gain),
+        SCORE: estimate(at_twice),
+        "gain": estimate(gain),
     }
-
-
-def _said(draws: np.ndarray) -> dict[str, float]:
-    low, high = limits(draws)
-    return {"mean": float(draws[0]), "low": low, "high": high}
