@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from helpers_data import encode, picture
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.fits import encode_fits
 from skythaw.data.sources.folder import ImportResult, import_folder
 from skythaw.data.sources.labels import read_labels
 from skythaw.errors import DataError
@@ -143,7 +146,7 @@ def test_wrong_folders(tmp_path):
     with pytest.raises(DataError, match="there is no folder"):
         load(tmp_path / "none")
     (tmp_path / "images").mkdir()
-    with pytest.raises(DataError, match=r"holds no .jpg, .jpeg, .png files"):
+    with pytest.raises(DataError, match=r"holds no .jpg, .jpeg, .png, .fits, .fit files"):
         load(tmp_path / "images")
     folder = put(tmp_path / "images", "a.jpg", "STAR/b.jpg")
     with pytest.raises(DataError, match=r"1 images lie directly in .* have no class \(a.jpg\).*--labels CSV"):
@@ -183,3 +186,30 @@ def test_any_table_is_read_or_refused(tmp_path, content, header):
         return
     for (_, kind), values in zip(table.columns, table.values, strict=True):
         pa.array(values, kind)
+
+
+def floats(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encode_fits(np.full((16, 16, 2), number, np.float32), "gr"))
+    return folder
+
+
+def test_fits_files_come_in_as_they_are(tmp_path, skythaw):
+    folder = floats(tmp_path / "images", "STAR/a.fits", "QSO/b.FIT", "QSO/c.fits")
+    done = skythaw("data", "import", folder, tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    found = {name: data for name, data, _ in read_cutouts(tmp_path / "out.parquet").images()}
+    assert found == {name: file.read_bytes() for file in folder.rglob("*.*") for name in [file.stem]}
+
+
+def test_mixed_and_compressed_folders_are_refused(tmp_path, skythaw):
+    folder = floats(put(tmp_path / "images", "STAR/a.jpg", "QSO/b.png", "QSO/c.jpg"), "STAR/d.fits")
+    done = skythaw("data", "import", folder, tmp_path / "out.parquet")
+    assert (done.returncode, (tmp_path / "out.parquet").exists()) == (2, False)
+    assert "images of 2 kinds: JPEG or PNG (3 images), FITS (1 images); all must be of one kind" in done.stderr
+    (folder / "QSO" / "e.fits.gz").write_bytes(gzip.compress(b""))
+    done = skythaw("data", "import", folder, tmp_path / "out.parquet")
+    assert done.returncode == 2
+    assert f"{folder} has 1 compressed FITS files: decompress them (e.fits.gz)" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -18,7 +18,8 @@ from PIL import Image
 from helpers_data import encode, make, picture
 from skythaw.data import images, store
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import BrokenImageError, decode, probe_size
+from skythaw.data.fits import encode_fits
+from skythaw.data.images import BrokenImageError, decode, probe
 from skythaw.data.store import open_store
 from skythaw.errors import DataError, OutputError
 
@@ -93,6 +94,39 @@ def test_several_sizes_and_nothing_readable(tmp_path):
         open_store(cutouts, tmp_path / "cache", skip_broken=True)
 
 
+def test_floats_are_kept_as_they_are(tmp_path):
+    wanted = [np.random.default_rng(n).normal(size=(16, 16, 5)).astype(np.float32) for n in range(36)]
+    files = {n: encode_fits(image, "ugriz") for n, image in enumerate(wanted)}
+    opened = open_store(make(tmp_path / "a.parquet", image=files | {3: b"no"}), tmp_path / "cache", skip_broken=True)
+    assert opened.pixels.dtype == np.float32
+    assert opened.bands == tuple("ugriz")
+    assert not opened.pixels[3].any()
+    assert all(np.array_equal(opened.pixels[n], wanted[n]) for n in range(36) if n != 3)
+
+
+def test_a_set_of_two_kinds_or_of_other_bands(tmp_path):
+    flat = np.zeros((16, 16, 2), np.float32)
+    few = {n: encode_fits(flat, "gr") for n in (3, 4)}
+    with pytest.raises(DataError, match=r"2 kinds: JPEG or PNG \(34 images\), FITS \(2 images\); all must be of one"):
+        open_store(make(tmp_path / "a.parquet", image=few), tmp_path / "cache")
+    many = {n: encode_fits(flat, "gr" if n else "rg") for n in range(36)}
+    with pytest.raises(DataError, match=r"2 sets of bands: g, r \(35 images\), r, g \(1 images\); all must have"):
+        open_store(make(tmp_path / "b.parquet", image=many), tmp_path / "cache")
+
+
+def test_a_store_of_the_first_version_is_opened(tmp_path, monkeypatch):
+    """It said neither type nor bands."""
+    cutouts = make(tmp_path / "a.parquet")
+    right = np.array(open_store(cutouts, tmp_path / "cache").pixels)
+    (about,) = (tmp_path / "cache" / "pixels").glob("*/about.json")
+    old = {name: json.loads(about.read_text())[name] for name in ("format", "shape", "broken")}
+    about.write_text(json.dumps(old))
+    monkeypatch.setattr(store, "decode", None)
+    again = store.find_store(cutouts, tmp_path / "cache")
+    assert np.array_equal(again.pixels, right)
+    assert again.bands == ("red", "green", "blue")
+
+
 def test_a_torn_store_is_built_again(tmp_path):
     cutouts = make(tmp_path / "a.parquet")
     right = np.array(open_store(cutouts, tmp_path / "cache").pixels)
@@ -106,6 +140,7 @@ def test_a_torn_store_is_built_again(tmp_path):
         lambda: about.write_text("{"),
         lambda: about.write_text("[]"),
         lambda: about.write_text(json.dumps(whole | {"shape": []})),
+        lambda: about.write_text(json.dumps(whole | {"dtype": "float32"})),
         lambda: about.write_text(json.dumps(whole | {"shape": [35, 16, 16, 3]})),
     ]
     for harm in damage:
@@ -135,6 +170,7 @@ import sys, time; sys.path.insert(0, {str(HERE)!r})
 from pathlib import Path
 from skythaw.data import store
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.fits import encode_fits
 cutouts = read_cutouts(Path({str(tmp_path / "a.parquet")!r}))
 cache = Path({str(tmp_path / "cache")!r})
 def slowly(items, total):
@@ -210,7 +246,7 @@ def test_every_form_becomes_rgb(form):
     pixels = decode(data, "x")
     assert pixels.shape == (16, 16, 3)
     assert pixels.dtype == np.uint8
-    assert probe_size(data) == (16, 16)
+    assert probe(data).size == (16, 16)
     if right is not None:
         limit = 0 if data.startswith(b"\x89PNG") else 24
         assert np.abs(pixels.astype(int) - right).max() <= limit

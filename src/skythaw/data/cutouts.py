@@ -1,8 +1,8 @@
 """Labelled cutouts and their one form on disk: a Parquet file, or a folder of them.
 
 Columns: `object_id` (text), `label` (text, or null where unknown), `image` = struct(`bytes`, `path`), `sha256` of the
-bytes, and any others (`ra`, `dec`, `run`, ...). The image bytes are the JPEG or PNG as it came, stored uncompressed:
-one flipped bit then costs one image, which its checksum finds, and not the file.
+bytes, and any others (`ra`, `dec`, `run`, ...). The image bytes are the JPEG, PNG or FITS file as it came, stored
+uncompressed: one flipped bit then costs one image, which its checksum finds, and not the file.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def write_cutouts(
     out
         the file to make or replace
     rows
-        each with `object_id` (text), `label` (text or None), `image` (JPEG or PNG bytes), a value for each of `columns`
-        (null where absent), and, if there is one, `image_path`, the image's name
+        each with `object_id` (text), `label` (text or None), `image` (JPEG, PNG or FITS bytes), a value for each of
+        `columns` (null where absent), and, if there is one, `image_path`, the image's name
     columns
         names and types of the further columns, in order
     recipe

@@ -1,21 +1,20 @@
-"""Decode one image, and refuse whatever is not a whole, sensible JPEG or PNG."""
+"""Decode one image, and refuse whatever is not a whole, sensible JPEG, PNG or FITS file."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from skythaw.data.fits import MAGIC, decode_fits, probe_fits
+from skythaw.data.forms import LARGEST, Form
 from skythaw.errors import DataError
 
 FORMATS = ("JPEG", "PNG")
-LARGEST = 1 << 24
-"""pixels; a cutout of more (4096 x 4096) is a mistake or an attack"""
 
 
 class BrokenImageError(DataError):
@@ -30,11 +29,12 @@ class BrokenImageError(DataError):
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """Decode a JPEG or PNG file to RGB.
+    """Decode a JPEG or PNG file to RGB, or a FITS file to its bands.
 
-    Grey becomes three equal bands, transparency becomes black sky, CMYK and palettes are converted, 16 bits keep their
-    upper 8, an animation its first frame. EXIF orientation is ignored: the pixels stay as stored. The whole file is
-    decoded, so a truncated one is found; a JPEG with a flipped bit often decodes, and only a checksum finds it.
+    In JPEG and PNG grey becomes three equal bands, transparency becomes black sky, CMYK and palettes are converted, 16
+    bits keep their upper 8, an animation its first frame. EXIF orientation is ignored: the pixels stay as stored. The
+    whole file is decoded, so a truncated one is found; a JPEG with a flipped bit often decodes, and only a checksum
+    finds it. Of FITS: see `skythaw.data.fits.decode_fits`.
 
     Parameters
     ----------
@@ -46,30 +46,44 @@ def decode(data: bytes, name: str) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8 [y, x, band]; bands are red, green, blue
+        [y, x, band], rows from the top: uint8 (red, green, blue), or float32 of FITS
 
     Raises
     ------
     BrokenImageError
-        Not a JPEG or PNG, truncated, damaged, or of more than 16.8 million pixels.
+        Not a JPEG, PNG or FITS file, truncated, damaged, of more than 16.8 million pixels, or with too many masked.
     """
+    if data.startswith(MAGIC):
+        with _blaming(name, data):
+            return decode_fits(data)
     with _opened(data, name) as image:
         image.load()
         return np.asarray(_rgb(image))
 
 
-def probe_size(data: bytes, name: str = "?") -> tuple[int, int]:
-    """Height and width of a JPEG or PNG file in pixels, from its header alone; raises as `decode` does."""
+def probe(data: bytes, name: str = "?") -> Form:
+    """Size, bands and type of an image, from the header of its file alone; raises as `decode` does."""
+    if data.startswith(MAGIC):
+        with _blaming(name, data):
+            return probe_fits(data)
     with _opened(data, name) as image:
-        return image.height, image.width
+        return Form((image.height, image.width))
 
 
-def one_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
-    """The one (height, width) of all images, from how often each occurs; `DataError` if there are several."""
-    if len(sizes) > 1:
-        found = ", ".join(f"{x} x {y} px ({count} images)" for (y, x), count in sizes.most_common(6))
-        raise DataError(f"images of {len(sizes)} sizes: {found}; all must be of one size: cut or resize them alike")
-    return next(iter(sizes))
+def bands_of(data: bytes, name: str = "?") -> tuple[str, ...]:
+    """The names of an image's bands, from the header of its file alone; raises as `decode` does."""
+    return probe(data, name).bands
+
+
+@contextmanager
+def _blaming(name: str, data: bytes) -> Iterator[None]:
+    """Whatever a library raises inside is the image's fault."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise BrokenImageError(name, f"not a JPEG, PNG or FITS file (it begins with {data[:8]!r})") from None
+    except Exception as error:
+        raise BrokenImageError(name, " ".join(str(error).split()) or type(error).__name__) from None
 
 
 @contextmanager
@@ -77,18 +91,13 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     """An image with its header read. Whatever Pillow raises or warns of, here or inside, is the image's fault."""
     if not data:
         raise BrokenImageError(name, "it has no bytes")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > LARGEST:
-                    raise ValueError(f"{image.width} x {image.height} pixels are too many for a cutout")
-                yield image
-    except UnidentifiedImageError:
-        raise BrokenImageError(name, f"not a JPEG or PNG file (it begins with {data[:8]!r})") from None
-    except Exception as error:
-        raise BrokenImageError(name, str(error) or type(error).__name__) from None
+    with _blaming(name, data), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > LARGEST:
+                raise ValueError(f"{image.width} x {image.height} pixels are too many for a cutout")
+            yield image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from skythaw.data.cutouts import Cutouts, is_number
-from skythaw.data.images import BrokenImageError, probe_size
+from skythaw.data.forms import Form
+from skythaw.data.images import BrokenImageError, probe
 
 PIXEL_SCALE = 0.4
 """arcsec per pixel, where no column `pixel_scale` says"""
@@ -114,9 +115,15 @@ def _widths(cutouts: Cutouts, size: int | None) -> np.ndarray:
 
 def first_size(cutouts: Cutouts) -> tuple[int, int]:
     """Height and width of the first image that can be read, pixels; 0, 0 if none can."""
+    form = first_form(cutouts)
+    return form.size if form else (0, 0)
+
+
+def first_form(cutouts: Cutouts) -> Form | None:
+    """Size, bands and type of the first image whose header can be read."""
     for name, data, _ in cutouts.images():
         try:
-            return probe_size(data, name)
+            return probe(data, name)
         except BrokenImageError:
             continue
-    return 0, 0
+    return None

@@ -168,7 +168,7 @@ def _check_columns(path: Path, schema: pa.Schema, need_labels: bool) -> None:
         raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")
     kind = kind.field("bytes").type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG or PNG file as it came")
+        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
 
 
 def _text(path: Path, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -22,7 +22,8 @@ from filelock import FileLock
 
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.files import sync_folder, writing
-from skythaw.data.images import BrokenImageError, decode, one_size, probe_size
+from skythaw.data.forms import RGB, Form, one_form
+from skythaw.data.images import BrokenImageError, decode, probe
 from skythaw.errors import DataError
 
 FORMAT = 1
@@ -35,7 +36,9 @@ class Store:
     """Every image of some `Cutouts`, decoded."""
 
     pixels: np.memmap
-    """uint8 [object, y, x, band], read-only; zeros where the image is broken"""
+    """uint8 or float32 [object, y, x, band], read-only; zeros where the image is broken"""
+    bands: tuple[str, ...]
+    """names of the bands"""
     broken: dict[str, str]
     """object_id -> why its image can't be used"""
     usable: np.ndarray
@@ -50,7 +53,7 @@ def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, prog
     Parameters
     ----------
     cutouts
-        what to decode; all images must have one size
+        what to decode; all images must have one size, the same bands and one kind
     cache
         the folder for caches; made if it is not there
     skip_broken
@@ -61,7 +64,7 @@ def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, prog
     Raises
     ------
     DataError
-        A broken image (unless `skip_broken`), or images of several sizes.
+        A broken image (unless `skip_broken`), or images of several kinds, bands or sizes.
     OutputError
         The cache folder can't be written.
     """
@@ -95,12 +98,13 @@ def _open(folder: Path, cutouts: Cutouts) -> Store | None:
     try:
         about = json.loads((folder / "about.json").read_bytes())
         shape, broken = tuple(about["shape"]), dict(about["broken"])
-        if shape[0] != len(cutouts) or (folder / "pixels").stat().st_size != prod(shape):
+        dtype, bands = np.dtype(about.get("dtype", "uint8")), tuple(about.get("bands", RGB))  # the first said neither
+        if shape[0] != len(cutouts) or (folder / "pixels").stat().st_size != prod(shape) * dtype.itemsize:
             return None
-        pixels = np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape)
+        pixels = np.memmap(folder / "pixels", dtype=dtype, mode="r", shape=shape)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
-    return Store(pixels, broken, np.array([name not in broken for name in cutouts.object_ids], dtype=bool))
+    return Store(pixels, bands, broken, np.array([name not in broken for name in cutouts.object_ids], dtype=bool))
 
 
 def _build(folder: Path, cutouts: Cutouts, skip_broken: bool, progress: Progress | None) -> None:
@@ -112,12 +116,14 @@ def _build(folder: Path, cutouts: Cutouts, skip_broken: bool, progress: Progress
     temporary.mkdir()
     try:
         with (temporary / "pixels").open("wb") as file:
-            shape, broken = _decode_all(file, cutouts, skip_broken, progress)
-            file.truncate(prod(shape))
+            form, broken = _decode_all(file, cutouts, skip_broken, progress)
+            shape = (len(cutouts), *form.size, len(form.bands))
+            file.truncate(prod(shape) * np.dtype(form.dtype).itemsize)
             file.flush()
             os.fsync(file.fileno())
         with (temporary / "about.json").open("w", encoding="utf-8") as file_about:
-            json.dump({"format": FORMAT, "shape": shape, "broken": broken}, file_about)
+            about = {"format": FORMAT, "shape": shape, "dtype": form.dtype, "bands": form.bands, "broken": broken}
+            json.dump(about, file_about)
             file_about.flush()
             os.fsync(file_about.fileno())
         sync_folder(temporary)
@@ -130,29 +136,27 @@ def _build(folder: Path, cutouts: Cutouts, skip_broken: bool, progress: Progress
 
 def _decode_all(
     file: BinaryIO, cutouts: Cutouts, skip_broken: bool, progress: Progress | None
-) -> tuple[tuple[int, ...], dict[str, str]]:
+) -> tuple[Form, dict[str, str]]:
     """Write each image at its place in `file`; a broken one leaves a hole, which reads as zeros."""
-    sizes: Counter[tuple[int, int]] = Counter()
+    forms: Counter[Form] = Counter()
     broken: dict[str, str] = {}
     images = cutouts.images() if progress is None else progress(cutouts.images(), len(cutouts))
     for row, (name, data, sha256) in enumerate(images):
         try:
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise BrokenImageError(name, "bytes differ from their checksum")
-            if len(sizes) > 1:  # refused in the end: only count
-                sizes[probe_size(data, name)] += 1
-                continue
-            pixels = decode(data, name)
+            form = probe(data, name)
+            pixels = decode(data, name) if {*forms, form} == {form} else None  # of several: refused in the end
         except BrokenImageError as error:
             if not skip_broken:
                 raise DataError(f"{error}; to leave out such images: skip_broken = true, or --skip-broken") from None
             broken[name] = error.reason
             continue
-        sizes[pixels.shape[:2]] += 1
-        if len(sizes) == 1:
-            file.seek(row * pixels.size)
+        forms[form] += 1
+        if pixels is not None:
+            file.seek(row * pixels.nbytes)
             file.write(pixels.tobytes())
-    if not sizes:
+    if not forms:
         name, reason = next(iter(broken.items()))
         raise DataError(f"none of the {len(broken)} images can be read; the first is {name!r}: {reason}")
-    return (len(cutouts), *one_size(sizes), 3), broken
+    return one_form(forms), broken

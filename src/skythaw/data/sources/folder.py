@@ -13,11 +13,13 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.data.cutouts import write_cutouts
-from skythaw.data.images import BrokenImageError, decode, one_size
+from skythaw.data.forms import Form, one_form
+from skythaw.data.images import BrokenImageError, decode, probe
 from skythaw.data.sources.labels import LabelTable, read_labels
 from skythaw.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit")
+COMPRESSED = tuple(ending + how for ending in (".fits", ".fit") for how in (".gz", ".bz2", ".fz", ".xz", ".zip", ".z"))
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
@@ -52,7 +54,7 @@ def import_folder(
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Gather JPEG and PNG files into one file of cutouts; their bytes are kept as they are.
+    """Gather JPEG and PNG files, or FITS files, into one file of cutouts; their bytes are kept as they are.
 
     Parameters
     ----------
@@ -77,7 +79,8 @@ def import_folder(
     Raises
     ------
     DataError
-        No images, no classes, a file without label or a label without file, a broken image, images of several sizes.
+        No images, no classes, a file without label or a label without file, a broken image, compressed FITS,
+        images of several kinds, bands or sizes.
     OutputError
         `out` can't be written.
     """
@@ -99,14 +102,18 @@ def _find(folder: Path) -> list[str]:
     """Paths of the images inside a folder, with forward slashes, sorted. Links are followed, but not in circles."""
     if not os.path.isdir(folder):  # noqa: PTH112 (False, not an error, where it may not be looked at)
         raise DataError(f"there is no folder {folder}")
-    found, seen = [], set()
+    found, compressed, seen = [], [], set()
     for here, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        images = [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        seeable = [name for name in names if not name.startswith(".")]
+        images = [name for name in seeable if name.lower().endswith(SUFFIXES)]
         if real not in seen:
             found += [Path(here, name).relative_to(folder).as_posix() for name in images if Path(here, name).is_file()]
+            compressed += [name for name in seeable if name.lower().endswith(COMPRESSED)]
         seen.add(real)
+    if compressed:
+        raise DataError(f"{folder} has {len(compressed)} compressed FITS files: decompress them ({_some(compressed)})")
     if not found:
         raise DataError(f"the folder {folder} holds no {', '.join(SUFFIXES)} files")
     return sorted(found)
@@ -170,22 +177,22 @@ def _names(files: Sequence[str]) -> dict[str, str]:
 
 
 def _rows(items: Iterable[_Item], broken: dict[str, str], skip_broken: bool) -> Iterator[dict[str, Any]]:
-    """The rows to write; fills `broken`. Images of several sizes are refused when all have been seen."""
-    sizes: Counter[tuple[int, int]] = Counter()
+    """The rows to write; fills `broken`. Images of several forms are refused when all have been seen."""
+    forms: Counter[Form] = Counter()
     for item in items:
         try:
             data = _read(item)
-            y, x, _ = decode(data, item.object_id).shape
+            decode(data, item.object_id)
+            forms[probe(data, item.object_id)] += 1
         except BrokenImageError as error:
             if not skip_broken:
                 raise DataError(f"{item.file}: {error}; to leave out such images: --skip-broken") from None
             broken[item.object_id] = error.reason
             continue
-        sizes[y, x] += 1
         own = {"object_id": item.object_id, "label": item.label, "image": data, "image_path": item.name}
         yield item.extra | own
-    if sizes:
-        one_size(sizes)
+    if forms:
+        one_form(forms)
 
 
 def _read(item: _Item) -> bytes:

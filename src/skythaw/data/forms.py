@@ -1,0 +1,55 @@
+"""What all images of a set must have in common: one size, the same bands, one type of values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from skythaw.errors import DataError
+
+RGB = ("red", "green", "blue")
+LARGEST = 1 << 24
+"""pixels; a cutout of more (4096 x 4096) is a mistake or an attack"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a file's header says of its image."""
+
+    size: tuple[int, int]
+    """height and width, pixels"""
+    bands: tuple[str, ...] = RGB
+    dtype: Literal["uint8", "float32"] = "uint8"
+    """of the decoded values"""
+
+    @property
+    def floats(self) -> bool:
+        return self.dtype == "float32"
+
+    @property
+    def kind(self) -> str:
+        """In words."""
+        return "FITS" if self.floats else "JPEG or PNG"
+
+
+def one_form(forms: Counter[Form]) -> Form:
+    """The one form of all images, from how often each occurs; `DataError` if there are several."""
+    aspects: tuple[tuple[str, Callable[[Form], str], str], ...] = (
+        ("kinds", lambda form: form.kind, "all must be of one kind: keep them in sets of their own"),
+        ("sets of bands", lambda form: ", ".join(form.bands), "all must have the same bands, in the same order"),
+        (
+            "sizes",
+            lambda form: f"{form.size[1]} x {form.size[0]} px",
+            "all must be of one size: cut or resize them alike",
+        ),
+    )
+    for what, say, advice in aspects:
+        counts = Counter[Any]()
+        for form, count in forms.items():
+            counts[say(form)] += count
+        if len(counts) > 1:
+            found = ", ".join(f"{words} ({count} images)" for words, count in counts.most_common(6))
+            raise DataError(f"images of {len(counts)} {what}: {found}; {advice}")
+    return next(iter(forms))
