@@ -72,6 +72,42 @@ def test_stretches_keep_black_white_and_order(stretch):
     assert torch.allclose(x.double(), right, atol=1e-7)
 
 
+def test_8_bit_values_are_stretched_from_a_table_bit_by_bit_as_ever():
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, 3)
+    x = np.arange(256) / 255
+    for stretch, right in (("linear", x), ("sqrt", np.sqrt(x)), ("asinh", np.arcsinh(10.0 * x) / np.arcsinh(10.0))):
+        for said in (stretch, {"kind": stretch, "low": 0, "high": [255, 255, 255]}):
+            found = batch_input(ramp, np.array([0]), Pixels(crop=16, size=16, stretch=said))
+            assert np.array_equal(found[0, 1].flatten().numpy(), right.astype(np.float32))
+
+
+def test_floats_are_stretched_band_by_band():
+    pixels = np.array([-1, 0, 0.5, 1, 2, 3, 4, 9], np.float32).reshape(1, 1, 8, 1).repeat(8, 1).repeat(2, 3)
+    stretch = {"kind": "asinh", "low": [0, -1], "high": [1, 3], "softening": [10, 2]}
+    spec = Pixels(crop=8, size=8, bands=["g", "r"], stretch=stretch)
+    x = batch_input(pixels, np.array([0]), spec, bands=("g", "r"))[0, :, 3]
+    scaled = torch.tensor([[0, 0, 0.5, 1, 1, 1, 1, 1], [0, 0.25, 0.375, 0.5, 0.75, 1, 1, 1]])
+    softening = torch.tensor([[10.0], [2.0]])
+    assert torch.allclose(x, (softening * scaled).asinh() / softening.asinh(), atol=1e-6)
+    for kind, right in (("linear", scaled[1]), ("sqrt", scaled[1].sqrt())):
+        spec = Pixels(crop=8, size=8, bands=[1], stretch={"kind": kind, "low": -1, "high": 3})
+        assert torch.allclose(batch_input(pixels, np.array([0]), spec, bands=("g", "r"))[0, 0, 3], right, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_bands_are_taken_in_the_order_asked_for(dtype):
+    pixels = np.random.default_rng(0).integers(0, 200, (4, 16, 16, 5)).astype(dtype)
+    shifts = np.array([[1, -1]] * 4)
+    stretch = {"kind": "linear", "low": 0, "high": 255}
+    for bands, places in ((["i", "r", "g"], [3, 2, 1]), ([4, "u"], [4, 0]), (["z"], [4]), (None, [0, 1, 2, 3, 4])):
+        spec = Pixels(crop=8, size=8, bands=bands, stretch=stretch)
+        for moved, top, left in ((None, 4, 4), (shifts, 5, 3)):
+            x = batch_input(pixels, np.arange(4), spec, moved, bands=tuple("ugriz"))
+            assert x.is_contiguous(memory_format=torch.channels_last)
+            right = pixels[:, top : top + 8, left : left + 8, places]
+            assert torch.equal((x * 255).round().permute(0, 2, 3, 1), torch.from_numpy(right.astype(np.float32)))
+
+
 @pytest.mark.parametrize("size", [12, 20, 32])
 def test_resizing_keeps_range_flat_images_and_the_centre(size):
     flat = np.full((1, 20, 20, 3), 77, np.uint8)

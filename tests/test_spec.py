@@ -138,6 +138,19 @@ def test_the_key_is_golden():
     assert cell().key == GOLDEN
 
 
+def test_bands_and_stretch_left_these_keys_as_they_were():
+    """Computed before there were bands, and tables of stretch: finished cells still count as done."""
+    for stretch, key in BEFORE_BANDS.items():
+        for said in (stretch, {"kind": stretch}):
+            pixels = Pixels(crop=48, size=64, stretch=said, bands=None)
+            assert cell(pixels=pixels).key == key
+            assert Cell.model_validate_json(cell(pixels=pixels).model_dump_json()).key == key
+    assert cell(pixels=Pixels(crop=48, size=64, stretch={"kind": "asinh", "low": 1})).key != BEFORE_BANDS["asinh"]
+    axes = Study.parse(with_value("grid.stretch", ["linear", {"kind": "sqrt", "high": [3, 4]}])).describe()["grid"]
+    assert axes["stretch"] == ["linear", {"kind": "sqrt", "high": [3, 4], "softening": [10]}]
+    assert "bands" not in Study.parse(GOOD).describe()["data"]
+
+
 def test_every_field_is_in_the_key():
     changes = {
         "backbone": "vgg16",
@@ -162,6 +175,7 @@ def test_every_field_is_in_the_key():
 def test_every_setting_of_recipe_and_pixels_is_in_the_key():
     other = {"lr": "auto", "schedule": "cosine", "batchnorm": "train", "class_weights": "balanced", "stretch": "asinh"}
     other |= {
+        "bands": ["r"],
         "select": "log_loss",
         "patience": 3,
         "precision": "mixed",
@@ -189,3 +203,7 @@ def test_a_study_describes_itself_without_paths_or_name():
 
 
 GOLDEN = "3928f18788ac044506ca4d526583bceab3c5309b4d65f2455da78e3d22937638"
+BEFORE_BANDS = {
+    "asinh": "4eb16c9c4bd8118b4b56b0819db26d0d40cf938b0598739885d7b68c26417199",
+    "sqrt": "b38fbceff18a2167b20fe16d08d903d1b83c7f94b0c2dd8ad993f53b15d2b806",
+}

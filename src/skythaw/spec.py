@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from skythaw.errors import SpecError, nearest
 from skythaw.explain import one_line
+from skythaw.spec_pixels import Bands, Frozen, Pixels, Side, Stretch
 
 CELL_SCHEMA = 2
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
@@ -30,17 +31,9 @@ ON_OFF = BeforeValidator(lambda value: None if value is False else value)
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Side = Annotated[int, Field(ge=4, le=4096)]
-"""pixels"""
 AUTO_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """What ``lr = "auto"`` tries, half a decade apart: from below what suits a whole network to above what suits a head."""
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
-
-
-class Frozen(BaseModel):
-    """A record: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Split(Frozen):
@@ -55,26 +48,6 @@ class Split(Frozen):
     """HEALPix resolution for ``by = "healpix"``; 64 makes pixels of 55 arcmin."""
 
 
-class Pixels(Frozen):
-    """How a cutout becomes the network's input."""
-
-    crop: Side
-    """pixels cut from the centre of the cutout"""
-    size: Side
-    """pixels the network gets, a side; resized (bicubic, antialiased) where it differs from `crop`"""
-    stretch: Literal["linear", "sqrt", "asinh"] = "linear"
-
-    def require_room(self, side: int, shift: int) -> None:
-        """Raise `SpecError` if a crop, shifted by up to `shift` pixels, does not fit into a cutout of `side` pixels."""
-        if self.crop > side:
-            raise SpecError(f"crop = {self.crop} is larger than the cutouts, which have {side} pixels a side")
-        if self.crop + 2 * shift > side:
-            raise SpecError(
-                f"crop = {self.crop} with shift = {shift} needs cutouts of {self.crop + 2 * shift} pixels; these have "
-                f"{side}, so shift can be {(side - self.crop) // 2} at most"
-            )
-
-
 class Data(Frozen):
     """The labelled cutouts of a study; paths are relative to the study file."""
 
@@ -85,7 +58,9 @@ class Data(Frozen):
     """pixels; None is the whole cutout"""
     size: Side | None = None
     """pixels; None is the crop as it is"""
-    stretch: Literal["linear", "sqrt", "asinh"] = "linear"
+    bands: Bands | None = Field(None, exclude_if=lambda bands: bands is None)
+    """by name, or by number from 0; None is all of them"""
+    stretch: Stretch = Stretch(kind="linear")
     skip_broken: bool = False
     """Leave out images that can't be read (they are listed in the ledger) instead of refusing them."""
     split: Split = Split()
@@ -149,7 +124,7 @@ class WeightsChoice(Frozen):
     mean: tuple[float, ...] | None = None
     """Per band, of pixels scaled to 0..1. None is what the official weights expect."""
     std: tuple[float, ...] | None = None
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Passed to the library that builds the network, e.g. ``pad_type = "same"``."""
 
     @model_validator(mode="after")
@@ -211,7 +186,7 @@ class Study(Frozen):
     data: Data
     grid: Grid
     recipe: Recipe = Recipe()
-    weights: dict[str, Annotated[WeightsChoice, BeforeValidator(_weights_choice)]] = {}
+    weights: dict[str, Annotated[WeightsChoice, BeforeValidator(_weights_choice)]] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Study:
@@ -290,6 +265,14 @@ class Cell(Frozen):
         content = {"schema": CELL_SCHEMA, **self.model_dump(mode="json")}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def setting(self, axis: str) -> Any:
+        """What stands for the cell on an axis, in tables: a number or words."""
+        place = next(each for each in (self, self.pixels, self.recipe) if axis in type(each).model_fields)
+        value = getattr(place, axis)
+        if isinstance(value, tuple):
+            return "+".join(map(str, value))
+        return str(value) if isinstance(value, Stretch) else value
 
 
 def parse_depth(depth: int | str) -> tuple[Literal["blocks", "percent", "tpr"], float]:

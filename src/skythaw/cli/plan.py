@@ -157,7 +157,6 @@ def _by_seed(planned: Plan, states: dict[str, str], axes: list[str]) -> list[lis
     rows = []
     for group in groups.values():
         cell, ratios = group[0].cell, group[0].ratios
-        settings = {**cell.pixels.model_dump(), **cell.recipe.model_dump()}
         done = sum(states.get(p.cell.key) == "done" for p in group)
         rows.append(
             [
@@ -165,7 +164,7 @@ def _by_seed(planned: Plan, states: dict[str, str], axes: list[str]) -> list[lis
                 cell.strategy,
                 "done" if done == len(group) else f"{done} done" if done else "waiting",
                 str(cell.train_size),
-                *(str(settings[axis]) for axis in axes),
+                *(str(cell.setting(axis)) for axis in axes),
                 str(cell.depth),
                 str(group[0].blocks),
                 *(percent(ratio) for ratio in (ratios.tpr, ratios.tlr, ratios.tfr)),

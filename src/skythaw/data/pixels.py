@@ -1,4 +1,4 @@
-"""From decoded pixels to what a network gets: crop, scale, stretch, resize, normalise."""
+"""From decoded pixels to what a network gets: crop, choose bands, stretch, resize, normalise."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn import functional
 
-from skythaw.spec import Pixels
-
-SOFTENING = 10.0
-"""asinh stretch: arcsinh(10 x) / arcsinh(10); below 1/10 it is nearly linear"""
+from skythaw.data.forms import RGB
+from skythaw.data.stretch import brightness
+from skythaw.spec_pixels import Pixels
 
 
 def batch_input(
-    pixels: np.ndarray, rows: np.ndarray, spec: Pixels, shifts: np.ndarray | None = None
+    pixels: np.ndarray,
+    rows: np.ndarray,
+    spec: Pixels,
+    shifts: np.ndarray | None = None,
+    bands: Sequence[str] = RGB,
 ) -> Float32[Tensor, "batch band y x"]:
-    """Cut, scale, stretch and resize some images.
+    """Cut some images, choose their bands, stretch and resize them.
 
     The crop of a cutout of n pixels begins at pixel (n - crop) // 2, so an even crop of an even cutout keeps the centre
     between the same two pixels, an odd one of an odd cutout on the same pixel; else it moves by half a pixel.
@@ -28,13 +31,15 @@ def batch_input(
     Parameters
     ----------
     pixels
-        uint8 [object, y, x, band], as in `Store.pixels`
+        uint8 or float32 [object, y, x, band], as in `Store.pixels`
     rows
         which objects, int [batch]
     spec
-        crop, size and stretch
+        crop, size, bands and stretch
     shifts
         int [batch, (dy, dx)], moves the crop by so many pixels of the cutout
+    bands
+        names of the bands of `pixels`, as in `Store.bands`
 
     Returns
     -------
@@ -43,8 +48,8 @@ def batch_input(
 
     Raises
     ------
-    SpecError
-        The crop, with the shifts, is larger than the cutout.
+    SpecError, UnknownNameError
+        The crop, with the shifts, is larger than the cutout; a band is not there.
     """
     height, width = pixels.shape[1:3]
     largest = 0 if shifts is None or not len(shifts) else int(np.abs(shifts).max())
@@ -56,7 +61,9 @@ def batch_input(
         windows = np.lib.stride_tricks.sliding_window_view(pixels, (spec.crop, spec.crop), (1, 2))
         cut = windows.transpose(0, 1, 2, 4, 5, 3)[rows, top + shifts[:, 0], left + shifts[:, 1]]
     release(pixels)
-    x = torch.from_numpy(_brightness(spec.stretch).take(cut)).permute(0, 3, 1, 2)
+    if spec.bands is not None:
+        cut = cut.take(spec.places(bands), axis=3)
+    x = torch.from_numpy(brightness(cut, spec.stretch)).permute(0, 3, 1, 2)
     return _resize(x, spec.size)
 
 
@@ -76,16 +83,6 @@ def release(array: np.ndarray) -> None:
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def _brightness(stretch: str) -> np.ndarray:
-    """What each of the 256 pixel values becomes, float32 [256]: from 0 for 0 to 1 for 255."""
-    x = np.arange(256) / 255
-    if stretch == "sqrt":
-        x = np.sqrt(x)
-    elif stretch == "asinh":
-        x = np.arcsinh(SOFTENING * x) / np.arcsinh(SOFTENING)
-    return x.astype(np.float32)
 
 
 def _resize(x: Tensor, size: int) -> Tensor:

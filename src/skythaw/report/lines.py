@@ -17,7 +17,8 @@ from typing import Any
 from skythaw.report.bootstrap import LARGEST, PER_CLASS, Bootstrap, Scores
 from skythaw.report.bootstrap import MAIN as MAIN_SCORES
 from skythaw.report.intervals import Spread, limits, mean_draws, spread_within, stream_of, unlike
-from skythaw.spec import Pixels, Recipe
+from skythaw.spec import Recipe
+from skythaw.spec_pixels import Pixels
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.result import Result
 
@@ -52,7 +53,7 @@ class Line:
     @cached_property
     def setting(self) -> dict[str, Any]:
         """Backbone, strategy, training size, depth, and the further axes."""
-        return {name: _setting(self.cells[0][0], name) for name in (*MAIN, *self.axes)}
+        return {name: self.cells[0][0].cell.setting(name) for name in (*MAIN, *self.axes)}
 
     @property
     def contest(self) -> tuple[Any, ...]:
@@ -96,7 +97,7 @@ def lines_by_rate(finished: Iterable[Finished], axes: tuple[str, ...]) -> list[d
     """For every line of the report, in the order of the study, what it is with each learning rate that was tried."""
     groups: dict[tuple[Any, ...], dict[Any, list[Finished]]] = defaultdict(lambda: defaultdict(list))
     for entry, result in finished:
-        setting = tuple(_setting(entry, name) for name in (*MAIN, *axes))
+        setting = tuple(entry.cell.setting(name) for name in (*MAIN, *axes))
         groups[setting][entry.cell.recipe.lr].append((entry, result))
     return [{rate: Line(tuple(cells), axes) for rate, cells in some.items()} for some in groups.values()]
 
@@ -221,7 +222,7 @@ def probes(finished: Iterable[Finished], axes: Sequence[str]) -> list[dict[str, 
     groups: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
     for entry, result in finished:
         if result.probe is not None:  # the same for every strategy and rate: one a seed
-            groups[tuple(_setting(entry, name) for name in names)][entry.cell.seed] = result.probe
+            groups[tuple(entry.cell.setting(name) for name in names)][entry.cell.seed] = result.probe
     return [
         {
             **dict(zip(names, values, strict=True)),
@@ -234,13 +235,6 @@ def probes(finished: Iterable[Finished], axes: Sequence[str]) -> list[dict[str, 
         }
         for values, found in groups.items()
     ]
-
-
-def _setting(entry: Entry, name: str) -> Any:
-    for place in (entry.cell, entry.cell.pixels, entry.cell.recipe):
-        if name in type(place).model_fields:
-            return getattr(place, name)
-    raise KeyError(name)
 
 
 def _spread(values: Iterable[float]) -> dict[str, float | None]:

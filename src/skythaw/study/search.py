@@ -123,8 +123,7 @@ def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> dict[Contest
     groups: dict[Contest, dict[str, list[PlannedCell]]] = defaultdict(lambda: defaultdict(list))
     for planned in cells:
         cell = planned.cell
-        settings = {**cell.pixels.model_dump(), **cell.recipe.model_dump()}
-        name = ", ".join([f"depth {cell.depth}", *(f"{axis} {settings[axis]}" for axis in axes)])
+        name = ", ".join([f"depth {cell.depth}", *(f"{axis} {cell.setting(axis)}" for axis in axes)])
         groups[cell.backbone, cell.strategy, cell.train_size][name].append(planned)
     return {
         contest: [Candidate(name, tuple(some)) for name, some in settings.items()]

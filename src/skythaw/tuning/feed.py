@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from skythaw.data.forms import RGB
 from skythaw.data.pixels import batch_input, normalise
 from skythaw.data.views import apply_views
-from skythaw.spec import Pixels
+from skythaw.spec_pixels import Pixels
 from skythaw.tuning.activations import Activations, as_kept, as_used, rounded
 from skythaw.tuning.held import Held
 from skythaw.tuning.model import Classifier
@@ -26,7 +27,7 @@ class Images:
     """Some labelled objects, and how their pixels become the network's input."""
 
     pixels: np.ndarray
-    """uint8 [object, y, x, band], all objects of the data set, usually memory-mapped"""
+    """uint8 or float32 [object, y, x, band], all objects of the data set, usually memory-mapped"""
     rows: Int[np.ndarray, " object"]
     """which of them"""
     targets: Int[np.ndarray, " object"]
@@ -39,6 +40,8 @@ class Images:
     """of the frozen activations, whether they are kept or computed again"""
     kept: Activations | Held | None = None
     """those that are kept, for objects without a shift"""
+    bands: tuple[str, ...] = RGB
+    """names of the bands of `pixels`"""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,7 +53,7 @@ class Images:
         shifts: Int[np.ndarray, "batch 2"] | None = None,
     ) -> Float[Tensor, "batch band y x"]:
         """The network's input for some of the objects, seen in the given views."""
-        x = batch_input(self.pixels, self.rows[chosen], self.spec, shifts)
+        x = batch_input(self.pixels, self.rows[chosen], self.spec, shifts, self.bands)
         x = normalise(x.to(self.device), self.mean, self.std)
         if views is not None:
             x = apply_views(x, torch.from_numpy(views).to(self.device))
