@@ -61,8 +61,8 @@ class Probe:
     """Of the output: batch, feature, y, x."""
 
 
-def probe(features: nn.Module, size: int) -> Probe:
-    """Send an image of `size` pixels through a copy of the network on the meta device.
+def probe(features: nn.Module, size: int, bands: int = 3) -> Probe:
+    """Send an image of `size` pixels and so many bands through a copy of the network on the meta device.
 
     Raises
     ------
@@ -80,13 +80,19 @@ def probe(features: nn.Module, size: int) -> Probe:
     for module in names:
         module.register_forward_pre_hook(note)
     with torch.no_grad():
-        output = shadow(torch.empty(1, 3, size, size, device="meta"))
+        output = shadow(torch.empty(1, bands, size, size, device="meta"))
     if not isinstance(output, Tensor) or output.ndim != 4:
         kind = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise CutError(f"the network is no CNN: its last features are {kind}, not a map [batch, feature, y, x]")
     if output.shape[1] != getattr(features, "num_features", output.shape[1]) == output.shape[3]:
         raise CutError("the network is no CNN: its last map is [batch, y, x, feature], not [batch, feature, y, x]")
     return Probe(calls, tuple(output.shape))
+
+
+def first_convolution(features: nn.Module, calls: dict[str, int]) -> str:
+    """The name of the convolution that is called first, which the bands of an image meet; empty if there is none."""
+    found = [name for name, module in features.named_modules() if isinstance(module, nn.Conv2d) and name in calls]
+    return min(found, key=lambda name: calls[name], default="")
 
 
 def find_blocks(features: nn.Module, calls: dict[str, int], group_of: GroupOf) -> tuple[Block, ...]:

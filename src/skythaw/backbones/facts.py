@@ -178,7 +178,8 @@ def _file(backbone: Backbone, cache: Path, what: str) -> Path:
         made_by = version(backbone.library)
     except PackageNotFoundError:
         made_by = ""
-    content = [FORMAT, backbone.name, backbone.library, made_by, backbone.model, backbone.options, backbone.input_size]
+    content = [FORMAT, backbone.name, backbone.library, made_by, backbone.model, backbone.options]
+    content += [backbone.input_size, backbone.bands]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return cache / "networks" / f"{backbone.name.replace(':', '-').replace('/', '-')}-{key}-{what}.json"
 
@@ -239,7 +240,7 @@ def _rows(network: Network, size: int) -> int:
 
     try:
         with torch.no_grad():
-            return int(network(torch.empty(2, 3, size, size, device="meta")).shape[2])
+            return int(network(torch.empty(2, network.bands, size, size, device="meta")).shape[2])
     except (RuntimeError, ValueError, AssertionError):
         return 0
 
@@ -250,7 +251,7 @@ def _count_crossings(backbone: Backbone, size: int) -> tuple[int | None, ...]:
     from skythaw.backbones.cut import cut
 
     network = _shadow(backbone)
-    image = torch.empty(1, 3, size, size, device="meta")
+    image = torch.empty(1, network.bands, size, size, device="meta")
     found: list[int | None] = [network.channels]
     with torch.no_grad():
         for depth in range(1, len(network.blocks)):
@@ -270,7 +271,7 @@ def _count_flops(backbone: Backbone, size: int) -> tuple[int, ...]:
     network = _shadow(backbone)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
-            network(torch.empty(1, 3, size, size, device="meta"))
+            network(torch.empty(1, network.bands, size, size, device="meta"))
         except (RuntimeError, ValueError, AssertionError) as error:
             raise CutError(f"{backbone.name} doesn't work on images of {size} pixels: {error}") from None
     root = type(network).__name__ + ".features"

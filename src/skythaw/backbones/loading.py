@@ -29,11 +29,13 @@ SHOWN = 3
 """Names in a message."""
 
 
-def load_into(features: nn.Module, backbone: Backbone, weights: Weights) -> None:
+def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: str) -> None:
     """Load weights into a backbone, in place; random weights leave it as it is.
 
     Names of a classifier may stand in the file beside the backbone's, and `COUNTER` may be missing. Names
-    of another library that timm can translate are translated.
+    of another library that timm can translate are translated. Of a network for other than three bands, the convolution
+    called `first` is made from that for red, green and blue as timm does it: their sum for a single band, else repeated
+    in turn, and scaled so that equal bands give what they gave before.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights) -> None
     found = read_state(weights.path)
     for state in _readings(features, backbone, found):
         if _needed(own) <= state.keys():
-            found = state
+            found = _adapted(state, backbone.bands, f"{first}.weight")
             break
     if fault := _difference(features, own, found):
         raise WeightsError(f"the weights in {weights.path} are not of {backbone.name}: {fault}")
@@ -104,6 +106,16 @@ def _readings(features: nn.Module, backbone: Backbone, state: State) -> Iterator
         yield _by_order(features.state_dict(), state)
 
 
+def _adapted(state: State, bands: int, first: str) -> State:
+    """The state with its first convolution, if it is for three bands, for so many."""
+    from timm.models import adapt_input_conv
+
+    weight = state.get(first)
+    if weight is None or weight.ndim != 4 or weight.shape[1] != 3:
+        return state
+    return {**state, first: adapt_input_conv(bands, weight)}
+
+
 def _timm_filters(features: nn.Module) -> list[Callable[..., State]]:
     module = sys.modules[type(features).__module__]
     return [getattr(module, name) for name in TIMM_FILTERS if hasattr(module, name)]
@@ -114,7 +126,12 @@ def _by_order(own: State, state: State) -> State:
     if len(state) != len(own) + 2:
         return {}
     pairs = list(zip(own, state.values(), strict=False))
-    return dict(pairs) if all(own[name].shape == tensor.shape for name, tensor in pairs) else {}
+    return dict(pairs) if all(_outputs(own[name]) == _outputs(tensor) for name, tensor in pairs) else {}
+
+
+def _outputs(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape without its inputs, which for the first convolution are the bands."""
+    return (*tensor.shape[:1], *tensor.shape[2:])
 
 
 def _needed(own: State) -> set[str]:

@@ -9,7 +9,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from skythaw.backbones.blocks import Block, GroupOf, find_blocks, probe, pytorchcv_group, timm_groups
+from skythaw.backbones.blocks import (
+    Block,
+    GroupOf,
+    find_blocks,
+    first_convolution,
+    probe,
+    pytorchcv_group,
+    timm_groups,
+)
 from skythaw.backbones.catalogue import Backbone, Preprocessing, chosen
 from skythaw.backbones.loading import load_into
 from skythaw.backbones.weights import Weights
@@ -44,6 +52,11 @@ class Network(nn.Module):
         self.channels = channels
         self.preprocessing = preprocessing
         self.name = name
+
+    @property
+    def bands(self) -> int:
+        """Of the images it takes."""
+        return len(self.preprocessing.mean)
 
     def forward(self, images: Tensor) -> Tensor:
         """The last feature map [batch, feature, y, x] of images [batch, band, y, x]."""
@@ -83,12 +96,12 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
         torch.default_generator.manual_seed(SEED)
         features, group_of = {"timm": _timm, "pytorchcv": _pytorchcv}[backbone.library](backbone)
     try:
-        seen = probe(features, backbone.input_size)
+        seen = probe(features, backbone.input_size, backbone.bands)
         _drop_uncalled(features, seen.calls)
         blocks = find_blocks(features, seen.calls, group_of)
     except CutError as error:
         raise CutError(f"{backbone.name}: {error}") from None
-    load_into(features, backbone, weights)
+    load_into(features, backbone, weights, first_convolution(features, seen.calls))
     return Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
 
 
@@ -161,7 +174,7 @@ def _timm(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
 
     options: dict[str, Any] = dict(backbone.options)
     try:
-        model: Any = timm.create_model(backbone.model, num_classes=0, **options)
+        model: Any = timm.create_model(backbone.model, num_classes=0, in_chans=backbone.bands, **options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise _bad_options(backbone, error) from None
     if not hasattr(model, "group_matcher"):
@@ -176,7 +189,7 @@ def _pytorchcv(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
     except ImportError:
         raise UnknownNameError(f"{backbone.name} needs the package pytorchcv: pip install 'skythaw[nasnet]'") from None
     try:
-        model: Any = provider.get_model(backbone.model, **dict(backbone.options))
+        model: Any = provider.get_model(backbone.model, in_channels=backbone.bands, **dict(backbone.options))
     except (TypeError, ValueError) as error:
         raise _bad_options(backbone, error) from None
     model.features.final_pool = nn.Identity()
