@@ -10,6 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from skythaw.data.cutouts import write_cutouts
+from skythaw.data.fits import encode_fits
 
 COLUMNS = [("run", pa.int32()), ("camcol", pa.int8()), ("field", pa.int32())]
 CLASSES = ("GALAXY", "QSO", "STAR")
@@ -44,6 +45,30 @@ def make_survey(out: Path, objects=180, size=40, seed=0, prefix="1237"):
         }
         for i in range(objects)
     ]
+    write_cutouts(out, rows, COLUMNS, {"source": "test", "seed": seed})
+    return out
+
+
+UGRIZ = {"GALAXY": (0.2, 0.5, 0.8, 0.9, 1.0), "QSO": (0.9, 1.0, 0.6, 0.5, 0.4), "STAR": (0.1, 0.4, 0.7, 1.0, 1.1)}
+FLOATS = {
+    'path = "survey.parquet"': 'path = "floats.parquet"\nstretch = { kind = "asinh", low = -0.05, high = 1.2 }',
+    "seed = [0, 1]": "seed = [0]",
+}
+"""What to replace in the study below to have it of `make_float_survey`."""
+
+
+def make_float_survey(out: Path, objects=180, size=40, seed=0):
+    """The same sky in five bands, as FITS files."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    rows = []
+    for i in range(objects):
+        label = CLASSES[i % 3]
+        spot = np.exp(-(x**2 + y**2) / (2 * WIDTHS[label] ** 2)) * rng.uniform(0.4, 0.8)
+        image = spot[..., None] * np.array(UGRIZ[label]) + rng.normal(0, 0.02, (size, size, 5))
+        where = {"run": 752, "camcol": 1 + i // 6 % 5, "field": 100 + i // 6}
+        image = encode_fits(image.astype(np.float32), "ugriz")
+        rows.append({"object_id": f"9{i:06d}", "label": label, "image": image, **where})
     write_cutouts(out, rows, COLUMNS, {"source": "test", "seed": seed})
     return out
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skythaw.backbones.catalogue import backbone as find_backbone
+from skythaw.backbones.catalogue import backbone_of
 from skythaw.backbones.cut import prefixes
 from skythaw.backbones.fold import fold
 from skythaw.backbones.network import build
@@ -71,8 +71,8 @@ def fill(task: Fill) -> int:
         if all(kept and not kept.absent(task.views, task.rows).any() for kept in there):
             return 0
         store = open_store(cutouts, site.cache, skip_broken=cell.skip_broken)
-        images = make_images(cell, store.pixels, np.arange(len(cutouts)), np.zeros(len(cutouts), np.int64), device)
-        network = build(find_backbone(cell.backbone), site.weights, cell.weights).requires_grad_(False)
+        images = make_images(cell, store, np.arange(len(cutouts)), np.zeros(len(cutouts), np.int64), device)
+        network = build(backbone_of(cell), site.weights).requires_grad_(False)
         fold(network.features)
         network = network.to(device).to(memory_format=torch.channels_last)
         taps = prefixes(network, task.depths)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from skythaw.backbones.catalogue import Preprocessing, chosen
-from skythaw.backbones.catalogue import backbone as find_backbone
+from skythaw.backbones.catalogue import Preprocessing, backbone_of
 from skythaw.spec import Cell
 
 FORMAT = 1
@@ -32,7 +31,7 @@ class Place:
     def folder(self, cache: Path) -> Path:
         """The folder of `skythaw.tuning.activations`."""
         cell = self.cell
-        backbone = chosen(find_backbone(cell.backbone), cell.weights)
+        backbone = backbone_of(cell)
         preprocessing: Preprocessing = backbone.preprocessing
         content = {
             "format": FORMAT,

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
-from skythaw.data.overlaps import FIELD, basis_of, first_size, overlapping
+from skythaw.data.forms import Form
+from skythaw.data.overlaps import FIELD, basis_of, first_form, overlapping
 from skythaw.data.split import Parts, split
 from skythaw.data.store import find_store
 from skythaw.errors import DataError, SpecError
@@ -30,8 +31,13 @@ class Material:
     parts: Parts
     tested: np.ndarray
     """bool [object of the external test set]: those that are scored; empty without one"""
-    side: int
-    """pixels of a cutout, of the smaller of both sets"""
+    form: Form
+    """of a cutout, of the smaller of both sets"""
+
+    @property
+    def side(self) -> int:
+        """Pixels of a cutout."""
+        return self.form.size[0]
 
     @property
     def objects(self) -> dict[str, int]:
@@ -119,13 +125,17 @@ def open_material(study: Study, cache: Path) -> Material:
     cutouts, usable = _open(data.path, cache, data.skip_broken)
     require_classes(cutouts)
     parts = split(cutouts, data.split, usable=usable, external_test=data.test_path is not None)
-    side = _side(cutouts)
+    form = _form(cutouts)
     if data.test_path is None:
-        return Material(study, cutouts, None, parts, np.zeros(0, dtype=bool), side)
+        return Material(study, cutouts, None, parts, np.zeros(0, dtype=bool), form)
     test, usable = _open(data.test_path, cache, data.skip_broken)
     tested = test.labelled & usable
     _check_test(test, np.flatnonzero(tested), cutouts)
-    return Material(study, cutouts, test, parts, tested, min(side, _side(test)))
+    forms = (form, _form(test))
+    if len({(each.kind, each.bands) for each in forms}) > 1:
+        said, there = (f"{each.kind} of bands {', '.join(each.bands)}" for each in forms)
+        raise DataError(f"{test.paths[0]} has images in {there}, {cutouts.paths[0]} in {said}: they must be alike")
+    return Material(study, cutouts, test, parts, tested, min(forms, key=lambda each: each.size))
 
 
 def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, np.ndarray]:
@@ -135,13 +145,15 @@ def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, np.ndarr
     return cutouts, np.ones(len(cutouts), dtype=bool) if store is None else store.usable
 
 
-def _side(cutouts: Cutouts) -> int:
-    height, width = first_size(cutouts)
+def _form(cutouts: Cutouts) -> Form:
+    """Of the first image that can be read: square."""
+    form = first_form(cutouts)
+    if form is None:
+        raise DataError(f"{cutouts.paths[0]}: no image can be read")
+    height, width = form.size
     if height != width:
         raise DataError(f"{cutouts.paths[0]}: images have {width} x {height} pixels; cutouts must be square")
-    if not height:
-        raise DataError(f"{cutouts.paths[0]}: no image can be read")
-    return width
+    return form
 
 
 def _check_test(test: Cutouts, rows: np.ndarray, cutouts: Cutouts) -> None:

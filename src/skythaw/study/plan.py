@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.backbones.catalogue import Backbone, chosen
+from skythaw.backbones.catalogue import Backbone, backbone_of, chosen
 from skythaw.backbones.catalogue import backbone as find_backbone
 from skythaw.backbones.facts import Facts, Ratios, block_flops, crossings, facts
 from skythaw.backbones.weights import Weights, locate
 from skythaw.errors import SpecError, UnknownNameError, WeightsError
-from skythaw.spec import Cell, Pixels, Recipe, Study, WeightsChoice
+from skythaw.spec import Cell, Recipe, Study, WeightsChoice
+from skythaw.spec_pixels import Pixels
 from skythaw.study.material import Material, open_material
 from skythaw.study.reuse import BUDGET, Reuse, Sets, epochs_of, group_of, plan_reuse
 from skythaw.tuning.strategies import strategy
@@ -95,21 +96,25 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     warnings = material.warnings()
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
+    settings = _settings(study, material)
     for name in study.grid.backbone:
         choice = study.weights.get(name, WeightsChoice())
-        backbone = chosen(find_backbone(name), choice)
-        weights = _weights(backbone, choice, download, warnings)
+        weights = _weights(find_backbone(name), choice, download, warnings)
         digests[name] = weights.sha256 if weights else ABSENT
-        network = facts(backbone, cache)
-        depths = _depths(study, network, len(material.cutouts.classes), warnings)
-        for cell in _cells(study, material, name, depths):
+        backbones = {n: chosen(find_backbone(name).with_bands(n), choice) for n in {p.inputs: p for p, _ in settings}}
+        networks = {n: facts(backbone, cache) for n, backbone in backbones.items()}
+        classes = len(material.cutouts.classes)
+        depths = {n: _depths(study, network, classes, warnings) for n, network in networks.items()}
+        for cell in _cells(study, material, name, settings, depths):
             settled = cell.model_copy(
                 update={"weights": choice.model_copy(update={"file": None}), "weights_sha256": digests[name]}
             )
             if settled.key in cells:
                 warnings.append(f"{name}, depth {cell.depth}, seed {cell.seed}: listed twice in the grid; run once")
             else:
-                flops = block_flops(backbone, cell.pixels.size, cache) if _fits(cell, network) else ()
+                bands = cell.pixels.inputs
+                network = networks[bands]
+                flops = block_flops(backbones[bands], cell.pixels.size, cache) if _fits(cell, network) else ()
                 cells[settled.key] = _measure(settled, weights, network, material, flops)
     if unused := sorted(set(study.weights) - set(study.grid.backbone)):
         raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
@@ -120,7 +125,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         cells=tuple(_priced(list(cells.values()), reuse, material)),
         objects=material.objects,
         classes=material.cutouts.classes,
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
         description={**study.describe(), "sha256": {**checksums, "weights": digests}},
         reuse=tuple(reuse.values()),
         material=material,
@@ -166,20 +171,34 @@ def _depths(study: Study, network: Facts, classes: int, warnings: list[str]) -> 
     return list(first)
 
 
-def _cells(study: Study, material: Material, backbone: str, depths: list[int]) -> Iterator[Cell]:
-    """The cells of one backbone, in the order of the grid, without weights."""
-    grid = study.grid
-    sizes = [material.train_size(size) for size in grid.train_size]
-    for name in grid.strategy:
-        strategy(name)
-    for values in itertools.product(*grid.axes.values()):
-        settings = dict(zip(grid.axes, values, strict=True))
-        pixels = _pixels(study, settings, material.side)
+def _settings(study: Study, material: Material) -> list[tuple[Pixels, Recipe]]:
+    """Every combination of the further axes, in the order of the grid."""
+    found = []
+    for values in itertools.product(*study.grid.axes.values()):
+        settings = dict(zip(study.grid.axes, values, strict=True))
+        pixels = _pixels(study, settings, material)
         recipe = Recipe.model_validate(
             {**study.recipe.model_dump(), **{n: v for n, v in settings.items() if n in Recipe.model_fields}}
         )
         pixels.require_room(material.side, recipe.shift)
-        for way, size, depth, seed in itertools.product(grid.strategy, sizes, depths, grid.seed):
+        found.append((pixels, recipe))
+    return found
+
+
+def _cells(
+    study: Study,
+    material: Material,
+    backbone: str,
+    settings: list[tuple[Pixels, Recipe]],
+    depths: dict[int, list[int]],
+) -> Iterator[Cell]:
+    """The cells of one backbone, in the order of the grid, without weights; depths are by the number of bands."""
+    grid = study.grid
+    sizes = [material.train_size(size) for size in grid.train_size]
+    for name in grid.strategy:
+        strategy(name)
+    for pixels, recipe in settings:
+        for way, size, depth, seed in itertools.product(grid.strategy, sizes, depths[pixels.inputs], grid.seed):
             _require_batches(size, recipe)
             yield Cell(
                 backbone=backbone,
@@ -204,12 +223,16 @@ def _require_batches(size: int, recipe: Recipe) -> None:
         raise SpecError(f"batchnorm = 'train' with batch = {recipe.batch} and {size} images makes batches of one image")
 
 
-def _pixels(study: Study, settings: dict[str, Any], side: int) -> Pixels:
+def _pixels(study: Study, settings: dict[str, Any], material: Material) -> Pixels:
     data = study.data
-    crop = settings.get("crop", data.crop or side)
-    return Pixels(
-        crop=crop, size=settings.get("size", data.size or crop), stretch=settings.get("stretch", data.stretch)
+    crop = settings.get("crop", data.crop or material.side)
+    pixels = Pixels(
+        crop=crop,
+        size=settings.get("size", data.size or crop),
+        bands=settings.get("bands", data.bands),
+        stretch=settings.get("stretch", data.stretch),
     )
+    return pixels.settled(material.form.bands, material.form.floats)
 
 
 def _fits(cell: Cell, network: Facts) -> bool:
@@ -241,7 +264,7 @@ def _plan_reuse(cells: list[PlannedCell], material: Material, cache: Path, budge
     found = {}
     for name, group in groups.items():
         cell = group[0].cell
-        crossing = crossings(chosen(find_backbone(cell.backbone), cell.weights), cell.pixels.size, cache)
+        crossing = crossings(backbone_of(cell), cell.pixels.size, cache)
         prefixes = {p.cut: (p.prefix, crossing[p.cut]) for p in group}
         found[name] = plan_reuse([(p.cell, p.cut) for p in group], sets, prefixes, budget)
         budget -= sum(use.bytes for use in found[name].uses if use.keep)

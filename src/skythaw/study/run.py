@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw import registry
-from skythaw.backbones.catalogue import backbone as find_backbone
+from skythaw.backbones.catalogue import backbone_of
 from skythaw.backbones.network import build
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.store import open_store
@@ -227,8 +227,8 @@ def _keep_to(ledger: Ledger, device: str) -> None:
 def _try_weights(plan: Plan) -> None:
     """Load each file of weights that the user gave: one of another network is refused before anything starts."""
     given = {p.cell.backbone: (p.weights, p.cell) for p in plan.cells if p.weights and p.weights.source == "file"}
-    for name, (weights, cell) in given.items():
-        build(find_backbone(name), weights, cell.weights)
+    for weights, cell in given.values():
+        build(backbone_of(cell), weights)
 
 
 def _remark(ledger: Ledger, plan: Plan) -> None:

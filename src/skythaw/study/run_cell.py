@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from skythaw.backbones import facts as network_facts
-from skythaw.backbones.catalogue import backbone as find_backbone
-from skythaw.backbones.catalogue import chosen
+from skythaw.backbones.catalogue import backbone_of
 from skythaw.backbones.network import build, reset
 from skythaw.backbones.weights import Weights
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.split import nested_order, split
-from skythaw.data.store import open_store
+from skythaw.data.store import Store, open_store
 from skythaw.errors import DataError
 from skythaw.spec import Cell
 from skythaw.study.kept import Place, mark_used, precision_of
@@ -150,15 +149,15 @@ def load_sets(cell: Cell, site: Site, device: torch.device, parts_wanted: Sequen
     }
     return Sets(
         classes=cutouts.classes,
-        images={part: make_images(cell, s.pixels, r, targets[part], device) for part, (_, s, r) in rows.items()},
+        images={part: make_images(cell, s, r, targets[part], device) for part, (_, s, r) in rows.items()},
         ids={part: [c.object_ids[i] for i in r] for part, (c, _, r) in rows.items()},
     )
 
 
-def make_images(cell: Cell, pixels: np.ndarray, rows: np.ndarray, targets: np.ndarray, device: torch.device) -> Images:
+def make_images(cell: Cell, store: Store, rows: np.ndarray, targets: np.ndarray, device: torch.device) -> Images:
     """Some objects, and how the cell's network wants their pixels."""
-    preprocessing = chosen(find_backbone(cell.backbone), cell.weights).preprocessing
-    return Images(pixels, rows, targets, cell.pixels, preprocessing.mean, preprocessing.std, device)
+    wanted = backbone_of(cell).preprocessing
+    return Images(store.pixels, rows, targets, cell.pixels, wanted.mean, wanted.std, device, bands=store.bands)
 
 
 def with_activations(sets: Sets, cell: Cell, site: Site, depth: int) -> Sets:
@@ -179,7 +178,7 @@ def with_activations(sets: Sets, cell: Cell, site: Site, depth: int) -> Sets:
 
 def make_model(cell: Cell, site: Site, classes: int) -> Classifier:
     """The cell's network, cut at its depth, with a fresh head drawn from the cell's seed."""
-    network = build(find_backbone(cell.backbone), site.weights, cell.weights)
+    network = build(backbone_of(cell), site.weights)
     thaw = strategy(cell.strategy)(len(network.blocks), cell.depth)
     if thaw.reset:
         reset(network, thaw.reset, cell.seed)
@@ -223,7 +222,7 @@ def _judgement(fitted: Fit, sets: Sets, p: dict[str, np.ndarray]) -> dict[str, A
 
 def _size(cell: Cell, site: Site, model: Classifier) -> dict[str, Any]:
     """How large the classifier is, and how much of it was trained."""
-    backbone = chosen(find_backbone(cell.backbone), cell.weights)
+    backbone = backbone_of(cell)
     facts = network_facts.facts(backbone, site.cache)
     flops = network_facts.block_flops(backbone, cell.pixels.size, site.cache)
     ratios = facts.ratios(model.thaw.blocks, model.head.linear.out_features, flops, model.thaw.only)
