@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,8 +12,10 @@ from PIL import Image
 
 from helpers_data import SKY, encode, make, picture, rows
 from skythaw.data.cutouts import write_cutouts
+from skythaw.data.fits import encode_fits
 from skythaw.data.inspect import contact_sheet, inspect
 from skythaw.errors import DataError, OutputError
+from skythaw.spec_pixels import Stretch
 
 
 def test_a_sound_file(tmp_path):
@@ -26,6 +29,10 @@ def test_a_sound_file(tmp_path):
         "broken": [],
         "duplicates": [],
         "image_sizes": {"16x16": 36},
+        "kinds": {"JPEG or PNG": 36},
+        "bands": ["red", "green", "blue"],
+        "percentiles": None,
+        "stretch": None,
         "overlaps": {"basis": "field", "cutouts": 36, "pairs": None},
         "columns": ["object_id", "label", "run", "camcol", "field", "sha256"],
         "recipe": {"source": "test"},
@@ -46,10 +53,42 @@ def test_everything_that_can_be_wrong(tmp_path):
     assert report["unlabelled"] == 2
     assert report["classes"] == {"GALAXY": 3, "QSO": 4, "STAR": 4}
     assert [each["object_id"] for each in report["broken"]] == ["obj00008", "obj00010"]
-    assert all("not a JPEG or PNG" in each["reason"] for each in report["broken"])
+    assert all("not a JPEG, PNG or FITS file" in each["reason"] for each in report["broken"])
     assert report["duplicates"] == [["obj00001", "obj00002"], ["obj00005", "obj00006"], ["obj00008", "obj00010"]]
     assert report["image_sizes"] == {"16x16": 10, "12x8": 1}
     assert report["overlaps"] == {"basis": "field", "cutouts": 12, "pairs": None}
+
+
+def test_values_of_floats_suggest_a_stretch(tmp_path, skythaw):
+    """What is printed can be pasted into a study."""
+    values = np.linspace(0, 1, 36 * 16 * 16, dtype=np.float32).reshape(36, 16, 16, 1) * np.array([1, 1000], np.float32)
+    path = make(tmp_path / "a.parquet", image={n: encode_fits(v, "gr") for n, v in enumerate(values)}).paths[0]
+    report = inspect(path)
+    assert report["kinds"] == {"FITS": 36}
+    assert report["bands"] == ["g", "r"]
+    right = {p: pytest.approx(float(p) / 100, abs=1e-4) for p in ("1", "50", "99", "99.9")}
+    assert report["percentiles"]["g"] == right
+    assert report["stretch"] == {"kind": "asinh", "low": [0.01, 10], "high": [0.999, 999], "softening": [10]}
+    told = skythaw("data", "inspect", path).stdout
+    line = next(line for line in told.splitlines() if line.startswith("stretch = "))
+    assert Stretch.model_validate(tomllib.loads(line)["stretch"]) == Stretch.model_validate(report["stretch"])
+
+
+def test_the_contact_sheet_shows_three_bands_the_reddest_as_red(tmp_path):
+    """Of u, g, r, i, z these are i, r and g; a single band is grey."""
+    for bands, shown in (("ugriz", (3, 2, 1)), ("grz", (2, 1, 0)), ("r", (0, 0, 0))):
+        images = {n: np.full((16, 16, len(bands)), 0, np.float32) for n in range(9)}
+        for image in images.values():
+            image[8:] = np.linspace(0.2, 1, len(bands))
+            image[4:8] = 1
+        make(tmp_path / "a.parquet", 9, image={n: encode_fits(image, bands) for n, image in images.items()})
+        contact_sheet(tmp_path / "a.parquet", tmp_path / "sheet.png", per_class=1)
+        sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+        tile = sheet[4:20, -20:-4]
+        value = np.arcsinh(10 * np.linspace(0.2, 1, len(bands))[list(shown)]) / np.arcsinh(10)
+        assert np.allclose(tile[10, 8], 255 * value, atol=1)
+        assert (tile[5, 8] == 255).all()
+        assert (tile[0, 0] == 0).all()
 
 
 def test_a_flipped_bit_is_broken(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +39,7 @@ def import_(
     ] = None,
     skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and say which.")] = False,
 ) -> None:
-    """Labelled JPEG or PNG images into one Parquet file; their bytes stay as they are."""
+    """Labelled JPEG or PNG images, or FITS images, into one Parquet file; their bytes stay as they are."""
     from skythaw import registry
 
     result = registry.get("source", "folder")(
@@ -62,7 +62,7 @@ def inspect(
         Path | None, typer.Option(metavar="PNG", help="Write a contact sheet: some objects of each class.")
     ] = None,
 ) -> None:
-    """Counts, sizes, duplicates, broken images, and overlap on the sky."""
+    """Counts, sizes, bands and their values, duplicates, broken images, and overlap on the sky."""
     from skythaw.data.inspect import contact_sheet
     from skythaw.data.inspect import inspect as look
 
@@ -79,6 +79,10 @@ def inspect(
         table.add_row("(no label)", str(found["unlabelled"]), f"{100 * found['unlabelled'] / found['objects']:.1f} %")
     print_table(table)
     say("sizes: " + ", ".join(f"{size} ({number})" for size, number in found["image_sizes"].items()))
+    say("kind: " + ", ".join(f"{kind} ({number})" for kind, number in found["kinds"].items()))
+    say("bands: " + (", ".join(found["bands"]) if found["bands"] else "not the same in all images"))
+    if found["percentiles"]:
+        _print_values(found)
     say(
         f"broken: {len(found['broken'])}"
         + "".join(f"\n  {b['object_id']}: {b['reason']}" for b in found["broken"][:20])
@@ -95,3 +99,14 @@ def inspect(
         say(f"overlap on the sky: {overlaps['cutouts']} cutouts {how}")
     if sheet is not None:
         say(f"wrote the contact sheet {sheet}")
+
+
+def _print_values(found: dict[str, Any]) -> None:
+    """Percentiles of each band, and the line of a study file that they suggest."""
+    rows = found["percentiles"]
+    table = make_table("values of the pixels", ("band", *(f"{p} %" for p in next(iter(rows.values())))))
+    for band, some in rows.items():
+        table.add_row(band, *(f"{value:.4g}" for value in some.values()))
+    print_table(table)
+    low, high = found["stretch"]["low"], found["stretch"]["high"]
+    say(f'to begin with, in [data] of a study:\nstretch = {{ kind = "asinh", low = {low}, high = {high} }}')

@@ -55,13 +55,13 @@ def demo(
     summary = run_watched(Study.load(study_file), run, context.obj, How())
     say(f"3. what came of it ({summary.done} of {summary.cells} cells): {run}\n")
     with Ledger.read(run) as ledger:
-        facts = report_facts(ledger)
+        facts, entries = report_facts(ledger), ledger.entries()
     print_report(facts)
     if not facts["rows"]:
         say(f"no cell could be run; why: skythaw study status {run}")
         raise typer.Exit(1)
     page, picture = out / "report.html", out / "depth.png"
-    write_all(facts, {"page": page, "picture": picture}, Images([survey], None))
+    write_all(facts, {"page": page, "picture": picture}, Images([survey], entries[0].cell.pixels))
     say(f"\nOpen {page} in a browser: the whole report. The depths as a picture: {picture}")
     say(f"Again, for programs: skythaw report {run} --json report.json")
     if summary.failed:

@@ -13,6 +13,7 @@ from skythaw.errors import DataError
 
 if TYPE_CHECKING:
     from skythaw.report.elements import Page
+    from skythaw.spec_pixels import Pixels
 
 
 def report(
@@ -47,13 +48,13 @@ def report(
     with Ledger.read(run_folder) as ledger:
         facts = report_facts(ledger, margin)
         paths = data or [Path(each) for each in (ledger.remark("data") or {}).values() if each]
-        crop = ledger.study.get("data", {}).get("crop")
+        entries = ledger.entries()
     wanted = {"page": html, "figures": figures, "tables": csv, "LaTeX table": latex, "picture": picture}
     written = {what: where for what, where in wanted.items() if where is not None}
     if written and not facts["rows"]:
         raise DataError(f"no cell of the study is done yet: {next(iter(written.values()))} would be empty")
     if written:
-        write_all(facts, written, Images(paths, crop))
+        write_all(facts, written, Images(paths, entries[0].cell.pixels))
     if as_json is not None:
         print_json(facts, as_json)
         written["JSON"] = as_json
@@ -68,8 +69,8 @@ class Images:
     """Where a report finds its pictures."""
 
     paths: list[Path]
-    crop: int | None
-    """pixels of the centre that the networks got"""
+    seen: Pixels
+    """what the networks got of them: crop, bands, stretch"""
 
 
 def write_all(facts: dict[str, Any], wanted: dict[str, Path], images: Images) -> None:
@@ -108,7 +109,7 @@ def build_page(facts: dict[str, Any], images: Images) -> Page:
     from skythaw.report.content import make_page, wanted_images
     from skythaw.report.pictures import pictures
 
-    found = pictures(images.paths, wanted_images(facts), images.crop)
+    found = pictures(images.paths, wanted_images(facts), images.seen)
     return make_page(facts, found, version("skythaw"), date.today())
 
 

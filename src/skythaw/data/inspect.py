@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.files import replacing, writing
-from skythaw.data.images import BrokenImageError, decode
+from skythaw.data.forms import Form
+from skythaw.data.images import BrokenImageError, decode, probe
 from skythaw.data.overlaps import FIELD, basis_of, identify, sky_pairs
+from skythaw.data.stretch import picture, suggest
+from skythaw.spec_pixels import Stretch
 
 SCHEMA = 1
 MARGIN, FONT_SIZE = 4, 14
 UNLABELLED = "(no label)"
+PERCENTILES = (1, 50, 99, 99.9)
+SAMPLE_IMAGES, SAMPLE_PIXELS = 1000, 4096
+"""How many images of floats the percentiles are of, and how many pixels of each: evenly chosen."""
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -27,9 +35,11 @@ def inspect(path: Path) -> dict[str, Any]:
     -------
     dict
         JSON-able: `objects`, `classes` (objects of each), `unlabelled`, `broken` (`object_id` and `reason` of each),
-        `duplicates` (lists of object_ids whose pixels are equal), `image_sizes` ("WIDTHxHEIGHT": images), `overlaps`
-        (`cutouts` that share sky with another, `pairs` of them where coordinates tell, and the `basis` that told),
-        `columns`, `recipe`
+        `duplicates` (lists of object_ids whose pixels are equal), `image_sizes` ("WIDTHxHEIGHT": images), `kinds`
+        ("FITS" or "JPEG or PNG": images), `bands` (their names; None if images differ), `percentiles` of the values of
+        each band and a `stretch` to begin with (both None if images differ, or are of 8 bits), `overlaps` (`cutouts`
+        that share sky with another, `pairs` of them where coordinates tell, and the `basis` that told), `columns`,
+        `recipe`
 
     Raises
     ------
@@ -37,19 +47,22 @@ def inspect(path: Path) -> dict[str, Any]:
         The file can't be read as cutouts.
     """
     cutouts = read_cutouts(path, need_labels=False)
-    broken, sizes, alike = [], Counter[str](), defaultdict(list)
-    for name, data, sha256 in cutouts.images():
+    broken, forms, alike = [], Counter[Form](), defaultdict(list)
+    samples: dict[tuple[str, ...], list[np.ndarray]] = defaultdict(list)
+    sampled = set(np.linspace(0, len(cutouts) - 1, min(SAMPLE_IMAGES, len(cutouts))).round().astype(int).tolist())
+    for row, (name, data, sha256) in enumerate(cutouts.images()):
         content = hashlib.sha256(data).hexdigest()
         try:
             if content != sha256:
                 raise BrokenImageError(name, "bytes differ from their checksum")
-            pixels = decode(data, name)
+            form, pixels = probe(data, name), decode(data, name)
         except BrokenImageError as error:
             broken.append({"object_id": name, "reason": error.reason})
             alike[content].append(name)
             continue
-        y, x, _ = pixels.shape
-        sizes[f"{x}x{y}"] += 1
+        forms[form] += 1
+        if form.floats and row in sampled:
+            samples[form.bands].append(_thinned(pixels))
         alike[hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()].append(name)
     return {
         "schema": SCHEMA,
@@ -58,7 +71,9 @@ def inspect(path: Path) -> dict[str, Any]:
         "unlabelled": int((~cutouts.labelled).sum()),
         "broken": broken,
         "duplicates": [names for names in alike.values() if len(names) > 1],
-        "image_sizes": dict(sizes.most_common()),
+        "image_sizes": _counted(forms, lambda form: f"{form.size[1]}x{form.size[0]}"),
+        "kinds": _counted(forms, lambda form: form.kind),
+        **_values(forms, samples),
         "overlaps": _overlaps(cutouts),
         "columns": cutouts.table.column_names,
         "recipe": cutouts.recipe,
@@ -67,6 +82,9 @@ def inspect(path: Path) -> dict[str, Any]:
 
 def contact_sheet(path: Path, out: Path, per_class: int = 8, scale: float = 1.0) -> None:
     """Draw some cutouts of each class as a PNG: a row a class, with its name, evenly chosen from its objects.
+
+    Images of floats are shown in the three middle ones of their bands by wavelength, the reddest as red (see
+    `skythaw.data.stretch.picture`), each with an asinh stretch from the 1st to the 99.9th percentile on the sheet.
 
     Parameters
     ----------
@@ -105,6 +123,36 @@ def contact_sheet(path: Path, out: Path, per_class: int = 8, scale: float = 1.0)
         sheet.save(file, "PNG")
 
 
+def _counted(forms: Counter[Form], say: Callable[[Form], str]) -> dict[str, int]:
+    counts = Counter[str]()
+    for form, count in forms.items():
+        counts[say(form)] += count
+    return dict(counts.most_common())
+
+
+def _thinned(pixels: np.ndarray) -> np.ndarray:
+    """Some pixels of an image, evenly chosen, [pixel, band]: at most `SAMPLE_PIXELS`."""
+    step = math.ceil(math.sqrt(math.prod(pixels.shape[:2]) / SAMPLE_PIXELS))
+    return pixels[::step, ::step].reshape(-1, pixels.shape[2])
+
+
+def _values(forms: Counter[Form], samples: dict[tuple[str, ...], list[np.ndarray]]) -> dict[str, Any]:
+    """Names of the bands, and what the values of floats are."""
+    kinds = {(form.bands, form.floats) for form in forms}
+    if len(kinds) != 1:
+        return {"bands": None, "percentiles": None, "stretch": None}
+    ((bands, floats),) = kinds
+    if not floats or not samples:
+        return {"bands": list(bands), "percentiles": None, "stretch": None}
+    values = np.concatenate(samples[bands])
+    found = np.percentile(values, PERCENTILES, axis=0).T
+    percentiles = {
+        band: {f"{p:g}": float(n) for p, n in zip(PERCENTILES, some, strict=True)}
+        for band, some in zip(bands, found, strict=True)
+    }
+    return {"bands": list(bands), "percentiles": percentiles, "stretch": suggest(values).model_dump(mode="json")}
+
+
 def _overlaps(cutouts: Cutouts) -> dict[str, Any]:
     basis = basis_of(cutouts)
     if basis == "coordinates":
@@ -131,13 +179,21 @@ def _places(cutouts: Cutouts, per_class: int) -> dict[int, tuple[int, int]]:
 
 def _tiles(cutouts: Cutouts, places: dict[int, tuple[int, int]], scale: float) -> dict[int, Image.Image]:
     """The images of the rows that are shown, at the sheet's scale."""
-    tiles = {}
+    shown: dict[int, tuple[Form, np.ndarray]] = {}
     for row, (name, data, _) in enumerate(cutouts.images()):
-        if row not in places:
-            continue
-        try:
-            image = Image.fromarray(decode(data, name))
-        except BrokenImageError:
-            continue
+        if row in places:
+            try:
+                shown[row] = probe(data, name), decode(data, name)
+            except BrokenImageError:
+                continue
+    samples: dict[tuple[str, ...], list[np.ndarray]] = defaultdict(list)
+    for form, pixels in shown.values():
+        if form.floats:
+            samples[form.bands].append(_thinned(pixels))
+    stretches = {bands: suggest(np.concatenate(some)) for bands, some in samples.items()}
+    tiles = {}
+    for row, (form, pixels) in shown.items():
+        stretch = stretches[form.bands] if form.floats else Stretch(kind="linear")
+        image = Image.fromarray(picture(pixels, form.bands, stretch))
         tiles[row] = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     return tiles

@@ -1,4 +1,4 @@
-"""Pictures of some objects of a run, as its networks saw them."""
+"""Pictures of some objects of a run, in the bands and the brightness that its networks saw."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import BrokenImageError, decode
-from skythaw.errors import DataError
+from skythaw.data.images import bands_of, decode
+from skythaw.data.stretch import picture
+from skythaw.errors import DataError, SkythawError
+from skythaw.spec_pixels import Pixels
 
 LARGEST = 128
 """pixels a side; larger crops are made smaller"""
 
 
-def pictures(paths: Iterable[Path], ids: Iterable[str], crop: int | None) -> dict[str, bytes]:
-    """The centres of some objects' images as PNG files, by object; what can't be read is left out.
+def pictures(paths: Iterable[Path], ids: Iterable[str], seen: Pixels) -> dict[str, bytes]:
+    """The centres of some objects' images as PNG files, by object; what can't be read or shown so is left out.
 
     Parameters
     ----------
@@ -23,8 +25,8 @@ def pictures(paths: Iterable[Path], ids: Iterable[str], crop: int | None) -> dic
         files of cutouts in which to look; one that is no longer there is passed over
     ids
         of the objects
-    crop
-        pixels of the centre that the networks got; None is the whole image
+    seen
+        crop, bands and stretch; of more than three bands, three are shown (`skythaw.data.stretch.picture`)
     """
     wanted, found = set(ids), dict[str, bytes]()
     for path in paths:
@@ -32,23 +34,26 @@ def pictures(paths: Iterable[Path], ids: Iterable[str], crop: int | None) -> dic
             cutouts = read_cutouts(path)
             if wanted & set(cutouts.object_ids):
                 for object_id, data, _ in cutouts.images():
-                    if object_id in wanted and (image := _centre(data, object_id, crop)):
+                    if object_id in wanted and (image := _centre(data, object_id, seen)):
                         found[object_id] = image
         except DataError:
             continue
     return found
 
 
-def _centre(data: bytes, object_id: str, crop: int | None) -> bytes | None:
+def _centre(data: bytes, object_id: str, seen: Pixels) -> bytes | None:
     from PIL import Image
 
     try:
-        image = Image.fromarray(decode(data, object_id))
-    except BrokenImageError:
+        values, bands = decode(data, object_id), bands_of(data, object_id)
+        places = seen.places(bands)
+    except SkythawError:
         return None
-    side = min(crop or max(image.size), *image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    image = image.crop((left, top, left + side, top + side))
+    height, width = values.shape[:2]
+    side = min(seen.crop, height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    cut = values[top : top + side, left : left + side].take(places, axis=2)
+    image = Image.fromarray(picture(cut, [bands[i] for i in places], seen.stretch))
     image.thumbnail((LARGEST, LARGEST))
     out = io.BytesIO()
     image.save(out, "PNG")
