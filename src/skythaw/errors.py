@@ -9,6 +9,7 @@
       WeightsError          weights are missing, or of another network        (also a RuntimeError)
       CutError              a network can't be divided into blocks or cut     (also a ValueError)
       LedgerError           a run folder is in use, of another study, or torn (also a RuntimeError)
+      RemoteError           a service on the network fails us               (also a ConnectionError)
       OutputError           a file or a folder can't be written               (also an OSError)
 
 The command line turns any of these into its message and exit code 2. Anything else is a bug: traceback, exit code 1.
@@ -51,6 +52,10 @@ class CutError(SkythawError, ValueError):
 
 class LedgerError(SkythawError, RuntimeError):
     """A run folder is of another study, or can't be read."""
+
+
+class RemoteError(SkythawError, ConnectionError):
+    """A service on the network does not answer, or not what it should."""
 
 
 class OutputError(SkythawError, OSError):

@@ -45,6 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "source": {
         "folder": "skythaw.data.sources.folder:import_folder",
         "mock": "skythaw.data.sources.mock.survey:make_mock",
+        "sdss": "skythaw.data.sources.sdss.source:fetch_sdss",
     },
 }
 

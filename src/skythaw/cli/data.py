@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from skythaw.cli.output import make_table, print_json, print_table, say, tracked, warn
+from skythaw.cli.sdss import sdss
+from skythaw.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Make, import and inspect sets of cutouts.")
+app.command("sdss")(sdss)
 Out = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")]
 
 
@@ -99,6 +102,31 @@ def inspect(
         say(f"overlap on the sky: {overlaps['cutouts']} cutouts {how}")
     if sheet is not None:
         say(f"wrote the contact sheet {sheet}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A Parquet file of cutouts, or a folder of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Hold every cutout against its checksum: one flipped bit is found."""
+    from skythaw.data.verify import verify as check
+
+    found = check(file, lambda items, total: tracked(items, total, "verifying"))
+    if as_json:
+        print_json(found)
+    for each in [] if as_json else found["damaged"][:20]:
+        say(f"{each['object_id']}: {each['reason']}")
+    if found["unchecked"]:
+        warn(f"{found['unchecked']} cutouts have no recorded checksum: they decode, more can't be said")
+    if damaged := len(found["damaged"]):
+        first = found["damaged"][0]
+        raise DataError(
+            f"{file}: {damaged} of {found['objects']} cutouts are damaged, the first is {first['object_id']} "
+            f"({first['reason']}); get the file again"
+        )
+    if not as_json:
+        say(f"{file}: all {found['objects']} cutouts are whole")
 
 
 def _print_values(found: dict[str, Any]) -> None:

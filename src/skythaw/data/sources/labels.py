@@ -59,7 +59,7 @@ def read_labels(path: Path) -> LabelTable:
         raise DataError(f"{path} has no column for the {what}: one of {', '.join(wanted)}; it has {', '.join(header)}")
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     if id_at is not None:
-        _refuse_ruined(path, header[id_at], columns[id_at])
+        refuse_ruined(path, header[id_at], columns[id_at])
     used = {place for name, place in found.items() if name in FILE_NAMES} | {id_at, label_at}
     kept = {name: place for place, name in enumerate(header) if name and place not in used}
     typed = [_typed(name, columns[place]) for name, place in kept.items()]
@@ -98,7 +98,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, [row for _, row in rows[1:]]
 
 
-def _refuse_ruined(path: Path, name: str, ids: Sequence[str]) -> None:
+def refuse_ruined(path: Path | str, name: str, ids: Sequence[str]) -> None:
+    """Raise `DataError` for ids that a spreadsheet has rounded."""
     if ruined := next((each for each in ids if RUINED.fullmatch(each)), None):
         raise DataError(
             f"{path}: column {name!r} holds {ruined}: a spreadsheet rounded the ids, their digits are lost; "

@@ -1,0 +1,1 @@
+"""Labelled cutouts from the archive of the Sloan Digital Sky Survey. Start reading in `source.py`."""
