@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from helpers_data import make
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.fits import encode_fits
 from skythaw.data.images import decode
 from skythaw.errors import DataError, SkythawError
 from skythaw.spec import Study
@@ -141,3 +146,27 @@ def test_the_survey_is_the_same_bytes_each_time(survey, tmp_path):
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(survey.read_bytes()).digest()
     name, data, _ = next(read_cutouts(again).images())
     assert decode(data, name).dtype == np.float32
+
+
+def test_pictures_are_seen_through_bands_and_stretch_without_torch(tmp_path):
+    """The reddest of the bands of a study is red; one band is grey; an image without the bands is left out."""
+    value = np.zeros((16, 16, 5), np.float32) + np.arange(5, dtype=np.float32)
+    make(tmp_path / "a.parquet", 3, image={n: encode_fits(value, "ugriz") for n in range(3)})
+    code = """
+        import io, sys
+        from pathlib import Path
+        from PIL import Image
+        from skythaw.report.pictures import pictures
+        from skythaw.spec_pixels import Pixels
+
+        for bands in (["g", "r", "i"], ["i", "g", "r"], ["z"], list("ugriz"), ["Y"]):
+            stretch = {"kind": "linear", "low": 0, "high": 5}
+            seen = Pixels(crop=8, size=8, bands=bands, stretch=stretch)
+            found = pictures([Path(sys.argv[1])], ["obj00001"], seen)
+            print([(i.size, i.getpixel((0, 0))) for i in map(Image.open, map(io.BytesIO, found.values()))])
+        print("torch" in sys.modules)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path / "a.parquet"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    irg = "[((8, 8), (153, 102, 51))]"
+    assert told == [irg, irg, "[((8, 8), (204, 204, 204))]", irg, "[]", "False"]

@@ -94,12 +94,7 @@ def inspect(
         f"exact duplicates: {len(found['duplicates'])}"
         + "".join(f"\n  {' = '.join(g)}" for g in found["duplicates"][:20])
     )
-    overlaps = found["overlaps"]
-    if overlaps["basis"] is None:
-        say("overlap on the sky: unknown (no ra and dec, and no run, camcol and field)")
-    else:
-        how = "overlap another on the sky" if overlaps["basis"] == "coordinates" else "share a field with another"
-        say(f"overlap on the sky: {overlaps['cutouts']} cutouts {how}")
+    say("overlap on the sky: " + _overlap(found["overlaps"]))
     if sheet is not None:
         say(f"wrote the contact sheet {sheet}")
 
@@ -127,6 +122,13 @@ def verify(
         )
     if not as_json:
         say(f"{file}: all {found['objects']} cutouts are whole")
+
+
+def _overlap(overlaps: dict[str, Any]) -> str:
+    if overlaps["basis"] is None:
+        return "unknown (no ra and dec, and no run, camcol and field)"
+    how = "overlap another on the sky" if overlaps["basis"] == "coordinates" else "share a field with another"
+    return f"{overlaps['cutouts']} cutouts {how}"
 
 
 def _print_values(found: dict[str, Any]) -> None:

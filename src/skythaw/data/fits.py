@@ -1,4 +1,4 @@
-"""Images in FITS files: read whole and checked, whatever their bytes, and written so that equal images are equal bytes.
+"""FITS images: read whole or refused with a reason, whatever the bytes; written so that equal images are equal bytes.
 
 The file is walked here, header by header, and every announced size is held against the bytes that are there; astropy
 reads headers, and the one image that was found: never a compressed file, never more than is there. What is wrong is a

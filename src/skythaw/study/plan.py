@@ -97,11 +97,12 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
     settings = _settings(study, material)
+    counts = {pixels.inputs for pixels, _ in settings}
     for name in study.grid.backbone:
         choice = study.weights.get(name, WeightsChoice())
         weights = _weights(find_backbone(name), choice, download, warnings)
         digests[name] = weights.sha256 if weights else ABSENT
-        backbones = {n: chosen(find_backbone(name).with_bands(n), choice) for n in {p.inputs: p for p, _ in settings}}
+        backbones = {n: chosen(find_backbone(name).with_bands(n), choice) for n in counts}
         networks = {n: facts(backbone, cache) for n, backbone in backbones.items()}
         classes = len(material.cutouts.classes)
         depths = {n: _depths(study, network, classes, warnings) for n, network in networks.items()}
@@ -112,10 +113,9 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
             if settled.key in cells:
                 warnings.append(f"{name}, depth {cell.depth}, seed {cell.seed}: listed twice in the grid; run once")
             else:
-                bands = cell.pixels.inputs
-                network = networks[bands]
-                flops = block_flops(backbones[bands], cell.pixels.size, cache) if _fits(cell, network) else ()
-                cells[settled.key] = _measure(settled, weights, network, material, flops)
+                n = cell.pixels.inputs
+                flops = block_flops(backbones[n], cell.pixels.size, cache) if _fits(cell, networks[n]) else ()
+                cells[settled.key] = _measure(settled, weights, networks[n], material, flops)
     if unused := sorted(set(study.weights) - set(study.grid.backbone)):
         raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
     reuse = _plan_reuse(list(cells.values()), material, cache, budget)
