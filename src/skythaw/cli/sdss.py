@@ -10,27 +10,20 @@ import typer
 from skythaw.cli.output import make_table, print_json, print_table, say, tracked, warn
 from skythaw.errors import SpecError
 
-Sample = "What to fetch (one of these)"
-Service = "From where"
-Manner = "How"
 JSON_SCHEMA = 1
 
 
 def sdss(
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
-    per_class: Annotated[
-        int | None, typer.Option(metavar="N", help="So many of each class.", rich_help_panel=Sample)
-    ] = None,
+    per_class: Annotated[int | None, typer.Option(metavar="N", help="So many of each class.")] = None,
     total: Annotated[
         int | None,
-        typer.Option(metavar="N", help="So many in all, classes in natural proportion.", rich_help_panel=Sample),
+        typer.Option(metavar="N", help="So many in all, classes in natural proportion."),
     ] = None,
-    sql: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What a query of your own gives.", rich_help_panel=Sample)
-    ] = None,
+    sql: Annotated[Path | None, typer.Option(metavar="FILE", help="What a query of your own gives.")] = None,
     catalog: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Your own positions: CSV, ECSV, VOTable or Parquet.", rich_help_panel=Sample),
+        typer.Option(metavar="FILE", help="Your own positions: CSV, ECSV, VOTable or Parquet."),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -46,36 +39,26 @@ def sdss(
     min_redshift: Annotated[float | None, typer.Option()] = None,
     max_redshift: Annotated[float | None, typer.Option()] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another sample.")] = 0,
-    release: Annotated[str, typer.Option(help="Data release, 14 to 18.", rich_help_panel=Service)] = "17",
-    images: Annotated[str, typer.Option(help="jpeg (colour) or fits (float32).", rich_help_panel=Service)] = "jpeg",
-    service: Annotated[
-        str, typer.Option(help="skyserver, legacy or hips2fits.", rich_help_panel=Service)
-    ] = "skyserver",
-    bands: Annotated[
-        str, typer.Option(help="Of fits, such as gri; else all that there are.", rich_help_panel=Service)
-    ] = "",
-    size: Annotated[int, typer.Option(metavar="PX", help="Pixels a side.", rich_help_panel=Service)] = 64,
-    scale: Annotated[float, typer.Option(help="Arcsec per pixel.", rich_help_panel=Service)] = 0.396,
-    max_black: Annotated[
-        float, typer.Option(help="Largest share of an image without data.", rich_help_panel=Service)
-    ] = 0.05,
+    release: Annotated[str, typer.Option(help="Data release, 14 to 18.")] = "17",
+    images: Annotated[str, typer.Option(help="jpeg (colour) or fits (float32).")] = "jpeg",
+    service: Annotated[str, typer.Option(help="skyserver, legacy or hips2fits.")] = "skyserver",
+    bands: Annotated[str, typer.Option(help="Of fits, such as gri; else all that there are.")] = "",
+    size: Annotated[int, typer.Option(metavar="PX", help="Pixels a side.")] = 64,
+    scale: Annotated[float, typer.Option(help="Arcsec per pixel.")] = 0.396,
+    max_black: Annotated[float, typer.Option(help="Largest share of an image without data.")] = 0.05,
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Instead of the services' scheme and host.", rich_help_panel=Service),
+        typer.Option(metavar="URL", help="Instead of the services' scheme and host."),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Requests a second, at most.", rich_help_panel=Manner)] = 1.0,
+    rate: Annotated[float, typer.Option(help="Requests a second, at most.")] = 1.0,
     contact: Annotated[
         str | None,
-        typer.Option(
-            envvar="SKYTHAW_CONTACT", help="Your e-mail or page, told to the service.", rich_help_panel=Manner
-        ),
+        typer.Option(envvar="SKYTHAW_CONTACT", help="Your e-mail or page, told to the service."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Requests under way at once.", rich_help_panel=Manner)] = 2,
-    timeout: Annotated[float, typer.Option(help="Seconds for one answer.", rich_help_panel=Manner)] = 60.0,
-    attempts: Annotated[int, typer.Option(help="How often to ask for one image.", rich_help_panel=Manner)] = 5,
-    retry_failed: Annotated[
-        bool, typer.Option(help="Try again what failed for good, too.", rich_help_panel=Manner)
-    ] = False,
+    workers: Annotated[int, typer.Option(help="Requests under way at once.")] = 2,
+    timeout: Annotated[float, typer.Option(help="Seconds for one answer.")] = 60.0,
+    attempts: Annotated[int, typer.Option(help="How often to ask for one image.")] = 5,
+    retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The final report for programs.")] = False,
 ) -> None:
     """Labelled cutouts from the Sloan Digital Sky Survey. Stop it at any time; the same command goes on."""
