@@ -11,6 +11,7 @@ import textwrap
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from helpers_data import make
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
@@ -60,6 +61,15 @@ def test_five_bands_are_learned_and_a_cell_names_them(finished):
     assert max(entry.result.scores["test"]["macro_f1"] for entry in found) > 0.8
     (stem,) = {entry.result.parameters - entry.result.trained_parameters for entry in found if entry.cell.depth == 7}
     assert stem == 0
+
+
+def test_the_trained_file_says_what_it_expects_of_an_image(finished):
+    for entry in entries(finished):
+        with safe_open(finished / "weights" / f"{entry.cell.key}.safetensors", "numpy") as file:
+            said = json.loads(file.metadata()["preprocessing"])
+        assert (said["bands"], len(said["mean"]), len(said["std"])) == (list("ugriz"), 5, 5)
+        assert said["stretch"] == entry.cell.pixels.stretch.model_dump(mode="json")
+        assert (said["crop"], said["size"]) == (entry.cell.pixels.crop, entry.cell.pixels.size)
 
 
 def test_kept_or_computed_the_same_bits(finished, there, cache):

@@ -1,4 +1,7 @@
-"""The trained weights of a cell: ``RUN/weights/KEY.safetensors``, under its name whole or not at all."""
+"""The trained weights of a cell: ``RUN/weights/KEY.safetensors``, under its name whole or not at all.
+
+What they expect of an image is in the file's metadata: crop, size, bands and stretch, then mean and standard deviation.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
+from skythaw.backbones.catalogue import backbone_of
 from skythaw.data.files import replacing
 from skythaw.spec import Cell
 
@@ -19,8 +23,15 @@ def weights_path(run: Path, key: str) -> Path:
 
 def save_weights(run: Path, cell: Cell, classes: tuple[str, ...], trained: dict[str, Tensor]) -> str:
     """Write the trained tensors of a cell; return the SHA-256 of their names and values."""
+    expected = backbone_of(cell).preprocessing
+    preprocessing = {**cell.pixels.model_dump(mode="json"), "mean": expected.mean, "std": expected.std}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.items()}
-    metadata = {"schema": "1", "cell": cell.model_dump_json(), "classes": json.dumps(classes)}
+    metadata = {
+        "schema": "1",
+        "cell": cell.model_dump_json(),
+        "classes": json.dumps(classes),
+        "preprocessing": json.dumps(preprocessing),
+    }
     with replacing(weights_path(run, cell.key)) as file:
         file.write(save(tensors, metadata))
     digest = hashlib.sha256()
