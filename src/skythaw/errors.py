@@ -9,6 +9,7 @@
       WeightsError          weights are missing, or of another network        (also a RuntimeError)
       CutError              a network can't be divided into blocks or cut     (also a ValueError)
       LedgerError           a run folder is in use, of another study, or torn (also a RuntimeError)
+      BundleError           a saved classifier is torn, or not what it says (also a RuntimeError)
       RemoteError           a service on the network fails us               (also a ConnectionError)
       OutputError           a file or a folder can't be written               (also an OSError)
 
@@ -52,6 +53,10 @@ class CutError(SkythawError, ValueError):
 
 class LedgerError(SkythawError, RuntimeError):
     """A run folder is of another study, or can't be read."""
+
+
+class BundleError(SkythawError, RuntimeError):
+    """A saved classifier can't be read, or its parts do not belong together."""
 
 
 class RemoteError(SkythawError, ConnectionError):

@@ -240,4 +240,6 @@ def _remark(ledger: Ledger, plan: Plan) -> None:
     ledger.note("objects", plan.objects)
     ledger.note("balance", plan.material.balance)
     ledger.note("warnings", plan.warnings)
+    files = {p.cell.backbone: p.weights.path for p in plan.cells if p.weights and p.weights.path}
+    ledger.note("weights", {name: str(path.absolute()) for name, path in files.items()})
     ledger.note("data", {n: str(p.absolute()) if p else None for n, p in paths.items()})

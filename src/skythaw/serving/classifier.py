@@ -1,0 +1,204 @@
+"""`load` a bundle, and let it predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from skythaw.backbones.catalogue import backbone_of
+from skythaw.backbones.network import build
+from skythaw.backbones.weights import RANDOM
+from skythaw.data.forms import Form
+from skythaw.data.images import BrokenImageError, decode
+from skythaw.errors import BundleError, DataError
+from skythaw.report.calibrate import tempered
+from skythaw.serving.bundle import WEIGHTS, About, read_about
+from skythaw.study.machine import find_device
+from skythaw.tuning.feed import Images
+from skythaw.tuning.model import Classifier as Model
+from skythaw.tuning.model import Head
+from skythaw.tuning.strategies import strategy
+from skythaw.tuning.train import predict
+
+BATCH = 256
+"""images at once"""
+
+
+class Classifier:
+    """A fine-tuned classifier from a bundle.
+
+    Attributes
+    ----------
+    about
+        what the bundle says of itself
+    model
+        the network, in evaluation mode
+    device
+        where it runs
+    """
+
+    def __init__(self, about: About, model: Model, device: torch.device) -> None:
+        self.about, self.model, self.device = about, model, device
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the probabilities."""
+        return self.about.classes
+
+    def predict(
+        self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True
+    ) -> Float32[np.ndarray, "object class"]:
+        """The probability of each class for some images.
+
+        Parameters
+        ----------
+        images
+            pixels [object, y, x, band], uint8 or float32 as in training, rows from the top; or a list of such images,
+            of the names of JPEG, PNG or FITS files, or of their content
+        calibrated
+            at the temperature fitted on validation; else as the network was trained
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 [object, class]; each row sums to 1
+
+        Raises
+        ------
+        DataError
+            An image can't be read, is not square, smaller than the crop, or of other bands or values than in training.
+        """
+        stack = images if isinstance(images, np.ndarray) else self._stack(images)
+        self.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
+        if not len(stack):
+            return np.zeros((0, len(self.classes)), np.float32)
+        expected = self.about.expected
+        feed = Images(
+            stack,
+            np.arange(len(stack)),
+            np.zeros(len(stack), np.int64),
+            self.about.cell.pixels,
+            expected.mean,
+            expected.std,
+            self.device,
+            bands=expected.bands,
+        )
+        p = predict(self.model, feed, self.about.cell.recipe)
+        return tempered(p, self.about.temperature).astype(np.float32) if calibrated else p
+
+    def require(self, form: Form) -> None:
+        """Raise `DataError` unless images of that form are such as the classifier was trained on."""
+        expected, pixels = self.about.expected, self.about.cell.pixels
+        height, width = form.size
+        if height != width or width < pixels.crop:
+            raise DataError(
+                f"images of {width} x {height} pixels: this classifier takes square ones of at least {pixels.crop}, of "
+                f"the same scale as in training ({expected.side} pixels there)"
+            )
+        if form.dtype != expected.dtype or form.bands != expected.bands:
+            raise DataError(
+                f"images of {form.dtype} with bands {', '.join(form.bands)}: this classifier was trained on "
+                f"{expected.dtype} with {', '.join(expected.bands)}"
+            )
+
+    def _names(self, count: int) -> tuple[str, ...]:
+        """The bands of an array, which has no names: those of training, if there are as many."""
+        expected = self.about.expected.bands
+        return expected if count == len(expected) else tuple(map(str, range(count)))
+
+    def _stack(self, images: Iterable[bytes | str | Path | np.ndarray]) -> np.ndarray:
+        """One array of images, files read and decoded."""
+        found = [each if isinstance(each, np.ndarray) else _decoded(each, i) for i, each in enumerate(images)]
+        shapes = {each.shape for each in found}
+        if len(shapes) > 1:
+            raise DataError(f"images of {len(shapes)} shapes: {', '.join(map(str, sorted(shapes)[:4]))}; give one")
+        side, bands = self.about.cell.pixels.crop, len(self.about.expected.bands)
+        return np.stack(found) if found else np.zeros((0, side, side, bands), self.about.expected.dtype)
+
+
+def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
+    """Open a bundle.
+
+    Parameters
+    ----------
+    bundle
+        its folder
+    device
+        ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``
+
+    Raises
+    ------
+    BundleError
+        It is no bundle, is damaged, or its parts do not belong together.
+    """
+    folder = Path(bundle)
+    about = read_about(folder)
+    tensors = _tensors(folder / WEIGHTS)
+    place = find_device(device)
+    model = make_model(about)
+    _fill(model, tensors, folder)
+    model = model.to(place).to(memory_format=torch.channels_last)
+    model.network.eval()
+    model.head.eval()
+    return Classifier(about, model, place)
+
+
+def make_model(about: About) -> Model:
+    """The network of a bundle, as it was cut in training, with weights that are still to come."""
+    cell = about.cell
+    network = build(backbone_of(cell), RANDOM)
+    if (len(network.blocks), network.channels) != (about.blocks, about.features):
+        raise BundleError(
+            f"{cell.backbone} has {len(network.blocks)} blocks and {network.channels} features here, "
+            f"{about.blocks} and {about.features} in the bundle: it was made with another version of its library"
+        )
+    head = Head(network.channels, len(about.classes), 0.0, torch.Generator())
+    thaw = strategy(cell.strategy)(len(network.blocks), cell.depth)
+    return Model(network, thaw, head, cell.recipe.batchnorm)
+
+
+def named_tensors(model: Model) -> dict[str, Tensor]:
+    """Every weight of a classifier, by the name it has in a bundle."""
+    state = {f"features.{name}": tensor for name, tensor in model.network.features.state_dict().items()}
+    return state | {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
+
+
+def _decoded(image: bytes | str | Path, number: int) -> np.ndarray:
+    name = f"image {number}" if isinstance(image, bytes) else str(image)
+    try:
+        return decode(image if isinstance(image, bytes) else Path(image).read_bytes(), name)
+    except BrokenImageError as error:
+        raise DataError(f"{name} can't be read: {error.reason}") from None
+    except OSError as error:
+        raise DataError(f"{name} can't be read: {error.strerror or error}") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"can't read {path} as safetensors: {error}") from None
+
+
+def _fill(model: Model, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Put weights into a model, if they are exactly its own: names, shapes, types, finite."""
+    own = named_tensors(model)
+    if odd := sorted(own.keys() ^ tensors.keys()):
+        raise BundleError(f"{folder / WEIGHTS} is of another network: {odd[0]} is in one of the two only")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
+            raise BundleError(
+                f"{folder / WEIGHTS}: {name} is {tensor.dtype} {list(tensor.shape)}, the network has "
+                f"{own[name].dtype} {list(own[name].shape)}"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(f"{folder / WEIGHTS}: {name} holds numbers that are not finite")
+        own[name].copy_(tensor)

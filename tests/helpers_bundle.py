@@ -1,0 +1,27 @@
+"""A small finished run and a bundle exported from it, for tests of what uses bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers_study import FLOATS, make_float_survey, make_survey, write_study
+from skythaw.serving.export import export
+from skythaw.spec import Study
+from skythaw.study.run import Setting, run_study
+
+
+def make_bundle(folder: Path, cache: Path, *, floats: bool = False, objects: int = 180) -> Path:
+    """Make `folder`/survey.parquet (floats.parquet), study.toml, run and bundle; the path of the bundle.
+
+    Images are JPEG of 40 x 40 pixels, of which the classifier takes 32; with `floats` FITS of five bands, ugriz.
+    """
+    if floats:
+        make_float_survey(folder / "floats.parquet", objects)
+    else:
+        make_survey(folder / "survey.parquet", objects)
+    replace = (FLOATS if floats else {"seed = [0, 1]": "seed = [0]"}) | {'"0%", "50%", "100%"': '"0%", "100%"'}
+    study = Study.load(write_study(folder, replace=replace))
+    summary = run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
+    assert (summary.done, summary.failed) == (2, 0)
+    export(folder / "run", folder / "bundle")
+    return folder / "bundle"
