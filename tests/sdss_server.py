@@ -30,22 +30,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from sdss_universe import (
-    BANDS,
-    FAULTS,
-    PERMANENT,
-    RefusedError,
-    Sql,
-    SqlError,
-    Table,
-    Universe,
-    bz2_bomb,
-    encode,
-    fits_bytes,
-    gzip_bomb,
-    message,
-    spoil_table,
-)
+from sdss_sql import RefusedError, Sql, SqlError, Table, spoil_table
+from sdss_universe import BANDS, FAULTS, PERMANENT, Universe, bz2_bomb, encode, fits_bytes, gzip_bomb, message
 
 UNIVERSE = ("objects", "seed", "faults", "hostile", "shape")
 HTML, JPEG, TEXT = "text/html; charset=utf-8", "image/jpeg", "text/plain"

@@ -111,6 +111,15 @@ def test_objects_without_a_field_have_no_frame(tmp_path):
     assert (outcome.fetched, outcome.rejected) == (1, {"outside": 1})
 
 
+def test_what_lies_beyond_the_frame_is_zero_where_it_is_allowed(tmp_path):
+    universe = Universe(**DENSE)
+    with serving(DENSE) as url:
+        request = Request(catalog=write_catalog(tmp_path / "c.csv", universe), images="fits", max_black=1)
+        assert fetch(tmp_path / "a.parquet", url, request).fetched == 120
+    found = [cube for cube, _ in cubes(tmp_path / "a.parquet").values()]
+    assert max((cube == 0).mean() for cube in found) > 0.2
+
+
 @pytest.mark.parametrize(("service", "bands"), [("legacy", "gri"), ("hips2fits", "ugriz"), ("legacy", "r")])
 def test_services_that_cut_give_cubes_of_their_bands(service, bands, tmp_path):
     universe = Universe(20, 2)

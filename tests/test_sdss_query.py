@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from sdss_universe import Sql, Universe, spec_id
+from sdss_sql import Sql
+from sdss_universe import Universe, spec_id
 from skythaw.data.sources.sdss import sql
 from skythaw.data.sources.sdss.reasons import Fault, Reason
 from skythaw.data.sources.sdss.request import Request

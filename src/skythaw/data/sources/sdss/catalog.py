@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,27 +10,24 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from skythaw.data.parquet import OWN
-from skythaw.data.sources.labels import WHOLE, ZERO_LED, refuse_ruined
+from skythaw.data.sources.labels import LABEL_NAMES, refuse_ruined
 from skythaw.data.sources.sdss.state import Item
+from skythaw.data.sources.sdss.tables import IDS, UNIT, UNREADABLE, batches_of, plain
 from skythaw.errors import DataError, nearest
 
 NAMES = {
-    "object_id": ("object_id", "objid", "specobjid", "source_id", "id", "name"),
+    "object_id": IDS,
     "ra": ("ra", "photora", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "alpha"),
     "dec": ("dec", "photodec", "dec_deg", "decdeg", "de", "dej2000", "_dej2000", "de_icrs", "delta"),
-    "label": ("label", "class"),
+    "label": LABEL_NAMES,
     "run": ("run",),
     "camcol": ("camcol",),
     "field": ("field",),
 }
 NEEDED = ("ra", "dec")
 FRAME = ("run", "camcol", "field")
-LARGEST_TEXT = 256 << 20
-"""bytes of an ECSV or VOTable, which are read whole"""
 Columns = Sequence[tuple[str, pa.DataType]]
 
 
@@ -61,18 +57,19 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     """
     name = "the query's reply" if isinstance(source, bytes) else str(source)
     try:
-        batches = _batches(source)
+        batches = batches_of(source, {called[key] for key in ("object_id", "label") if key in called})
         first = next(batches, None)
-    except (OSError, pa.ArrowException, ValueError, StopIteration) as error:
+    except UNREADABLE as error:
         text = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"can't read {name} as a catalogue: {text}") from None
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows")
     found = _find(first.schema.names, called, name)
+    _require_degrees(first.schema, [found[key] for key in NEEDED], name)
     spoken = {column for key, column in found.items() if key not in FRAME}
-    own = {*OWN, "ra", "dec", "pixel_scale", "release"}
+    own = {*OWN, "ra", "dec", "pixel_scale", "release", "image_path"}
     kept = [field for field in first.schema if field.name not in spoken | own and field.name.lower() not in FRAME]
-    columns = [(field.name, _plain(field.type)) for field in kept]
+    columns = [(field.name, plain(field.type)) for field in kept]
     columns = [(column, kind) for column, kind in columns if kind is not None]
     return Catalog(columns, _items(first, batches, found, [column for column, _ in columns], name))
 
@@ -83,6 +80,8 @@ def _find(there: Sequence[str], called: Mapping[str, str], name: str) -> dict[st
         raise DataError(f"a column can't be called {odd[0]!r}; {nearest(odd[0], NAMES)}")
     if lost := [column for column in called.values() if column not in there]:
         raise DataError(f"{name} has no column {lost[0]!r}; {nearest(lost[0], there)}")
+    if twice := sorted({column for column in there if there.count(column) > 1}):
+        raise DataError(f"{name} has two columns called {twice[0]!r}")
     lower = {column.lower(): column for column in reversed(there)}
     found = {
         key: called.get(key) or next(lower[each] for each in names if each in lower)
@@ -98,114 +97,12 @@ def _find(there: Sequence[str], called: Mapping[str, str], name: str) -> dict[st
     return found
 
 
-def _batches(source: Path | bytes) -> Iterator[pa.RecordBatch]:
-    """The rows, some at a time, with columns of text, whole numbers, numbers or truth."""
-    if isinstance(source, bytes):
-        yield from _csv(lambda: io.BytesIO(source))
-    elif source.suffix.lower() == ".parquet":
-        with pq.ParquetFile(source) as file:
-            plain = [f.name for f in file.schema_arrow if _plain(f.type) is not None]
-            yield from file.iter_batches(10_000, columns=plain)
-    elif source.suffix.lower() == ".csv":
-        yield from _csv(lambda: source.open("rb"))
-    elif source.suffix.lower() in (".ecsv", ".vot", ".votable", ".xml"):
-        yield from _astropy(source)
-    else:
-        raise ValueError(f"its name should end in .csv, .ecsv, .vot, .xml or .parquet, not {source.suffix!r}")
-
-
-def _csv(opened: Any) -> Iterator[pa.RecordBatch]:
-    """A CSV, read twice: once for the type of each column, once for its rows. Empty cells are null."""
-    kinds: dict[str, pa.DataType] = {}
-    for batch in _csv_text(opened):
-        for column, values in zip(batch.schema.names, batch.columns, strict=True):
-            kinds[column] = _kind(column, values, kinds.get(column, pa.null()))
-    for batch in _csv_text(opened):
-        arrays = [
-            values.cast(_settled(kinds[column]))
-            for column, values in zip(batch.schema.names, batch.columns, strict=True)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-
-
-def _kind(column: str, values: pa.Array, before: pa.DataType) -> pa.DataType:
-    """The narrowest type that holds these texts and those before: whole numbers, numbers, text. An id stays text."""
-    given = values.drop_null()
-    if before == pa.string() or column.lower().endswith("id"):
-        return pa.string()
-    if not len(given):
-        return before
-    if before != pa.float64() and pc.all(pc.match_substring_regex(given, f"^(?:{WHOLE.pattern})$")).as_py():
-        return pa.int64()
-    if pc.any(pc.match_substring_regex(given, f"^(?:{ZERO_LED.pattern})$")).as_py():
-        return pa.string()
-    try:
-        given.cast(pa.float64())
-    except pa.ArrowException:
-        return pa.string()
-    return pa.float64()
-
-
-def _settled(kind: pa.DataType) -> pa.DataType:
-    """A column that is empty throughout is text."""
-    return pa.string() if pa.types.is_null(kind) else kind
-
-
-def _csv_text(opened: Any) -> Iterator[pa.RecordBatch]:
-    with opened() as file:
-        skip, header = 0, file.readline(1 << 20)
-        while header.startswith(b"#"):
-            skip, header = skip + 1, file.readline(1 << 20)
-        text = header.decode("utf-8-sig").strip()
-    delimiter = max(",;\t", key=text.count)
-    columns = [column.strip().strip('"') for column in text.split(delimiter)]
-    if len(set(columns)) < len(columns) or not all(columns):
-        raise ValueError("two columns of one name, or one without")
-    with opened() as file:
-        reader = pyarrow.csv.open_csv(
-            file,
-            pyarrow.csv.ReadOptions(skip_rows=skip + 1, column_names=columns, block_size=1 << 20),
-            pyarrow.csv.ParseOptions(delimiter=delimiter),
-            pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()),
-                strings_can_be_null=True,
-                null_values=["", "null", "NULL"],
-            ),
-        )
-        yield from reader
-
-
-def _astropy(path: Path) -> Iterator[pa.RecordBatch]:
-    """ECSV or VOTable, through astropy; XML with entities is refused."""
-    from astropy.table import Table
-
-    if path.stat().st_size > LARGEST_TEXT:
-        raise ValueError(f"more than {LARGEST_TEXT >> 20} MiB; make it Parquet or CSV, which are read bit by bit")
-    ecsv = path.suffix.lower() == ".ecsv"
-    if not ecsv:
-        with path.open("rb") as file:
-            text = file.read()
-        if b"<!ENTITY" in text.upper() or b"<!DOCTYPE" in text.upper():
-            raise ValueError("a VOTable with entities or a document type is not read")
-    try:
-        table = Table.read(path, format="ascii.ecsv" if ecsv else "votable")
-    except Exception as error:  # astropy raises many kinds on a torn file
-        raise ValueError(str(error) or type(error).__name__) from None
-    table.convert_bytestring_to_unicode()
-    arrays = {}
-    for column in table.colnames:
-        if table[column].ndim == 1:
-            arrays[column] = pa.array(table[column].tolist())
-    yield from pa.table(arrays).to_batches(10_000)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType | None:
-    """The type a column is kept as; None if it is not kept."""
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):
-        return kind
-    if pa.types.is_large_string(kind):
-        return pa.string()
-    return pa.float64() if pa.types.is_floating(kind) else None
+def _require_degrees(schema: pa.Schema, columns: Sequence[str], name: str) -> None:
+    """Raise `DataError` for a position that says it is in other units."""
+    for column in columns:
+        unit = ((schema.field(column).metadata or {}).get(UNIT) or b"deg").decode()
+        if unit not in ("deg", "degree", "degrees"):
+            raise DataError(f"{name}: column {column!r} is in {unit}; positions should be in degrees")
 
 
 def _items(
@@ -229,7 +126,7 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch], name: str) -> 
     yield first
     try:
         yield from rest
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"can't read {name} as a catalogue: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -256,8 +153,16 @@ def _degrees(values: pa.Array, name: str, column: str) -> list[float | None]:
     try:
         return [None if v is None or not math.isfinite(v) else v for v in values.cast(pa.float64()).to_pylist()]
     except pa.ArrowException:
-        shown = next((v for v in values.to_pylist() if v), "")
+        shown = next((v for v in values.to_pylist() if not _is_number(v)), "")
         raise DataError(f"{name}: column {column!r} should hold degrees, not {shown!r}") from None
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def _frames(own: Mapping[str, pa.Array], rows: int) -> list[tuple[int, int, int] | None]:

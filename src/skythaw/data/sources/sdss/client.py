@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -26,7 +26,7 @@ HOME = "https://pypi.org/project/skythaw"
 LONGEST_PAUSE = 900.0
 """seconds; a service that asks for a longer one is left alone: the user may go on later"""
 REDIRECTS = 3
-STATUSES = {404: Reason.OUTSIDE, 429: Reason.RATE_LIMITED}
+STATUSES = {404: Reason.OUTSIDE, 408: Reason.TIMEOUT, 429: Reason.RATE_LIMITED}
 OUR_FAULT = re.compile(r"Invalid (column|object) name|Incorrect syntax|could not be bound|Conversion failed")
 """What SQL Server says, with status 500, of a query that will never work."""
 
@@ -47,14 +47,17 @@ class Manners:
     """takes the place of each service's scheme and host"""
     backoff: float = 1.0
     """seconds; waits grow from here, doubled each time, up to 60, each drawn at random below that"""
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        for name in ("rate", "timeout", "attempts"):
-            if not getattr(self, name) > 0:
-                raise SpecError(f"{name} = {getattr(self, name)} must be more than 0")
-        parts = urlsplit(self.base_url or HOME)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        for name, least, most in (("rate", 1e-4, 1e6), ("timeout", 1e-3, 1e6), ("attempts", 1, 1e6)):
+            if not least <= getattr(self, name) <= most:
+                raise SpecError(f"{name} = {getattr(self, name)} should be {least:g} to {most:g}")
+        try:
+            parts = urlsplit(self.base_url or HOME)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
             raise SpecError(f"base URL {self.base_url!r} should be such as https://mirror.example.org")
         if not self.contact.isascii() or not self.contact.isprintable():
             raise SpecError(f"contact {self.contact!r} should be an e-mail address or a web page, in plain letters")
@@ -65,7 +68,9 @@ class Client:
 
     def __init__(self, manners: Manners) -> None:
         self.manners = manners
-        self._pace = Pace(manners.rate, manners.stop)
+        self.stop = threading.Event()
+        """set: no more requests, and who waits to send one gets `Stopped`"""
+        self._pace = Pace(manners.rate, self.stop)
         agent = f"skythaw/{version('skythaw')} (+{HOME}; contact: {manners.contact})"
         self._http = httpx.Client(
             timeout=manners.timeout,
@@ -160,10 +165,10 @@ class Client:
         """The body of one answer, or where it sends us inside its host."""
         end = time.monotonic() + self.manners.timeout
         with self._http.stream("GET", address) as answer:
-            if answer.is_redirect:
+            if answer.has_redirect_location:
                 return _inside(address, answer.headers.get("location", ""))
             if answer.status_code != 200:
-                gist = _gist(next(answer.iter_raw(4096), b""))
+                gist = _gist(_beginning(answer, end))
                 ours = answer.status_code < 500 or OUR_FAULT.search(gist)
                 reason = STATUSES.get(answer.status_code, Reason.REFUSED if ours else Reason.UNAVAILABLE)
                 pause = _seconds(answer.headers.get("retry-after"))
@@ -184,6 +189,16 @@ def _body(answer: httpx.Response, largest: int, end: float) -> bytes:
         if time.monotonic() > end:
             raise Fault(Reason.TIMEOUT, f"not whole in time; {size} bytes came")
     return b"".join(parts)
+
+
+def _beginning(answer: httpx.Response, end: float) -> bytes:
+    """What an answer of an error begins with, as far as it comes until the moment `end`."""
+    body = b""
+    for part in answer.iter_raw():
+        body += part
+        if len(body) >= 4096 or time.monotonic() > end:
+            break
+    return body
 
 
 def _inside(address: str, target: str) -> str:

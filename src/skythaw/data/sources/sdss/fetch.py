@@ -44,7 +44,7 @@ def fetch_all(state: State, client: Client, request: Request, workers: int) -> I
             else:
                 yield from found
     except BaseException:
-        client.manners.stop.set()
+        client.stop.set()
         raise
     finally:
         for thread in threads:
@@ -77,7 +77,7 @@ class _Crew:
         self.settled.put(None)
 
     def _next(self) -> Job | None:
-        if self.client.manners.stop.is_set():
+        if self.client.stop.is_set():
             raise Stopped
         with self._lock:
             return next(self._jobs, None)

@@ -19,7 +19,7 @@ from skythaw.data.fits import encode_fits
 from skythaw.data.sources.sdss.client import Client
 from skythaw.data.sources.sdss.reasons import Fault, Reason
 from skythaw.data.sources.sdss.request import Request
-from skythaw.data.sources.sdss.services import check_covered
+from skythaw.data.sources.sdss.services import check_covered, filled
 from skythaw.data.sources.sdss.state import Target
 
 FOLDERS = {18: "dr18/prior-surveys/sdss4-dr17-eboss"}
@@ -56,7 +56,7 @@ def fetch_cubes(client: Client, request: Request, targets: Sequence[Target]) -> 
     for cube, target in zip(cubes, targets, strict=True):
         try:
             check_covered(cube, request.max_black)
-            yield target, encode_fits(cube, request.bands, _header(target, request))
+            yield target, encode_fits(filled(cube), request.bands, _header(target, request))
         except Fault as fault:
             yield target, fault
 
@@ -92,7 +92,10 @@ def _read(packed: bytes) -> tuple[np.ndarray, Any]:
                 if header.get("NAXIS") != 2 or abs(header.get("BITPIX", 0)) > 64:
                     raise ValueError("it is no image")
                 pixels = np.asarray(hdus[0].data, dtype=np.float32)
-                return pixels, WCS(header, naxis=2)
+                wcs = WCS(header, naxis=2)
+                if not (wcs.has_celestial and wcs.proj_plane_pixel_area().value > 0):
+                    raise ValueError("it is of no place on the sky")
+                return pixels, wcs
     except Exception as error:  # astropy raises many kinds on a torn file
         raise Fault(Reason.TRUNCATED, f"no whole FITS image: {error}") from None
 
@@ -120,6 +123,8 @@ def _cut(pixels: np.ndarray, wcs: Any, target: Target, request: Request) -> np.n
     from scipy.ndimage import map_coordinates
 
     x, y = wcs.all_world2pix(*_grid(target, request), 0)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):  # the other side of the sky
+        return np.full(x.shape, np.nan, np.float32)
     area = request.scale**2 / (wcs.proj_plane_pixel_area().to_value("arcsec2"))
     low_x, low_y = int(np.floor(x.min())) - EDGE, int(np.floor(y.min())) - EDGE
     high_x, high_y = int(np.ceil(x.max())) + EDGE + 1, int(np.ceil(y.max())) + EDGE + 1

@@ -61,7 +61,7 @@ def fetch_fits(client: Client, request: Request, ra: float, dec: float) -> bytes
     ]
     cube = np.concatenate(planes, axis=-1)
     check_covered(cube, request.max_black)
-    return encode_fits(cube, request.bands)
+    return encode_fits(filled(cube), request.bands)
 
 
 def checked_jpeg(data: bytes, request: Request) -> bytes:
@@ -89,6 +89,11 @@ def check_covered(cube: np.ndarray, max_black: float) -> None:
     """Raise `Fault` if in some band too many pixels [y, x, band] are zero or no number: the survey ends there."""
     empty = ~np.isfinite(cube) | (cube == 0)
     _check_black(float(empty.mean((0, 1)).max()), max_black)
+
+
+def filled(cube: np.ndarray) -> np.ndarray:
+    """The cube with 0, the sky, where the survey has nothing."""
+    return np.nan_to_num(cube, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _hips(which: str, form: str, request: Request, place: dict[str, str]) -> dict[str, str]:

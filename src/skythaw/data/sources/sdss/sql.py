@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ def read_table(reply: bytes) -> tuple[list[str], Iterator[list[str]]]:
         raise Fault(Reason.UNAVAILABLE, f"no table but {gist!r}")
     if not rest.endswith("\n"):
         raise Fault(Reason.TRUNCATED, "the table breaks off within a line")
-    reader = csv.reader(rest.splitlines())
+    reader = _cells(rest)
     header = next(reader, [])
     if header == ["error_message"]:
         message = " ".join(cell for row in reader for cell in row)[:300]
@@ -155,6 +156,13 @@ def spec_obj_id(plate: int, mjd: int, fiber: int, run2d: str) -> int:
     return (plate << 50) + (fiber << 38) + ((mjd - 50_000) << 24) + (rerun << 10)
 
 
+def _cells(text: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(text.splitlines())
+    except csv.Error as error:
+        raise Fault(Reason.TRUNCATED, f"the table is no CSV: {error}") from None
+
+
 def _rows(reader: Iterator[list[str]], width: int) -> Iterator[list[str]]:
     for row in reader:
         if len(row) != width:
@@ -173,10 +181,14 @@ def _row(line: list[str]) -> Row:
 
 
 def _value(name: str, text: str) -> str | int | float | None:
+    if name in WHOLE:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
+            raise ValueError
+        return int(text)
+    if name == "specObjID" and not re.fullmatch(r"[0-9]{1,20}", text):
+        raise ValueError
     if name in TEXT:
         return text or None
-    if name in WHOLE:
-        return int(text)
     number = float(text) if text not in ("", "null", "NULL") else math.nan
     return number if math.isfinite(number) and number != MISSING else None
 

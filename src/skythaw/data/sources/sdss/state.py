@@ -110,8 +110,9 @@ class State:
             It is of another one; the message says what differs.
         """
         kept = self.get("request")
-        if kept is None:
+        if kept is None or (kept != request and not self.counts()):  # no object was listed for that one
             with self._writing() as db:
+                db.execute("delete from about")
                 self._note(db, request=request, format=FORMAT)
             return
         if odd := sorted(name for name in kept.keys() | request.keys() if kept.get(name) != request.get(name)):
