@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -407,6 +408,7 @@ def test_the_demo_tells_the_whole_story(tmp_path, cache, monkeypatch, capsys):
     small = small.replace("epochs = 6", 'epochs = 1\n[weights]\n"timm:test_efficientnet" = "random"')
     monkeypatch.setattr(demo, "STUDY", small)
     monkeypatch.setattr(demo, "OBJECTS", 90)
+    monkeypatch.setattr(demo, "NEW", 12)
     for _ in range(2):  # the second time everything is there
         with pytest.raises(SystemExit) as ended:
             main(["--cache", str(cache), "demo", "--out", str(tmp_path / "demo")])
@@ -414,6 +416,7 @@ def test_the_demo_tells_the_whole_story(tmp_path, cache, monkeypatch, capsys):
         said = capsys.readouterr().out
         assert "(8 of 8 cells)" in said
         assert "=>" in said
+        assert re.search(r"what it says of 12 objects of another mock sky \(\d+ right\)", said)
     assert (tmp_path / "demo" / "depth.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli import backbones, data, demo, export, report, study
+from skythaw.cli import backbones, data, demo, export, predict, report, study
 from skythaw.errors import SkythawError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command("report")(report.report)
 app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
 
 

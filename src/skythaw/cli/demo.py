@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from skythaw.cli.output import say, tracked
 
 OBJECTS = 600
+NEW = 150
+"""objects that the classifier has not seen"""
 STUDY = """\
 # What `skythaw demo` runs; change it and run it again:  skythaw study run study.toml --out another-folder
 name = "demo"
@@ -35,7 +38,7 @@ def demo(
         "demo-run"
     ),
 ) -> None:
-    """A mock survey, a small depth study on it, and the report: offline, in minutes."""
+    """A mock survey, a small depth study on it, the report, and a classifier that predicts: offline, in minutes."""
     from skythaw.cli.report import Images, print_report, write_all
     from skythaw.cli.study import How, run_watched
     from skythaw.data.files import replacing
@@ -64,5 +67,26 @@ def demo(
     write_all(facts, {"page": page, "picture": picture}, Images([survey], entries[0].cell.pixels))
     say(f"\nOpen {page} in a browser: the whole report. The depths as a picture: {picture}")
     say(f"Again, for programs: skythaw report {run} --json report.json")
+    _predict(out, run)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def _predict(out: Path, run: Path) -> None:
+    """The recommended classifier as a bundle, and what it says of objects that it has not seen."""
+    from skythaw.data.cutouts import read_cutouts
+    from skythaw.data.sources.mock.survey import make_mock
+    from skythaw.serving.export import export
+    from skythaw.serving.predict import Setting, predict_to
+
+    new, bundle, predictions = out / "new.parquet", out / "classifier", out / "predictions.csv"
+    if not new.exists():
+        make_mock(new, NEW, 1, 64, progress=lambda items: tracked(items, NEW, "rendering"))
+    about = export(run, bundle, onnx=False)
+    say(f"\n4. the recommended classifier ({about.cell.depth} of {about.blocks} blocks trained) as a bundle: {bundle}")
+    predict_to(bundle, [new], predictions, Setting(threads=1))
+    with predictions.open(encoding="utf-8", newline="") as file:
+        said = [row["label"] for row in csv.DictReader(file)]
+    right = sum(a == b for a, b in zip(said, read_cutouts(new).labels, strict=True))
+    say(f"5. what it says of {len(said)} objects of another mock sky ({right} right): {predictions}")
+    say(f"Your own images: skythaw predict {bundle} IMAGES... -o predictions.parquet")

@@ -47,7 +47,7 @@ def read_labels(path: Path) -> LabelTable:
     DataError
         Not a CSV file, no column for the image or the label, or ids ruined by a spreadsheet (1.24E+18).
     """
-    header, rows = _read(path)
+    header, rows = read_rows(path)
     found = {name.lower(): place for place, name in reversed(list(enumerate(header)))}
     id_at, file_at, label_at = (
         next((found[name] for name in names if name in found), None) for names in (ID_NAMES, FILE_NAMES, LABEL_NAMES)
@@ -72,7 +72,7 @@ def read_labels(path: Path) -> LabelTable:
     )
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows, all text without surrounding blanks; empty lines are left out."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines(keepends=True)

@@ -1,0 +1,86 @@
+"""``skythaw predict``: a bundle over images, folders and catalogues."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skythaw.cli.options import Device
+from skythaw.cli.output import duration, make_table, print_json, print_table, say, tracked, warn
+
+if TYPE_CHECKING:
+    from skythaw.serving.predict import Summary
+
+JSON_SCHEMA = 1
+NAMED = 10
+"""reasons that are shown"""
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="A folder that `skythaw export` wrote.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Images (JPEG, PNG, FITS), folders, quoted patterns, Parquet files with images, or CSV files with a "
+            "column that names images in the CSV's folder.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Write here: .parquet, .csv or .ecsv.")],
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Batches at a time. Default: all cores are used.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 256,
+    shard: Annotated[int, typer.Option(min=1, hidden=True, help="Rows that are kept together on the way.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="A summary for programs.")] = False,
+) -> None:
+    """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
+    from skythaw.serving.predict import Setting, predict_to
+
+    setting = Setting(batch, device, threads or _cores(), shard)
+    try:
+        summary = predict_to(bundle, inputs, out, setting, lambda items, total: tracked(items, total, "predicting"))
+    except KeyboardInterrupt:
+        warn(f"stopped; what was done is kept in {out}.part, and the same command goes on")
+        raise
+    if as_json:
+        print_json(_facts(summary, out))
+        return
+    _show(summary)
+    rate = f"{summary.rate:.3g} images/s" if summary.objects > summary.resumed else "all done before"
+    say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({rate})")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _facts(summary: Summary, out: Path) -> dict[str, Any]:
+    return {
+        "schema": JSON_SCHEMA,
+        "objects": summary.objects,
+        "ok": summary.ok,
+        "classes": dict(sorted(summary.classes.items())),
+        "failed": dict(summary.failed.most_common()),
+        "resumed": summary.resumed,
+        "seconds": summary.seconds,
+        "images_per_second": summary.rate,
+        "file": str(out),
+    }
+
+
+def _show(summary: Summary) -> None:
+    """Objects of each class, and what could not be read."""
+    table = make_table(f"{summary.objects:,} objects", ("label", "objects"))
+    for name, number in sorted(summary.classes.items()):
+        table.add_row(name, f"{number:,}")
+    failed = summary.failed.total()
+    if failed:
+        table.add_row("none (see status)", f"{failed:,}")
+    print_table(table)
+    for reason, number in summary.failed.most_common(NAMED):
+        warn(f"{number:,} without probabilities: {reason}")
+    if len(summary.failed) > NAMED:
+        warn(f"and {len(summary.failed) - NAMED:,} other reasons; the column status has them all")

@@ -1,0 +1,190 @@
+"""The kinds of inputs: image files, and rows of Parquet files. Each has names at once, and images when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice, repeat
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from skythaw.data.images import BrokenImageError
+from skythaw.data.parquet import reading
+from skythaw.errors import DataError
+
+LARGEST_FILE = 256 << 20
+"""bytes; a larger file is no cutout"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Where the bytes of one image are, or why there are none."""
+
+    where: bytes | str
+    """the bytes, or the path of a file"""
+    inside: str | None = None
+    """the folder that the file must lie in"""
+    sha256: str | None = None
+    """of the bytes, where it was recorded"""
+    reason: str | None = None
+    """why there is nothing to read"""
+
+    def read(self) -> bytes:
+        """The bytes; raises `BrokenImageError` with the reason why not."""
+        if self.reason is not None:
+            raise BrokenImageError("", self.reason)
+        if isinstance(self.where, str):
+            return _read(self.where, self.inside)
+        if self.sha256 and hashlib.sha256(self.where).hexdigest() != self.sha256:
+            raise BrokenImageError("", "its bytes differ from their checksum")
+        return self.where
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files."""
+
+    names: Sequence[str]
+    paths: Sequence[str]
+    reasons: Mapping[int, str]
+    """why there is nothing to read, by place"""
+    inside: str | None = None
+    """the folder that the files must lie in"""
+
+    def place(self, row: int) -> str:
+        """A longer name for a row, where another is called like it."""
+        return plain(self.paths[row]) or f"row {row}"
+
+    def marks(self) -> Iterator[str]:
+        """Texts that change when the files do."""
+        for path in self.paths:
+            yield mark(path)
+
+    def contents(self, start: int) -> Iterator[Content]:
+        """The images from a row on."""
+        for row in range(start, len(self.paths)):
+            yield Content(self.paths[row], self.inside, reason=self.reasons.get(row))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a Parquet file of images: of ours, or of Hugging Face's form. A damaged row group costs its rows."""
+
+    path: str
+    names: pa.ChunkedArray
+    ends: tuple[int, ...]
+    """the row after each row group"""
+    columns: tuple[str, ...]
+    """to read for an image: its bytes, and its checksum where there is one"""
+
+    @classmethod
+    def open(cls, path: str) -> Rows:
+        """Read all but the images; raises `DataError` where it is no such file."""
+        with reading(Path(path)), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            schema, groups = file.schema_arrow, file.metadata.num_row_groups
+            _require_images(path, schema)
+            ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
+            ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
+        summed = "sha256" in schema.names and pa.types.is_string(schema.field("sha256").type)
+        names = _names(path, ids, ends[-1] if ends else 0)
+        return cls(path, names, ends, ("image.bytes", "sha256") if summed else ("image.bytes",))
+
+    def place(self, row: int) -> str:
+        """A longer name for a row, where another is called like it."""
+        return f"{plain(self.path)}:{row}"
+
+    def marks(self) -> Iterator[str]:
+        """Texts that change when the file does."""
+        yield mark(self.path)
+
+    def contents(self, start: int) -> Iterator[Content]:
+        """The images from a row on."""
+        row, reason = start, "its file is no longer the one that was opened"
+        try:
+            with reading(Path(self.path)), pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
+                for group, end in enumerate(self.ends):
+                    begin = self.ends[group - 1] if group else 0
+                    try:
+                        for content in islice(self._group(file, group, max(0, row - begin)), max(0, end - row)):
+                            yield content
+                            row += 1
+                    except DataError as error:
+                        reason = str(error)
+                    yield from repeat(Content(b"", reason=reason), max(0, end - row))
+                    row = max(row, end)
+        except DataError as error:
+            yield from repeat(Content(b"", reason=str(error)), len(self.names) - row)
+
+    def _group(self, file: pq.ParquetFile, group: int, skip: int) -> Iterator[Content]:
+        with reading(Path(self.path)):
+            if skip >= file.metadata.row_group(group).num_rows:
+                return
+            for batch in file.iter_batches(64, row_groups=[group], columns=list(self.columns)):
+                images = pc.struct_field(batch.column("image"), [0]).to_pylist()
+                sums = batch.column("sha256").to_pylist() if "sha256" in self.columns else [None] * len(images)
+                for data, sha256 in zip(images[skip:], sums[skip:], strict=True):
+                    yield Content(data or b"", sha256=sha256)
+                skip = max(0, skip - len(images))
+
+
+def plain(name: str) -> str:
+    """A file's name as text that every file can hold: what is not UTF-8 in it, and line ends, as escapes."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def mark(path: str) -> str:
+    """A file's path, size and time of change, if it is there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a path object for each of a million files takes longer than this)
+    except (OSError, ValueError):
+        return f"{path}\0\n"
+    return f"{path}\0{found.st_size} {found.st_mtime_ns}\n"
+
+
+def _read(path: str, inside: str | None) -> bytes:
+    """A regular file's bytes, if it lies in the folder `inside`, links resolved."""
+    try:
+        file = Path(path) if inside is None else Path(path).resolve()
+        if inside is not None and not file.is_relative_to(Path(inside).resolve()):
+            raise BrokenImageError("", f"it leads out of the folder {inside}")
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BrokenImageError("", "it is no regular file")
+        if found.st_size > LARGEST_FILE:
+            raise BrokenImageError("", f"a file of {found.st_size} bytes is too large for a cutout")
+        return file.read_bytes()
+    except OSError as error:
+        raise BrokenImageError("", error.strerror or str(error)) from None
+    except (ValueError, RuntimeError) as error:  # a null byte in the name; links in a circle
+        raise BrokenImageError("", f"its name can't be used: {error}") from None
+
+
+def _require_images(path: str, schema: pa.Schema) -> None:
+    if "image" not in schema.names:
+        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
+    kind = schema.field("image").type
+    if not (pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == "bytes"):
+        raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")
+    kind = kind.field(0).type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
+
+
+def _names(path: str, ids: pa.ChunkedArray | None, rows: int) -> pa.ChunkedArray:
+    """The ids of a file as text; FILE:ROW where there are none."""
+    numbered = pa.chunked_array([[f"{plain(Path(path).name)}:{row}" for row in range(rows)]], pa.string())
+    if ids is None:
+        return numbered
+    if not (pa.types.is_integer(ids.type) or pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
+        raise DataError(f"{path}: column 'object_id' is {ids.type}; it should be text")
+    ids = ids.cast(pa.string())
+    if not ids.null_count and not pc.any(pc.equal(ids, "")).as_py():
+        return ids
+    return pc.if_else(pc.equal(pc.fill_null(ids, ""), ""), numbered, ids)

@@ -1,0 +1,479 @@
+"""A bundle over every kind of input: the same numbers, a status for what can't be read, and nothing lost by a kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+
+import skythaw
+from helpers_bundle import make_bundle
+from helpers_data import encode
+from helpers_study import make_survey
+from skythaw.cli import main
+from skythaw.data.cutouts import read_cutouts, write_cutouts
+from skythaw.data.fits import encode_fits
+from skythaw.data.images import decode
+from skythaw.errors import DataError, SpecError
+from skythaw.serving.bundle import read_about
+from skythaw.serving.inputs import find_inputs
+from skythaw.serving.predict import Setting, predict_to, predictions
+from skythaw.serving.sources import Content
+
+ROUNDING = 1e-6
+"""seen: 0 between batches of 1 and 256, and 1 and 3 threads; 6e-7 from `Classifier.predict`, which has other batches"""
+KINDS = ("jpeg", "png", "glob", "parquet", "folder of parquet", "hugging face", "csv")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, cache):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), cache)
+
+
+@pytest.fixture(scope="module")
+def float_bundle(tmp_path_factory, cache):
+    return make_bundle(tmp_path_factory.mktemp("floats"), cache, floats=True)
+
+
+@pytest.fixture(scope="module")
+def classifier(bundle):
+    return skythaw.load(bundle, device="cpu")
+
+
+def images_of(file, count=24):
+    """Bytes by object_id, of a survey."""
+    return {name: data for name, data, _ in islice(read_cutouts(file).images(), count)}
+
+
+@pytest.fixture(scope="module")
+def images(bundle):
+    return images_of(bundle.parent / "survey.parquet")
+
+
+def put(folder: Path, images, ending=".jpg"):
+    for i, (name, data) in enumerate(images.items()):
+        file = folder / f"night{i % 3}" / f"{name}{ending}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return folder
+
+
+def write_rows(path, images, **columns):
+    rows = [{"object_id": name, "label": None, "image": data} for name, data in images.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_cutouts(path, rows, [], {})
+    if columns:
+        pq.write_table(pa.table({**columns, "image": pq.read_table(path)["image"]}), path)
+    return path
+
+
+def write_csv(path, rows):
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    return path
+
+
+def make_inputs(kind, folder, images):
+    """The argument for a kind of input, and the names that its images should get."""
+    names = list(images)
+    if kind in ("jpeg", "glob"):
+        put(folder / "in", images)
+        return str(folder / "in" if kind == "jpeg" else folder / "i?" / "**" / "*.jpg"), names
+    if kind == "png":
+        return put(folder / "in", {n: encode(decode(d, n), "PNG") for n, d in images.items()}, ".PNG"), names
+    if kind == "parquet":
+        return write_rows(folder / "in.parquet", images), names
+    if kind == "folder of parquet":
+        for part in range(2):
+            write_rows(folder / "in" / f"{part}.parquet", {n: images[n] for n in names[12 * part : 12 * part + 12]})
+        return folder / "in", names
+    if kind == "hugging face":
+        write_rows(folder / "hf.parquet", images, caption=["?"] * len(images))
+        return folder / "hf.parquet", [f"hf.parquet:{row}" for row in range(len(images))]
+    put(folder / "in", images)
+    rows = [(f"star {n}", f"in/night{i % 3}/{n}.jpg", "1.5") for i, n in enumerate(names)]
+    return write_csv(folder / "in.csv", [("name", "File", "z"), *rows]), [row[0] for row in rows]
+
+
+def run(classifier, *given, batch=256, **setting):
+    """Rows by object_id."""
+    found = find_inputs([*map(str, given)])
+    rows = pa.concat_tables(predictions(classifier, found.items(), Setting(batch, "cpu", **setting))).to_pylist()
+    assert len({row["object_id"] for row in rows}) == len(rows) == len(found)
+    return {row["object_id"]: row for row in rows}
+
+
+def matrix(rows, classes):
+    return np.array([[row[f"p_{name}"] for name in classes] for row in rows], np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_input_gives_the_same_probabilities(kind, classifier, images, tmp_path):
+    given, names = make_inputs(kind, tmp_path, images)
+    found = run(classifier, given)
+    expected = classifier.predict(list(images.values()))
+    p = matrix([found[name] for name in names], classifier.classes)
+    assert np.abs(p - expected).max() < ROUNDING
+    for row, each in zip((found[name] for name in names), p.astype(float), strict=True):
+        assert row["label"] == classifier.classes[each.argmax()]
+        entropy = -sum(x * math.log(x) for x in each if x) / math.log(3)
+        assert (row["status"], row["entropy"]) == ("ok", pytest.approx(entropy, abs=1e-5))
+
+
+def test_fits_files(float_bundle, tmp_path):
+    classifier, images = skythaw.load(float_bundle, device="cpu"), images_of(float_bundle.parent / "floats.parquet", 9)
+    put(tmp_path, images, ".fits")
+    (tmp_path / "wrong.fits").write_bytes(encode_fits(np.zeros((40, 40, 3), np.float32), "gri"))
+    (tmp_path / "eight.png").write_bytes(encode(np.zeros((40, 40, 3), np.uint8), "PNG"))
+    found = run(classifier, tmp_path)
+    p = matrix([found[name] for name in images], classifier.classes)
+    assert np.abs(p - classifier.predict(list(images.values()))).max() < ROUNDING
+    assert "images of float32 with bands g, r, i: this classifier was trained on" in found["wrong"]["status"]
+    assert "images of uint8 with bands red, green, blue" in found["eight"]["status"]
+
+
+def test_neither_batch_nor_threads_change_anything_beyond_rounding(classifier, images, tmp_path):
+    write_rows(tmp_path / "a.parquet", images)
+    several = [run(classifier, tmp_path, batch=batch, threads=threads) for batch, threads in ((1, 1), (7, 3), (256, 1))]
+    ps = [matrix(found.values(), classifier.classes) for found in several]
+    assert max(np.abs(p - ps[-1]).max() for p in ps) < ROUNDING
+    assert several[0].keys() == several[1].keys() == several[2].keys()
+
+
+def test_larger_images_are_cut_in_the_middle(classifier, tmp_path):
+    large = np.random.default_rng(0).integers(0, 255, (57, 57, 3), np.uint8)
+    (tmp_path / "a.png").write_bytes(encode(large, "PNG"))
+    found = run(classifier, tmp_path)
+    assert np.abs(matrix(found.values(), classifier.classes) - classifier.predict(large[None])).max() < ROUNDING
+
+
+def test_what_cannot_be_read_has_a_status(classifier, images, tmp_path):
+    good = next(iter(images.values()))
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.fits").open("wb") as file:
+        file.truncate(1 << 30)
+    (tmp_path / "lost.jpg").symlink_to("nowhere")
+    (tmp_path / "folder.jpg").mkdir()
+    files = {
+        "good.jpg": good,
+        "torn.jpg": good[:-300],
+        "empty.png": b"",
+        "text.jpg": b"hello",
+        "small.png": encode(np.zeros((20, 20, 3), np.uint8), "PNG"),
+        "oblong.png": encode(np.zeros((40, 50, 3), np.uint8), "PNG"),
+        "bands.fits": encode_fits(np.zeros((40, 40, 1), np.float32), "r"),
+        "packed.fits.gz": b"",
+        "torn.parquet": b"PAR1",
+        "notes.txt": b"passed over",
+        ".hidden.jpg": b"passed over",
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    pq.write_table(pa.table({"object_id": ["x"]}), tmp_path / "table.parquet")
+    found = run(classifier, tmp_path)
+    says = {
+        "good": "ok",
+        str(tmp_path / "torn.jpg"): "truncated",
+        str(tmp_path / "torn.parquet"): "torn.parquet as Parquet",
+        "empty": "no bytes",
+        "text": "not a JPEG, PNG or FITS file",
+        "small": "20 x 20 pixels: this classifier takes square ones of at least 32",
+        "oblong": "50 x 40 pixels",
+        "bands": "images of float32 with bands r",
+        "packed.fits": "decompress",
+        "pipe": "no regular file",
+        "huge": "too large",
+        "lost": "No such file",
+        "table": "no column 'image'; it has object_id",
+    }
+    assert {name for name, text in says.items() if text in found[name]["status"]} == found.keys()
+    for name, row in found.items():
+        known = [value is not None for key, value in row.items() if key not in ("object_id", "status")]
+        assert all(known) if name == "good" else not any(known)
+
+
+def test_a_damaged_parquet_file_costs_what_is_damaged(classifier, images, tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pq.read_table(write_rows(path, images))
+    pq.write_table(table, path, row_group_size=8, compression="none", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    flipped = data.index(images[list(images)[3]]) + 400
+    data[flipped] ^= 1
+    start = pq.ParquetFile(path).metadata.row_group(1).column(2).data_page_offset
+    data[start : start + 8] = bytes(8)
+    path.write_bytes(data)
+    status = [row["status"] for row in run(classifier, path).values()]
+    assert status[3] == "its bytes differ from their checksum"
+    assert all("as Parquet" in each for each in status[8:16])
+    assert status.count("ok") == 24 - 9
+    late = find_inputs([path]).items(10)
+    assert [name for name, _ in late] == list(images)[10:]
+
+
+def test_a_csv_reaches_only_into_its_folder(classifier, images, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    data = next(iter(images.values()))
+    for file in (tmp_path / "secret.jpg", folder / "a.jpg", folder / "a"):
+        file.write_bytes(data)
+    (folder / "link.jpg").symlink_to("../secret.jpg")
+    (folder / "inner.jpg").symlink_to("a.jpg")
+    (folder / "up").symlink_to("..")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    out, ok = "leads out of the folder", "ok"
+    says = {
+        "a.jpg": ok,
+        "./sub/../a.jpg": ok,
+        "inner.jpg": ok,
+        "../secret.jpg": out,
+        "..\\secret.jpg": out,
+        "../in/../secret.jpg": out,
+        str(tmp_path / "secret.jpg"): out,
+        "/etc/passwd": out,
+        "link.jpg": out,
+        "up/secret.jpg": out,
+        "loop.jpg": "",
+        "no.jpg": "No such file",
+        "bad\0name.jpg": "can't be used",
+        "": "the row names no image",
+        ".": "no regular file",
+    }
+    rows = [("id", "path"), *((f"row {i}", name) for i, name in enumerate(says))]
+    found = run(classifier, write_csv(folder / "list.csv", rows))
+    assert list(found) == [f"row {i}" for i in range(len(says))]
+    for row, (name, text) in zip(found.values(), says.items(), strict=True):
+        assert text in row["status"], name
+        assert (row["status"] == ok) == (text == ok), name
+
+
+def test_names_are_unique_and_a_file_is_taken_once(tmp_path, images):
+    data = next(iter(images.values()))
+    for name in ("a/x.jpg", "b/x.png", "b/y.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    write_rows(tmp_path / "b" / "c.parquet", {"y": data, "z": data})
+    write_csv(tmp_path / "list.csv", [("file",), ("a/x.jpg",), ("a/x.jpg",)])
+    given = [tmp_path / "b", tmp_path / "b" / "y.jpg", tmp_path / "a" / "x.jpg", tmp_path / "list.csv"]
+    x = f"{tmp_path}/a/x.jpg"
+    names = [
+        f"{tmp_path}/b/c.parquet:0",
+        "z",
+        f"{tmp_path}/b/x.png",
+        f"{tmp_path}/b/y.jpg",
+        *(f"{x}#{i}" for i in (4, 5, 6)),
+    ]
+    found = find_inputs(given)
+    assert (list(found.ids.to_pylist()), len(found)) == (names, 7)
+    assert [name for name, _ in found.items(3)] == names[3:]
+
+
+def test_images_are_read_as_they_are_needed(classifier, images):
+    data, taken = next(iter(images.values())), 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield str(taken), Content(data)
+
+    stream = predictions(classifier, endless(), Setting(16, "cpu", threads=2, shard=40))
+    sizes, ahead = [], []
+    for table in islice(stream, 6):
+        sizes.append(len(table))
+        ahead.append(taken - sum(sizes))
+    stream.close()
+    assert sizes == [16, 16, 8, 16, 16, 8], "a batch ends where a shard does"
+    assert max(ahead) <= 2 * 16, "a batch for each thread"
+
+
+def test_the_three_forms_hold_the_same(bundle, images, tmp_path):
+    names = ["=1+1", "-5", "@a", "+b", "#c", "d e", 'f"', "g,h", "é"]
+    write_rows(tmp_path / "in.parquet", dict(zip([*names, *list(images)[9:]], images.values(), strict=True)))
+    (tmp_path / "=bad.jpg").write_bytes(b"")
+    for form in ("parquet", "csv", "ecsv"):
+        out = tmp_path / f"out.{form}"
+        summary = predict_to(bundle, [tmp_path / "in.parquet", tmp_path / "=bad.jpg"], out, Setting(10, "cpu", 1, 10))
+        assert (summary.objects, summary.ok, dict(summary.failed)) == (25, 24, {"it has no bytes": 1})
+        assert not (tmp_path / f"out.{form}.part").exists()
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        texts = list(csv.DictReader(file))
+    ecsv = Table.read(tmp_path / "out.ecsv")
+    assert rows[0].keys() == texts[0].keys() == set(ecsv.colnames)
+    for row, text, each in zip(rows, texts, ecsv, strict=True):
+        for name, value in row.items():
+            if value is None:
+                assert text[name] == ""
+                assert each[name] is np.ma.masked
+            elif isinstance(value, float):
+                assert np.float32(text[name]) == np.float32(value) == each[name]
+            else:
+                assert text[name] == ("'" + value if value[0] in "=+-@" else value)
+                assert each[name] == value
+    about = read_about(bundle)
+    said = json.loads(pq.read_schema(tmp_path / "out.parquet").metadata[b"skythaw"])
+    assert said == dict(ecsv.meta)
+    assert (said["bundle_sha256"], said["cell"], said["bundle"]) == (about.sha256, about.cell.key, "small")
+    assert (said["temperature"], said["classes"]) == (about.temperature, list(about.classes))
+    kinds = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "out.parquet")}
+    assert list(kinds.values()) == ["string", "float", "float", "float", "string", "float", "string"]
+    assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups == 3
+
+
+def test_the_command(bundle, images, skythaw, tmp_path):
+    """The results lie among the inputs, which a second run does not take for its own."""
+    put(tmp_path / "in", images)
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"bad")
+    for _ in range(2):
+        done = skythaw("predict", bundle, "in", "-o", "in/out.parquet", "--json", "--threads", 1, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert (said["schema"], said["objects"], said["ok"], said["file"]) == (1, 25, 24, "in/out.parquet")
+        assert said["failed"] == {"not a JPEG, PNG or FITS file (it begins with b'bad')": 1}
+        assert said["images_per_second"] > 0
+        assert 0 < sum(said["classes"].values()) == 24
+    done = skythaw("predict", bundle, "in/*/*.jpg", "in/bad.jpg", "-o", "new/out.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "25 objects" in done.stdout
+    assert "wrote 25 rows to new/out.csv" in done.stdout
+    assert done.stderr == "warning: 1 without probabilities: not a JPEG, PNG or FITS file (it begins with b'bad')\n"
+    assert len((tmp_path / "new" / "out.csv").read_text().splitlines()) == 26
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("in", "-o", "out.txt"), "the output out.txt should end in .parquet, .csv, .ecsv, not '.txt'"),
+        (("in", "-o", "out"), "should end in .parquet, .csv, .ecsv, not ''"),
+        (("in", "-o", "folder.csv"), "can't write folder.csv: it is a folder"),
+        (("in", "no.jpg", "-o", "out.csv"), "there is no file or folder no.jpg"),
+        (("in", "no*.jpg", "-o", "out.csv"), "nothing matches no*.jpg"),
+        (("", "-o", "out.csv"), "there is no file or folder"),
+        (("in", "folder.csv", "-o", "out.csv"), "the folder folder.csv holds no .jpg, .jpeg, .png"),
+        (("a.csv", "-o", "out.csv"), "no column that names image files: one of file, filename, path, image"),
+        (("b.csv", "-o", "out.csv"), "b.csv, line 2: 1 values for 2 columns"),
+        (("c.csv", "-o", "out.csv"), "there are no images in c.csv"),
+        (("in", "-o", "in/x.jpg/out.csv"), "can't write in/x.jpg/out.csv.part: Not a directory"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_starts(bundle, tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("in/x.jpg").write_bytes(b"")
+    Path("folder.csv").mkdir()
+    for name, text in {"a.csv": "ra,dec\n1,2\n", "b.csv": "id,file\n1\n", "c.csv": "file,id\n"}.items():
+        Path(name).write_text(text)
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(bundle), *arguments])
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_what_is_no_bundle(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(tmp_path), str(tmp_path), "-o", "x.csv"])
+    assert f"{tmp_path} is no bundle: can't read bundle.json" in capsys.readouterr().err
+
+
+def begin(bundle, folder, out):
+    command = [sys.executable, "-m", "skythaw", "predict", bundle, "in.parquet", "bad.jpg", "-o", out, "--shard", 50]
+    options = ["--batch", 16, "--threads", 2, "--device", "cpu"]
+    return subprocess.Popen([*map(str, [*command, *options])], cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def stop(process, part: Path, shards: int, how):
+    """Send a signal as soon as there are so many shards."""
+    until = time.monotonic() + 60
+    while len(list(part.glob("[0-9]*.parquet"))) < shards:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    process.send_signal(how)
+    return process.communicate()[1]
+
+
+def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path, monkeypatch):
+    make_survey(tmp_path / "in.parquet", 3000)
+    (tmp_path / "bad.jpg").write_bytes(b"bad")
+    monkeypatch.chdir(tmp_path)
+    part, given = Path("out.parquet.part"), ["in.parquet", "bad.jpg"]
+    process = begin(bundle, tmp_path, "out.parquet")
+    stop(process, part, 3, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not Path("out.parquet").exists()
+    first = sorted(part.glob("[0-9]*.parquet"))
+    assert 3 <= len(first) < 61
+    first[-1].write_bytes(first[-1].read_bytes()[:-9])  # as a power cut might leave it
+    process = begin(bundle, tmp_path, "out.parquet")
+    error = stop(process, part, len(first) + 4, signal.SIGINT)
+    assert process.returncode != 0
+    assert "stopped; what was done is kept in out.parquet.part, and the same command goes on" in error
+
+    setting = Setting(16, "cpu", 1, 50)
+    with pytest.raises(
+        SpecError, match=r"of another inputs: \['in.parquet', 'bad.jpg'\], now \['in.parquet'\]; give the"
+    ):
+        predict_to(bundle, ["in.parquet"], Path("out.parquet"), setting)
+    times = Path("bad.jpg").stat()
+    os.utime("bad.jpg", (1, 1))
+    with pytest.raises(SpecError, match="of another set of files"):
+        predict_to(bundle, given, Path("out.parquet"), setting)
+    os.utime("bad.jpg", ns=(times.st_atime_ns, times.st_mtime_ns))
+    done = len(list(part.glob("[0-9]*.parquet")))
+    summary = predict_to(bundle, given, Path("out.parquet"), setting)
+    assert (summary.objects, summary.resumed) == (3001, 50 * done)
+    assert 0 < done < 61
+    assert not part.exists()
+    predict_to(bundle, given, Path("whole.parquet"), setting)
+    assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+
+
+def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, images, tmp_path, monkeypatch):
+    put(tmp_path / "in", images)
+    given, out, part = [tmp_path / "in"], tmp_path / "out.csv", tmp_path / "out.csv.part"
+    setting = Setting(4, "cpu", 1, 5)
+    monkeypatch.setattr("skythaw.serving.predict.write_table", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict_to(bundle, given, out, setting)
+    monkeypatch.undo()
+    with pytest.raises(SpecError, match=r"of another bundle: [0-9a-f]{64}, now [0-9a-f]{64}"):
+        predict_to(float_bundle, given, out, setting)
+    with pytest.raises(SpecError, match="of another shard: 5, now 6"):
+        predict_to(bundle, given, out, Setting(4, "cpu", 1, 6))
+    summary = predict_to(bundle, given, out, setting)
+    assert (summary.resumed, summary.ok, out.is_file(), part.exists()) == (20, 24, True, False)
+    part.mkdir()
+    (part / "thesis.tex").write_text("")
+    with pytest.raises(SpecError, match=r"is no unfinished prediction: it holds thesis.tex"):
+        predict_to(bundle, given, out, setting)
+    (part / "thesis.tex").unlink()
+    (part / "about.json").write_text("{")
+    with pytest.raises(SpecError, match=r"to begin again"):
+        predict_to(bundle, given, out, setting)
+
+
+def test_two_at_once_are_refused(bundle, images, tmp_path):
+    put(tmp_path / "in", images)
+
+    def progress(items, total):
+        with pytest.raises(DataError, match=r"another process is writing to .*out.csv.part"):
+            predict_to(bundle, [tmp_path / "in"], tmp_path / "out.csv")
+        return items
+
+    predict_to(bundle, [tmp_path / "in"], tmp_path / "out.csv", progress=progress)
+    assert (tmp_path / "out.csv").is_file()
