@@ -24,7 +24,7 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Images (JPEG, PNG, FITS), folders, quoted patterns, Parquet files with images, or CSV files with a "
             "column that names images in the CSV's folder.",
         ),

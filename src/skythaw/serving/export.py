@@ -96,7 +96,7 @@ def export(
     about = _about(entry, facts, cutouts, model, run, started)
     tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
     files = {
-        WEIGHTS: save(tensors, {"format": "pt", "about_sha256": about.sha256}),
+        WEIGHTS: save(tensors, {"about_sha256": about.sha256}),
         ABOUT: about.canonical().encode(),
     }
     if onnx or (onnx is None and can_export()):
