@@ -190,6 +190,16 @@ def test_a_query_of_ones_own(url, skythaw, tmp_path):
     assert "modelMag_r" in cutouts.table.column_names
 
 
+def test_a_query_of_ones_own_gives_equal_bytes_in_whatever_order_rows_come(tmp_path):
+    query = slice_query(("QSO",), 0, Limits()).replace("BETWEEN 0 AND 255", "< 60000")
+    names = {"ra": "photoRa", "dec": "photoDec", "object_id": "specObjID"}
+    with serving({**SKY, "shuffle": True}) as address:
+        outs = [tmp_path / name / "a.parquet" for name in "ab"]
+        for out in outs:
+            fetch(out, address, Request(sql=query, columns=names))
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
 def test_equal_replies_give_equal_bytes(tmp_path):
     """T26: in whatever order rows come, whatever the hash seed, the locale and the time zone."""
     contents = set()

@@ -165,11 +165,12 @@ def _list_stratum(state: State, client: Client, request: Request, stratum: tuple
 
 
 def _whole_table(reply: bytes) -> bytes:
-    """The reply to the user's own query, if it is a whole table that the service did not cut off."""
+    """The reply to the user's own query, rows sorted, if it is a whole table that the service did not cut off."""
     _, rows = sql.read_table(reply)
     if (count := sum(1 for _ in rows)) >= sql.ROW_LIMIT:
         raise Fault(Reason.TOO_LARGE, f"{count} rows: the service cuts tables off there, in silence; ask for less")
-    return reply
+    first, header, *lines = reply.splitlines()
+    return b"\n".join([first, header, *sorted(lines), b""])
 
 
 def _draw(seed: int, text: str) -> bytes:
