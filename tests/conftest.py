@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 torch.set_num_threads(1)  # threads that wait for each other cost more than these small passes
 SKYTHAW = [sys.executable, "-m", "skythaw"]
 
