@@ -122,20 +122,7 @@ class Classifier:
 
 
 def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
-    """Open a bundle.
-
-    Parameters
-    ----------
-    bundle
-        its folder
-    device
-        ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``
-
-    Raises
-    ------
-    BundleError
-        It is no bundle, is damaged, or its parts do not belong together.
-    """
+    """Open a bundle: what `skythaw.load` does."""
     folder = Path(bundle)
     about = read_about(folder)
     tensors = _tensors(folder / WEIGHTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skythaw.data.fits import encode_fits, probe_fits
+from skythaw.data.fits import MAGIC, encode_fits, probe_fits
 from skythaw.data.images import BrokenImageError, decode
 from skythaw.data.sources.sdss.client import Client
 from skythaw.data.sources.sdss.reasons import Fault, Reason
@@ -71,14 +71,7 @@ def checked_jpeg(data: bytes, request: Request) -> bytes:
     while the sky noise of a good image leaves single pixels at zero (of 8,931 real SDSS cutouts 31 % have more than
     5 % of those, but 3 have more than 5 % of such blocks; docs/decisions/0016).
     """
-    if not data.startswith(b"\xff\xd8"):
-        text = data[:60].decode("ascii", "replace")
-        raise Fault(Reason.NOT_AN_IMAGE, f"it begins with {text!r}, not as a JPEG does")
-    try:
-        pixels = decode(data, "?")
-    except BrokenImageError as error:
-        raise Fault(Reason.TRUNCATED, error.reason) from None
-    _check_size(pixels.shape, request.size)
+    pixels = _decoded(data, b"\xff\xd8", "JPEG", request.size)
     rows = request.size - request.size % BLOCK
     blocks = pixels[:rows, :rows].reshape(rows // BLOCK, BLOCK, rows // BLOCK, BLOCK, -1).max((1, 3, 4))
     _check_black(float((blocks == 0).mean()), request.max_black)
@@ -118,15 +111,20 @@ def _whole_cube(data: bytes, request: Request) -> bytes:
 
 def _pixels(data: bytes, size: int) -> np.ndarray:
     """The pixels [y, x, band] of a FITS file as it came."""
-    if not data.startswith(b"SIMPLE  ="):
+    return _decoded(data, MAGIC, "FITS", size)
+
+
+def _decoded(data: bytes, magic: bytes, kind: str, size: int) -> np.ndarray:
+    """The pixels of a whole file of that kind and size; else raise `Fault`."""
+    if not data.startswith(magic):
         text = data[:60].decode("ascii", "replace")
-        raise Fault(Reason.NOT_AN_IMAGE, f"it begins with {text!r}, not as a FITS file does")
+        raise Fault(Reason.NOT_AN_IMAGE, f"it begins with {text!r}, not as a {kind} file does")
     try:
-        cube = decode(data, "?")
+        pixels = decode(data, "?")
     except BrokenImageError as error:
         raise Fault(Reason.TRUNCATED, error.reason) from None
-    _check_size(cube.shape, size)
-    return cube
+    _check_size(pixels.shape, size)
+    return pixels
 
 
 def _check_size(shape: tuple[int, ...], size: int) -> None:
