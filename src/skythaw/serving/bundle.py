@@ -77,6 +77,8 @@ class About(Frozen):
     """where those come from"""
     seed: Seed
     versions: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z]+$")], Sha256] = Field(default_factory=dict)
+    """the bundle's other files that programs read, with their checksums"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -118,6 +120,22 @@ def read_about(folder: Path) -> About:
     return about
 
 
+def read_file(folder: Path, about: About, name: str, largest: int) -> bytes | None:
+    """The content of one of the bundle's other files; None if it came without.
+
+    Raises
+    ------
+    BundleError
+        It is gone, larger than `largest` bytes, or not the one that the bundle was made with.
+    """
+    if name not in about.files:
+        return None
+    data = _read(Path(folder) / name, largest)
+    if hashlib.sha256(data).hexdigest() != about.files[name]:
+        raise BundleError(f"{Path(folder) / name} is not the one that the bundle was made with: its checksum differs")
+    return data
+
+
 def metadata(path: Path) -> dict[str, str]:
     """The metadata in the header of a safetensors file, which alone is read.
 
@@ -146,5 +164,5 @@ def _read(path: Path, largest: int) -> bytes:
     except OSError as error:
         raise BundleError(f"{path.parent} is no bundle: can't read {path.name}: {error.strerror or error}") from None
     if len(data) > largest:
-        raise BundleError(f"{path} has more than {largest} bytes; that is no {ABOUT}")
+        raise BundleError(f"{path} has more than {largest} bytes; that is no {path.name} of a bundle")
     return data

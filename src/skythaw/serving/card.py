@@ -70,7 +70,8 @@ def _onnx(about: About) -> str:
 `model.onnx` takes `image`, float32 [batch, {count}, {pixels.size}, {pixels.size}] (batch, band, y, x; rows from the
 top), and gives `probability` [batch, {len(about.classes)}], calibrated, in the order of the classes in `bundle.json`.
 Before it: cut the centre (beginning at pixel (side - {pixels.crop}) // 2), scale to 0..1 (8-bit values by 255),
-stretch, and resize where sizes differ. It normalises by itself.
+stretch, and resize where sizes differ. It normalises by itself. `features` [batch, {about.features}] are what the
+probabilities come from: the network's last map, averaged over the image.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,20 @@ from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier as Model
 from skythaw.tuning.model import Head
 from skythaw.tuning.strategies import strategy
-from skythaw.tuning.train import predict
+from skythaw.tuning.train import seen
 
 BATCH = 256
 """images at once"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a classifier makes of some images."""
+
+    p: Float32[np.ndarray, "object class"]
+    """the probability of each class"""
+    features: Float32[np.ndarray, "object feature"]
+    """what the head gets: the last map of the network, pooled"""
 
 
 class Classifier:
@@ -73,10 +84,14 @@ class Classifier:
         DataError
             An image can't be read, is not square, smaller than the crop, or of other bands or values than in training.
         """
+        return self.see(images, calibrated=calibrated).p
+
+    def see(self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True) -> Seen:
+        """The same as `predict`, and the features that the probabilities come from."""
         stack = images if isinstance(images, np.ndarray) else self._stack(images)
         self.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
         if not len(stack):
-            return np.zeros((0, len(self.classes)), np.float32)
+            return Seen(np.zeros((0, len(self.classes)), np.float32), np.zeros((0, self.about.features), np.float32))
         expected = self.about.expected
         feed = Images(
             stack,
@@ -88,8 +103,8 @@ class Classifier:
             self.device,
             bands=expected.bands,
         )
-        p = predict(self.model, feed, self.about.cell.recipe)
-        return tempered(p, self.about.temperature).astype(np.float32) if calibrated else p
+        p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
+        return Seen(tempered(p, self.about.temperature).astype(np.float32) if calibrated else p, features)
 
     def require(self, form: Form) -> None:
         """Raise `DataError` unless images of that form are such as the classifier was trained on."""

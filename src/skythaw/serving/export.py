@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +95,17 @@ def export(
         cutouts = _data(cell, ledger, data)
     model = _model(cell, run, started, len(result.classes))
     about = _about(entry, facts, cutouts, model, run, started)
+    others = {}
+    if onnx or (onnx is None and can_export()):
+        others[ONNX] = to_onnx(model, about, _some(cutouts, about))
+    about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in others.items()}})
     tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
-    files = {
+    own = {
         WEIGHTS: save(tensors, {"about_sha256": about.sha256}),
         ABOUT: about.canonical().encode(),
+        CARD: model_card(about, ONNX in others).encode(),
     }
-    if onnx or (onnx is None and can_export()):
-        files[ONNX] = to_onnx(model, about, _some(cutouts, about))
-    _write(bundle, files | {CARD: model_card(about, ONNX in files).encode()})
+    _write(bundle, own | others)
     return about
 
 

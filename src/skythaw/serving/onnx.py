@@ -1,8 +1,8 @@
 """A classifier as an ONNX file, checked against torch on real images before it is kept.
 
 The graph takes what `skythaw.data.pixels.batch_input` gives: crop, bands, stretch and size done, values 0 to 1; it
-normalises, classifies, and gives calibrated probabilities. So a program without skythaw has to do the first part
-itself; the bundle's model card says how.
+normalises, classifies, and gives calibrated probabilities and the features they come from. So a program without skythaw
+has to do the first part itself; the bundle's model card says how.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from torch import Tensor, nn
 from skythaw.errors import BundleError, UnknownNameError
 from skythaw.serving.bundle import About
 from skythaw.tuning.model import Classifier as Model
+from skythaw.tuning.model import pool
 
 OPSET = 18
-INPUT, OUTPUT = "image", "probability"
+INPUT, OUTPUT, FEATURES = "image", "probability", "features"
 TOLERANCE = 1e-4
 """largest difference of a probability from torch's"""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class _Graph(nn.Module):
-    """Values 0 to 1 -> calibrated probabilities."""
+    """Values 0 to 1 -> calibrated probabilities, and pooled features."""
 
     mean: Tensor
     std: Tensor
@@ -42,9 +43,9 @@ class _Graph(nn.Module):
         self.register_buffer("mean", torch.tensor(about.expected.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(about.expected.std).view(1, -1, 1, 1))
 
-    def forward(self, image: Tensor) -> Tensor:
-        logits = self.head(self.network((image - self.mean) / self.std))
-        return torch.softmax(logits / self.temperature, 1)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = pool(self.network((image - self.mean) / self.std))
+        return torch.softmax(self.head.classify(features) / self.temperature, 1), features
 
 
 def to_onnx(model: Model, about: About, images: Float32[Tensor, "batch band y x"]) -> bytes:
@@ -76,7 +77,7 @@ def to_onnx(model: Model, about: About, images: Float32[Tensor, "batch band y x"
                 (images[:2].contiguous(),),
                 path,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, FEATURES],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 opset_version=OPSET,
                 dynamo=True,
@@ -87,7 +88,7 @@ def to_onnx(model: Model, about: About, images: Float32[Tensor, "batch band y x"
             text = " ".join(str(error).split())[:200]
             raise BundleError(f"{about.cell.backbone} can't be exported to ONNX: {text}") from None
         content = path.read_bytes()
-        wanted = graph(images).detach().numpy()
+        wanted = graph(images)[0].detach().numpy()
     found = run_onnx(content, images.numpy())
     if (worst := float(np.abs(found - wanted).max())) > TOLERANCE:
         raise BundleError(f"the ONNX file's probabilities differ from torch's by {worst:.2g}; at most {TOLERANCE:g}")

@@ -108,9 +108,13 @@ class Classifier(nn.Module):
                 values = (pool(self.suffix(*values)),)
         return tuple(value.clone() if value.is_inference() else value for value in values)
 
+    def features(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch feature"]:
+        """What the head gets, pooled, from what crosses the cut."""
+        return values[0] if self.cut_depth == 0 else pool(self.suffix(*values))
+
     def from_values(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch class"]:
         """Logits from what crosses the cut."""
-        return self.head.classify(*values) if self.cut_depth == 0 else self.head(self.suffix(*values))
+        return self.head.classify(self.features(values))
 
     def compile_training(self) -> None:
         """Compile the trained part, forward and backward: fewer, larger kernels, and CUDA graphs on a GPU.

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from skythaw.spec import Recipe
 from skythaw.tuning.feed import Images, crossing
-from skythaw.tuning.model import Classifier, pool
+from skythaw.tuning.model import Classifier
 from skythaw.tuning.scores import quick_scores
 
 STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-8, 5))
@@ -45,9 +45,7 @@ def pooled(model: Classifier, images: Images, recipe: Recipe) -> Float[np.ndarra
     parts = []
     with model.evaluating():
         for chosen in np.array_split(np.arange(len(images)), math.ceil(len(images) / recipe.batch)):
-            values = crossing(model, images, chosen)
-            features = values[0] if model.cut_depth == 0 else pool(model.suffix(*values))
-            parts.append(features.float().cpu())
+            parts.append(model.features(crossing(model, images, chosen)).float().cpu())
     return torch.cat(parts).numpy()
 
 

@@ -104,12 +104,16 @@ def restore(model: Classifier, state: dict[str, Tensor]) -> None:
 
 def predict(model: Classifier, images: Images, recipe: Recipe) -> Float[np.ndarray, "object class"]:
     """Probabilities of every class, float32, for every object in order."""
-    parts = []
+    return np.concatenate([p for p, _ in seen(model, images, recipe)])
+
+
+def seen(model: Classifier, images: Images, recipe: Recipe) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Probabilities [batch, class] and pooled features [batch, feature], float32, batch by batch in order."""
     with model.evaluating(), _autocast(images.device, recipe):
         for chosen in _batches(np.arange(len(images)), recipe.batch):
-            values = crossing(model, images, chosen)
-            parts.append(model.from_values(values).float().softmax(1).cpu())
-    return torch.cat(parts).numpy()
+            features = model.features(crossing(model, images, chosen))
+            p = model.head.classify(features).float().softmax(1)
+            yield p.cpu().numpy(), features.float().cpu().numpy()
 
 
 def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
