@@ -79,6 +79,8 @@ class About(Frozen):
     versions: dict[str, str]
     files: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z]+$")], Sha256] = Field(default_factory=dict)
     """the bundle's other files that programs read, with their checksums"""
+    refit: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda images: images is None)
+    """images, training and validation together, that the weights were trained again on; None: they are the cell's"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -21,7 +21,7 @@ def model_card(about: About, onnx: bool) -> str:
 # {about.name}: {_listed(about.classes)}
 
 The network {cell.backbone}, pretrained on ImageNet and fine-tuned with skythaw to classify cutouts of the sky. Of its
-{about.blocks} blocks the upper {cell.depth} were trained (strategy `{cell.strategy}`) on {cell.train_size:,} images.
+{about.blocks} blocks the upper {cell.depth} were trained (strategy `{cell.strategy}`) on {_trained_on(about)}.
 
 ## Use
 
@@ -39,7 +39,7 @@ from the service or survey of the training images, and at their scale ({expected
 central {pixels.crop} pixels{shown}, stretches them (`{pixels.stretch}`), and normalises each band.
 {_onnx(about) if onnx else ""}
 ## How good it is
-
+{_refit(about)}
 On {parts.get("test", "the")} test objects, on sky that was not trained on: macro-F1 {_interval(macro)};
 accuracy {_interval(about.scores["accuracy"])}. Means over {about.scores["seeds"]} seed(s) of the same setting, with
 95 % intervals; this cell alone has {own["macro_f1"]:.3f} and {own["accuracy"]:.3f}.
@@ -60,6 +60,22 @@ covered by the numbers above. Labels of the training set may be wrong.
 
 Pretrained weights: {about.pretrained}; licence: {about.licence}. Training data: SHA-256 `{cell.data_sha256}`. Cell
 `{cell.key}`. Made with {", ".join(f"{name} {number}" for name, number in sorted(about.versions.items()))}.
+"""
+
+
+def _trained_on(about: About) -> str:
+    if about.refit is None:
+        return f"{about.cell.train_size:,} images"
+    return f"{about.refit:,} images of training and validation together"
+
+
+def _refit(about: About) -> str:
+    """What the scores are of, where the weights are not those that were scored."""
+    if about.refit is None:
+        return ""
+    return f"""
+The weights were trained again on training and validation together ({about.refit:,} images); the scores and the
+temperature are of the network trained without validation, on {about.cell.train_size:,} images.
 """
 
 

@@ -29,6 +29,7 @@ from skythaw.serving.bundle import ABOUT, CARD, ONNX, WEIGHTS, About, Expected
 from skythaw.serving.card import model_card
 from skythaw.serving.classifier import named_tensors
 from skythaw.serving.onnx import can_export, to_onnx
+from skythaw.serving.refit import Refit, train_again
 from skythaw.spec import Cell, WeightsChoice
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.result import Result
@@ -43,7 +44,7 @@ SHORTEST_KEY = 6
 """letters of a cell's key that are enough, where they name one cell"""
 
 
-def export(
+def export(  # noqa: PLR0913 (each is an option of the command)
     run: Path,
     bundle: Path,
     *,
@@ -51,6 +52,7 @@ def export(
     weights: Path | None = None,
     data: Path | None = None,
     onnx: bool | None = None,
+    refit: Refit | None = None,
 ) -> About:
     """Write a cell of a run as a bundle; the folder appears whole or not at all, and replaces an older bundle.
 
@@ -69,6 +71,9 @@ def export(
         the training data, where they are no longer where they were
     onnx
         write an ONNX file, too; by default, if the packages for it are installed
+    refit
+        train the cell again on training and validation together, and write that: see `train_again`; scores and
+        temperature stay the cell's. None writes the cell as it is
 
     Returns
     -------
@@ -92,9 +97,13 @@ def export(
         entry = _choose(ledger.entries(), facts, key, run)
         cell, result = entry.cell, _finished(entry)
         started = _pretrained(cell, ledger, weights)
-        cutouts = _data(cell, ledger, data)
-    model = _model(cell, run, started, len(result.classes))
+        where = data or Path((ledger.remark("data") or {}).get("path") or "")
+        cutouts = _data(cell, where)
+    again = refit and train_again(cell, result, where, started, refit)
+    model = _model(cell, started, len(result.classes), again.trained if again else _trained(cell, run))
     about = _about(entry, facts, cutouts, model, run, started)
+    if again:
+        about = about.model_copy(update={"refit": again.images})
     others = {}
     if onnx or (onnx is None and can_export()):
         others[ONNX] = to_onnx(model, about, _some(cutouts, about))
@@ -159,8 +168,7 @@ def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
     return found
 
 
-def _data(cell: Cell, ledger: Ledger, given: Path | None) -> Cutouts:
-    path = given or Path((ledger.remark("data") or {}).get("path") or "")
+def _data(cell: Cell, path: Path) -> Cutouts:
     try:
         cutouts = read_cutouts(path)
     except DataError as error:
@@ -170,21 +178,25 @@ def _data(cell: Cell, ledger: Ledger, given: Path | None) -> Cutouts:
     return cutouts
 
 
-def _model(cell: Cell, run: Path, started: Weights, classes: int) -> Model:
-    """The network as the cell left it: the pretrained one, and what was trained of it."""
+def _trained(cell: Cell, run: Path) -> dict[str, torch.Tensor]:
+    """What the cell trained."""
+    path = weights_path(run, cell.key)
+    try:
+        return load_file(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise LedgerError(f"can't read the trained weights {path}: {error}") from None
+
+
+def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.Tensor]) -> Model:
+    """The pretrained network with what was trained of it."""
     network = build(backbone_of(cell), started)
     thaw = strategy(cell.strategy)(len(network.blocks), cell.depth)
     if thaw.reset:
         reset(network, thaw.reset, cell.seed)
     model = Model(network, thaw, Head(network.channels, classes, 0.0, torch.Generator()), cell.recipe.batchnorm)
-    path = weights_path(run, cell.key)
-    try:
-        trained = load_file(path)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise LedgerError(f"can't read the trained weights {path}: {error}") from None
     own = model.trained()
     if odd := sorted(own.keys() ^ trained.keys()):
-        raise LedgerError(f"{path} is of another cell: {odd[0]} is in one of the two only")
+        raise LedgerError(f"the trained weights of {cell.key} are of another cell: {odd[0]} is in one of the two only")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(trained[name])

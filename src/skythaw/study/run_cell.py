@@ -132,16 +132,16 @@ def load_sets(cell: Cell, site: Site, device: torch.device, parts_wanted: Sequen
     """Training, validation and test objects of a cell, or some of these parts."""
     cutouts = _unchanged(read_cutouts(site.data), cell.data_sha256)
     store = open_store(cutouts, site.cache, skip_broken=cell.skip_broken)
-    parts = split(cutouts, cell.split, usable=store.usable, external_test=site.test is not None)
+    parts = split(cutouts, cell.split, usable=store.usable, external_test=cell.test_sha256 is not None)
     pool = parts.train
     drawn = pool[nested_order(cutouts.labels[pool], cell.seed)[: cell.train_size]]
     rows = {"train": (cutouts, store, drawn), "validation": (cutouts, store, parts.validation)}
-    if site.test is None:
-        rows["test"] = (cutouts, store, parts.test)
-    else:
+    if site.test is not None and "test" in parts_wanted:
         other = _unchanged(read_cutouts(site.test), cell.test_sha256)
         other_store = open_store(other, site.cache, skip_broken=cell.skip_broken)
         rows["test"] = (other, other_store, np.flatnonzero(other.labelled & other_store.usable))
+    elif "test" in parts_wanted:
+        rows["test"] = (cutouts, store, parts.test)
     rows = {part: rows[part] for part in parts_wanted}
     index = {name: i for i, name in enumerate(cutouts.classes)}
     targets = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from skythaw.errors import DataError
 from skythaw.spec import Recipe
 from skythaw.tuning.average import Average
 from skythaw.tuning.draws import Draw, draw
@@ -64,21 +65,14 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
         curves and alarms. If the loss, or a prediction, stops being finite, training ends there with an alarm, and the
         best epoch before it is kept.
     """
-    torch.manual_seed(seed)
-    model.tune(model.thaw.blocks)
+    tools = _begin(model, training, recipe, seed)
     trained = model.trained()
-    optimizer = _optimizer(model, recipe)
-    steps = math.ceil(len(training) / recipe.batch) * recipe.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, recipe))
-    average = Average(list(trained.values()), recipe.ema)
     best = {name: value.clone() for name, value in trained.items()}
-    scaler = torch.amp.GradScaler(training.device.type, enabled=_mixed(training.device, recipe))
     result = Fit()
     for epoch in range(1, recipe.epochs + 1):
         model.tune(model.thaw.phase(epoch, recipe.epochs))
-        drawn = draw(len(training), recipe, seed, epoch)
-        loss, accuracy = _train_epoch(model, training, recipe, drawn, _Tools(optimizer, schedule, average, scaler))
-        with average.applied():
+        loss, accuracy = _train_epoch(model, training, recipe, draw(len(training), recipe, seed, epoch), tools)
+        with tools.average.applied():
             p = predict(model, validation, recipe) if math.isfinite(loss) else None
             if p is None or not np.isfinite(p).all():
                 result.alarms.append(f"diverged: numbers of epoch {epoch} are not finite{_reason(model, training)}")
@@ -93,6 +87,25 @@ def fit(model: Classifier, training: Images, validation: Images, recipe: Recipe,
             break
     restore(model, best)
     return result
+
+
+def refit(model: Classifier, training: Images, recipe: Recipe, seed: int, epochs: Iterable[int]) -> None:
+    """Train as `fit` does, without validation, through the first epochs of the same schedule: 1, 2, ... of `epochs`.
+
+    Raises
+    ------
+    DataError
+        The loss stops being finite.
+    """
+    tools = _begin(model, training, recipe, seed)
+    for epoch in epochs:
+        model.tune(model.thaw.phase(epoch, recipe.epochs))
+        loss, _ = _train_epoch(model, training, recipe, draw(len(training), recipe, seed, epoch), tools)
+        if not math.isfinite(loss):
+            raise DataError(f"diverged: the loss of epoch {epoch} is not finite{_reason(model, training)}")
+    with tools.average.applied():
+        kept = {name: tensor.clone() for name, tensor in model.trained().items()}
+    restore(model, kept)
 
 
 @torch.no_grad()
@@ -135,6 +148,20 @@ def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float
     """Weights that give every class the same total: objects / (classes x objects of the class)."""
     counts = np.bincount(targets, minlength=classes)
     return (len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _begin(model: Classifier, training: Images, recipe: Recipe, seed: int) -> _Tools:
+    """What the steps of a training need, everything that learns at some time set to learn, and chance at its start."""
+    torch.manual_seed(seed)
+    model.tune(model.thaw.blocks)
+    optimizer = _optimizer(model, recipe)
+    steps = math.ceil(len(training) / recipe.batch) * recipe.epochs
+    return _Tools(
+        optimizer,
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, recipe)),
+        Average(list(model.trained().values()), recipe.ema),
+        torch.amp.GradScaler(training.device.type, enabled=_mixed(training.device, recipe)),
+    )
 
 
 def _reason(model: Classifier, images: Images) -> str:
