@@ -12,9 +12,12 @@ from skythaw.errors import nearest
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault of an error that `model` raised; an unknown key comes before all others."""
     fault = next((f for f in error.errors() if f["type"] == "extra_forbidden"), error.errors()[0])
-    where = [part for part in fault["loc"] if isinstance(part, int) or "[" not in part]
+    unknown = fault["type"] == "extra_forbidden"
+    *above, last = fault["loc"] or ("",)
+    where = [part for part in (*above, *([] if unknown else [last])) if isinstance(part, int) or "[" not in part]
+    where += [last] if unknown else []
     dotted = ".".join(str(part) for part in where)
-    if fault["type"] == "extra_forbidden":
+    if unknown:
         return f"unknown key {dotted!r}; {nearest(str(where[-1]), _keys(model, where[:-1]))}"
     if fault["type"] == "missing":
         return f"{dotted!r} is missing"

@@ -94,7 +94,7 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
     backbone = chosen(backbone, choice)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
-        features, group_of = {"timm": _timm, "pytorchcv": _pytorchcv}[backbone.library](backbone)
+        features, group_of = LIBRARIES[backbone.library](backbone)
     try:
         seen = probe(features, backbone.input_size, backbone.bands)
         _drop_uncalled(features, seen.calls)
@@ -103,6 +103,16 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
         raise CutError(f"{backbone.name}: {error}") from None
     load_into(features, backbone, weights, first_convolution(features, seen.calls))
     return Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
+
+
+def outline(backbone: Backbone) -> dict[str, Tensor]:
+    """Names, shapes and types of what a network holds, and of what `build` leaves out of it; takes no memory.
+
+    The tensors are on torch's device `meta`.
+    """
+    with torch.device("meta"):
+        features, _ = LIBRARIES[backbone.library](backbone)
+    return features.state_dict()
 
 
 def set_trainable(
@@ -194,6 +204,9 @@ def _pytorchcv(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
         raise _bad_options(backbone, error) from None
     model.features.final_pool = nn.Identity()
     return model.features, pytorchcv_group
+
+
+LIBRARIES = {"timm": _timm, "pytorchcv": _pytorchcv}
 
 
 def _bad_options(backbone: Backbone, error: Exception) -> SpecError:

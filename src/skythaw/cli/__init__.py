@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from skythaw.cli import backbones, data, demo, export, predict, report, study
+from skythaw.cli.output import plain_line
 from skythaw.errors import SkythawError
 
 app = typer.Typer(
@@ -68,5 +69,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="skythaw")
     except SkythawError as error:
-        typer.echo("error: " + " ".join(str(error).split()), err=True)
+        typer.echo("error: " + plain_line(str(error)), err=True)
         sys.exit(2)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WIDE = 160
 """columns given to a table when the output is no terminal, so that nothing is cut in a file or a pipe"""
 
+LONGEST = 2000
+"""letters of a message"""
+
 
 def say(text: str) -> None:
     """A line of the answer."""
@@ -29,6 +32,13 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """A line that the user should know."""
     typer.echo(f"warning: {text}", err=True)
+
+
+def plain_line(text: str) -> str:
+    """A text as one line that does nothing to a terminal: names in hostile files may hold escape sequences."""
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return line if len(line) <= LONGEST else line[:LONGEST] + " ..."
 
 
 def print_json(content: dict[str, Any], file: Path | None = None) -> None:

@@ -16,9 +16,10 @@ from skythaw.backbones.network import build
 from skythaw.backbones.weights import RANDOM
 from skythaw.data.forms import Form
 from skythaw.data.images import BrokenImageError, decode
-from skythaw.errors import BundleError, DataError
+from skythaw.errors import BundleError, DataError, SkythawError
 from skythaw.report.calibrate import tempered
 from skythaw.serving.bundle import WEIGHTS, About, read_about
+from skythaw.serving.weights import fill, require_own
 from skythaw.study.machine import find_device
 from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier as Model
@@ -139,11 +140,10 @@ class Classifier:
 def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     """Open a bundle: what `skythaw.load` does."""
     folder = Path(bundle)
-    about = read_about(folder)
-    tensors = _tensors(folder / WEIGHTS)
-    place = find_device(device)
+    about, place = read_about(folder), find_device(device)
+    require_own(folder / WEIGHTS, about)
     model = make_model(about)
-    _fill(model, tensors, folder)
+    fill(named_tensors(model), folder / WEIGHTS)
     model = model.to(place).to(memory_format=torch.channels_last)
     model.network.eval()
     model.head.eval()
@@ -153,7 +153,12 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
 def make_model(about: About) -> Model:
     """The network of a bundle, as it was cut in training, with weights that are still to come."""
     cell = about.cell
-    network = build(backbone_of(cell), RANDOM)
+    try:
+        network = build(backbone_of(cell), RANDOM)
+    except SkythawError:
+        raise
+    except Exception as error:  # a library with options that are none raises anything
+        raise BundleError(f"{cell.backbone} can't be built as the bundle says: {error!r}") from None
     if (len(network.blocks), network.channels) != (about.blocks, about.features):
         raise BundleError(
             f"{cell.backbone} has {len(network.blocks)} blocks and {network.channels} features here, "
@@ -178,29 +183,3 @@ def _decoded(image: bytes | str | Path, number: int) -> np.ndarray:
         raise DataError(f"{name} can't be read: {error.reason}") from None
     except OSError as error:
         raise DataError(f"{name} can't be read: {error.strerror or error}") from None
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BundleError(f"can't read {path} as safetensors: {error}") from None
-
-
-def _fill(model: Model, tensors: dict[str, Tensor], folder: Path) -> None:
-    """Put weights into a model, if they are exactly its own: names, shapes, types, finite."""
-    own = named_tensors(model)
-    if odd := sorted(own.keys() ^ tensors.keys()):
-        raise BundleError(f"{folder / WEIGHTS} is of another network: {odd[0]} is in one of the two only")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
-            raise BundleError(
-                f"{folder / WEIGHTS}: {name} is {tensor.dtype} {list(tensor.shape)}, the network has "
-                f"{own[name].dtype} {list(own[name].shape)}"
-            )
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BundleError(f"{folder / WEIGHTS}: {name} holds numbers that are not finite")
-        own[name].copy_(tensor)

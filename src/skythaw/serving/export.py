@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save
 
 from skythaw.backbones.catalogue import Backbone, backbone_of
@@ -22,6 +23,7 @@ from skythaw.data.images import BrokenImageError, decode
 from skythaw.data.overlaps import first_form
 from skythaw.data.pixels import batch_input
 from skythaw.errors import BundleError, DataError, LedgerError, UnknownNameError, WeightsError
+from skythaw.explain import one_line
 from skythaw.report.calibrate import fit_temperature
 from skythaw.report.facts import report_facts
 from skythaw.report.sample import read_sample
@@ -101,7 +103,10 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         cutouts = _data(cell, where)
     again = refit and train_again(cell, result, where, started, refit)
     model = _model(cell, started, len(result.classes), again.trained if again else _trained(cell, run))
-    about = _about(entry, facts, cutouts, model, run, started)
+    try:
+        about = _about(entry, facts, cutouts, model, run, started)
+    except ValidationError as error:
+        raise BundleError(f"the cell {cell.key} can't be a bundle: {one_line(error, About)}") from None
     if again:
         about = about.model_copy(update={"refit": again.images})
     others = {}

@@ -62,7 +62,9 @@ class Shards:
 
 @contextmanager
 def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shards]:
-    """Open the folder of an unfinished prediction, or make it; removed when the block ends, kept if it raises.
+    """Open the folder of an unfinished prediction, or make it; removed when the block ends.
+
+    It is kept if the block raises and a shard is there.
 
     Parameters
     ----------
@@ -92,13 +94,22 @@ def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shar
     try:
         _bind(folder, {**binding, "shard": size})
         opened = Shards(folder, size)
-        yield opened
-        with writing(folder):
-            for each in sorted(folder.glob("*.parquet"), reverse=True):  # the binding goes last: a kill here is no loss
-                each.unlink()
-            shutil.rmtree(folder)
+        try:
+            yield opened
+        except BaseException:
+            if not opened.count:
+                _remove(folder)
+            raise
+        _remove(folder)
     finally:
         lock.release()
+
+
+def _remove(folder: Path) -> None:
+    with writing(folder):
+        for each in sorted(folder.glob("*.parquet"), reverse=True):  # the binding goes last: a kill here is no loss
+            each.unlink()
+        shutil.rmtree(folder)
 
 
 def check_output(out: Path) -> None:

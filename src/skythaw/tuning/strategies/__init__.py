@@ -7,6 +7,7 @@ them learn, when, how fast, and from what start. One that takes a further whole 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -34,6 +35,6 @@ def strategy(name: str) -> Strategy:
     further = list(inspect.signature(found).parameters)[2:]
     if not further:
         raise SpecError(f"strategy {name!r}: {base} takes no number; write {base!r}")
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise SpecError(f"strategy {name!r}: after the colon stands {further[0]}, a whole number from 1, not {text!r}")
     return partial(found, **{further[0]: int(text)})
