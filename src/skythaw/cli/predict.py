@@ -10,6 +10,7 @@ import typer
 
 from skythaw.cli.options import Device
 from skythaw.cli.output import duration, make_table, print_json, print_table, say, tracked, warn
+from skythaw.cli.sdss import read_columns, read_release
 
 if TYPE_CHECKING:
     from skythaw.serving.predict import Summary
@@ -26,7 +27,7 @@ def predict(
         typer.Argument(
             metavar="INPUT",
             help="Images (JPEG, PNG, FITS), folders, quoted patterns, Parquet files with images, or CSV files with a "
-            "column that names images in the CSV's folder.",
+            "column that names images in the CSV's folder; with --sdss one catalogue of positions.",
         ),
     ],
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Write here: .parquet, .csv or .ecsv.")],
@@ -34,12 +35,33 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="Batches at a time. Default: all cores are used.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 256,
     shard: Annotated[int, typer.Option(min=1, hidden=True, help="Rows that are kept together on the way.")] = 10_000,
+    sdss: Annotated[
+        bool, typer.Option("--sdss", help="INPUT has ra and dec (CSV, ECSV, VOTable, Parquet); images come from SDSS.")
+    ] = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT=NAME", help="--sdss: what a column is called, such as ra=RA_J2000; may be repeated."
+        ),
+    ] = None,
+    release: Annotated[str, typer.Option(help="--sdss: data release, 14 to 18.")] = "17",
+    service: Annotated[str, typer.Option(help="--sdss: skyserver, legacy or hips2fits.")] = "skyserver",
+    rate: Annotated[float, typer.Option(help="--sdss: requests a second, at most.")] = 1.0,
+    contact: Annotated[
+        str | None, typer.Option(envvar="SKYTHAW_CONTACT", help="--sdss: your e-mail or page, told to the service.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="--sdss: instead of the services' scheme and host.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A summary for programs.")] = False,
 ) -> None:
     """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
     from skythaw.serving.predict import Setting, predict_to
 
     setting = Setting(batch, device, threads or _cores(), shard)
+    if sdss:
+        manners = {"rate": rate, "base_url": base_url} | ({"contact": contact} if contact else {})
+        inputs = [_fetched(bundle, inputs, out, (release, service, column or []), manners)]
     try:
         summary = predict_to(bundle, inputs, out, setting, lambda items, total: tracked(items, total, "predicting"))
     except KeyboardInterrupt:
@@ -49,8 +71,33 @@ def predict(
         print_json(_facts(summary, out))
         return
     _show(summary)
-    rate = f"{summary.rate:.3g} images/s" if summary.objects > summary.resumed else "all done before"
-    say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({rate})")
+    speed = f"{summary.rate:.3g} images/s" if summary.objects > summary.resumed else "all done before"
+    say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
+
+
+def _fetched(
+    bundle: Path, inputs: list[str], out: Path, source: tuple[str, str, list[str]], manners: dict[str, Any]
+) -> str:
+    """The file of cutouts that are to be predicted, fetched for the positions of a catalogue."""
+    from skythaw.data.sources.sdss.client import Manners
+    from skythaw.serving.bundle import read_about
+    from skythaw.serving.sky import Archive, fetch_catalogue
+    from skythaw.serving.tables import check_output
+
+    check_output(out)
+    release, service, column = source
+    archive = Archive(
+        read_release(release),
+        service,
+        read_columns(column),
+        Manners(**manners),
+        lambda items, total, name: tracked(items, total, name, "objects"),
+    )
+    try:
+        return str(fetch_catalogue(read_about(bundle), inputs, out, archive))
+    except KeyboardInterrupt:
+        warn(f"stopped; what was fetched is kept in {out}.sdss, and the same command goes on")
+        raise
 
 
 def _cores() -> int:

@@ -69,7 +69,7 @@ def sdss(
     from skythaw.data.sources.sdss.sql import Limits
 
     request = Request(
-        release=_release(release),
+        release=read_release(release),
         images=images,
         service=service,
         size=size,
@@ -83,7 +83,7 @@ def sdss(
         seed=seed,
         sql=None if sql is None else _text(sql),
         catalog=catalog,
-        columns=_columns(column or []),
+        columns=read_columns(column or []),
     )
     manners = Manners(rate=rate, timeout=timeout, attempts=attempts, contact=contact or HOME, base_url=base_url)
     try:
@@ -115,7 +115,8 @@ def sdss(
     say(f"wrote {outcome.fetched} cutouts of {size} px to {out}; {outcome.state} has every object's reason")
 
 
-def _release(text: str) -> int:
+def read_release(text: str) -> int:
+    """The number of a data release: ``17``, ``DR17``."""
     number = text.lower().removeprefix("dr")
     if not number.isdigit():
         raise SpecError(f"release {text!r} should be a number such as 17")
@@ -132,7 +133,8 @@ def _text(path: Path) -> str:
     return text
 
 
-def _columns(pairs: list[str]) -> dict[str, str]:
+def read_columns(pairs: list[str]) -> dict[str, str]:
+    """What columns are called: ``WHAT=NAME``."""
     for pair in pairs:
         if "=" not in pair:
             raise SpecError(f"--column {pair!r} should be WHAT=NAME, such as ra=RA_J2000")

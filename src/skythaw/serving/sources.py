@@ -81,7 +81,7 @@ class Rows:
     ends: tuple[int, ...]
     """the row after each row group"""
     columns: tuple[str, ...]
-    """to read for an image: its bytes, and its checksum where there is one"""
+    """to read for an image: its bytes, and its checksum and why there is none, where there are such columns"""
 
     @classmethod
     def open(cls, path: str) -> Rows:
@@ -91,9 +91,8 @@ class Rows:
             _require_images(path, schema)
             ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
             ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
-        summed = "sha256" in schema.names and pa.types.is_string(schema.field("sha256").type)
-        names = _names(path, ids, ends[-1] if ends else 0)
-        return cls(path, names, ends, ("image.bytes", "sha256") if summed else ("image.bytes",))
+        texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
+        return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, ("image.bytes", *texts))
 
     def place(self, row: int) -> str:
         """A longer name for a row, where another is called like it."""
@@ -127,9 +126,12 @@ class Rows:
                 return
             for batch in file.iter_batches(64, row_groups=[group], columns=list(self.columns)):
                 images = pc.struct_field(batch.column("image"), [0]).to_pylist()
-                sums = batch.column("sha256").to_pylist() if "sha256" in self.columns else [None] * len(images)
-                for data, sha256 in zip(images[skip:], sums[skip:], strict=True):
-                    yield Content(data or b"", sha256=sha256)
+                sums, reasons = (
+                    batch.column(name).to_pylist() if name in self.columns else [None] * len(images)
+                    for name in ("sha256", "reason")
+                )
+                for data, sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
+                    yield Content(data or b"", sha256=sha256, reason=None if data else reason)
                 skip = max(0, skip - len(images))
 
 

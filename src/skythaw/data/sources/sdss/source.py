@@ -85,9 +85,33 @@ def fetch_sdss(
     OutputError
         `out` or the state file can't be written.
     """
-    out, manners = Path(out), manners or Manners()
+    out = Path(out)
+    state = settle(
+        out.with_name(out.name + ".sdss"),
+        request,
+        manners or Manners(),
+        workers=workers,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
+    try:
+        return _build(out, state, request)
+    finally:
+        state.close()
+
+
+def settle(
+    path: Path,
+    request: Request,
+    manners: Manners,
+    *,
+    workers: int = 2,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> State:
+    """The state file of a request, open, when every object has its image or its reason; see `fetch_sdss`."""
     show = progress or (lambda items, total, name: items)
-    state = State(out.with_name(out.name + ".sdss"))
+    state = State(path)
     try:
         state.bind(request.describe())
         client = Client(manners)
@@ -101,9 +125,10 @@ def fetch_sdss(
                 state.mend()
         finally:
             client.close()
-        return _build(out, state, request)
-    finally:
+    except BaseException:
         state.close()
+        raise
+    return state
 
 
 def ask(client: Client, request: Request, query: str, read: Callable[[bytes], Any]) -> Any:

@@ -211,6 +211,13 @@ class State:
             for object_id, label, ra, dec, source, *frame, extra, data in rows:
                 yield Item(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
 
+    def outcomes(self) -> Iterator[tuple[str, float | None, float | None, str, bytes | None]]:
+        """Id, ra, dec, state and image (None where there is none) of every object, in the order of the request."""
+        with self._reading() as db:
+            yield from db.execute(
+                "select object_id, ra, dec, state, bytes from objects left join images using (place) order by place"
+            )
+
     def failed(self) -> Iterator[tuple[str, str, str]]:
         """Id, reason and detail of every object that has no image."""
         with self._reading() as db:
