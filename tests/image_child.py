@@ -1,0 +1,40 @@
+"""A process that predicts every image of a folder, one file at a time, and says what became of each.
+
+``python image_child.py BUNDLE FOLDER``, one line of JSON an image: status, seconds, by how much memory grew at its
+largest, and whether what reached the network was finite.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import skythaw
+from hostile_child import memory
+from skythaw.serving.inputs import find_inputs
+from skythaw.serving.predict import Setting, predictions
+from skythaw.study.allocator import trim
+
+if __name__ == "__main__":
+    classifier = skythaw.load(sys.argv[1], device="cpu")
+    finite = []
+    see = classifier.see
+
+    def seen(images, **how):
+        finite.append(bool(np.isfinite(images).all()))
+        return see(images, **how)
+
+    classifier.see = seen
+    for name, content in find_inputs([sys.argv[2]]).items():
+        trim()
+        Path("/proc/self/clear_refs").write_text("5")
+        before, start = memory("VmRSS"), time.perf_counter()
+        (row,) = next(predictions(classifier, [(name, content)], Setting(batch=1))).to_pylist()
+        seconds = time.perf_counter() - start
+        grown = memory("VmHWM") - before
+        print(json.dumps({"row": row, "path": content.where, "seconds": seconds, "grown": grown}), flush=True)
+    print(json.dumps({"finite": all(finite), "reached": len(finite)}))
