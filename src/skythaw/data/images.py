@@ -44,7 +44,7 @@ def decode(data: bytes, name: str, require: Callable[[Form], object] = lambda fo
     name
         the object's id, for errors
     require
-        gets the form that the file's header tells; what it raises becomes the reason, also of a file that is torn further on
+        gets the form that the file's header tells; what it raises becomes the reason, also of a file torn after it
 
     Returns
     -------
