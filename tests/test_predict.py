@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -302,9 +303,10 @@ def test_the_three_forms_hold_the_same(bundle, images, tmp_path):
     names = ["=1+1", "-5", "@a", "+b", "#c", "d e", 'f"', "g,h", "é"]
     write_rows(tmp_path / "in.parquet", dict(zip([*names, *list(images)[9:]], images.values(), strict=True)))
     (tmp_path / "=bad.jpg").write_bytes(b"")
+    setting = Setting(10, "cpu", 1, 10, "torch")
     for form in ("parquet", "csv", "ecsv"):
         out = tmp_path / f"out.{form}"
-        summary = predict_to(bundle, [tmp_path / "in.parquet", tmp_path / "=bad.jpg"], out, Setting(10, "cpu", 1, 10))
+        summary = predict_to(bundle, [tmp_path / "in.parquet", tmp_path / "=bad.jpg"], out, setting)
         assert (summary.objects, summary.ok, dict(summary.failed)) == (25, 24, {"it has no bytes": 1})
         assert not (tmp_path / f"out.{form}.part").exists()
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
@@ -326,6 +328,7 @@ def test_the_three_forms_hold_the_same(bundle, images, tmp_path):
     said = json.loads(pq.read_schema(tmp_path / "out.parquet").metadata[b"skythaw"])
     assert said == dict(ecsv.meta)
     assert (said["bundle_sha256"], said["cell"], said["bundle"]) == (about.sha256, about.cell.key, "small")
+    assert said["backend"] == "torch"
     assert (said["temperature"], said["classes"]) == (about.temperature, list(about.classes))
     kinds = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "out.parquet")}
     assert list(kinds.values()) == ["string", "float", "float", "float", "string", "float", "string"]
@@ -343,6 +346,7 @@ def test_the_command(bundle, images, skythaw, tmp_path):
         assert (said["schema"], said["objects"], said["ok"], said["file"]) == (1, 25, 24, "in/out.parquet")
         assert said["failed"] == {"not a JPEG, PNG or FITS file (it begins with b'bad')": 1}
         assert said["images_per_second"] > 0
+        assert said["backend"] in ("torch", "onnx")
         assert 0 < sum(said["classes"].values()) == 24
     done = skythaw("predict", bundle, "in/*/*.jpg", "in/bad.jpg", "-o", "new/out.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -390,9 +394,9 @@ def test_what_is_no_bundle(tmp_path, capsys):
     assert f"{tmp_path} is no bundle: can't read bundle.json" in capsys.readouterr().err
 
 
-def begin(bundle, folder, out):
+def begin(bundle, folder, out, backend):
     command = [sys.executable, "-m", "skythaw", "predict", bundle, "in.parquet", "bad.jpg", "-o", out, "--shard", 50]
-    options = ["--batch", 16, "--threads", 2, "--device", "cpu"]
+    options = ["--batch", 16, "--threads", 2, "--device", "cpu", "--backend", backend]
     return subprocess.Popen([*map(str, [*command, *options])], cwd=folder, stderr=subprocess.PIPE, text=True)
 
 
@@ -407,19 +411,21 @@ def stop(process, part: Path, shards: int, how):
     return process.communicate()[1]
 
 
-def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path, monkeypatch):
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path, monkeypatch, backend):
+    """Begun on a backend by name, it goes on there by itself, for that is written down."""
     make_survey(tmp_path / "in.parquet", 3000)
     (tmp_path / "bad.jpg").write_bytes(b"bad")
     monkeypatch.chdir(tmp_path)
     part, given = Path("out.parquet.part"), ["in.parquet", "bad.jpg"]
-    process = begin(bundle, tmp_path, "out.parquet")
+    process = begin(bundle, tmp_path, "out.parquet", backend)
     stop(process, part, 3, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not Path("out.parquet").exists()
     first = sorted(part.glob("[0-9]*.parquet"))
     assert 3 <= len(first) < 61
     first[-1].write_bytes(first[-1].read_bytes()[:-9])  # as a power cut might leave it
-    process = begin(bundle, tmp_path, "out.parquet")
+    process = begin(bundle, tmp_path, "out.parquet", "auto")
     error = stop(process, part, len(first) + 4, signal.SIGINT)
     assert process.returncode != 0
     assert "stopped; what was done is kept in out.parquet.part, and the same command goes on" in error
@@ -434,12 +440,15 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
     with pytest.raises(SpecError, match="of another set of files"):
         predict_to(bundle, given, Path("out.parquet"), setting)
     os.utime("bad.jpg", ns=(times.st_atime_ns, times.st_mtime_ns))
+    other = {"torch": "onnx", "onnx": "torch"}[backend]
+    with pytest.raises(SpecError, match=f"of another backend: {backend}, now {other}; give the command"):
+        predict_to(bundle, given, Path("out.parquet"), replace(setting, backend=other))
     done = len(list(part.glob("[0-9]*.parquet")))
     summary = predict_to(bundle, given, Path("out.parquet"), setting)
-    assert (summary.objects, summary.resumed) == (3001, 50 * done)
+    assert (summary.objects, summary.resumed, summary.backend) == (3001, 50 * done, backend)
     assert 0 < done < 61
     assert not part.exists()
-    predict_to(bundle, given, Path("whole.parquet"), setting)
+    predict_to(bundle, given, Path("whole.parquet"), replace(setting, backend=backend))
     assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skythaw.serving.predict import Summary
 
 JSON_SCHEMA = 1
+Backend = Literal["auto", "torch", "onnx"]
 NAMED = 10
 """reasons that are shown"""
 
@@ -34,6 +35,12 @@ def predict(
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Batches at a time. Default: all cores are used.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 256,
+    backend: Annotated[
+        Backend,
+        typer.Option(
+            help="What runs the network; auto: the faster one here, if it agrees with torch on the first images."
+        ),
+    ] = "auto",
     shard: Annotated[int, typer.Option(min=1, hidden=True, help="Rows that are kept together on the way.")] = 10_000,
     sdss: Annotated[
         bool, typer.Option("--sdss", help="INPUT has ra and dec (CSV, ECSV, VOTable, Parquet); images come from SDSS.")
@@ -58,7 +65,7 @@ def predict(
     """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
     from skythaw.serving.predict import Setting, predict_to
 
-    setting = Setting(batch, device, threads or _cores(), shard)
+    setting = Setting(batch, device, threads or _cores(), shard, backend)
     if sdss:
         manners = {"rate": rate, "base_url": base_url} | ({"contact": contact} if contact else {})
         inputs = [_fetched(bundle, inputs, out, (release, service, column or []), manners)]
@@ -71,7 +78,7 @@ def predict(
         print_json(_facts(summary, out))
         return
     _show(summary)
-    speed = f"{summary.rate:.3g} images/s" if summary.objects > summary.resumed else "all done before"
+    speed = f"{summary.rate:.3g} images/s, {summary.backend}" if summary.objects > summary.resumed else "all done before"
     say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
 
 
@@ -114,6 +121,7 @@ def _facts(summary: Summary, out: Path) -> dict[str, Any]:
         "resumed": summary.resumed,
         "seconds": summary.seconds,
         "images_per_second": summary.rate,
+        "backend": summary.backend,
         "file": str(out),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from skythaw.data.fits import MAGIC, decode_fits, probe_fits
 from skythaw.data.forms import LARGEST, Form
+from skythaw.data.jpeg import decode_plain, plain_size
 from skythaw.errors import DataError
 
 FORMATS = ("JPEG", "PNG")
@@ -28,7 +29,7 @@ class BrokenImageError(DataError):
         return f"the image of object {self.name!r} is broken: {self.reason}"
 
 
-def decode(data: bytes, name: str) -> np.ndarray:
+def decode(data: bytes, name: str, require: Callable[[Form], object] = lambda form: None) -> np.ndarray:
     """Decode a JPEG or PNG file to RGB, or a FITS file to its bands.
 
     In JPEG and PNG grey becomes three equal bands, transparency becomes black sky, CMYK and palettes are converted, 16
@@ -42,6 +43,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
         the file's content; the format is told by it, not by a name
     name
         the object's id, for errors
+    require
+        gets the form that the file's header tells; what it raises becomes the reason, also of a file torn after it
 
     Returns
     -------
@@ -55,8 +58,14 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """
     if data.startswith(MAGIC):
         with _blaming(name, data):
+            require(probe_fits(data))
             return decode_fits(data)
+    if (size := plain_size(data)) and (pixels := decode_plain(data, size)) is not None:
+        with _blaming(name, data):
+            require(Form(size))
+        return pixels
     with _opened(data, name) as image:
+        require(Form((image.height, image.width)))
         image.load()
         return np.asarray(_rgb(image))
 

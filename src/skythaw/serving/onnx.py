@@ -20,13 +20,11 @@ from torch import Tensor, nn
 
 from skythaw.errors import BundleError, UnknownNameError
 from skythaw.serving.bundle import About
+from skythaw.serving.session import FEATURES, INPUT, OUTPUT, TOLERANCE, open_session
 from skythaw.tuning.model import Classifier as Model
 from skythaw.tuning.model import pool
 
 OPSET = 18
-INPUT, OUTPUT, FEATURES = "image", "probability", "features"
-TOLERANCE = 1e-4
-"""largest difference of a probability from torch's"""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -87,8 +85,9 @@ def to_onnx(model: Model, about: About, images: Float32[Tensor, "batch band y x"
         except Exception as error:  # the exporter raises many kinds
             text = " ".join(str(error).split())[:200]
             raise BundleError(f"{about.cell.backbone} can't be exported to ONNX: {text}") from None
-        content = path.read_bytes()
+        content = _bare(path.read_bytes())
         wanted = graph(images)[0].detach().numpy()
+    open_session(content, about)  # which is strict
     found = run_onnx(content, images.numpy())
     if (worst := float(np.abs(found - wanted).max())) > TOLERANCE:
         raise BundleError(f"the ONNX file's probabilities differ from torch's by {worst:.2g}; at most {TOLERANCE:g}")
@@ -103,6 +102,17 @@ def run_onnx(content: bytes, images: np.ndarray, threads: int = 0) -> Float32[np
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return np.asarray(session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})[0])
+
+
+def _bare(content: bytes) -> bytes:
+    """The graph without the exporter's notes, which hold the paths of this machine's files."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model.SerializeToString(deterministic=True)
 
 
 def can_export() -> bool:

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from skythaw.data.images import BrokenImageError, decode, probe
-from skythaw.errors import DataError
-from skythaw.serving.bundle import About, read_about
+from skythaw.data.images import BrokenImageError, decode
+from skythaw.errors import SpecError
+from skythaw.serving.backends import Backend, Torch, fastest_backend, open_backend
+from skythaw.serving.bundle import read_about
 from skythaw.serving.classifier import BATCH, Classifier, load
 from skythaw.serving.inputs import find_inputs
+from skythaw.serving.rows import OK, origin, rows_of, schema_of
 from skythaw.serving.sources import Content
-from skythaw.serving.tables import check_output, shards, write_table
+from skythaw.serving.tables import Shards, check_output, shards, write_table
 from skythaw.study.machine import numerics
 
-OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
 SHARD = 10_000
 """rows"""
+BACKEND = "backend"
+"""by this name an unfinished prediction keeps what it runs on"""
+TRIED = 64
+"""images, at most, by which a backend is chosen"""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 Item = tuple[str, Content]
 
@@ -46,6 +48,8 @@ class Setting:
     """batches at a time"""
     shard: int = SHARD
     """rows that are kept together while it lasts"""
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """auto: the fastest here of those that say what torch says"""
 
 
 @dataclass
@@ -57,6 +61,8 @@ class Summary:
     """how many were found to be each"""
     failed: Counter[str] = field(default_factory=Counter)
     """how many got no probabilities, by reason"""
+    backend: str = ""
+    """what the network ran on"""
     resumed: int = 0
     """how many were done before"""
     seconds: float = 0.0
@@ -103,7 +109,7 @@ def predict_to(
     out
         the file to make or replace: ``.parquet``, ``.csv`` or ``.ecsv``
     setting
-        batch, device, threads
+        batch, device, threads, backend
     progress
         called with the images and their number
 
@@ -112,10 +118,13 @@ def predict_to(
     BundleError, DataError
         No bundle; inputs that name nothing; another process writes the same file.
     SpecError, OutputError
-        A bad ending; OUT.part is of another bundle or other inputs; a file can't be written.
+        A bad ending; OUT.part is of another bundle, other inputs or another backend; the backend can't be had; a file
+        can't be written.
     """
     bundle, out, setting = Path(bundle), Path(out), setting or Setting()
     check_output(out)
+    if setting.backend == "onnx" and setting.device not in ("auto", "cpu"):
+        raise SpecError(f"the backend onnx runs on the CPU, not on {setting.device!r}; use the backend torch there")
     about = read_about(bundle)
     part = out.with_name(f"{out.name}.part")
     found = find_inputs(inputs, (out, part))
@@ -128,16 +137,21 @@ def predict_to(
             steps = items if progress is None else progress(items, len(found) - kept.rows)
             with numerics(1, about.seed, setting.device):
                 classifier = load(bundle, device=setting.device)
+                backend, steps = _chosen(kept, classifier, bundle, setting, iter(steps))
                 begun = time.perf_counter()
-                for table in _gathered(predictions(classifier, steps, setting), setting.shard):
+                for table in _gathered(predictions(classifier, steps, setting, backend), setting.shard):
                     kept.add(table)
                 summary.predicting = time.perf_counter() - begun
-        write_table(out, schema_of(about), map(summary.count, kept.tables()), origin(about))
+        summary.backend = kept.settled(BACKEND)
+        tables = map(summary.count, kept.tables())
+        write_table(out, schema_of(about, summary.backend), tables, origin(about, summary.backend))
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def predictions(classifier: Classifier, items: Iterable[Item], setting: Setting) -> Generator[pa.Table, None, None]:
+def predictions(
+    classifier: Classifier, items: Iterable[Item], setting: Setting, backend: Backend | None = None
+) -> Generator[pa.Table, None, None]:
     """Predict images as they come, a batch in each thread; no more is read than the batches under way.
 
     On a CPU every thread has a network of its own with the same weights: on tasks this small, threads that share the
@@ -152,52 +166,30 @@ def predictions(classifier: Classifier, items: Iterable[Item], setting: Setting)
         name and content of each image
     setting
         a batch never reaches over the end of a shard, so that rows don't depend on where a prediction was stopped
+    backend
+        what the network runs on; torch if it isn't said
 
     Yields
     ------
     pyarrow.Table
         of `schema_of`, the rows of one batch, in order
     """
-    networks: SimpleQueue[Classifier] = SimpleQueue()
+    backend = backend or Torch(classifier)
+    networks: SimpleQueue[Backend] = SimpleQueue()
     for number in range(setting.threads if classifier.device.type == "cpu" else 1):
-        networks.put(_twin(classifier) if number else classifier)
+        networks.put(backend.twin() if number else backend)
+    schema = schema_of(classifier.about, backend.name)
     pool = ThreadPoolExecutor(setting.threads, "skythaw", initializer=torch.set_flush_denormal, initargs=(True,))
     waiting: deque[Future[pa.Table]] = deque()
     try:
         for batch in _batches(items, setting):
-            waiting.append(pool.submit(_table, networks, classifier, batch))
+            waiting.append(pool.submit(_predicted, networks, classifier, schema, batch))
             if len(waiting) > setting.threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def schema_of(about: About) -> pa.Schema:
-    """The columns of predictions, with their origin as metadata."""
-    names = [f"p_{name}" for name in about.classes]
-    fields = [
-        ("object_id", pa.string()),
-        *((name, pa.float32()) for name in names),
-        ("label", pa.string()),
-        ("entropy", pa.float32()),
-        ("status", pa.string()),
-    ]
-    return pa.schema(fields, {"skythaw": json.dumps(origin(about), sort_keys=True)})
-
-
-def origin(about: About) -> dict[str, Any]:
-    """Where predictions come from."""
-    return {
-        "schema": 1,
-        "bundle": about.name,
-        "bundle_sha256": about.sha256,
-        "cell": about.cell.key,
-        "classes": list(about.classes),
-        "temperature": about.temperature,
-        "skythaw": version("skythaw"),
-    }
 
 
 def _batches(items: Iterable[Item], setting: Setting) -> Iterator[list[Item]]:
@@ -207,55 +199,49 @@ def _batches(items: Iterable[Item], setting: Setting) -> Iterator[list[Item]]:
         yield batch
 
 
-def _twin(classifier: Classifier) -> Classifier:
-    """The same classifier for another thread: modes and modules of its own, weights in common."""
-    model = classifier.model
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return Classifier(classifier.about, copy.deepcopy(model, shared), classifier.device)
+def _chosen(
+    kept: Shards, classifier: Classifier, bundle: Path, setting: Setting, items: Iterator[Item]
+) -> tuple[Backend, Iterator[Item]]:
+    """The backend that this prediction began with, or begins with now, tried on its first images; and all images."""
+    head: list[Item] = []
+    tried: list[Backend] = []
+
+    def fastest() -> str:
+        head.extend(islice(items, TRIED))
+        found = [each for each in (_pixels(classifier, content) for _, content in head) if not isinstance(each, str)]
+        tried.append(fastest_backend(classifier, bundle, found))
+        return tried[0].name
+
+    name = kept.settle(BACKEND, None if setting.backend == "auto" else setting.backend, fastest)
+    backend = tried[0] if tried else open_backend(name, classifier, bundle)
+    return backend, chain(head, items)
 
 
 def _pixels(classifier: Classifier, content: Content) -> np.ndarray | str:
     """An image's middle pixels [y, x, band], or why there are none."""
     crop = classifier.about.cell.pixels.crop
     try:
-        data = content.read()
-        form = probe(data)
-        classifier.require(form)
-        top, left = ((length - crop) // 2 for length in form.size)
-        return decode(data, "")[top : top + crop, left : left + crop].copy()
+        pixels = decode(content.read(), "", classifier.require)
     except BrokenImageError as error:
         return error.reason
-    except DataError as error:
-        return str(error)
+    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + crop, left : left + crop].copy()  # without the rest, which would stay in memory
 
 
-def _table(networks: SimpleQueue[Classifier], classifier: Classifier, batch: Sequence[Item]) -> pa.Table:
+def _predicted(
+    networks: SimpleQueue[Backend], classifier: Classifier, schema: pa.Schema, batch: Sequence[Item]
+) -> pa.Table:
     """Predictions of some images, by the next network that is free."""
     found = [_pixels(classifier, content) for _, content in batch]
-    status = [each if isinstance(each, str) else OK for each in found]
-    p = np.full((len(batch), len(classifier.classes)), np.nan, np.float32)
+    status = np.array([each if isinstance(each, str) else OK for each in found], dtype=object)
+    seen = None
     if images := [each for each in found if not isinstance(each, str)]:
-        filled = images + images[:1] * (-len(images) % classifier.about.cell.recipe.batch)  # whole steps: the same bits
         network = networks.get()
         try:
-            p[[each == OK for each in status]] = network.predict(np.stack(filled))[: len(images)]
+            seen = network.see(np.stack(images))
         finally:
             networks.put(network)
-    known = np.asarray(np.isfinite(p).all(1))
-    status = [NOT_FINITE if each == OK and not good else each for each, good in zip(status, known, strict=True)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.where(p > 0, p * np.log(p), 0).sum(1) / np.log(p.shape[1])
-    labels = np.array(classifier.classes, dtype=object)[np.where(known, np.nan_to_num(p).argmax(1), 0)]
-    numbers = [pa.array(column, pa.float32(), mask=~known) for column in (*p.T, np.abs(entropy.clip(-1, 1)))]
-    names = pa.array([name for name, _ in batch], pa.string())
-    columns = [
-        names,
-        *numbers[:-1],
-        pa.array(labels, pa.string(), mask=~known),
-        numbers[-1],
-        pa.array(status, pa.string()),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema_of(classifier.about))
+    return rows_of(classifier, schema, [name for name, _ in batch], status, seen)
 
 
 def _gathered(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

@@ -41,6 +41,26 @@ class Shards:
         """How many are done."""
         return self.count * self.size
 
+    def settle(self, name: str, wanted: str | None, decide: Callable[[], str]) -> str:
+        """What was wanted or decided when the prediction began; if it begins now, that is decided and written down.
+
+        Raises
+        ------
+        SpecError
+            Something else is wanted now.
+        """
+        there = self.settled(name)
+        if not there:
+            there = wanted or decide()
+            _write_binding(self.folder, _binding(self.folder) | {name: there})
+        elif wanted not in (None, there):
+            raise _another(self.folder, name, there, wanted)
+        return there
+
+    def settled(self, name: str) -> str:
+        """What was decided; empty if nothing was."""
+        return str(_binding(self.folder).get(name, ""))
+
     def add(self, table: pa.Table) -> None:
         """The next shard, renamed into place whole."""
         path = self._path(self.count)
@@ -140,24 +160,37 @@ def write_table(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about:
 
 def _bind(folder: Path, binding: Mapping[str, Any]) -> None:
     """Write down what the folder belongs to, or hold it against what is written there."""
+    if not (folder / BINDING).exists():
+        if odd := sorted(each.name for each in folder.iterdir() if not each.name.startswith((".", LOCK))):
+            raise SpecError(f"{folder} is there and is no unfinished prediction: it holds {odd[0]}")
+        _write_binding(folder, binding)
+        return
+    there = _binding(folder)
+    for name, value in binding.items():
+        if there.get(name) != value:
+            raise _another(folder, name, there.get(name), value)
+
+
+def _binding(folder: Path) -> dict[str, Any]:
+    """What is written there."""
     path = folder / BINDING
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if odd := sorted(each.name for each in folder.iterdir() if not each.name.startswith((".", LOCK))):
-            raise SpecError(f"{folder} is there and is no unfinished prediction: it holds {odd[0]}") from None
-        with replacing(path) as file:
-            file.write(json.dumps(dict(binding), indent=2).encode())
-        return
     except (OSError, ValueError) as error:
         raise SpecError(f"can't read {path}: {error}; remove {folder} to begin again") from None
-    there = found if isinstance(found, dict) else {}
-    for name, value in binding.items():
-        if there.get(name) != value:
-            raise SpecError(
-                f"{folder} is an unfinished prediction of another {name}: {str(there.get(name))[:80]}, now "
-                f"{str(value)[:80]}; give the command it was begun by, another output, or remove it to begin again"
-            )
+    return found if isinstance(found, dict) else {}
+
+
+def _write_binding(folder: Path, binding: Mapping[str, Any]) -> None:
+    with replacing(folder / BINDING) as file:
+        file.write(json.dumps(dict(binding), indent=2).encode())
+
+
+def _another(folder: Path, name: str, there: object, now: object) -> SpecError:
+    return SpecError(
+        f"{folder} is an unfinished prediction of another {name}: {str(there)[:80]}, now {str(now)[:80]}; give the "
+        "command it was begun by, another output, or remove it to begin again"
+    )
 
 
 def _is_whole(path: Path, size: int) -> bool:

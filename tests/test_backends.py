@@ -1,0 +1,326 @@
+"""torch and onnxruntime say the same; the faster is taken where they do, and an odd ONNX file is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow.parquet as pq
+import pytest
+from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
+
+import skythaw
+from helpers_bundle import make_bundle
+from skythaw.cli import main
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.images import decode
+from skythaw.errors import BundleError, SpecError
+from skythaw.serving import backends, predict
+from skythaw.serving.backends import Onnx, Torch, fastest, fastest_backend, open_backend
+from skythaw.serving.bundle import ABOUT, ONNX, WEIGHTS, read_about
+from skythaw.serving.classifier import Seen
+from skythaw.serving.predict import Setting, predict_to
+from skythaw.serving.session import open_session
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, cache):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), cache)
+
+
+@pytest.fixture(scope="module", params=["jpeg", "fits"])
+def any_bundle(request, bundle, tmp_path_factory, cache):
+    return bundle if request.param == "jpeg" else make_bundle(tmp_path_factory.mktemp("any"), cache, floats=True)
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    return shutil.copytree(bundle, tmp_path / "copy")
+
+
+@pytest.fixture
+def survey(bundle):
+    return bundle.parent / "survey.parquet"
+
+
+def stack_of(bundle):
+    survey = next(bundle.parent.glob("*.parquet"))
+    return np.stack([decode(data, name) for name, data, _ in read_cutouts(survey).images()])
+
+
+def rebind(bundle, content=None):
+    """Make a bundle that binds another ONNX file, or none, as its author could."""
+    about = json.loads((bundle / ABOUT).read_text())
+    about["files"] = {} if content is None else {ONNX: hashlib.sha256(content).hexdigest()}
+    (bundle / ABOUT).write_text(json.dumps(about))
+    tensors = load_file(bundle / WEIGHTS)
+    sha256 = skythaw.serving.bundle.About.model_validate(about).sha256
+    save_file(tensors, bundle / WEIGHTS, {"about_sha256": sha256})
+    (bundle / ONNX).write_bytes(content or b"")
+    return bundle
+
+
+def test_they_agree(any_bundle):
+    classifier, images = skythaw.load(any_bundle, device="cpu"), stack_of(any_bundle)
+    torch, other = (open_backend(name, classifier, any_bundle) for name in ("torch", "onnx"))
+    for count in (1, 2, 17, len(images)):
+        one, two = torch.see(images[:count]), other.see(images[:count])
+        assert np.abs(one.p - two.p).max() < 1e-5
+        assert np.allclose(one.features, two.features, rtol=1e-3, atol=1e-4)
+        assert one.p.shape == two.p.shape == (count, len(classifier.classes))
+        assert one.features.shape == two.features.shape == (count, classifier.about.features)
+    assert np.array_equal(torch.see(images[:17]).p, torch.twin().see(images[:17]).p)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_the_file_says_what_it_was(bundle, survey, tmp_path, backend, capsys):
+    out, command = tmp_path / "out.parquet", ["predict", bundle, survey, "--backend", backend, "--device", "cpu", "-o"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*map(str, [*command, out]), "--json"])
+    assert json.loads(capsys.readouterr().out)["backend"] == backend
+    assert json.loads(pq.read_schema(out).metadata[b"skythaw"])["backend"] == backend
+    with pytest.raises(SystemExit, match="0"):
+        main([*map(str, [*command, out])])
+    assert f"images/s, {backend})" in capsys.readouterr().out
+
+
+class Fake:
+    """A backend that takes as long as it is told to."""
+
+    def __init__(self, name, p, seconds, clock):
+        self.name, self._p, self._seconds, self._clock = name, p, seconds, clock
+
+    def see(self, images):
+        self._clock[0] += self._seconds
+        return Seen(np.full((len(images), 2), self._p, np.float32), np.zeros((len(images), 1), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("p", "seconds", "taken"),
+    [(0.5, 0.9, "onnx"), (0.5, 1.1, "torch"), (0.50005, 0.9, "onnx"), (0.5002, 0.1, "torch"), (np.nan, 0.1, "torch")],
+)
+def test_the_fastest_that_agrees_is_taken(monkeypatch, p, seconds, taken):
+    clock = [0.0]
+    monkeypatch.setattr(backends.time, "perf_counter", lambda: clock[0])
+    several = (Fake("torch", 0.5, 1.0, clock), Fake("onnx", p, seconds, clock))
+    assert fastest(several, np.zeros((3, 4, 4, 3), np.uint8)).name == taken
+
+
+def test_auto_takes_torch_where_there_is_nothing_else(bundle, copy, monkeypatch):
+    classifier, images = skythaw.load(bundle, device="cpu"), list(stack_of(bundle)[:5])
+    monkeypatch.setattr(backends, "ENOUGH", 0)
+    monkeypatch.setattr(backends, "fastest", lambda several, _: several[-1])
+    assert isinstance(fastest_backend(classifier, bundle, images), Onnx)
+    assert isinstance(fastest_backend(classifier, bundle, []), Torch), "nothing to try it on"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert isinstance(fastest_backend(classifier, bundle, images), Torch)
+    with pytest.raises(
+        SpecError, match=r"the backend onnx needs the package onnxruntime: pip install 'skythaw\[fast\]'"
+    ):
+        open_backend("onnx", classifier, bundle)
+    monkeypatch.undo()
+    without = skythaw.load(rebind(copy), device="cpu")
+    assert isinstance(fastest_backend(without, copy, images), Torch)
+    with pytest.raises(
+        SpecError, match=r"the backend onnx needs model.onnx: .*copy has none; or use the backend torch"
+    ):
+        open_backend("onnx", without, copy)
+
+
+@pytest.mark.parametrize("first", ["torch", "onnx"])
+def test_auto_goes_on_with_what_it_began_with(bundle, survey, tmp_path, monkeypatch, first):
+    """Whatever would be faster now."""
+    out, setting = tmp_path / "out.parquet", Setting(16, "cpu", 1, 50)
+    other = {"torch": "onnx", "onnx": "torch"}[first]
+    take(monkeypatch, first)
+    whole = tmp_path / "whole.parquet"
+    predict_to(bundle, [survey], whole, setting)
+    gathered = predict._gathered
+    monkeypatch.setattr(
+        predict, "_gathered", lambda *given: (each if i < 2 else 1 / 0 for i, each in enumerate(gathered(*given)))
+    )
+    with pytest.raises(ZeroDivisionError):
+        predict_to(bundle, [survey], out, setting)
+    monkeypatch.undo()
+    take(monkeypatch, other)
+    summary = predict_to(bundle, [survey], out, setting)
+    assert (summary.resumed, summary.backend) == (100, first)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def take(monkeypatch, name):
+    monkeypatch.setattr(
+        predict, "fastest_backend", lambda classifier, folder, _: open_backend(name, classifier, folder)
+    )
+
+
+def test_a_backend_that_cannot_be_is_refused(bundle, survey, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(bundle), str(survey), "-o", str(tmp_path / "o.csv"), "--backend", "tvm"])
+    with pytest.raises(SystemExit, match="2"):
+        main(
+            [
+                "predict",
+                str(bundle),
+                str(survey),
+                "-o",
+                str(tmp_path / "o.csv"),
+                "--backend",
+                "onnx",
+                "--device",
+                "cuda",
+            ]
+        )
+    assert "the backend onnx runs on the CPU, not on 'cuda'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def graph(inputs, outputs, nodes, initializers=()):
+    def info(each):
+        return helper.make_tensor_value_info(each[0], TensorProto.FLOAT, each[1])
+
+    made = helper.make_graph(nodes, "g", [*map(info, inputs)], [*map(info, outputs)], [*initializers])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def constant(name, width):
+    """A node for `name` [batch, width], whatever the image is."""
+    of = helper.make_tensor(f"{name}_w", TensorProto.FLOAT, [3, width], [0.1] * 3 * width)
+    return [helper.make_node("Gemm", ["pooled", f"{name}_w"], [name])], [of]
+
+
+def odd_graphs(about):
+    """Graphs that are not this bundle's, and what is said of them."""
+    size, classes, features = about.cell.pixels.size, len(about.classes), about.features
+    image = ("image", ["n", 3, size, size])
+    out = {"probability": ("probability", ["n", classes]), "features": ("features", ["n", features])}
+    pooled = [
+        helper.make_node("GlobalAveragePool", ["image"], ["small"]),
+        helper.make_node("Flatten", ["small"], ["pooled"]),
+    ]
+    (p, p_w), (f, f_w) = constant("probability", classes), constant("features", features)
+    good = graph([image], out.values(), [*pooled, *p, *f], [*p_w, *f_w])
+    yield "", good
+    yield (
+        "takes picture",
+        graph(
+            [("picture", image[1])],
+            out.values(),
+            [helper.make_node("Identity", ["picture"], ["image"]), *pooled, *p, *f],
+            [*p_w, *f_w],
+        ),
+    )
+    yield (
+        "takes image tensor(float) [1,",
+        graph([("image", [1, 3, size, size])], out.values(), [*pooled, *p, *f], [*p_w, *f_w]),
+    )
+    yield (
+        f"{size + 1}]",
+        graph([("image", ["n", 3, size + 1, size + 1])], out.values(), [*pooled, *p, *f], [*p_w, *f_w]),
+    )
+    yield "takes image tensor(float)", graph([image, ("more", ["n"])], out.values(), [*pooled, *p, *f], [*p_w, *f_w])
+    yield "gives probability", graph([image], [out["probability"]], [*pooled, *p], p_w)
+    yield (
+        "gives probability",
+        graph(
+            [image],
+            [("probability", ["n", features]), out["features"]],
+            [*pooled, *constant("probability", features)[0], *f],
+            [*constant("probability", features)[1], *f_w],
+        ),
+    )
+    custom = helper.make_node("Evil", ["image"], ["small"], domain="my.ops")
+    yield "can't be run", graph([image], out.values(), [custom, *pooled[1:], *p, *f], [*p_w, *f_w])
+    external = onnx.ModelProto.FromString(good.SerializeToString())
+    tensor = external.graph.initializer[0]
+    for key, value in (("location", "/etc/passwd"), ("offset", "0"), ("length", "36")):
+        tensor.external_data.add(key=key, value=value)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.ClearField("float_data")
+    yield "refers to data outside of it", external
+
+
+def test_odd_graphs_are_refused_in_one_line(bundle, copy, survey, tmp_path, capsys):
+    about = read_about(bundle)
+    for number, (says, model) in enumerate(odd_graphs(about)):
+        content = model.SerializeToString()
+        if not says:
+            open_session(content, about)
+            continue
+        with pytest.raises(BundleError) as error:
+            open_session(content, about)
+        assert says in str(error.value), number
+        assert "\n" not in str(error.value)
+    for content in (b"", b"\x00ORTM", b"no graph", (bundle / ONNX).read_bytes()[:-1000]):
+        with pytest.raises(BundleError, match="can't be run"):
+            open_session(content, about)
+    rebind(copy, model.SerializeToString())
+    for backend in ("auto", "onnx"):
+        with pytest.raises(SystemExit, match="2"):
+            main(
+                [
+                    "predict",
+                    str(copy),
+                    str(survey),
+                    "-o",
+                    str(tmp_path / "o.csv"),
+                    "--backend",
+                    backend,
+                    "--device",
+                    "cpu",
+                ]
+            )
+        error = capsys.readouterr().err
+        assert "model.onnx refers to data outside of it" in error
+        assert error.count("\n") == 1
+
+
+def test_a_graph_that_lies_of_its_shapes_is_refused(bundle, copy):
+    """One row for all images would be taken for the row of each."""
+    about = read_about(bundle)
+    good = dict(odd_graphs(about))[""]
+    first = [  # the brightest pixel, which is at most 1, rounded up: how many images are looked at
+        helper.make_node("ReduceMax", ["image"], ["brightest"], keepdims=0),
+        helper.make_node("Ceil", ["brightest"], ["one"]),
+        helper.make_node("Cast", ["one"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["whole", "shape"], ["end"]),
+        helper.make_node("Slice", ["image", "start", "end", "start"], ["first"]),
+    ]
+    nodes = [*first, *good.graph.node]
+    nodes[len(first)].input[0] = "first"
+    for name, number in (("shape", 1), ("start", 0)):
+        good.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], [number]))
+    good.graph.ClearField("node")
+    good.graph.node.extend(nodes)
+    content = good.SerializeToString()
+    liar = Onnx(content, skythaw.load(rebind(copy, content), device="cpu").about)
+    with pytest.raises(BundleError, match=r"gives \(1, 3\) and"):
+        liar.see(stack_of(bundle)[:4])
+
+
+def test_a_graph_that_says_something_else_is_not_taken(bundle, copy):
+    about = read_about(bundle)
+    rebind(copy, dict(odd_graphs(about))[""].SerializeToString())
+    assert isinstance(fastest_backend(skythaw.load(copy, device="cpu"), copy, list(stack_of(bundle)[:5])), Torch)
+
+
+def test_a_tampered_file_is_refused(copy, survey, tmp_path, capsys):
+    data = bytearray((copy / ONNX).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / ONNX).write_bytes(data)
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(copy), str(survey), "-o", str(tmp_path / "o.csv"), "--device", "cpu"])
+    assert "model.onnx is not the one that the bundle was made with" in capsys.readouterr().err
+    assert predict_to(copy, [survey], tmp_path / "p.csv", Setting(device="cpu", backend="torch")).ok == 180
+
+
+def test_the_graph_holds_no_paths_of_the_machine_that_made_it(bundle):
+    content = (bundle / ONNX).read_bytes()
+    for path in (Path(predict.__file__).parent, Path(sys.prefix), Path.home()):
+        assert str(path).encode() not in content
