@@ -36,6 +36,8 @@ class Needs:
     """bytes"""
     group: str | None = None
     """items of one group are best done on one node: they find something there that another of them left"""
+    retries: int = 3
+    """how often the item is given out again whose worker or node died"""
     stay: bool = False
     """Whether to wait for the group's node where it is busy; else another will do."""
 

@@ -23,8 +23,6 @@ from skythaw.engines import shared
 from skythaw.engines.base import Engine, Needs, Outcome, attempt
 from skythaw.errors import RemoteError, UnknownNameError
 
-RETRIES = 3
-"""how often an item is given out again whose worker died"""
 PART = 32 << 20
 """bytes of a shared file that travel as one object"""
 LOOK = 5.0
@@ -56,8 +54,6 @@ class Ray(Engine):
     address
         of a running cluster (``auto``: one on this machine, or HOST:PORT); None starts one on this machine alone, which
         listens on the loopback interface and ends with the engine
-    retries
-        how often an item is given out again whose worker or node died
 
     Raises
     ------
@@ -69,8 +65,8 @@ class Ray(Engine):
 
     cluster = True
 
-    def __init__(self, workers: int | None = None, address: str | None = None, retries: int = RETRIES) -> None:
-        self._limit, self._retries = workers, retries
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        self._limit = workers
         self._homes: dict[str, str] = {}
         self._shared: dict[Path, shared.Shared] = {}
         self._seen, self._looked = dict[str, dict[str, float]](), -LOOK
@@ -164,7 +160,7 @@ class Ray(Engine):
         except self._ray.exceptions.RayError as raised:
             self._looked = -LOOK  # a node may be gone
             job.deaths += 1
-            if job.deaths <= self._retries:
+            if job.deaths <= job.needs.retries:
                 return None
             reason = str(raised).strip().partition("\n")[0]
             times = f", {job.deaths} times" if job.deaths > 1 else ""

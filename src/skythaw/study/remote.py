@@ -26,6 +26,7 @@ from skythaw.study.plan import Plan
 from skythaw.study.reuse import group_of
 from skythaw.study.run_cell import Task
 
+NODE_CACHE = "{temporary}/skythaw-cache-{user}"
 FORGOTTEN = 86_400.0
 """seconds after which the folder of a cell was left by a killed worker; one that is not is simply made again"""
 
@@ -76,7 +77,7 @@ class Away:
 
     def __call__(self, task: Task | Fill) -> Brought:
         site = task.site
-        cache = site.cache if self.cache is None else _node_folder(self.cache)
+        cache = site.cache if self.cache is None else node_folder(self.cache)
         weights = site.weights
         if shared := self.weights.get(weights.sha256):
             weights = replace(weights, path=shared.here(cache))
@@ -94,7 +95,7 @@ def away(function: Callable[[Any], Any], plan: Plan, engine: Engine, cluster: Cl
     """The function for the cells of a plan, with the files they need shared."""
     data = plan.study.data
     files = {p.weights.sha256: p.weights.path for p in plan.cells if p.weights and p.weights.path}
-    node_cache = cluster.cache or (None if engine.local else f"{{temporary}}/skythaw-cache-{getpass.getuser()}")
+    node_cache = cluster.cache or (None if engine.local else NODE_CACHE)
     return Away(
         function,
         engine.share(data.path),
@@ -124,8 +125,9 @@ def alternating(tasks: Iterable[Fill]) -> list[Fill]:
     return [task for task in chain.from_iterable(zip_longest(*groups.values())) if task is not None]
 
 
-def _node_folder(pattern: str) -> Path:
-    folder = pattern.replace("{temporary}", tempfile.gettempdir())
+def node_folder(pattern: str) -> Path:
+    """The folder for caches at the node that this runs on."""
+    folder = pattern.replace("{temporary}", tempfile.gettempdir()).replace("{user}", getpass.getuser())
     if "{node}" in folder:
         from skythaw.engines.ray import node_id
 
