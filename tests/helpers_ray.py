@@ -68,3 +68,16 @@ class Carrying:
     def __call__(self, _):
         path = self.shared.here(Path(self.cache))
         return str(path), path.read_bytes() if path.is_file() else sorted(p.name for p in path.iterdir())
+
+
+def workers_of(made):
+    """The processes that work for a cluster, or are ready to."""
+    import psutil
+
+    raylets = {node.all_processes["raylet"][0].process.pid for node in made.worker_nodes}
+    return [
+        p.pid
+        for pid in raylets
+        for p in psutil.Process(pid).children()
+        if p.name().startswith("ray::") and "Agent" not in p.name()
+    ]
