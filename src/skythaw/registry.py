@@ -41,6 +41,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "engine": {
         "serial": "skythaw.engines.serial:Serial",
         "processes": "skythaw.engines.processes:Processes",
+        "ray": "skythaw.engines.ray:Ray",
     },
     "source": {
         "folder": "skythaw.data.sources.folder:import_folder",

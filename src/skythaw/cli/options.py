@@ -13,9 +13,26 @@ if TYPE_CHECKING:
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-Engine = Annotated[str, typer.Option(help="processes or serial.")]
+Engine = Annotated[str, typer.Option(help="processes, serial, or ray: a Ray cluster.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        help="Of a running Ray cluster, HOST:PORT or auto. Default: one is started on this machine.",
+    ),
+]
+NodeCache = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="For caches at each node of a Ray cluster. Default: in its temporary folder."),
+]
+GpuShare = Annotated[
+    float, typer.Option(metavar="SHARE", min=0.01, max=1, help="Of a GPU for each cell on a Ray cluster, with cuda.")
+]
+CellMemory = Annotated[
+    str, typer.Option(metavar="SIZE", help="Memory that each cell reserves on a Ray cluster, as 4GB; 0 reserves none.")
+]
 CacheSize = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from skythaw.cli.options import Device
-from skythaw.cli.output import duration, make_table, print_json, print_table, say, tracked, warn
+from skythaw.cli.options import Address, Device, GpuShare, NodeCache
+from skythaw.cli.output import duration, make_table, print_json, print_table, progress_bar, say, tracked, warn
 from skythaw.cli.sdss import read_columns, read_release
 
 if TYPE_CHECKING:
     from skythaw.serving.predict import Summary
+    from skythaw.serving.survey import Summary as SurveySummary
 
 JSON_SCHEMA = 1
 Backend = Literal["auto", "torch", "onnx"]
@@ -31,7 +33,16 @@ def predict(
             "column that names images in the CSV's folder; with --sdss one catalogue of positions.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Write here: .parquet, .csv or .ecsv.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write here: .parquet, .csv or .ecsv; or a folder (no ending): a "
+            "shard for each piece of Parquet files with images, HATS catalogues included.",
+        ),
+    ],
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Batches at a time. Default: all cores are used.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 256,
@@ -41,7 +52,6 @@ def predict(
             help="What runs the network; auto: the faster one here, if it agrees with torch on the first images."
         ),
     ] = "auto",
-    shard: Annotated[int, typer.Option(min=1, hidden=True, help="Rows that are kept together on the way.")] = 10_000,
     sdss: Annotated[
         bool, typer.Option("--sdss", help="INPUT has ra and dec (CSV, ECSV, VOTable, Parquet); images come from SDSS.")
     ] = False,
@@ -60,15 +70,27 @@ def predict(
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="--sdss: instead of the services' scheme and host.")
     ] = None,
+    shard: Annotated[int, typer.Option(min=1, help="Rows of a shard.")] = 10_000,
+    engine: Annotated[str, typer.Option(help="For a folder: processes, serial, or ray: a Ray cluster.")] = "processes",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="For a folder: shards at a time. Default: all cores.")
+    ] = None,
+    address: Address = None,
+    node_cache: NodeCache = None,
+    gpu_share: GpuShare = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="A summary for programs.")] = False,
 ) -> None:
     """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
     from skythaw.serving.predict import Setting, predict_to
 
-    setting = Setting(batch, device, threads or _cores(), shard, backend)
     if sdss:
         manners = {"rate": rate, "base_url": base_url} | ({"contact": contact} if contact else {})
         inputs = [_fetched(bundle, inputs, out, (release, service, column or []), manners)]
+    if not out.suffix or out.is_dir():
+        how = (engine, workers, address if engine == "ray" else None, node_cache, gpu_share)
+        _survey(bundle, inputs, out, Setting(batch, device, threads or 1, shard, backend), how, as_json)
+        return
+    setting = Setting(batch, device, threads or _cores(), shard, backend)
     try:
         summary = predict_to(bundle, inputs, out, setting, lambda items, total: tracked(items, total, "predicting"))
     except KeyboardInterrupt:
@@ -78,7 +100,9 @@ def predict(
         print_json(_facts(summary, out))
         return
     _show(summary)
-    speed = f"{summary.rate:.3g} images/s, {summary.backend}" if summary.objects > summary.resumed else "all done before"
+    speed = (
+        f"{summary.rate:.3g} images/s, {summary.backend}" if summary.objects > summary.resumed else "all done before"
+    )
     say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
 
 
@@ -107,17 +131,45 @@ def _fetched(
         raise
 
 
+def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple[Any, ...], as_json: bool) -> None:
+    """Predict into a folder of shards."""
+    from skythaw.serving.survey import Spread, predict_survey
+    from skythaw.study.remote import Cluster
+
+    engine, workers, address, node_cache, gpu_share = how
+    workers = workers or (_cores() if engine == "processes" else None)
+    spread = Spread(engine, workers, Cluster(address, node_cache, gpu_share))
+    try:
+        with progress_bar("images") as bar:
+            task = bar.add_task("predicting", total=None)
+            tell = lambda done, rows: bar.update(task, completed=done, total=rows)  # noqa: E731
+            summary = predict_survey(bundle, inputs, out, setting, spread, tell)
+    except KeyboardInterrupt:
+        warn(f"stopped; whole shards are kept in {out}, and the same command goes on")
+        raise
+    if as_json:
+        print_json(_facts(summary, out) | {"undone": len(summary.undone)})
+    else:
+        _show(summary)
+        say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({summary.rate:.3g} images/s)")
+    for number, reason in list(summary.undone.items())[:NAMED]:
+        warn(f"shard {number} is lacking: {reason}")
+    if summary.undone:
+        warn(f"{len(summary.undone):,} shards are lacking; the same command tries again")
+        raise typer.Exit(1)
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _facts(summary: Summary, out: Path) -> dict[str, Any]:
+def _facts(summary: Summary | SurveySummary, out: Path) -> dict[str, Any]:
     return {
         "schema": JSON_SCHEMA,
         "objects": summary.objects,
-        "ok": summary.ok,
+        "ok": sum(summary.classes.values()),
         "classes": dict(sorted(summary.classes.items())),
-        "failed": dict(summary.failed.most_common()),
+        "failed": dict(Counter(summary.failed).most_common()),
         "resumed": summary.resumed,
         "seconds": summary.seconds,
         "images_per_second": summary.rate,
@@ -126,16 +178,16 @@ def _facts(summary: Summary, out: Path) -> dict[str, Any]:
     }
 
 
-def _show(summary: Summary) -> None:
+def _show(summary: Summary | SurveySummary) -> None:
     """Objects of each class, and what could not be read."""
     table = make_table(f"{summary.objects:,} objects", ("label", "objects"))
     for name, number in sorted(summary.classes.items()):
         table.add_row(name, f"{number:,}")
-    failed = summary.failed.total()
+    failed = sum(summary.failed.values())
     if failed:
         table.add_row("none (see status)", f"{failed:,}")
     print_table(table)
-    for reason, number in summary.failed.most_common(NAMED):
+    for reason, number in Counter(summary.failed).most_common(NAMED):
         warn(f"{number:,} without probabilities: {reason}")
     if len(summary.failed) > NAMED:
         warn(f"and {len(summary.failed) - NAMED:,} other reasons; the column status has them all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from skythaw.cli.options import (
+    Address,
     CacheSize,
+    CellMemory,
     Compile,
     Device,
     Engine,
+    GpuShare,
     Json,
+    NodeCache,
     SkipBroken,
     StudyFile,
     Workers,
@@ -53,10 +57,15 @@ def run(
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
     compiled: Compile = False,
+    address: Address = None,
+    node_cache: NodeCache = None,
+    gpu_share: GpuShare = 1.0,
+    cell_memory: CellMemory = "0",
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
     study = load_study(study_file, skip_broken)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
+    how = how.on_cluster(address, node_cache, gpu_share, parse_bytes(cell_memory, "--cell-memory"))
     summary = run_watched(study, out, context.obj, how)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
@@ -77,12 +86,17 @@ def search(
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
     compiled: Compile = False,
+    address: Address = None,
+    node_cache: NodeCache = None,
+    gpu_share: GpuShare = 1.0,
+    cell_memory: CellMemory = "0",
 ) -> None:
     """The best depth at a fraction of a study's cost, and a classifier trained at it."""
     from skythaw.study.search import search as run_search
 
     study = load_study(study_file, skip_broken)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
+    how = how.on_cluster(address, node_cache, gpu_share, parse_bytes(cell_memory, "--cell-memory"))
     standings = watched(run_search, study, out, context.obj, how)
     print_search([asdict(each) for each in standings])
     say(f"see: skythaw report {out}")
@@ -128,6 +142,12 @@ class How:
     cache_size: int = 20 * 10**9
     """bytes"""
     compiled: bool = False
+    cluster: tuple[str | None, str | None, float, int] = (None, None, 1.0, 0)
+    """of `skythaw.study.remote.Cluster`: address, cache, gpus, memory"""
+
+    def on_cluster(self, address: str | None, cache: str | None, gpus: float, memory: int) -> How:
+        """The same on a cluster; an address in the environment is for engines that use one."""
+        return replace(self, cluster=(address if self.engine == "ray" else None, cache, gpus, memory))
 
 
 def run_watched(study: Study, out: Path, cache: Path, how: How) -> Summary:
@@ -142,13 +162,14 @@ def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, ho
     """Run or search a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     from skythaw import registry
     from skythaw.study.machine import find_device
+    from skythaw.study.remote import Cluster
     from skythaw.study.run import Setting
 
-    registry.get("engine", how.engine)
-    workers = how.workers
-    if workers is None:
+    kind = registry.get("engine", how.engine)
+    workers, cluster = how.workers, Cluster(*how.cluster)
+    if workers is None and not kind.cluster:
         workers = 1 if find_device(how.device).type == "cuda" else cores_for(study)
-    setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size, how.compiled)
+    setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size, how.compiled, cluster)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with progress_bar("cells") as bar:

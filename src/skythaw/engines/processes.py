@@ -79,7 +79,7 @@ class _Worker:
             self.alive = False
             self.process.join()
             self.pipe.close()
-            return Outcome(self.item, error=f"the worker process died: {_reason(self.process.exitcode)}")
+            return Outcome(self.item, error=f"the worker process died: {_reason(self.process.exitcode)}", died=True)
         return Outcome(self.item, value, error)
 
     def stop(self) -> None:

@@ -88,7 +88,7 @@ class Rows:
         """Read all but the images; raises `DataError` where it is no such file."""
         with reading(Path(path)), pq.ParquetFile(path, page_checksum_verification=True) as file:
             schema, groups = file.schema_arrow, file.metadata.num_row_groups
-            _require_images(path, schema)
+            require_images(path, schema)
             ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
             ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
         texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
@@ -170,7 +170,8 @@ def _read(path: str, inside: str | None) -> bytes:
         raise BrokenImageError("", f"its name can't be used: {error}") from None
 
 
-def _require_images(path: str, schema: pa.Schema) -> None:
+def require_images(path: str, schema: pa.Schema) -> None:
+    """Raise `DataError` unless a Parquet file has the column of images."""
     if "image" not in schema.names:
         raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
     kind = schema.field("image").type

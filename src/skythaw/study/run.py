@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skythaw import registry
 from skythaw.backbones.catalogue import backbone_of
 from skythaw.backbones.network import build
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.store import open_store
-from skythaw.engines.base import Engine
+from skythaw.engines.base import Engine, open_engine
 from skythaw.errors import LedgerError
 from skythaw.spec import Cell, Study
 from skythaw.study.fill import fill, fills
@@ -23,6 +22,7 @@ from skythaw.study.machine import find_device
 from skythaw.study.objects import save_objects
 from skythaw.study.pace import Pace
 from skythaw.study.plan import Plan, PlannedCell, make_plan
+from skythaw.study.remote import Cluster, alternating, away, bring
 from skythaw.study.reuse import BUDGET, group_of
 from skythaw.study.run_cell import Site, Task, run_cell
 
@@ -34,12 +34,22 @@ class Setting:
     out: Path
     cache: Path
     engine: str = "processes"
-    workers: int = 1
+    workers: int | None = 1
+    """cells at a time; None is as many as a cluster has room for"""
     device: str = "auto"
     cache_size: int = BUDGET
     """bytes that frozen activations may take in the cache folder; 0 keeps none, and reads none"""
     compiled: bool = False
     """whether the trained part of networks is compiled; it decides last bits, as the device does"""
+    cluster: Cluster = field(default_factory=Cluster)
+    """how an engine that uses a cluster does so"""
+
+    @property
+    def device_kind(self) -> str:
+        """``cpu``, ``cuda`` ...; of a cluster the one that was named, which this machine need not have."""
+        if self.cluster.address and self.device != "auto":
+            return self.device.partition(":")[0]
+        return find_device(self.device).type
 
 
 class Watcher:
@@ -112,14 +122,14 @@ def opened(study: Study, setting: Setting, watcher: Watcher, search: dict[str, A
 
     `search` says how a search over its depths goes: that is another use of a folder than running the study.
     """
-    device = find_device(setting.device).type
+    device = setting.device_kind
     make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     _decode(study, setting, watcher)
     plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
     _try_weights(plan)
     for warning in plan.warnings:
         watcher.warned(warning)
-    engine: Engine = registry.get("engine", setting.engine)(workers=setting.workers)
+    engine = open_engine(setting.engine, setting.workers, setting.cluster.address)
     description = plan.description if search is None else {**plan.description, "search": search}
     with engine, Ledger.create(setting.out, description, []) as ledger:
         _keep_to(ledger, device + (", compiled" if setting.compiled else ""))
@@ -149,15 +159,24 @@ def execute(run: Run, plan: Plan, *, trial: bool = False) -> None:
     run.watcher.started(plan, done)
     ran: list[tuple[Cell, float, float]] = []
     with ledger.runner() as runner:
-        for outcome in run.engine.map(run_cell, _claimed(runner, plan, run, trial)):
+        for outcome in run.engine.map(_placed(run_cell, plan, run), _claimed(runner, plan, run, trial)):
             key = outcome.item.cell.key
             if outcome.error is None:
-                ledger.add(key, outcome.value)
-                ran.append((outcome.item.cell, planned[key].cost, outcome.value.seconds["total"]))
+                result = bring(outcome.value, run.setting.out)
+                ledger.add(key, result)
+                ran.append((outcome.item.cell, planned[key].cost, result.seconds["total"]))
             else:
                 ledger.fail(key, outcome.error)
             run.watcher.finished(planned[key], outcome.error)
-    Pace(run.setting.cache).remember(ran)
+    if run.engine.local:
+        Pace(run.setting.cache).remember(ran)
+
+
+def _placed(function: Callable[[Any], Any], plan: Plan, run: Run) -> Callable[[Any], Any]:
+    """The function as the engine wants it."""
+    if not run.engine.cluster:
+        return function
+    return away(function, plan, run.engine, run.setting.cluster, run.setting.cache_size)
 
 
 def _claimed(runner: str, plan: Plan, run: Run, trial: bool) -> Iterator[Task]:
@@ -165,16 +184,14 @@ def _claimed(runner: str, plan: Plan, run: Run, trial: bool) -> Iterator[Task]:
     own = {p.cell.key for p in run.plan.cells}
     for p in sorted(plan.cells, key=lambda each: -each.cost):
         if run.ledger.claim(p.cell.key, runner):
-            yield Task(p.cell, _site(p, plan, run.setting), trial and p.cell.key not in own)
+            yield Task(p.cell, _site(p, plan, run), trial and p.cell.key not in own)
 
 
-def _site(planned: PlannedCell, plan: Plan, setting: Setting) -> Site:
-    data = plan.study.data
+def _site(planned: PlannedCell, plan: Plan, run: Run) -> Site:
+    data, setting = plan.study.data, run.setting
     assert planned.weights is not None  # planned with download=True
-    reuse = setting.cache_size > 0
-    return Site(
-        data.path, data.test_path, planned.weights, setting.cache, setting.out, setting.device, reuse, setting.compiled
-    )
+    reuse, device = setting.cache_size > 0, setting.device_kind if run.engine.cluster else setting.device
+    return Site(data.path, data.test_path, planned.weights, setting.cache, setting.out, device, reuse, setting.compiled)
 
 
 def _fill(plan: Plan, done: set[str], run: Run) -> None:
@@ -188,15 +205,18 @@ def _fill(plan: Plan, done: set[str], run: Run) -> None:
         task
         for reuse in plan.reuse
         if (planned := waiting.get(group_of(reuse.uses[0].cell)))
-        for task in fills(_site(planned, plan, setting), reuse)
+        for task in fills(_site(planned, plan, run), reuse)
     ]
     if not tasks:
         return
-    folders = {folder for task in tasks for folder in task.folders()}
-    planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
-    evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
+    if run.engine.cluster:  # each node keeps to the size by itself
+        tasks = alternating(tasks)
+    else:
+        folders = {folder for task in tasks for folder in task.folders()}
+        planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
+        evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
     watcher.filling(sum(len(task.rows) for task in tasks))
-    for outcome in run.engine.map(fill, tasks):
+    for outcome in run.engine.map(_placed(fill, plan, run), tasks):
         if outcome.error is not None:
             reason = outcome.error.strip().splitlines()[-1]
             watcher.warned(f"frozen activations are not kept, cells compute them again: {reason}")

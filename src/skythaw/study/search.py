@@ -17,7 +17,6 @@ import numpy as np
 
 from skythaw.errors import DataError
 from skythaw.spec import Cell, Study
-from skythaw.study.machine import find_device
 from skythaw.study.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
 from skythaw.study.plan import PlannedCell, plan_trials
 from skythaw.study.predictions import read_predictions
@@ -139,7 +138,7 @@ def _lent_workers(contests: dict[Contest, list[Candidate]], run: Run) -> int:
     lent: int | None = run.ledger.remark("lent_workers")
     if lent is None:
         cells = sum(len(candidate.cells) for some in contests.values() for candidate in some)
-        lent = max(1, run.engine.workers // cells) if find_device(run.setting.device).type == "cpu" else 1
+        lent = max(1, run.engine.workers // cells) if run.setting.device_kind == "cpu" else 1
         run.ledger.note("lent_workers", lent)
     return lent
 

@@ -1,0 +1,277 @@
+"""A Ray cluster: nodes of this or other machines. Ray is imported when the engine is made.
+
+Each item is one Ray task without retries of Ray's own: what a function raises is its outcome, and an item whose worker
+or node dies is given out again here, a few times. Items of a group go to one node, the group's home, because of what
+earlier ones left in that node's cache.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skythaw.engines import shared
+from skythaw.engines.base import Engine, Needs, Outcome, attempt
+from skythaw.errors import RemoteError, UnknownNameError
+
+PART = 32 << 20
+"""bytes of a shared file that travel as one object"""
+LOOK = 5.0
+"""seconds between looks at which nodes there are"""
+PATIENCE = 300.0
+"""seconds to wait for a node that can hold an item, before it counts as failed"""
+LONGEST_FOLDER = 32
+"""characters: the paths of Ray's sockets below it must stay within the system's 107"""
+
+
+@dataclass
+class _Job:
+    """An item that is under way."""
+
+    item: Any
+    needs: Needs
+    deaths: int = 0
+    homeless_since: float | None = None
+    """since when no node can hold it"""
+
+
+class Ray(Engine):
+    """Runs items on a Ray cluster.
+
+    Parameters
+    ----------
+    workers
+        items at a time; None for as many as the cluster has room for, which may grow and shrink meanwhile
+    address
+        of a running cluster (``auto``: one on this machine, or HOST:PORT); None starts one on this machine alone, which
+        listens on the loopback interface and ends with the engine
+
+    Raises
+    ------
+    UnknownNameError
+        Ray is not installed.
+    RemoteError
+        There is no cluster at the address.
+    """
+
+    cluster = True
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        self._limit = workers
+        self._homes: dict[str, str] = {}
+        self._shared: dict[Path, shared.Shared] = {}
+        self._seen, self._looked = dict[str, dict[str, float]](), -LOOK
+        self._folder: Path | None = None
+        self.local = address is None
+        self._ray = _import(self.local)
+        self._owned = not self._ray.is_initialized()
+        if self._owned:
+            self._start(address)
+        self._task = self._ray.remote(_work)
+
+    @property
+    def workers(self) -> int:  # type: ignore[override]
+        """Items at a time, now."""
+        return self._limit or max(1, int(sum(node.get("CPU", 0) for node in self._nodes().values())))
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+        queue, busy = iter(items), dict[Any, _Job]()
+        needs_of = getattr(function, "needs", _one_cpu)
+        sent = self._ray.put(function)
+        try:
+            while True:
+                while len(busy) < self._room(busy) and (item := next(queue, None)) is not None:
+                    job = _Job(item, needs_of(item))
+                    busy[self._give(sent, job)] = job
+                if not busy:
+                    return
+                ready, _ = self._ray.wait(list(busy), timeout=LOOK)
+                for reference in ready or self._hopeless(busy):
+                    job = busy.pop(reference)
+                    if outcome := self._take(reference, job):
+                        yield outcome
+                    else:
+                        busy[self._give(sent, job)] = job
+        finally:
+            self._cancel(list(busy))
+
+    def share(self, path: Path) -> shared.Shared:
+        if self.local:
+            return shared.Shared(path)
+        if path not in self._shared:
+            self._shared[path] = shared.share(path, self._ray.put, _get, PART)
+        return self._shared[path]
+
+    def close(self) -> None:
+        if self._owned:
+            self._ray.shutdown()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self, address: str | None) -> None:
+        """Start a cluster on this machine, or join one."""
+        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if address is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="skythaw-", dir=_short_folder()))
+            quiet |= {"include_dashboard": False, "_temp_dir": str(self._folder)}
+            quiet |= {"num_cpus": max(self._limit or 1, os.cpu_count() or 1)}
+        try:
+            with _own_path():
+                self._ray.init(address=address or "local", **quiet)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            self.close()
+            reason = str(error).strip().partition("\n")[0]
+            where = f"at {address}" if address else "on this machine"
+            raise RemoteError(f"no Ray cluster {where}: {reason}") from None
+
+    def _give(self, function: Any, job: _Job) -> Any:
+        """Hand a job to the cluster."""
+        most = max((node.get("CPU", 0) for node in self._nodes().values()), default=0)
+        cpus = min(job.needs.cpus, most or job.needs.cpus)  # more threads than a node has CPUs change no number
+        options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": job.needs.gpus, "max_retries": 0}
+        if job.needs.memory:
+            options["memory"] = job.needs.memory
+        if job.needs.group is not None and (home := self._home(job.needs)):
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+                home, soft=True, _spill_on_unavailable=not job.needs.stay
+            )
+        return self._task.options(**options).remote(function, job.item)
+
+    def _take(self, reference: Any, job: _Job) -> Outcome | None:
+        """The outcome of a job; None if it is to be given out again."""
+        if job.homeless_since and time.monotonic() - job.homeless_since > PATIENCE:
+            self._cancel([reference])
+            return Outcome(job.item, error=f"no node of the Ray cluster has {_said(job.needs)}")
+        try:
+            value, error = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as raised:  # outside the function: what it takes or gives can't travel
+            return Outcome(job.item, error=str(raised))
+        except self._ray.exceptions.RayError as raised:
+            self._looked = -LOOK  # a node may be gone
+            job.deaths += 1
+            if job.deaths <= job.needs.retries:
+                return None
+            reason = str(raised).strip().partition("\n")[0]
+            times = f", {job.deaths} times" if job.deaths > 1 else ""
+            return Outcome(job.item, error=f"the worker died{times}: {type(raised).__name__}: {reason}", died=True)
+        return Outcome(job.item, value, error)
+
+    def _nodes(self) -> dict[str, dict[str, float]]:
+        """What each living node has in all, by its id."""
+        if time.monotonic() - self._looked > LOOK:
+            self._seen = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+            self._looked = time.monotonic()
+        return self._seen
+
+    def _room(self, busy: dict[Any, _Job]) -> int:
+        """How many jobs like the last one are wanted at a time."""
+        if self._limit or not busy:
+            return self.workers
+        needs = next(reversed(busy.values())).needs
+        return max(1, sum(_times(node, needs) for node in self._nodes().values()))
+
+    def _home(self, needs: Needs) -> str | None:
+        """The node of a group; a new group, or one whose node is gone, gets the one with the fewest for its CPUs."""
+        assert needs.group is not None
+        able = {name: node for name, node in self._nodes().items() if _times(node, needs)}
+        if self._homes.get(needs.group) not in able and able:
+            count = Counter(self._homes.values())
+            self._homes[needs.group] = min(able, key=lambda name: (count[name] / able[name]["CPU"], name))
+        return self._homes.get(needs.group)
+
+    def _hopeless(self, busy: dict[Any, _Job]) -> list[Any]:
+        """Those that no node could hold for long."""
+        for job in busy.values():
+            able = any(_times(node, job.needs) for node in self._nodes().values())
+            job.homeless_since = None if able else job.homeless_since or time.monotonic()
+        now = time.monotonic()
+        return [r for r, job in busy.items() if job.homeless_since and now - job.homeless_since > PATIENCE]
+
+    def _cancel(self, references: list[Any]) -> None:
+        """Stop jobs at once, and wait until they are."""
+        for reference in references:
+            self._ray.cancel(reference, force=True)
+        if references:
+            self._ray.wait(references, num_returns=len(references), timeout=LOOK)
+
+
+def node_id() -> str:
+    """The node that this task runs on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _work(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
+    """What runs at the node."""
+    outcome = attempt(function, item)
+    return outcome.value, outcome.error
+
+
+def _get(handle: Any) -> bytes:
+    import ray
+
+    data: bytes = ray.get(handle)
+    return data
+
+
+def _import(local: bool) -> Any:
+    """Ray, which is told before to send no statistics; one that is ours alone, to stay on the loopback interface."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if local:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UnknownNameError("the engine ray needs the package ray: pip install 'skythaw[ray]'") from None
+    return ray
+
+
+@contextmanager
+def _own_path() -> Iterator[None]:
+    """Let processes that are started in the block find the modules that this one finds."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _short_folder() -> str | None:
+    return None if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp"
+
+
+def _one_cpu(_item: Any) -> Needs:
+    return Needs()
+
+
+def _times(node: dict[str, float], needs: Needs) -> int:
+    """How many items with such needs a node can hold; at least one where only its CPUs are too few."""
+    if not node.get("CPU") or node.get("GPU", 0) < needs.gpus or node.get("memory", 0) < needs.memory:
+        return 0
+    times = [max(1.0, node["CPU"] / needs.cpus)]
+    times += [node["GPU"] / needs.gpus] if needs.gpus else []
+    times += [node["memory"] / needs.memory] if needs.memory else []
+    return int(min(times))
+
+
+def _said(needs: Needs) -> str:
+    parts = [f"{needs.cpus:g} CPUs", f"{needs.gpus:g} GPUs" if needs.gpus else ""]
+    parts += [f"{needs.memory / 1e9:.3g} GB of memory" if needs.memory else ""]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,145 @@
+"""Cells on machines that may see none of this one's files.
+
+Data and weights are found there by content, or fetched once a node into its cache folder; activations and decoded
+images stay in that folder; what a cell leaves in its run folder comes back with its result, and is written here.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+from skythaw.data.files import replacing
+from skythaw.engines.base import Engine, Needs
+from skythaw.engines.shared import Shared
+from skythaw.study.fill import Fill
+from skythaw.study.kept import evict
+from skythaw.study.plan import Plan
+from skythaw.study.reuse import group_of
+from skythaw.study.run_cell import Task
+
+NODE_CACHE = "{temporary}/skythaw-cache-{user}"
+FORGOTTEN = 86_400.0
+"""seconds after which the folder of a cell was left by a killed worker; one that is not is simply made again"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How the cells of a study use a cluster; nothing of it decides a number."""
+
+    address: str | None = None
+    """of a running one; None starts one on this machine alone"""
+    cache: str | None = None
+    """folder for caches at each node, in which ``{node}`` is its id; None: in the node's temporary folder, or the usual
+    cache folder on this machine alone"""
+    gpus: float = 1.0
+    """share of a GPU for a cell on one"""
+    memory: int = 0
+    """bytes that a cell reserves at its node; 0 reserves none"""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a function gave, and the files it left, by their place below the run folder."""
+
+    value: Any
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Away:
+    """`run_cell` or `fill`, for a cluster."""
+
+    function: Callable[[Any], Any]
+    data: Shared
+    test: Shared | None
+    weights: dict[str, Shared]
+    """by checksum"""
+    cache: str | None
+    """as in `Cluster`; None is the task's own"""
+    cluster: Cluster
+    cache_size: int
+    """bytes that activations may take at a node"""
+
+    def needs(self, task: Task | Fill) -> Needs:
+        """The CPUs of the cell's threads, a share of a GPU if it runs on one, and the node with its activations."""
+        gpus = self.cluster.gpus if task.site.device.startswith("cuda") else 0.0
+        group = str(group_of(task.cell))
+        return Needs(task.cell.recipe.threads, gpus, self.cluster.memory, group, stay=isinstance(task, Fill))
+
+    def __call__(self, task: Task | Fill) -> Brought:
+        site = task.site
+        cache = site.cache if self.cache is None else node_folder(self.cache)
+        weights = site.weights
+        if shared := self.weights.get(weights.sha256):
+            weights = replace(weights, path=shared.here(cache))
+        data, test = self.data.here(cache), self.test.here(cache) if self.test else None
+        with tempfile.TemporaryDirectory(prefix="cell-", dir=_swept(cache / "cells")) as out:
+            there = replace(site, data=data, test=test, weights=weights, cache=cache, out=Path(out))
+            value = self.function(replace(task, site=there))
+            if isinstance(task, Fill):
+                evict(cache, self.cache_size, 0, set(replace(task, site=there).folders()))
+            found = [path for path in sorted(Path(out).rglob("*")) if path.is_file()]
+            return Brought(value, {path.relative_to(out).as_posix(): path.read_bytes() for path in found})
+
+
+def away(function: Callable[[Any], Any], plan: Plan, engine: Engine, cluster: Cluster, cache_size: int) -> Away:
+    """The function for the cells of a plan, with the files they need shared."""
+    data = plan.study.data
+    files = {p.weights.sha256: p.weights.path for p in plan.cells if p.weights and p.weights.path}
+    node_cache = cluster.cache or (None if engine.local else NODE_CACHE)
+    return Away(
+        function,
+        engine.share(data.path),
+        engine.share(data.test_path) if data.test_path else None,
+        {sha256: engine.share(path) for sha256, path in files.items()},
+        node_cache,
+        cluster,
+        cache_size,
+    )
+
+
+def bring(value: Any, out: Path) -> Any:
+    """What a function gave, wherever it ran; files that it left elsewhere are written below `out`."""
+    if not isinstance(value, Brought):
+        return value
+    for name, data in value.files.items():
+        with replacing(out / name) as file:
+            file.write(data)
+    return value.value
+
+
+def alternating(tasks: Iterable[Fill]) -> list[Fill]:
+    """The tasks with those of different groups by turns: each group has one node, and all nodes begin at once."""
+    groups: dict[str, list[Fill]] = {}
+    for task in tasks:
+        groups.setdefault(str(group_of(task.cell)), []).append(task)
+    return [task for task in chain.from_iterable(zip_longest(*groups.values())) if task is not None]
+
+
+def node_folder(pattern: str) -> Path:
+    """The folder for caches at the node that this runs on."""
+    folder = pattern.replace("{temporary}", tempfile.gettempdir()).replace("{user}", getpass.getuser())
+    if "{node}" in folder:
+        from skythaw.engines.ray import node_id
+
+        folder = folder.replace("{node}", node_id())
+    return Path(folder)
+
+
+def _swept(folder: Path) -> Path:
+    """The folder, without what killed workers left in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in folder.iterdir():
+        with suppress(OSError):  # another worker was faster
+            if time.time() - each.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(each)
+    return folder

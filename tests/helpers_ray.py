@@ -1,0 +1,83 @@
+"""A small Ray cluster of several nodes on this machine, and functions to run on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the loopback interface alone
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+
+SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
+
+
+@contextmanager
+def cluster(nodes=2, cpus=1, **options):
+    """A head without CPUs, and nodes; what they start finds the modules of the tests. Nothing is left of it."""
+    from ray.cluster_utils import Cluster
+
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # paths of sockets are short
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **SMALL, **options})
+        try:
+            for _ in range(nodes):
+                made.add_node(num_cpus=cpus, **{**SMALL, **options})
+            yield made
+        finally:
+            import ray
+
+            ray.shutdown()
+            made.shutdown()
+            if before is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = before
+
+
+def node_of(_):
+    from skythaw.engines.ray import node_id
+
+    return node_id()
+
+
+class Grouped:
+    """Where items of groups run."""
+
+    def needs(self, item):
+        from skythaw.engines.base import Needs
+
+        return Needs(group=str(item % 2), stay=True)
+
+    def __call__(self, item):
+        return node_of(item)
+
+
+class Carrying:
+    """Reads a shared file at the node."""
+
+    def __init__(self, shared, cache):
+        self.shared, self.cache = shared, cache
+
+    def __call__(self, _):
+        path = self.shared.here(Path(self.cache))
+        return str(path), path.read_bytes() if path.is_file() else sorted(p.name for p in path.iterdir())
+
+
+def workers_of(made):
+    """The processes that work for a cluster, or are ready to."""
+    import psutil
+
+    raylets = {node.all_processes["raylet"][0].process.pid for node in made.worker_nodes}
+    return [
+        p.pid
+        for pid in raylets
+        for p in psutil.Process(pid).children()
+        if p.name().startswith("ray::") and "Agent" not in p.name()
+    ]

@@ -1,0 +1,62 @@
+"""Surveys in pieces, and work that kills its worker: importable from other processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from skythaw.serving.pieces import items
+from skythaw.serving.survey import Work
+
+POISON = "1237000037"
+
+
+class DeadlyWork(Work):
+    """Dies of one image."""
+
+    def __call__(self, piece):
+        if any(name == POISON for name, _ in items(piece)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(piece)
+
+
+class SlowWork(Work):
+    """Says that it works, and waits to be killed the first time."""
+
+    def __call__(self, piece):
+        mark = Path(os.environ["SKYTHAW_TEST_MARKS"], str(piece.number))
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(piece)
+
+
+def split(survey: Path, folder: Path, files=3, group=20) -> Path:
+    """The rows of a file in several, of small row groups."""
+    table = pq.read_table(survey)
+    folder.mkdir()
+    size = -(-len(table) // files)
+    for number in range(files):
+        pq.write_table(table.slice(number * size, size), folder / f"night{number}.parquet", row_group_size=group)
+    return folder
+
+
+def hats(survey: Path, folder: Path) -> Path:
+    """The same as a HATS catalogue: partitions, metadata, and a file that repeats some rows."""
+    table = pq.read_table(survey)
+    for pixel in range(3):
+        place = folder / "dataset" / "Norder=0" / "Dir=0" / f"Npix={pixel}.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.slice(pixel * 60, 60), place)
+    pq.write_table(table.slice(0, 5), folder / "dataset" / "data_thumbnail.parquet")
+    pq.write_metadata(table.schema, folder / "dataset" / "_common_metadata")
+    (folder / "hats.properties").write_text("dataproduct_type=object\n")
+    return folder
+
+
+def rows(out: Path):
+    """All rows of a prediction in shards, in order."""
+    return pq.ParquetDataset(sorted((out / "shards").glob("*.parquet"))).read()
