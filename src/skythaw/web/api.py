@@ -110,7 +110,7 @@ class Objects(BaseModel):
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "description": text}
+    code: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
     for code, text in {
         400: "not understood",
         401: "a token is needed",
