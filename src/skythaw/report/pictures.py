@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from skythaw.data.cutouts import read_cutouts
+from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.images import bands_of, decode
 from skythaw.data.stretch import picture
 from skythaw.errors import DataError, SkythawError
@@ -39,6 +39,12 @@ def pictures(paths: Iterable[Path], ids: Iterable[str], seen: Pixels) -> dict[st
         except DataError:
             continue
     return found
+
+
+def picture_of(cutouts: Cutouts, row: int, seen: Pixels) -> bytes | None:
+    """The centre of one object's image as a PNG file; None if it can't be read or shown so."""
+    object_id, data, _ = next(cutouts.images(row))
+    return _centre(data, object_id, seen)
 
 
 def _centre(data: bytes, object_id: str, seen: Pixels) -> bytes | None:

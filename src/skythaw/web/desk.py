@@ -1,0 +1,152 @@
+"""Bundles that answer: each is loaded once, and judges one image at a time in a thread of its own.
+
+One image at a time, so that an answer does not depend on who else asks, to the bit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from skythaw.data.images import BrokenImageError, bands_of, decode, probe
+from skythaw.data.stretch import picture
+from skythaw.errors import BundleError, DataError, SkythawError
+from skythaw.serving.bundle import About, read_about
+from skythaw.serving.classifier import Classifier, load
+from skythaw.study.machine import numerics
+
+WAITING = 64
+"""questions that may wait for one bundle"""
+NEIGHBOURS = 8
+Value = TypeVar("Value")
+
+
+class BusyError(SkythawError):
+    """Too many questions wait already."""
+
+
+class Desk:
+    """One bundle, and the thread that it works in."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.folder, self.device = folder, device
+        self.about: About = read_about(folder)
+        self._classifier: Classifier | None = None
+        self._pool = ThreadPoolExecutor(1, "skythaw-desk")
+        self._asked = 0
+
+    def close(self) -> None:
+        """Let go of the thread; what it does, it ends."""
+        self._pool.shutdown(cancel_futures=True)
+
+    async def probabilities(self, data: bytes) -> dict[str, Any]:
+        """What the classifier says of one image file."""
+        return await self._ask(lambda classifier: answer(classifier, data))
+
+    async def explained(self, data: bytes) -> dict[str, Any]:
+        """The same, with the image as it was seen, the reasons, and the training images that look like it."""
+        return await self._ask(lambda classifier: answer(classifier, data) | reasons(classifier, data))
+
+    async def _ask(self, question: Callable[[Classifier], Value]) -> Value:
+        if self._asked >= WAITING:
+            raise BusyError("too many images wait already; ask again in a moment")
+        self._asked += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, question)
+        finally:
+            self._asked -= 1
+
+    def _work(self, question: Callable[[Classifier], Value]) -> Value:
+        with numerics(1, self.about.seed, self.device):
+            if self._classifier is None:
+                self._classifier = load(self.folder, device=self.device)
+                if self._classifier.about.sha256 != self.about.sha256:
+                    raise BundleError("the bundle is another one now; start the service again")
+            return question(self._classifier)
+
+
+def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
+    """Probabilities, label, entropy and distance for the content of an image file.
+
+    Raises
+    ------
+    DataError
+        It can't be read, or is not of the kind that the classifier takes.
+    """
+    values = _values(classifier, data)
+    seen = classifier.see(values[None])
+    p = seen.p[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(p > 0, p * np.log(p), 0).sum() / np.log(len(p))
+    found = {
+        "label": classifier.classes[int(p.argmax())],
+        "probabilities": {name: float(value) for name, value in zip(classifier.classes, p, strict=True)},
+        "entropy": float(abs(entropy)),
+        "distance": None,
+        "percentile": None,
+    }
+    if classifier.references is not None:
+        distance = classifier.references.distances(seen.features)
+        found |= {"distance": float(distance[0]), "percentile": float(classifier.references.percentiles(distance)[0])}
+    return found
+
+
+def reasons(classifier: Classifier, data: bytes) -> dict[str, Any]:
+    """The image as the network got it, where it looked, and what it takes it for, as pictures (data URIs).
+
+    Grad-CAM, an occlusion map, and the nearest training images where the bundle has them.
+    """
+    from skythaw.serving.maps import grad_cam, occlusion, overlay
+
+    values = _values(classifier, data)
+    shown = shown_as(classifier, values, bands_of(data, ""))
+    found: dict[str, Any] = {"image": uri(png(shown)), "neighbours": []}
+    for name, make in (("grad_cam", grad_cam), ("occlusion", occlusion)):
+        found[name] = uri(overlay(shown, make(classifier, values)))
+    if classifier.references is not None:
+        nearest = classifier.references.nearest(classifier.see(values[None]).features, NEIGHBOURS)[0]
+        found["neighbours"] = [
+            {"object_id": each.object_id, "label": each.label, "distance": each.distance, "image": uri(each.image)}
+            for each in nearest
+        ]
+    return found
+
+
+def shown_as(classifier: Classifier, values: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
+    """An image for the eye: the bands and the brightness that the network gets, uint8 [y, x, 3]."""
+    pixels = classifier.about.cell.pixels
+    places = pixels.places(bands)
+    return picture(values.take(places, axis=2), [bands[i] for i in places], pixels.stretch)
+
+
+def png(values: np.ndarray) -> bytes:
+    """An image as a PNG file."""
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, "PNG")
+    return out.getvalue()
+
+
+def uri(image: bytes) -> str:
+    """A PNG or JPEG file as an address that holds it."""
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def _values(classifier: Classifier, data: bytes) -> np.ndarray:
+    """The middle of an image, as the classifier takes it; raises `DataError` unless it is of that kind."""
+    try:
+        form = probe(data)
+        classifier.require(form)
+        crop = classifier.about.cell.pixels.crop
+        top, left = ((length - crop) // 2 for length in form.size)
+        return decode(data, "")[top : top + crop, left : left + crop].copy()
+    except BrokenImageError as error:
+        raise DataError(f"the image can't be read: {error.reason}") from None

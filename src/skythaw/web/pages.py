@@ -1,0 +1,277 @@
+"""The pages. All of them work without JavaScript; every word of a user is text and never HTML."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import version
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Query, Request, UploadFile
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from skythaw.errors import DataError
+from skythaw.report.style import DARK, LIGHT
+from skythaw.web.api import OneDesk, OneRun, desk_of, info
+from skythaw.web.drawing import curves
+from skythaw.web.guard import COOKIE
+from skythaw.web.runs import COLUMNS, PAGE, Run, Wanted
+
+router = APIRouter()
+DIGITS = {"macro_f1": ".3f", "accuracy": ".3f", "seconds": ".1f"}
+
+
+@router.get("/")
+def home(request: Request) -> Response:
+    """What is served."""
+    site = request.app.state.site
+    bundles = [info(name, desk) for name, desk in site.bundles.items()]
+    runs = [(name, run.title, run.status()) for name, run in site.runs.items()]
+    return page(request, "home", "skythaw", bundles=bundles, runs=runs)
+
+
+@router.get("/login")
+def ask_token(request: Request) -> Response:
+    """A form for the token."""
+    return page(request, "login", "A token is needed", status=200, wrong=False)
+
+
+@router.post("/login")
+def take_token(request: Request, token: Annotated[str, Form(max_length=1000)] = "") -> Response:
+    """Let a browser in: it gets a cookie that scripts can't read and other sites can't send."""
+    rules = request.app.state.site.rules
+    if not rules.knows(token.strip()):
+        return page(request, "login", "A token is needed", status=401, wrong=True)
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(COOKIE, rules.pass_, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    return answer
+
+
+@router.get("/api")
+def interface(request: Request) -> Response:
+    """The programs' interface in words."""
+    described = [
+        (method.upper(), path, what.get("summary", ""), what.get("description", ""))
+        for path, methods in request.app.openapi()["paths"].items()
+        for method, what in methods.items()
+    ]
+    return page(request, "api", "For programs", described=described)
+
+
+@router.get("/runs/{name}")
+def run(request: Request, name: str, one: OneRun) -> Response:
+    """A run: how far it is. Its answer so far takes seconds to compute, and comes after it."""
+    return page(request, "run", one.title, name=name, state=one.status())
+
+
+@router.get("/runs/{name}/answer")
+def answer(request: Request, name: str, one: OneRun) -> Response:
+    """What the cells that are done say."""
+    state = one.status()
+    answers = one.answers() if state["done"] else []
+    return page(request, "answer", one.title, name=name, state=state, answers=answers)
+
+
+@router.get("/runs/{name}/progress")
+def progress(request: Request, name: str, one: OneRun) -> Response:
+    """The part of a run's page that changes while it runs."""
+    text = _template("progress").render(name=name, state=one.status())
+    return HTMLResponse(text)
+
+
+@router.get("/runs/{name}/report")
+async def report(request: Request, one: OneRun) -> Response:
+    """The report, under the policy that it brings along: it draws with scripts of its own."""
+    text = await run_in_threadpool(one.report)
+    return HTMLResponse(text, headers={"content-security-policy": f"{_policy(text)}; frame-ancestors 'none'"})
+
+
+@router.get("/runs/{name}/cells")
+def cells(
+    request: Request,
+    name: str,
+    one: OneRun,
+    sort: str = "",
+    down: bool = False,
+    text: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Every cell of a run."""
+    rows = one.cells(sort, down, text)
+    heads = [
+        (column, "?" + urlencode({"sort": column, "down": int(column == sort and not down), "text": text}))
+        for column in COLUMNS
+    ]
+    return page(
+        request, "cells", f"Cells of {one.title}", name=name, rows=rows, heads=heads, sort=sort, down=down, text=text
+    )
+
+
+@router.get("/runs/{name}/cells/{key}")
+def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
+    """One cell: settings, scores, curves."""
+    entry = one.cell(key)
+    settings = {k: v for k, v in _flat(entry.cell.model_dump(mode="json")).items() if v is not None}
+    drawn = curves(entry.result.curves, entry.result.peak_epoch) if entry.result else ()
+    error = (entry.error or "").strip().splitlines()[-1:] if entry.state == "failed" else []
+    return page(
+        request, "cell", f"Cell {key[:12]}", name=name, entry=entry, settings=settings, drawn=drawn, error=error
+    )
+
+
+class Choice(Wanted):
+    """The same of a cell that is chosen in the page's form."""
+
+    cell: str = ""
+    """its key; that of the best, if empty"""
+
+
+@router.get("/runs/{name}/objects")
+def objects(request: Request, name: str, one: OneRun, wanted: Annotated[Choice, Query()]) -> Response:
+    """What a cell said of the objects that it was scored on."""
+    done = [row for row in one.cells() if row["state"] == "done"]
+    if not done:
+        raise DataError("no cell is done yet: there are no predictions so far")
+    entry = one.cell(wanted.cell or _best(done))
+    total, rows = one.objects(entry.key, wanted)
+    last = max(1, -(-total // PAGE))
+    query = dict(request.query_params)
+    links = {
+        text: "?" + urlencode(query | {"page": number})
+        for text, number in (("Previous", wanted.page - 1), ("Next", wanted.page + 1))
+        if 1 <= number <= last
+    }
+    classes = entry.result.classes if entry.result else ()
+    bundles = list(request.app.state.site.bundles)
+    return page(
+        request, "objects", f"Objects of {one.title}", name=name, wanted=wanted, cell=entry.key, done=done, total=total,
+        rows=rows, classes=classes, last=last, links=links, bundles=bundles,
+    )  # fmt: skip
+
+
+@router.get("/runs/{name}/image")
+def image(one: OneRun, object_id: Annotated[str, Query(alias="object", max_length=300)]) -> Response:
+    """An object as its network saw it."""
+    headers = {"cache-control": "private, max-age=3600"}
+    return Response(one.picture(object_id), media_type="image/png", headers=headers)
+
+
+@router.get("/bundles/{name}")
+async def bundle(
+    request: Request, name: str, desk: OneDesk, run: str = "", object_id: Annotated[str, Query(alias="object")] = ""
+) -> Response:
+    """A classifier: a form for images, and what it says of an object of a run's data."""
+    if not object_id:
+        return _bundle(request, name)
+    one: Run | None = request.app.state.site.runs.get(run)
+    if one is None:
+        raise HTTPException(404, "there is no run of that name here")
+    data = await run_in_threadpool(one.image, object_id)
+    return _bundle(request, name, [(object_id, *await _explained(request, name, data))])
+
+
+@router.post("/bundles/{name}")
+async def ask(request: Request, name: str, desk: OneDesk, files: list[UploadFile]) -> Response:
+    """What the classifier says of uploaded images."""
+    given = [file for file in files if file.filename or file.size]
+    if not given:
+        raise HTTPException(422, "no file was chosen")
+    if len(given) > SHOWN:
+        raise HTTPException(422, f"{len(given)} files: a page shows at most {SHOWN}; for more there is skythaw predict")
+    results = [(f"Image {i + 1}", *await _explained(request, name, await f.read())) for i, f in enumerate(given)]
+    bad = all(said is None for _, said, _ in results)
+    return _bundle(request, name, results, 422 if bad else 200)
+
+
+SHOWN = 12
+"""images explained on one page"""
+
+
+async def _explained(request: Request, name: str, data: bytes) -> tuple[dict[str, Any] | None, str]:
+    """What a bundle says of an image, or why nothing."""
+    try:
+        return await desk_of(request, name).explained(data), ""
+    except DataError as error:
+        return None, " ".join(str(error).split())
+
+
+def _bundle(request: Request, name: str, results: list[Any] | None = None, status: int = 200) -> Response:
+    desk = desk_of(request, name)
+    return page(
+        request, "bundle", desk.about.name, status, name=name, about=desk.about, info=info(name, desk),
+        results=results or [], runs=list(request.app.state.site.runs), largest=request.app.state.site.rules.largest,
+    )  # fmt: skip
+
+
+def refused(request: Request, status: int, text: str, headers: dict[str, str]) -> Response:
+    """The page that says why something is not to be had; where a token is missing, a form for it."""
+    if status == 401:
+        answer = page(request, "login", "A token is needed", status, wrong=False)
+    else:
+        answer = page(request, "refused", "That did not work", status, text=text[:1].upper() + text[1:])
+    answer.headers.update(headers)
+    return answer
+
+
+def page(request: Request, template: str, title: str, status: int = 200, **content: Any) -> Response:
+    """One page."""
+    text = _template(template).render(title=title, at=request.url.path, version=version("skythaw"), **content)
+    return HTMLResponse(text, status)
+
+
+@router.get("/static/theme.css")
+def theme() -> Response:
+    """The colours of the report."""
+    light, dark = (";".join(f"--{k}:{v}" for k, v in some.items()) for some in (LIGHT, DARK))
+    text = f":root{{color-scheme:light dark;{light}}}\n@media(prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+    return Response(text, media_type="text/css", headers={"cache-control": "max-age=3600"})
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("skythaw.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters["number"] = lambda value, form="": "-" if value is None else format(value, form)
+    made.filters["time"] = _time
+    made.globals.update(digits=DIGITS)
+    return made
+
+
+def _template(name: str) -> Any:
+    return _environment().get_template(f"{name}.html")
+
+
+def _time(seconds: float | None) -> str:
+    """A time to wait, in words."""
+    if seconds is None:
+        return "not known yet"
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(0, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _policy(text: str) -> str:
+    """The content security policy that a page brings along."""
+    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    return found.group(1) if found else "default-src 'none'"
+
+
+def _best(done: list[dict[str, Any]]) -> str:
+    """The key of the cell with the best score."""
+    return str(max(done, key=lambda row: row["macro_f1"] or 0.0)["key"])
+
+
+def _flat(content: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        dotted = f"{name}.{key}" if name else key
+        found |= _flat(value, dotted) if isinstance(value, dict) else {dotted: value}
+    return found
