@@ -1,0 +1,229 @@
+"""The pages of `skythaw serve` in a real browser: an upload and its answer, the keyboard, a run while it runs."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from helpers_bundle import make_bundle
+from helpers_study import make_survey, write_study
+from helpers_web import serving
+from skythaw.data.cutouts import read_cutouts
+from test_page_browser import CONTRAST, FLAGS, PHONE, WIDE, Window, missing
+
+PAGES = ("/", "/api", "/runs/run", "/runs/run/cells", "/runs/run/objects", "/bundles/bundle", "/nothing")
+
+
+class Browser(Window):
+    """A browser that looks at a service."""
+
+    def at(self, path, size=WIDE, dark=False):
+        mobile = size == PHONE
+        self.tell(
+            "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=mobile
+        )
+        self.scheme("dark" if dark else "light")
+        self.driver.get(self.folder + path)
+
+    def errors(self):
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def text(self):
+        return self("return document.body.innerText")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("shown")
+    make_bundle(folder, cache)
+    for number, (_, data, _) in zip(range(2), read_cutouts(folder / "survey.parquet").images(), strict=False):
+        (folder / f"{number}.jpg").write_bytes(data)
+    (folder / "bad.jpg").write_bytes(b"<html>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """A study that has not begun to run."""
+    folder = tmp_path_factory.mktemp("live")
+    make_survey(folder / "survey.parquet")
+    write_study(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    binary, service = missing()
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(service))
+    driver.set_script_timeout(60)
+    driver.get("about:blank")
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def service(folder, driver):
+    with serving(folder, "--run", folder / "run", "--bundle", folder / "bundle") as found:
+        yield found
+
+
+@pytest.fixture
+def browser(service, driver):
+    window = Browser(driver, service.address)
+    driver.get("about:blank")
+    driver.get_log("browser")
+    window.fetched()
+    yield window
+    assert all(each.startswith((service.address, "data:", "about:")) for each in window.fetched())
+
+
+@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (WIDE, True), (PHONE, False)])
+def test_pages_can_be_read(browser, size, dark):
+    for path in PAGES:
+        browser.at(path, size, dark)
+        assert browser("return document.documentElement.scrollWidth <= innerWidth"), path
+        low = [what for ratio, what in browser(CONTRAST) if ratio < 4.5]
+        assert not low, (path, low)
+        assert browser("return document.querySelectorAll('h1').length") == 1
+        assert browser("return document.title.includes('skythaw')")
+        assert path == "/nothing" or not browser.errors(), path
+    browser.errors()
+
+
+def test_an_upload_and_its_answer(browser, folder):
+    browser.at("/bundles/bundle")
+    (field,) = browser.find("input[type=file]")
+    field.send_keys("\n".join(str(folder / name) for name in ("0.jpg", "bad.jpg", "1.jpg")))
+    browser.find("form[data-drop] button")[0].click()
+    browser.wait("document.querySelectorAll('article').length === 3")
+    good, bad, _ = browser.find("article")
+    assert len(good.find_elements("css selector", "meter")) == 3
+    shown = "return [...document.querySelectorAll('article img')].every((i) => i.complete && i.naturalWidth > 0)"
+    assert browser(shown)
+    assert "not a JPEG" in bad.text
+    assert "Looks like these training images" in good.text
+    assert not browser.errors()
+
+
+def test_an_image_that_is_dropped_is_classified(browser, folder):
+    browser.at("/bundles/bundle")
+    script = """
+    const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], "dropped.jpg", { type: "image/jpeg" }));
+    const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+    document.querySelector("[data-drop]").dispatchEvent(event);
+    """
+    browser(script, base64.b64encode((folder / "0.jpg").read_bytes()).decode())
+    browser.wait("document.querySelectorAll('article meter').length === 3")
+    assert not browser.errors()
+
+
+def test_from_the_start_to_an_answer_by_keyboard_alone(browser):
+    """A link, a form, an answer: Tab, letters and Enter."""
+    browser.at("/")
+    reach(browser, "a.card[href='/bundles/bundle']")
+    browser.press(Keys.ENTER)
+    browser.wait("location.pathname === '/bundles/bundle'")
+    name = browser.driver.execute_async_script(
+        "const done = arguments[0]; fetch('/runs/run/objects').then((a) => a.text())"
+        ".then((t) => done(new DOMParser().parseFromString(t, 'text/html').querySelector('.sheet .id').textContent));"
+    )
+    reach(browser, "input[name=object]")
+    browser.press(*name, Keys.ENTER)
+    browser.wait("document.querySelectorAll('article meter').length === 3")
+    assert browser("return document.activeElement.id") == "results"
+    assert not browser.errors()
+
+
+def reach(browser, selector):
+    """Press Tab until the element has the focus, which must be seen."""
+    for _ in range(40):
+        browser.press(Keys.TAB)
+        if browser("return document.activeElement.matches(arguments[0])", selector):
+            style = browser("return getComputedStyle(document.activeElement).outlineStyle")
+            assert style != "none"
+            return
+    raise AssertionError(f"{selector} can't be reached by Tab")
+
+
+def test_from_a_run_to_an_object_and_why(browser):
+    browser.at("/runs/run")
+    browser.wait("document.querySelector('.answers li')", 60)
+    browser.find("a[href$='/cells']")[0].click()
+    browser.wait("location.pathname.endsWith('/cells')")
+    browser.find("th a[href*='sort=depth']")[0].click()
+    browser.wait("document.querySelector('th[aria-sort=ascending]')")
+    browser.find("tbody tr:last-child a")[0].click()
+    browser.wait("document.querySelectorAll('svg polyline').length >= 4")
+    browser.find("td a[href*='predicted=']")[0].click()
+    browser.wait("location.pathname.endsWith('/objects')")
+    browser("document.querySelector('select[name=label]').value = ''")
+    browser("document.querySelector('select[name=predicted]').value = ''")
+    browser.find("form .main")[0].click()
+    browser.wait("[...document.querySelectorAll('.sheet img')].some((i) => i.complete && i.naturalWidth > 0)")
+    browser.find(".sheet a")[0].click()
+    browser.wait("document.querySelectorAll('article meter').length === 3")
+    assert not browser.errors()
+
+
+def test_the_report_is_drawn(browser):
+    browser.at("/runs/run/report")
+    browser.wait("document.body.dataset.drawn === document.body.dataset.figures", 60)
+    assert not browser.errors()
+
+
+@pytest.mark.slow
+def test_a_study_that_runs(driver, live, cache):
+    """The page is open while cells are done: its bar moves without a reload, and in the end it says so."""
+    command = [
+        sys.executable,
+        "-m",
+        "skythaw",
+        "study",
+        "run",
+        live / "study.toml",
+        "--out",
+        live / "run",
+        "--workers",
+        "1",
+    ]
+    environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
+    with (live / "log").open("wb") as log:
+        study = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    end = time.monotonic() + 120
+    while not (live / "run" / "ledger.sqlite").exists():
+        assert study.poll() is None, (live / "log").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    with serving(live, "--run", live / "run") as service:
+        window = Browser(driver, service.address)
+        window.at("/runs/run")
+        window.wait("document.querySelector('progress')", 30)
+        seen, text = set(), ""
+        end = time.monotonic() + 300
+        while "All " not in text and time.monotonic() < end:
+            seen.add(window("return document.querySelector('progress').value"))
+            text = window("return document.querySelector('.state').textContent")
+            time.sleep(0.3)
+        assert "cells are done." in text
+        assert len(seen) > 2
+        assert study.wait(60) == 0
+        assert not window("return document.querySelector('[data-more]').hidden")
+        window.find("[data-more] a")[0].click()
+        window.wait("document.querySelector('.answers li')", 60)
+        assert not window.errors()
