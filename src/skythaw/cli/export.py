@@ -24,12 +24,15 @@ def export(
     onnx: Annotated[
         bool | None, typer.Option("--onnx/--no-onnx", help="Default: if the packages for it are installed.")
     ] = None,
+    references: Annotated[
+        int, typer.Option(metavar="N", help="Training images to keep, at most, to compare others with; 0: none.")
+    ] = 4000,
     as_json: Annotated[bool, typer.Option("--json", help="What the bundle says of itself, for programs.")] = False,
 ) -> None:
     """A finished cell as a self-contained classifier: weights, preprocessing, scores, model card."""
     from skythaw.serving.export import export as write
 
-    about = write(run, bundle, key=cell, weights=weights, data=data, onnx=onnx)
+    about = write(run, bundle, key=cell, weights=weights, data=data, onnx=onnx, references=references)
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return

@@ -19,6 +19,7 @@ from skythaw.data.images import BrokenImageError, decode
 from skythaw.errors import BundleError, DataError
 from skythaw.report.calibrate import tempered
 from skythaw.serving.bundle import WEIGHTS, About, read_about
+from skythaw.serving.references import References, read_references
 from skythaw.study.machine import find_device
 from skythaw.tuning.feed import Images
 from skythaw.tuning.model import Classifier as Model
@@ -51,10 +52,12 @@ class Classifier:
         the network, in evaluation mode
     device
         where it runs
+    references
+        training images to compare others with; None if the bundle came without
     """
 
-    def __init__(self, about: About, model: Model, device: torch.device) -> None:
-        self.about, self.model, self.device = about, model, device
+    def __init__(self, about: About, model: Model, device: torch.device, references: References | None = None) -> None:
+        self.about, self.model, self.device, self.references = about, model, device, references
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -141,13 +144,14 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     folder = Path(bundle)
     about = read_about(folder)
     tensors = _tensors(folder / WEIGHTS)
+    references = read_references(folder, about)
     place = find_device(device)
     model = make_model(about)
     _fill(model, tensors, folder)
     model = model.to(place).to(memory_format=torch.channels_last)
     model.network.eval()
     model.head.eval()
-    return Classifier(about, model, place)
+    return Classifier(about, model, place, references)
 
 
 def make_model(about: About) -> Model:

@@ -21,14 +21,16 @@ from skythaw.data.files import sync_folder, writing
 from skythaw.data.images import BrokenImageError, decode
 from skythaw.data.overlaps import first_form
 from skythaw.data.pixels import batch_input
-from skythaw.errors import BundleError, DataError, LedgerError, UnknownNameError, WeightsError
+from skythaw.errors import BundleError, DataError, LedgerError, SpecError, UnknownNameError, WeightsError
 from skythaw.report.calibrate import fit_temperature
 from skythaw.report.facts import report_facts
 from skythaw.report.sample import read_sample
 from skythaw.serving.bundle import ABOUT, CARD, ONNX, WEIGHTS, About, Expected
 from skythaw.serving.card import model_card
 from skythaw.serving.classifier import named_tensors
+from skythaw.serving.collect import collect
 from skythaw.serving.onnx import can_export, to_onnx
+from skythaw.serving.references import MOST
 from skythaw.spec import Cell, WeightsChoice
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.result import Result
@@ -39,11 +41,13 @@ from skythaw.tuning.strategies import strategy
 
 CHECKED = 32
 """images for which the ONNX file must say what torch says"""
+KEPT = 4000
+"""training images, at most, that a bundle keeps"""
 SHORTEST_KEY = 6
 """letters of a cell's key that are enough, where they name one cell"""
 
 
-def export(
+def export(  # noqa: PLR0913 (each is an option of the command)
     run: Path,
     bundle: Path,
     *,
@@ -51,6 +55,7 @@ def export(
     weights: Path | None = None,
     data: Path | None = None,
     onnx: bool | None = None,
+    references: int = KEPT,
 ) -> About:
     """Write a cell of a run as a bundle; the folder appears whole or not at all, and replaces an older bundle.
 
@@ -69,6 +74,8 @@ def export(
         the training data, where they are no longer where they were
     onnx
         write an ONNX file, too; by default, if the packages for it are installed
+    references
+        how many of the training images to keep, at most, to compare others with: see `skythaw.serving.references`
 
     Returns
     -------
@@ -83,8 +90,12 @@ def export(
         The pretrained weights or the data are gone, or are others.
     BundleError, OutputError
         `bundle` is something else, or can't be written.
+    SpecError
+        `references` is negative, or more than a bundle can keep.
     """
     run, bundle = Path(run), Path(bundle)
+    if not 0 <= references <= MOST:
+        raise SpecError(f"references = {references}: a bundle keeps 0 to {MOST} training images")
     if bundle.exists() and not (bundle / ABOUT).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
         raise BundleError(f"{bundle} is there and is no bundle; choose another folder")
     with Ledger.read(run) as ledger:
@@ -98,6 +109,8 @@ def export(
     others = {}
     if onnx or (onnx is None and can_export()):
         others[ONNX] = to_onnx(model, about, _some(cutouts, about))
+    if references:
+        others |= collect(model, about, cutouts, references)
     about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in others.items()}})
     tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
     own = {

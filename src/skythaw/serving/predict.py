@@ -29,6 +29,7 @@ from skythaw.serving.tables import check_output, shards, write_table
 from skythaw.study.machine import numerics
 
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
+FAR = ("distance", "percentile")
 SHARD = 10_000
 """rows"""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -91,8 +92,10 @@ def predict_to(
     """Write the probabilities of each class for many images, one row an image, in the order of the inputs.
 
     Columns: `object_id`; `p_CLASS` for each class (calibrated; float32); `label`, the most probable; `entropy` of the
-    probabilities, from 0 (sure) to 1 (all alike); `status`, ``ok`` or why there are no probabilities. Rows are kept in
-    the folder OUT.part until all are there; called again, it goes on after the last whole shard of them.
+    probabilities, from 0 (sure) to 1 (all alike); where the bundle keeps training images (`skythaw.serving.references`)
+    `distance` to them, and its `percentile` among the distances of validation; `status`, ``ok`` or why there are no
+    probabilities. Rows are kept in the folder OUT.part until all are there; called again, it goes on after the last
+    whole shard of them.
 
     Parameters
     ----------
@@ -182,6 +185,7 @@ def schema_of(about: About) -> pa.Schema:
         *((name, pa.float32()) for name in names),
         ("label", pa.string()),
         ("entropy", pa.float32()),
+        *((name, pa.float32()) for name in (FAR if about.references else ())),
         ("status", pa.string()),
     ]
     return pa.schema(fields, {"skythaw": json.dumps(origin(about), sort_keys=True)})
@@ -211,7 +215,7 @@ def _twin(classifier: Classifier) -> Classifier:
     """The same classifier for another thread: modes and modules of its own, weights in common."""
     model = classifier.model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return Classifier(classifier.about, copy.deepcopy(model, shared), classifier.device)
+    return Classifier(classifier.about, copy.deepcopy(model, shared), classifier.device, classifier.references)
 
 
 def _pixels(classifier: Classifier, content: Content) -> np.ndarray | str:
@@ -234,11 +238,16 @@ def _table(networks: SimpleQueue[Classifier], classifier: Classifier, batch: Seq
     found = [_pixels(classifier, content) for _, content in batch]
     status = [each if isinstance(each, str) else OK for each in found]
     p = np.full((len(batch), len(classifier.classes)), np.nan, np.float32)
+    far = np.full((len(batch), len(FAR) if classifier.references else 0), np.nan, np.float32)
     if images := [each for each in found if not isinstance(each, str)]:
         filled = images + images[:1] * (-len(images) % classifier.about.cell.recipe.batch)  # whole steps: the same bits
         network = networks.get()
         try:
-            p[[each == OK for each in status]] = network.predict(np.stack(filled))[: len(images)]
+            seen, ok = network.see(np.stack(filled)), [each == OK for each in status]
+            p[ok] = seen.p[: len(images)]
+            if classifier.references:
+                distances = classifier.references.distances(seen.features[: len(images)])
+                far[ok] = np.stack([distances, classifier.references.percentiles(distances)], 1)
         finally:
             networks.put(network)
     known = np.asarray(np.isfinite(p).all(1))
@@ -246,16 +255,13 @@ def _table(networks: SimpleQueue[Classifier], classifier: Classifier, batch: Seq
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum(1) / np.log(p.shape[1])
     labels = np.array(classifier.classes, dtype=object)[np.where(known, np.nan_to_num(p).argmax(1), 0)]
-    numbers = [pa.array(column, pa.float32(), mask=~known) for column in (*p.T, np.abs(entropy.clip(-1, 1)))]
+    columns = (*p.T, np.abs(entropy.clip(-1, 1)), *far.T)
+    numbers = [pa.array(column, pa.float32(), mask=~known) for column in columns]
     names = pa.array([name for name, _ in batch], pa.string())
-    columns = [
-        names,
-        *numbers[:-1],
-        pa.array(labels, pa.string(), mask=~known),
-        numbers[-1],
-        pa.array(status, pa.string()),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema_of(classifier.about))
+    label = pa.array(labels, pa.string(), mask=~known)
+    classes = p.shape[1]
+    table = [names, *numbers[:classes], label, *numbers[classes:], pa.array(status, pa.string())]
+    return pa.Table.from_arrays(table, schema=schema_of(classifier.about))
 
 
 def _gathered(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
