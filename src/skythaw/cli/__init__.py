@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli import backbones, data, demo, export, predict, report, serve, study
+from skythaw.cli import backbones, data, demo, explain, export, predict, report, serve, study
 from skythaw.cli.output import plain_line
 from skythaw.errors import SkythawError
 
@@ -29,6 +29,7 @@ app.add_typer(study.app, name="study")
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 

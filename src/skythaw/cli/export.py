@@ -30,6 +30,9 @@ def export(
         typer.Option("--refit", help="Train the cell again on training and validation together, and write that."),
     ] = False,
     device: Annotated[str, typer.Option(help="For --refit: cpu, cuda, or auto: a GPU if there is one.")] = "auto",
+    references: Annotated[
+        int, typer.Option(metavar="N", help="Training images to keep, at most, to compare others with; 0: none.")
+    ] = 4000,
     as_json: Annotated[bool, typer.Option("--json", help="What the bundle says of itself, for programs.")] = False,
 ) -> None:
     """A finished cell as a self-contained classifier: weights, preprocessing, scores, model card."""
@@ -37,7 +40,8 @@ def export(
     from skythaw.serving.refit import Refit
 
     how = Refit(context.obj, device, lambda epochs, number: tracked(epochs, number, "training again", "epochs"))
-    about = write(run, bundle, key=cell, weights=weights, data=data, onnx=onnx, refit=how if refit else None)
+    again = how if refit else None
+    about = write(run, bundle, key=cell, weights=weights, data=data, onnx=onnx, refit=again, references=references)
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return

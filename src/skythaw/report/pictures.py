@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.images import bands_of, decode
@@ -47,19 +50,27 @@ def picture_of(cutouts: Cutouts, row: int, seen: Pixels) -> bytes | None:
     return _centre(data, object_id, seen)
 
 
-def _centre(data: bytes, object_id: str, seen: Pixels) -> bytes | None:
-    from PIL import Image
+def rendered(values: np.ndarray, bands: Sequence[str], seen: Pixels) -> Image.Image:
+    """The centre of an image [y, x, band] in colours, in the bands and the brightness that a network sees.
 
-    try:
-        values, bands = decode(data, object_id), bands_of(data, object_id)
-        places = seen.places(bands)
-    except SkythawError:
-        return None
+    Raises
+    ------
+    UnknownNameError
+        A band that it sees is not there.
+    """
+    places = seen.places(bands)
     height, width = values.shape[:2]
     side = min(seen.crop, height, width)
     top, left = (height - side) // 2, (width - side) // 2
     cut = values[top : top + side, left : left + side].take(places, axis=2)
-    image = Image.fromarray(picture(cut, [bands[i] for i in places], seen.stretch))
+    return Image.fromarray(picture(cut, [bands[i] for i in places], seen.stretch))
+
+
+def _centre(data: bytes, object_id: str, seen: Pixels) -> bytes | None:
+    try:
+        image = rendered(decode(data, object_id), bands_of(data, object_id), seen)
+    except SkythawError:
+        return None
     image.thumbnail((LARGEST, LARGEST))
     out = io.BytesIO()
     image.save(out, "PNG")

@@ -52,7 +52,8 @@ class Torch:
     def twin(self) -> Torch:
         model = self._classifier.model
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        return Torch(Classifier(self._classifier.about, copy.deepcopy(model, shared), self._classifier.device))
+        known = self._classifier
+        return Torch(Classifier(known.about, copy.deepcopy(model, shared), known.device, known.references))
 
 
 class Onnx:

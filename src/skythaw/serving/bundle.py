@@ -5,6 +5,7 @@
     bundle.json          what it is: network, classes, what it expects of an image, temperature, scores, origin
     model.safetensors    every weight; its metadata hold the checksum of bundle.json
     model.onnx           the same network for other programs (where it was exported with ONNX)
+    references.*         training images to compare others with, and their places in the space of features
     README.md            a model card
 
 Nothing in a bundle is ever run or unpickled, and what does not fit together is refused.
@@ -147,6 +148,11 @@ class About(Frozen):
     def canonical(self) -> str:
         """The text that `bundle.json` holds."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @property
+    def references(self) -> bool:
+        """Whether it keeps training images to compare others with."""
+        return any(name.startswith("references.") for name in self.files)
 
     @property
     def sha256(self) -> str:

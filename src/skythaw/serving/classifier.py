@@ -19,6 +19,7 @@ from skythaw.data.images import BrokenImageError, decode
 from skythaw.errors import BundleError, DataError, SkythawError
 from skythaw.report.calibrate import tempered
 from skythaw.serving.bundle import WEIGHTS, About, read_about
+from skythaw.serving.references import References, read_references
 from skythaw.serving.weights import fill, require_own
 from skythaw.study.machine import find_device
 from skythaw.tuning.feed import Images
@@ -52,10 +53,12 @@ class Classifier:
         the network, in evaluation mode
     device
         where it runs
+    references
+        training images to compare others with; None if the bundle came without
     """
 
-    def __init__(self, about: About, model: Model, device: torch.device) -> None:
-        self.about, self.model, self.device = about, model, device
+    def __init__(self, about: About, model: Model, device: torch.device, references: References | None = None) -> None:
+        self.about, self.model, self.device, self.references = about, model, device, references
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,12 +145,13 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     folder = Path(bundle)
     about, place = read_about(folder), find_device(device)
     require_own(folder / WEIGHTS, about)
+    references = read_references(folder, about)
     model = make_model(about)
     fill(named_tensors(model), folder / WEIGHTS)
     model = model.to(place).to(memory_format=torch.channels_last)
     model.network.eval()
     model.head.eval()
-    return Classifier(about, model, place)
+    return Classifier(about, model, place, references)
 
 
 def make_model(about: About) -> Model:

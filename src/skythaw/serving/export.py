@@ -22,7 +22,7 @@ from skythaw.data.files import sync_folder, writing
 from skythaw.data.images import BrokenImageError, decode
 from skythaw.data.overlaps import first_form
 from skythaw.data.pixels import batch_input
-from skythaw.errors import BundleError, DataError, LedgerError, UnknownNameError, WeightsError
+from skythaw.errors import BundleError, DataError, LedgerError, SpecError, UnknownNameError, WeightsError
 from skythaw.explain import one_line
 from skythaw.report.calibrate import fit_temperature
 from skythaw.report.facts import report_facts
@@ -30,7 +30,9 @@ from skythaw.report.sample import read_sample
 from skythaw.serving.bundle import ABOUT, CARD, ONNX, WEIGHTS, About, Expected
 from skythaw.serving.card import model_card
 from skythaw.serving.classifier import named_tensors
+from skythaw.serving.collect import collect
 from skythaw.serving.onnx import can_export, to_onnx
+from skythaw.serving.references import MOST
 from skythaw.serving.refit import Refit, train_again
 from skythaw.spec import Cell, WeightsChoice
 from skythaw.study.ledger import Entry, Ledger
@@ -42,6 +44,8 @@ from skythaw.tuning.strategies import strategy
 
 CHECKED = 32
 """images for which the ONNX file must say what torch says"""
+KEPT = 4000
+"""training images, at most, that a bundle keeps"""
 SHORTEST_KEY = 6
 """letters of a cell's key that are enough, where they name one cell"""
 
@@ -55,6 +59,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     data: Path | None = None,
     onnx: bool | None = None,
     refit: Refit | None = None,
+    references: int = KEPT,
 ) -> About:
     """Write a cell of a run as a bundle; the folder appears whole or not at all, and replaces an older bundle.
 
@@ -76,6 +81,8 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     refit
         train the cell again on training and validation together, and write that: see `train_again`; scores and
         temperature stay the cell's. None writes the cell as it is
+    references
+        how many of the training images to keep, at most, to compare others with: see `skythaw.serving.references`
 
     Returns
     -------
@@ -90,8 +97,12 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         The pretrained weights or the data are gone, or are others.
     BundleError, OutputError
         `bundle` is something else, or can't be written.
+    SpecError
+        `references` is negative, or more than a bundle can keep.
     """
     run, bundle = Path(run), Path(bundle)
+    if not 0 <= references <= MOST:
+        raise SpecError(f"references = {references}: a bundle keeps 0 to {MOST} training images")
     if bundle.exists() and not (bundle / ABOUT).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
         raise BundleError(f"{bundle} is there and is no bundle; choose another folder")
     with Ledger.read(run) as ledger:
@@ -112,6 +123,8 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     others = {}
     if onnx or (onnx is None and can_export()):
         others[ONNX] = to_onnx(model, about, _some(cutouts, about))
+    if references:
+        others |= collect(model, about, cutouts, references)
     about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in others.items()}})
     tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
     own = {

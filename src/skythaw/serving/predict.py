@@ -97,8 +97,10 @@ def predict_to(
     """Write the probabilities of each class for many images, one row an image, in the order of the inputs.
 
     Columns: `object_id`; `p_CLASS` for each class (calibrated; float32); `label`, the most probable; `entropy` of the
-    probabilities, from 0 (sure) to 1 (all alike); `status`, ``ok`` or why there are no probabilities. Rows are kept in
-    the folder OUT.part until all are there; called again, it goes on after the last whole shard of them.
+    probabilities, from 0 (sure) to 1 (all alike); where the bundle keeps training images (`skythaw.serving.references`)
+    `distance` to them, and its `percentile` among the distances of validation; `status`, ``ok`` or why there are no
+    probabilities. Rows are kept in the folder OUT.part until all are there; called again, it goes on after the last
+    whole shard of them.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ import pyarrow as pa
 from skythaw.serving.bundle import About
 from skythaw.serving.classifier import Classifier, Seen
 
+FAR = ("distance", "percentile")
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
 
 
@@ -24,6 +25,7 @@ def schema_of(about: About, backend: str) -> pa.Schema:
         *((name, pa.float32()) for name in names),
         ("label", pa.string()),
         ("entropy", pa.float32()),
+        *((name, pa.float32()) for name in (FAR if about.references else ())),
         ("status", pa.string()),
     ]
     return pa.schema(fields, {"skythaw": json.dumps(origin(about, backend), sort_keys=True)})
@@ -47,20 +49,24 @@ def rows_of(
     classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, seen: Seen | None
 ) -> pa.Table:
     """Rows of some images: what was seen of those whose status is OK, nothing of the others."""
+    references, ok = classifier.references, status == OK
     p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
+    far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)
     if seen is not None:
-        p[status == OK] = seen.p
+        p[ok] = seen.p
+        if references:
+            distances = references.distances(seen.features)
+            far[ok] = np.stack([distances, references.percentiles(distances)], axis=1)
     known = np.asarray(np.isfinite(p).all(1))
-    status[(status == OK) & ~known] = NOT_FINITE
+    status[ok & ~known] = NOT_FINITE
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum(1) / np.log(p.shape[1])
     labels = np.array(classifier.classes, dtype=object)[np.where(known, np.nan_to_num(p).argmax(1), 0)]
-    numbers = [pa.array(column, pa.float32(), mask=~known) for column in (*p.T, np.abs(entropy.clip(-1, 1)))]
     columns = [
         pa.array(names, pa.string()),
-        *numbers[:-1],
+        *(pa.array(column, pa.float32(), mask=~known) for column in p.T),
         pa.array(labels, pa.string(), mask=~known),
-        numbers[-1],
+        *(pa.array(column, pa.float32(), mask=~known) for column in (np.abs(entropy.clip(-1, 1)), *far.T)),
         pa.array(status, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
