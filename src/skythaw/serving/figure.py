@@ -37,7 +37,7 @@ def explain_png(found: Explanation) -> bytes:
     except ImportError:
         raise DataError("pictures need matplotlib: pip install 'skythaw[explain]'") from None
     with rc_context(RULES):
-        canvas = Figure(figsize=SIZE, layout="constrained", facecolor="white")
+        canvas: Any = Figure(figsize=SIZE, layout="constrained", facecolor="white")
         FigureCanvasAgg(canvas)
         upper, lower = canvas.subfigures(2, 1, height_ratios=[1.45, 1] if found.neighbours else [8, 1])
         _maps(upper, found)
