@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from skythaw.data.images import BrokenImageError, bands_of, decode, probe
-from skythaw.data.stretch import picture
+from skythaw.data.images import BrokenImageError, decode
 from skythaw.errors import BundleError, DataError, SkythawError
 from skythaw.serving.bundle import About, read_about
 from skythaw.serving.classifier import Classifier, load
@@ -25,7 +24,6 @@ from skythaw.study.machine import numerics
 
 WAITING = 64
 """questions that may wait for one bundle"""
-NEIGHBOURS = 8
 Value = TypeVar("Value")
 
 
@@ -100,31 +98,20 @@ def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
 
 
 def reasons(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """The image as the network got it, where it looked, and what it takes it for, as pictures (data URIs).
+    """The image as the network got it, where it looked, and what it takes it for, as pictures (data URIs)."""
+    from skythaw.serving.explaining import explain
+    from skythaw.serving.maps import overlay
 
-    Grad-CAM, an occlusion map, and the nearest training images where the bundle has them.
-    """
-    from skythaw.serving.maps import grad_cam, occlusion, overlay
-
-    values = _values(classifier, data)
-    shown = shown_as(classifier, values, bands_of(data, ""))
-    found: dict[str, Any] = {"image": uri(png(shown)), "neighbours": []}
-    for name, make in (("grad_cam", grad_cam), ("occlusion", occlusion)):
-        found[name] = uri(overlay(shown, make(classifier, values)))
-    if classifier.references is not None:
-        nearest = classifier.references.nearest(classifier.see(values[None]).features, NEIGHBOURS)[0]
-        found["neighbours"] = [
+    found = explain(classifier, _values(classifier, data), "the image")
+    return {
+        "image": uri(png(found.picture)),
+        "grad_cam": uri(overlay(found.picture, found.grad_cam)),
+        "occlusion": uri(overlay(found.picture, found.occlusion)),
+        "neighbours": [
             {"object_id": each.object_id, "label": each.label, "distance": each.distance, "image": uri(each.image)}
-            for each in nearest
-        ]
-    return found
-
-
-def shown_as(classifier: Classifier, values: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
-    """An image for the eye: the bands and the brightness that the network gets, uint8 [y, x, 3]."""
-    pixels = classifier.about.cell.pixels
-    places = pixels.places(bands)
-    return picture(values.take(places, axis=2), [bands[i] for i in places], pixels.stretch)
+            for each in found.neighbours
+        ],
+    }
 
 
 def png(values: np.ndarray) -> bytes:
@@ -143,10 +130,9 @@ def uri(image: bytes) -> str:
 def _values(classifier: Classifier, data: bytes) -> np.ndarray:
     """The middle of an image, as the classifier takes it; raises `DataError` unless it is of that kind."""
     try:
-        form = probe(data)
-        classifier.require(form)
-        crop = classifier.about.cell.pixels.crop
-        top, left = ((length - crop) // 2 for length in form.size)
-        return decode(data, "")[top : top + crop, left : left + crop].copy()
+        pixels = decode(data, "", classifier.require)
     except BrokenImageError as error:
         raise DataError(f"the image can't be read: {error.reason}") from None
+    crop = classifier.about.cell.pixels.crop
+    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + crop, left : left + crop].copy()
