@@ -90,3 +90,4 @@ def _predict(out: Path, run: Path) -> None:
     right = sum(a == b for a, b in zip(said, read_cutouts(new).labels, strict=True))
     say(f"5. what it says of {len(said)} objects of another mock sky ({right} right): {predictions}")
     say(f"Your own images: skythaw predict {bundle} IMAGES... -o predictions.parquet")
+    say(f"\nAll of it in a browser: skythaw serve --run {run} --bundle {bundle}")

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from skythaw.errors import DataError
 from skythaw.report.style import DARK, LIGHT
+from skythaw.serving.explaining import FAR
 from skythaw.web.api import OneDesk, OneRun, desk_of, info
 from skythaw.web.drawing import curves
 from skythaw.web.guard import COOKIE
@@ -201,7 +202,7 @@ def _bundle(request: Request, name: str, results: list[Any] | None = None, statu
     desk = desk_of(request, name)
     return page(
         request, "bundle", desk.about.name, status, name=name, about=desk.about, info=info(name, desk),
-        results=results or [], runs=list(request.app.state.site.runs), largest=request.app.state.site.rules.largest,
+        results=results or [], far=FAR, runs=list(request.app.state.site.runs), largest=request.app.state.site.rules.largest,
     )  # fmt: skip
 
 
