@@ -202,7 +202,8 @@ def _bundle(request: Request, name: str, results: list[Any] | None = None, statu
     desk = desk_of(request, name)
     return page(
         request, "bundle", desk.about.name, status, name=name, about=desk.about, info=info(name, desk),
-        results=results or [], far=FAR, runs=list(request.app.state.site.runs), largest=request.app.state.site.rules.largest,
+        results=results or [], far=FAR, runs=list(request.app.state.site.runs),
+        largest=request.app.state.site.rules.largest,
     )  # fmt: skip
 
 
