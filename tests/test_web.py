@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 from collections import Counter
 
 import httpx
@@ -209,7 +210,8 @@ def test_what_is_not_there_is_404(folder, path):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "test.evil.example", "", "127.0.0.1.evil.example", "[", "169.254.169.254"]
+    "host",
+    ["evil.example", "test.evil.example", "", "127.0.0.1.evil.example", "[", "169.254.169.254", "evil.example@test"],
 )
 def test_another_name_is_refused(folder, host):
     """DNS rebinding: a page of another site whose name resolves to us."""
@@ -222,6 +224,7 @@ def test_another_name_is_refused(folder, host):
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
         {"origin": "http://test.evil.example"},
@@ -385,6 +388,28 @@ def test_a_file_is_never_called_what_the_client_calls_it(folder, images, tmp_pat
         assert "evil" not in answer.text
         assert "<script>" not in answer.text
     assert not list(tmp_path.iterdir())
+
+
+def test_what_breaks_later_names_no_folder(folder, tmp_path):
+    """T19: a run that is removed while it is shown, and predictions that are damaged."""
+    shutil.copytree(folder / "run", tmp_path / "run")
+    cells = get(folder, "/api/v1/runs/run/cells").json()
+
+    async def go():
+        app = make_app(open_site([tmp_path / "run"], [], rules()))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            for each in (tmp_path / "run" / "predictions").iterdir():
+                each.write_bytes(b"PAR1")
+            damaged = [await client.get(f"/api/v1/runs/run/cells/{each['key']}/objects") for each in cells]
+            shutil.rmtree(tmp_path / "run")
+            gone = [await client.get(path) for path in ("/", "/runs/run", "/runs/run/cells", "/api/v1/runs/run")]
+        return damaged, gone
+
+    damaged, (home, *gone) = asyncio.run(go())
+    assert {each.status_code for each in (*damaged, *gone)} == {500}
+    assert home.status_code == 200
+    assert "can&#39;t be read any more" in home.text or "can't be read any more" in home.text
+    assert all(str(tmp_path) not in each.text for each in (*damaged, *gone, home))
 
 
 def test_two_folders_of_one_name_have_two_names(tmp_path):

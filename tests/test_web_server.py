@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,7 +101,14 @@ def test_slow_clients_stop_nobody(connect, served):
         assert time.monotonic() - start < 5  # the promise is half a second, on a machine that does nothing else
 
 
-def test_a_client_that_is_too_slow_is_let_go(connect, monkeypatch, folder):
+def test_a_client_that_never_asks_is_let_go(connect):
+    connection = connect()
+    connection.sendall(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+    connection.settimeout(60)
+    assert connection.recv(1 << 16) == b""
+
+
+def test_a_client_that_is_too_slow_is_let_go(connect):
     connection = connect()
     connection.sendall((HEAD.format(path=PREDICT) + "content-length: 1000\r\n\r\n").encode() + PART)
     connection.settimeout(60)
@@ -170,6 +179,7 @@ BAD = {
     "nothing to serve": ([], "nothing to serve: give --run RUN, --bundle BUNDLE, or both"),
     "no run": (["--run", "nowhere"], "nowhere is not a run folder"),
     "no bundle": (["--bundle", "nowhere"], "nowhere is no bundle"),
+    "a torn bundle": (["--bundle", "torn"], "can't read"),
     "a short token": (["--bundle", "bundle", "--token-file", "short"], "16 or more letters"),
     "no token file": (["--bundle", "bundle", "--token-file", "nowhere"], "can't read the token in nowhere"),
     "no such address": (
@@ -182,6 +192,9 @@ BAD = {
 @pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD)
 def test_bad_arguments_are_one_line(folder, skythaw, arguments, said):
     (folder / "short").write_text("short")
+    if not (folder / "torn").exists():
+        shutil.copytree(folder / "bundle", folder / "torn")
+        os.truncate(folder / "torn" / "model.safetensors", 1000)
     (folder / "good").write_text(TOKEN)
     done = skythaw("serve", *arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")

@@ -46,7 +46,8 @@ def serve(
     from skythaw.web.guard import Rules
 
     names = {"127.0.0.1", "::1", "localhost", host.lower(), *(each.lower() for each in name or ())}
-    rules = Rules(frozenset(names), int(max_upload * 1e6), token)
+    anywhere = host in ("0.0.0.0", "::") and not name  # with a token: see above
+    rules = Rules(None if anywhere else frozenset(names), int(max_upload * 1e6), token)
     listening = server.listen(host, port)
     app = make_app(open_site(run or [], bundle or [], rules))
     shown = f"[{host}]" if ":" in host else host

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -37,8 +38,8 @@ class Site:
     runs: Mapping[str, Run]
     bundles: Mapping[str, Desk]
     rules: Rules
-    secure: bool = field(default=False)
-    """whether browsers come by https, through a proxy"""
+    pool: ThreadPoolExecutor
+    """the one thread in which bundles answer"""
 
 
 def open_site(runs: list[Path], bundles: list[Path], rules: Rules, device: str = "cpu") -> Site:
@@ -49,11 +50,9 @@ def open_site(runs: list[Path], bundles: list[Path], rules: Rules, device: str =
     LedgerError, BundleError
         One is no run folder, or no bundle.
     """
-    return Site(
-        {name: Run(path) for name, path in named(runs).items()},
-        {name: Desk(path, device) for name, path in named(bundles).items()},
-        rules,
-    )
+    pool = ThreadPoolExecutor(1, "skythaw-desk")
+    desks = {name: Desk(path, pool, device) for name, path in named(bundles).items()}
+    return Site({name: Run(path) for name, path in named(runs).items()}, desks, rules, pool)
 
 
 def named(paths: list[Path]) -> dict[str, Path]:
@@ -76,8 +75,7 @@ def make_app(site: Site) -> Guard:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        for desk in site.bundles.values():
-            desk.close()
+        site.pool.shutdown(cancel_futures=True)
 
     app = FastAPI(
         title="skythaw",
@@ -114,4 +112,6 @@ def _said(error: Exception) -> tuple[int, str, dict[str, str]]:
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         return 422, f"{where}: {first['msg'].lower()}", {}
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    if status == 500:  # its message names folders of this machine
+        return status, "what is served here can't be read any more; ask who runs the service", {}
     return status, " ".join(str(error).split()), {"retry-after": "2"} if status == 503 else {}

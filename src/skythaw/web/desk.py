@@ -1,6 +1,7 @@
-"""Bundles that answer: each is loaded once, and judges one image at a time in a thread of its own.
+"""Bundles that answer: all in one thread, one image at a time.
 
-One image at a time, so that an answer does not depend on who else asks, to the bit.
+One image at a time, so that an answer does not depend on who else asks, to the bit; one thread, because `numerics`
+fixes settings of the whole process.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from skythaw.data.images import BrokenImageError, decode
-from skythaw.errors import BundleError, DataError, SkythawError
-from skythaw.serving.bundle import About, read_about
+from skythaw.errors import DataError, SkythawError
+from skythaw.serving.bundle import About
 from skythaw.serving.classifier import Classifier, load
 from skythaw.study.machine import numerics
 
@@ -32,18 +33,23 @@ class BusyError(SkythawError):
 
 
 class Desk:
-    """One bundle, and the thread that it works in."""
+    """One bundle, loaded; raises `BundleError` if it can't be.
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self.folder, self.device = folder, device
-        self.about: About = read_about(folder)
-        self._classifier: Classifier | None = None
-        self._pool = ThreadPoolExecutor(1, "skythaw-desk")
+    Parameters
+    ----------
+    folder
+        the bundle
+    pool
+        one thread, in which all desks work
+    device
+        where the network runs
+    """
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor, device: str = "cpu") -> None:
+        self._classifier = load(folder, device=device)
+        self.about: About = self._classifier.about
+        self._pool, self._device = pool, device
         self._asked = 0
-
-    def close(self) -> None:
-        """Let go of the thread; what it does, it ends."""
-        self._pool.shutdown(cancel_futures=True)
 
     async def probabilities(self, data: bytes) -> dict[str, Any]:
         """What the classifier says of one image file."""
@@ -63,11 +69,7 @@ class Desk:
             self._asked -= 1
 
     def _work(self, question: Callable[[Classifier], Value]) -> Value:
-        with numerics(1, self.about.seed, self.device):
-            if self._classifier is None:
-                self._classifier = load(self.folder, device=self.device)
-                if self._classifier.about.sha256 != self.about.sha256:
-                    raise BundleError("the bundle is another one now; start the service again")
+        with numerics(1, self.about.seed, self._device):
             return question(self._classifier)
 
 

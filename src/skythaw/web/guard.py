@@ -44,8 +44,9 @@ HEADERS = {
 class Rules:
     """Who may ask, and how much."""
 
-    hosts: frozenset[str]
-    """names and addresses by which we are called, lower case; a page of another name that resolves to us is refused"""
+    hosts: frozenset[str] | None
+    """names and addresses by which we are called, lower case: a page of another name that resolves to us is refused.
+    None takes any, where there is a token, which such a page lacks"""
     largest: int
     """bytes of a body"""
     token: str | None = None
@@ -81,7 +82,7 @@ class Guard:
 def refused(scope: Scope, rules: Rules) -> HTTPException | None:
     """Why a request must not come in, from its head alone."""
     headers, path = Headers(scope=scope), scope["path"]
-    if _name(headers.get("host", "")) not in rules.hosts:
+    if rules.hosts is not None and _name(headers.get("host", "")) not in rules.hosts:
         return HTTPException(421, "this service is not called by that name")
     if rules.token is not None and not path.startswith(OPEN) and not _has_token(headers, rules):
         return HTTPException(401, "a token is needed", {"www-authenticate": "Bearer"})
@@ -144,6 +145,8 @@ def _marked(send: Send) -> Send:
 
 def _name(host: str) -> str:
     """A host without its port, lower case."""
+    if not set(host).isdisjoint("@/?#"):
+        return ""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -162,5 +165,5 @@ def _same_origin(headers: Mapping[str, str]) -> bool:
     """Whether a request that may change something comes from our own page, or from no page at all."""
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return False
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    origin, host = headers.get("origin"), headers.get("host")
+    return origin is None or origin in (f"http://{host}", f"https://{host}")

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from skythaw.errors import DataError
+from skythaw.errors import DataError, LedgerError
 from skythaw.report.style import DARK, LIGHT
 from skythaw.serving.explaining import FAR
 from skythaw.web.api import OneDesk, OneRun, desk_of, info
@@ -30,7 +30,7 @@ def home(request: Request) -> Response:
     """What is served."""
     site = request.app.state.site
     bundles = [info(name, desk) for name, desk in site.bundles.items()]
-    runs = [(name, run.title, run.status()) for name, run in site.runs.items()]
+    runs = [(name, run.title, _state(run)) for name, run in site.runs.items()]
     return page(request, "home", "skythaw", bundles=bundles, runs=runs)
 
 
@@ -47,7 +47,7 @@ def take_token(request: Request, token: Annotated[str, Form(max_length=1000)] = 
     if not rules.knows(token.strip()):
         return page(request, "login", "A token is needed", status=401, wrong=True)
     answer = RedirectResponse("/", 303)
-    answer.set_cookie(COOKIE, rules.pass_, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    answer.set_cookie(COOKIE, rules.pass_, httponly=True, samesite="strict")
     return answer
 
 
@@ -263,6 +263,14 @@ def _policy(text: str) -> str:
     """The content security policy that a page brings along."""
     found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     return found.group(1) if found else "default-src 'none'"
+
+
+def _state(run: Run) -> dict[str, Any] | None:
+    """How far a run is; None if its folder can't be read any more."""
+    try:
+        return run.status()
+    except LedgerError:
+        return None
 
 
 def _best(done: list[dict[str, Any]]) -> str:

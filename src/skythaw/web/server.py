@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from skythaw.errors import OutputError
 
 CONNECTIONS = 1000
 """at a time; one more gets 503"""
+
+
+HEAD = 10.0
+"""seconds that the head of a connection's first request may take to arrive"""
+
+
+class Impatient(H11Protocol):
+    """Uvicorn's protocol, which by itself would wait for ever for a first request."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_later(HEAD, self._require_head)
+
+    def _require_head(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -33,6 +52,7 @@ def run(app: ASGIApp, listening: socket.socket) -> None:
     """Serve until a signal comes."""
     config = uvicorn.Config(
         app,
+        http=Impatient,
         log_level="warning",
         access_log=False,
         server_header=False,
