@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+import corpus_images
 from helpers_bundle import make_bundle
 from helpers_web import LARGEST, TOKEN, make_client, rules
 from skythaw import load
@@ -98,6 +99,21 @@ def test_one_bad_image_of_several_has_its_reason_and_the_others_go_on(folder, im
     assert "not a JPEG" in said[1]["status"]
     assert "truncated" in said[2]["status"].lower()
     assert said[0]["probabilities"] == said[3]["probabilities"]
+
+
+def test_hundreds_of_bad_images_have_their_reasons(folder):
+    """T14, through the service: nothing but an answer, 64 files a time; none that must not be read is."""
+    corpus = {name: each for name, each in corpus_images.images().items() if len(each[0]) < LARGEST // 64}
+    assert len(corpus) > 500
+    names = list(corpus)
+    for start in range(0, len(names), 64):
+        some = names[start : start + 64]
+        said = upload(folder, *(corpus[name][0] for name in some)).json()["predictions"]
+        for name, each in zip(some, said, strict=True):
+            assert each["status"], name
+            assert each["status"].isprintable(), name
+            assert (each["probabilities"] is None) == (each["status"] != "ok"), name
+            assert each["status"] != "ok" or corpus[name][1], name
 
 
 def test_answers_do_not_depend_on_who_else_asks(folder, images):
