@@ -9,7 +9,7 @@ demo: $(VENV)/demo.stamp        ## mock survey -> study -> report, offline, in m
 	$(BIN)/skythaw demo --out demo-run
 
 test: $(VENV)/dev.stamp         ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the layers
 	$(BIN)/ruff check src tests docs benchmarks

@@ -19,7 +19,15 @@ from helpers_study import make_survey, write_study  # noqa: E402
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 torch.set_num_threads(1)  # threads that wait for each other cost more than these small passes
+LONGEST = ("test_study", "test_search", "test_sdss_machine", "test_sdss_reliability", "test_predict_sky", "test_reuse")
+"""files that begin first where several processes share the tests, so that none is left alone with one in the end"""
 SKYTHAW = [sys.executable, "-m", "skythaw"]
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest files first."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import torch
+from threadpoolctl import threadpool_limits
 
 from skythaw.data.images import BrokenImageError, decode
 from skythaw.errors import SpecError
@@ -183,15 +184,16 @@ def predictions(
     schema = schema_of(classifier.about, backend.name)
     pool = ThreadPoolExecutor(setting.threads, "skythaw", initializer=torch.set_flush_denormal, initargs=(True,))
     waiting: deque[Future[pa.Table]] = deque()
-    try:
-        for batch in _batches(items, setting):
-            waiting.append(pool.submit(_predicted, networks, classifier, schema, batch))
-            if len(waiting) > setting.threads:
+    with threadpool_limits(1, "blas"):  # whose threads, for a product this small, spin and take cores from the others
+        try:
+            for batch in _batches(items, setting):
+                waiting.append(pool.submit(_predicted, networks, classifier, schema, batch))
+                if len(waiting) > setting.threads:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _batches(items: Iterable[Item], setting: Setting) -> Iterator[list[Item]]:
