@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image, ImageDraw, ImageFilter
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
@@ -52,8 +51,8 @@ def main() -> None:
     label = np.searchsorted(np.array(cutouts.classes), cutouts.labels[train].astype(str))
     print(f"{cell.backbone}, depth {cell.depth}: {len(train)} training, {len(validation)} validation images")
     print("| score | " + " | ".join(kinds) + " | mean | mean, test |\n|---|" + "---|" * (len(kinds) + 2))
-    space = fit_space(seen["train"].features, seen["validation"].features, pa.table({}))
-    chosen = {f"of bundles: PCA 64 + {RESIDUAL:g} x residual, k = {K}": References(space, pa.table({})).distances}
+    space = fit_space(seen["train"].features, seen["validation"].features)
+    chosen = {f"of bundles: PCA 64 + {RESIDUAL:g} x residual, k = {K}": References(space).distances}
     for name, score in (chosen | scores(seen["train"].features, label)).items():
         values = {part: score(each.features) for part, each in seen.items()}
         show(name, values, kinds)
