@@ -3,7 +3,8 @@
 python benchmarks/outliers.py BUNDLE DATA.parquet TEST.parquet MOCK.parquet [--seed N]
 
 DATA is what the bundle was trained on, TEST other objects of the same survey, MOCK what `skythaw data mock` made. The
-scores are fitted on the cell's training images. Every column is one kind of image that the classifier was not made
+scores are fitted on the cell's training images; the first is the one of bundles, as `References` computes it, of all
+training images (a bundle keeps some of them). Every column is one kind of image that the classifier was not made
 for, told from the images of validation; the last columns are the means over the kinds, against validation and against
 TEST. Each kind but the mock survey is made of the images of validation.
 """
@@ -22,7 +23,8 @@ from sklearn.metrics import roc_auc_score
 import skythaw
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.images import decode
-from skythaw.data.split import nested_order, split
+from skythaw.serving.collect import fit_space, rows_of
+from skythaw.serving.references import RESIDUAL, K, References
 
 WORDS = "the spectra were reduced with the standard pipeline and fitted by templates of stars, galaxies and quasars "
 Score = Callable[[np.ndarray], np.ndarray]
@@ -37,10 +39,9 @@ def main() -> None:
     given = parser.parse_args()
     classifier, cutouts = skythaw.load(given.bundle, device="cpu"), read_cutouts(given.data)
     cell = classifier.about.cell
-    parts = split(cutouts, cell.split, external_test=cell.test_sha256 is not None)
-    train = parts.train[nested_order(cutouts.labels[parts.train], cell.seed)[: cell.train_size]]
+    train, held = rows_of(cell, cutouts)
     side, crop = classifier.about.expected.side, cell.pixels.crop
-    validation = images(cutouts, parts.validation)
+    validation = images(cutouts, held)
     rng = np.random.default_rng(given.seed)
     sets = {"train": images(cutouts, train), "validation": validation, "test": images(read_cutouts(given.test))}
     sets |= {name: np.stack(some) for name, some in strangers(validation, side, crop, rng).items()}
@@ -50,7 +51,9 @@ def main() -> None:
     label = np.searchsorted(np.array(cutouts.classes), cutouts.labels[train].astype(str))
     print(f"{cell.backbone}, depth {cell.depth}: {len(train)} training, {len(validation)} validation images")
     print("| score | " + " | ".join(kinds) + " | mean | mean, test |\n|---|" + "---|" * (len(kinds) + 2))
-    for name, score in scores(seen["train"].features, label).items():
+    space = fit_space(seen["train"].features, seen["validation"].features)
+    chosen = {f"of bundles: PCA 64 + {RESIDUAL:g} x residual, k = {K}": References(space).distances}
+    for name, score in (chosen | scores(seen["train"].features, label)).items():
         values = {part: score(each.features) for part, each in seen.items()}
         show(name, values, kinds)
     p = {part: each.p for part, each in seen.items()}

@@ -2,11 +2,11 @@
 
 ::
 
-    bundle.json          what it is: network, classes, what it expects of an image, temperature, scores, origin
-    model.safetensors    every weight; its metadata hold the checksum of bundle.json
-    model.onnx           the same network for other programs (where it was exported with ONNX)
-    references.*         training images to compare others with, and their places in the space of features
-    README.md            a model card
+    bundle.json              what it is: network, classes, what it expects of an image, temperature, scores, origin
+    model.safetensors        every weight; its metadata hold the checksum of bundle.json
+    model.onnx               the same network for other programs (where it was exported with ONNX)
+    references.safetensors  training images to compare others with, and their places in the space of features
+    README.md                a model card
 
 Nothing in a bundle is ever run or unpickled, and what does not fit together is refused.
 """
@@ -31,6 +31,7 @@ from skythaw.spec import Cell, Seed
 from skythaw.spec_pixels import Frozen
 
 ABOUT, WEIGHTS, ONNX, CARD = "bundle.json", "model.safetensors", "model.onnx", "README.md"
+REFERENCES = "references.safetensors"
 LARGEST_ABOUT = 1 << 20
 LARGEST_HEADER = 1 << 20
 """bytes; text like this may take thirty times as much memory when it is read"""
@@ -152,7 +153,7 @@ class About(Frozen):
     @property
     def references(self) -> bool:
         """Whether it keeps training images to compare others with."""
-        return any(name.startswith("references.") for name in self.files)
+        return REFERENCES in self.files
 
     @property
     def sha256(self) -> str:

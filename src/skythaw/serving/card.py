@@ -55,7 +55,7 @@ Probabilities are calibrated by one temperature ({about.temperature:.3f}), fitte
 It knows {_listed(about.classes)}, and calls everything one of these. It was scored on objects like those it was
 trained on: other surveys, depths, seeing, image services or scales, and objects fainter or larger than those, are not
 covered by the numbers above. Labels of the training set may be wrong.
-
+{_references() if about.references else ""}
 ## Where it comes from
 
 Pretrained weights: {about.pretrained}; licence: {about.licence}. Training data: SHA-256 `{cell.data_sha256}`. Cell
@@ -76,6 +76,15 @@ def _refit(about: About) -> str:
     return f"""
 The weights were trained again on training and validation together ({about.refit:,} images); the scores and the
 temperature are of the network trained without validation, on {about.cell.train_size:,} images.
+"""
+
+
+def _references() -> str:
+    """What is told about, and travels with, the training images."""
+    return """
+`references.safetensors` holds ids, labels and thumbnails of training images. By it, `predict` tells how far an image is
+from them (`distance`), and which share of validation was nearer (`percentile`; a hint, not a test: several kinds of
+strangers are not told by it), and `skythaw explain` shows the nearest.
 """
 
 

@@ -8,8 +8,6 @@ import io
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float32
 from PIL import Image
@@ -18,9 +16,10 @@ from skythaw.data.cutouts import Cutouts
 from skythaw.data.images import BrokenImageError, decode
 from skythaw.data.split import nested_order, split
 from skythaw.report.pictures import LARGEST, rendered
-from skythaw.serving.bundle import About
+from skythaw.serving.bundle import REFERENCES, About
 from skythaw.serving.classifier import Classifier
-from skythaw.serving.references import COLUMNS, DIMENSIONS, REFERENCES, SPACE, References, Space, locate, unit
+from skythaw.serving.references import DIMENSIONS, LONGEST_NAME, Kept, References, Space, locate, to_bytes, unit
+from skythaw.serving.sources import plain
 from skythaw.spec import Cell
 from skythaw.study.machine import numerics
 from skythaw.tuning.model import Classifier as Model
@@ -34,7 +33,7 @@ QUALITY = 90
 
 
 def collect(model: Model, about: About, cutouts: Cutouts, count: int) -> dict[str, bytes]:
-    """The files of a bundle that hold its training images.
+    """The file of a bundle that holds its training images.
 
     Parameters
     ----------
@@ -70,10 +69,9 @@ def collect(model: Model, about: About, cutouts: Cutouts, count: int) -> dict[st
             for place, crop in zip(places, crops, strict=True):
                 if place < len(kept):
                     images[place] = _thumbnail(crop, about)
-        values = ([cutouts.object_ids[row] for row in kept], cutouts.labels[kept], images)
-        types = (pa.string(), pa.string(), pa.binary())
-        table = pa.table({n: pa.array(v, t) for n, v, t in zip(COLUMNS, values, types, strict=True)})
-        return _files(fit_space(features[: len(kept)], features[len(kept) :], table), table)
+    space = fit_space(features[: len(kept)], features[len(kept) :])
+    ids = [plain(cutouts.object_ids[row])[:LONGEST_NAME] for row in kept]
+    return {REFERENCES: to_bytes(space, Kept(ids, cutouts.labels[kept].tolist(), images), about.classes)}
 
 
 def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +89,6 @@ def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
 def fit_space(
     training: Float32[np.ndarray, "object feature"],
     validation: Float32[np.ndarray, "validation feature"],
-    table: pa.Table,
 ) -> Space:
     """The principal components of training features at unit length, at least four images to each, and the places."""
     x = unit(training)
@@ -100,7 +97,7 @@ def fit_space(
     axes = np.linalg.eigh((x - mean).T @ (x - mean))[1][:, ::-1][:, :dimensions]
     mean, basis = mean.astype(np.float32), np.ascontiguousarray(axes, np.float32)
     space = Space(mean, basis, locate(training, mean, basis).astype(np.float32), np.zeros(1, np.float32))
-    held = References(space, table).distances(validation)
+    held = References(space).distances(validation)
     return Space(mean, basis, space.place, held)
 
 
@@ -146,12 +143,3 @@ def _thumbnail(crop: np.ndarray, about: About) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=QUALITY)
     return out.getvalue()
-
-
-def _files(space: Space, table: pa.Table) -> dict[str, bytes]:
-    from safetensors.numpy import save
-
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="none", use_dictionary=False, write_statistics=False)
-    numbers = {"mean": space.mean, "basis": space.basis, "place": space.place, "held": space.held}
-    return {REFERENCES: out.getvalue(), SPACE: save(numbers)}

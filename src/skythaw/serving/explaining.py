@@ -13,7 +13,7 @@ from skythaw.errors import DataError
 from skythaw.report.pictures import rendered
 from skythaw.serving.classifier import Classifier
 from skythaw.serving.inputs import PARQUET
-from skythaw.serving.maps import grad_cam, occlusion
+from skythaw.serving.maps import grad_cam, map_side, occlusion
 from skythaw.serving.references import Neighbour
 from skythaw.serving.sources import Content, Rows, plain
 
@@ -36,6 +36,8 @@ class Explanation:
     """the class that the maps are of"""
     grad_cam: np.ndarray
     """float32 [y, x], 0 to 1"""
+    cells: int
+    """a side, that Grad-CAM is made of: those of the network's last map"""
     occlusion: np.ndarray
     """float32 [y, x], by how much the probability drops"""
     distance: float | None
@@ -87,6 +89,7 @@ def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | N
         dict(zip(classifier.classes, map(float, seen.p[0]), strict=True)),
         label,
         grad_cam(classifier, image, label),
+        map_side(classifier),
         occlusion(classifier, image, label),
         distance,
         percentile,

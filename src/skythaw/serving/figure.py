@@ -20,6 +20,8 @@ from skythaw.serving.references import Neighbour
 DPI = 150
 SIZE = (9.0, 6.6)
 """inches"""
+MARGIN = 0.02
+"""left and right, as a share of the width"""
 
 
 def explain_png(found: Explanation) -> bytes:
@@ -39,6 +41,7 @@ def explain_png(found: Explanation) -> bytes:
     with rc_context(RULES):
         canvas: Any = Figure(figsize=SIZE, layout="constrained", facecolor="white")
         FigureCanvasAgg(canvas)
+        canvas.get_layout_engine().set(rect=(MARGIN, 0, 1 - 2 * MARGIN, 1))
         upper, lower = canvas.subfigures(2, 1, height_ratios=[1.45, 1] if found.neighbours else [8, 1])
         _maps(upper, found)
         _neighbours(lower, found)
@@ -65,12 +68,12 @@ def check_picture(file: Path) -> None:
 def _maps(canvas: Any, found: Explanation) -> None:
     """The cutout and both maps in a row, the probabilities under them."""
     canvas.suptitle(
-        f"{shorten(found.name, 60)}: {shorten(_answer(found), 40)}", x=0.02, ha="left", fontsize=12, fontweight="bold"
+        f"{shorten(found.name, 60)}: {shorten(_answer(found), 40)}", x=0.005, ha="left", fontsize=12, fontweight="bold"
     )
     grid = canvas.add_gridspec(2, 3, height_ratios=[2.6, 0.32 + 0.2 * min(len(found.p), 12)])
     image, cam, hidden = (canvas.add_subplot(grid[0, column]) for column in range(3))
     _show(image, found.picture, "the cutout, as the network sees it")
-    _show(cam, found.picture, f"Grad-CAM: speaks for {shorten(found.label, 16)}")
+    _show(cam, found.picture, f"Grad-CAM for {shorten(found.label, 16)} ({found.cells} x {found.cells} map)")
     _heat(canvas, cam, found.grad_cam, (0.0, 1.0), "inferno")
     worst = max(0.01, float(np.abs(found.occlusion).max()))
     _show(hidden, found.picture, f"drop of p({shorten(found.label, 16)}) if hidden")
@@ -123,7 +126,7 @@ def _neighbours(canvas: Any, found: Explanation) -> None:
     """How like the training images it is, and the nearest of them."""
     far = found.percentile is not None and found.percentile > FAR
     colour = COLOURS[1] if far else LIGHT["ink"]
-    canvas.suptitle(fill(found.verdict, 110), x=0.02, ha="left", fontsize=10, color=colour)
+    canvas.suptitle(fill(found.verdict, 110), x=0.005, ha="left", fontsize=10, color=colour)
     if not found.neighbours:
         return
     for place, (axes, each) in enumerate(

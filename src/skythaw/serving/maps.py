@@ -53,14 +53,23 @@ def grad_cam(classifier: Classifier, image: np.ndarray, label: str | None = None
 
     x, target = _prepared(classifier, image, label)
     above = _Above(classifier)
-    with torch.no_grad():
-        last = classifier.model.network(x)
-    with torch.enable_grad():  # of the map alone: so it works on a network of which every weight is frozen
-        heat = LayerGradCam(above, above.layer).attribute(
-            last.requires_grad_(True), target=target, relu_attributions=True
-        )
+    with classifier.model.evaluating():
+        with torch.no_grad():
+            last = classifier.model.network(x)
+        with torch.enable_grad():  # of the map alone: so it works on a network of which every weight is frozen
+            heat = LayerGradCam(above, above.layer).attribute(
+                last.requires_grad_(True), target=target, relu_attributions=True
+            )
     found = _resized(heat.detach(), classifier.about.cell.pixels.crop).clip(0)
     return found / found.max() if found.max() > 0 else found
+
+
+def map_side(classifier: Classifier) -> int:
+    """Of how many cells a side the network's last map is: Grad-CAM knows no finer place than one of them."""
+    pixels = classifier.about.cell.pixels
+    x = torch.zeros(1, pixels.inputs, pixels.size, pixels.size, device=classifier.device)
+    with classifier.model.evaluating(), torch.no_grad():
+        return int(classifier.model.network(x).shape[-1])
 
 
 def occlusion(classifier: Classifier, image: np.ndarray, label: str | None = None) -> Float32[np.ndarray, "y x"]:
@@ -90,7 +99,7 @@ def occlusion(classifier: Classifier, image: np.ndarray, label: str | None = Non
     x, target = _prepared(classifier, image, label)
     side = max(SMALLEST, x.shape[-1] // WINDOWS)
     sky = x.flatten(2).median(2).values[..., None, None].expand_as(x)
-    with torch.no_grad():
+    with classifier.model.evaluating(), torch.no_grad():
         drop = Occlusion(_Probability(classifier)).attribute(
             x,
             sliding_window_shapes=(x.shape[1], side, side),
@@ -111,9 +120,16 @@ def overlay(image: UInt8[np.ndarray, "y x 3"], heat: Float32[np.ndarray, "y x"])
         uint8 [y, x, (red, green, blue)]
     heat
         float32 [y, x], as `grad_cam` and `occlusion` give it
-    """
-    from matplotlib import colormaps
 
+    Raises
+    ------
+    DataError
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib import colormaps
+    except ImportError:
+        raise DataError("pictures need matplotlib: pip install 'skythaw[explain]'") from None
     size = (image.shape[1], image.shape[0])
     strength = np.clip(heat, 0, None) / max(float(heat.max()), 1e-12)
     strength = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
@@ -150,15 +166,13 @@ class _Probability(nn.Module):
 def _prepared(
     classifier: Classifier, image: np.ndarray, label: str | None
 ) -> tuple[Float32[Tensor, "1 band y x"], int]:
-    """An image as the network gets it, and the number of the class; the network in evaluation mode."""
+    """An image as the network gets it, and the number of the class."""
     p = classifier.predict(image[None])[0]
     if label is not None and label not in classifier.classes:
         raise UnknownNameError.among("class", label, classifier.classes)
     target = int(p.argmax()) if label is None else classifier.classes.index(label)
     expected, pixels = classifier.about.expected, classifier.about.cell.pixels
     x = batch_input(image[None], np.zeros(1, np.int64), pixels, bands=expected.bands)
-    classifier.model.network.eval()
-    classifier.model.head.eval()
     return normalise(x, expected.mean, expected.std).to(classifier.device), target
 
 
