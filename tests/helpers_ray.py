@@ -70,14 +70,46 @@ class Carrying:
         return str(path), path.read_bytes() if path.is_file() else sorted(p.name for p in path.iterdir())
 
 
+def processes():
+    """The commands of all processes that run, by id."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (place / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it is gone
+            continue
+    return found
+
+
 def workers_of(made):
     """The processes that work for a cluster, or are ready to."""
-    import psutil
-
     raylets = {node.all_processes["raylet"][0].process.pid for node in made.worker_nodes}
     return [
-        p.pid
-        for pid in raylets
-        for p in psutil.Process(pid).children()
-        if p.name().startswith("ray::") and "Agent" not in p.name()
+        pid
+        for pid, command in processes().items()
+        if command.startswith("ray::") and "Agent" not in command and _parent(pid) in raylets
     ]
+
+
+def _parent(pid):
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def big(number):
+    return bytes([number]) * (60 << 20)
+
+
+class Greedy:
+    """Wants a GPU, of which there is none."""
+
+    def needs(self, _):
+        from skythaw.engines.base import Needs
+
+        return Needs(gpus=1)
+
+    def __call__(self, item):
+        return item

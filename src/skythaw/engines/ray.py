@@ -25,6 +25,8 @@ from skythaw.errors import RemoteError, UnknownNameError
 
 PART = 32 << 20
 """bytes of a shared file that travel as one object"""
+FOLDER = "skythaw-ray-"
+"""how the folders for Ray's own files begin; the driver's process id comes next"""
 LOOK = 5.0
 """seconds between looks at which nodes there are"""
 PATIENCE = 300.0
@@ -121,7 +123,7 @@ class Ray(Engine):
         """Start a cluster on this machine, or join one."""
         quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if address is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="skythaw-", dir=_short_folder()))
+            self._folder = _make_folder()
             quiet |= {"include_dashboard": False, "_temp_dir": str(self._folder)}
             quiet |= {"num_cpus": max(self._limit or 1, os.cpu_count() or 1)}
         try:
@@ -253,8 +255,25 @@ def _own_path() -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def _short_folder() -> str | None:
-    return None if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp"
+def _make_folder() -> Path:
+    """A folder for the files of a cluster of ours; those that killed drivers left are removed."""
+    place = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp")
+    for each in place.glob(f"{FOLDER}*"):
+        if not _alive(int(each.name.removeprefix(FOLDER).partition("-")[0])):
+            shutil.rmtree(each, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=place))
+
+
+def _alive(pid: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def _one_cpu(_item: Any) -> Needs:
