@@ -116,6 +116,21 @@ def test_hundreds_of_bad_images_have_their_reasons(folder):
             assert each["status"] != "ok" or corpus[name][1], name
 
 
+def test_bad_fits_files_have_their_reasons(tmp_path, cache):
+    """T15, through the service."""
+    make_bundle(tmp_path, cache, floats=True)
+    corpus = {name: each for name, each in corpus_images.floats().items() if len(each[0]) < LARGEST}
+    assert len(corpus) > 100
+    requests = [
+        ("POST", "/api/v1/bundles/bundle/predict", {"files": [("files", ("a.fits", data))]})
+        for data, _ in corpus.values()
+    ]
+    for (name, (_, readable)), answer in zip(corpus.items(), ask(tmp_path, *requests), strict=True):
+        (said,) = answer.json()["predictions"]
+        assert said["status"] == "ok" or (said["status"].isprintable() and said["probabilities"] is None), name
+        assert said["status"] != "ok" or (readable and np.isfinite(list(said["probabilities"].values())).all()), name
+
+
 def test_answers_do_not_depend_on_who_else_asks(folder, images):
     """T21: 64 at once, each equal, to the bit, to the answer it gets alone."""
     some = [list(images.values())[i % len(images)] for i in range(64)]
