@@ -206,6 +206,7 @@ def test_an_object_of_the_data_can_be_asked_about(folder, images):
     assert name in answer.text
     assert answer.text.count("data:image/png;base64,") >= 3  # as seen, Grad-CAM, occlusion
     assert "Looks like these training images" in answer.text
+    assert "(Grad-CAM, 1 x 1)" in answer.text  # the last map of 32 pixels
     picture = get(folder, "/runs/run/image", params={ID: name})
     assert picture.headers["content-type"] == "image/png"
     assert get(folder, "/runs/run/image", params={ID: "nobody"}).status_code == 404

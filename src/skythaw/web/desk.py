@@ -107,6 +107,7 @@ def reasons(classifier: Classifier, data: bytes) -> dict[str, Any]:
     found = explain(classifier, _values(classifier, data), "the image")
     return {
         "image": uri(png(found.picture)),
+        "cells": found.cells,
         "grad_cam": uri(overlay(found.picture, found.grad_cam)),
         "occlusion": uri(overlay(found.picture, found.occlusion)),
         "neighbours": [
