@@ -20,7 +20,7 @@ from skythaw.data.store import open_store
 from skythaw.spec import Cell
 from skythaw.study.kept import Place, precision_of
 from skythaw.study.machine import find_device, numerics
-from skythaw.study.reuse import Reuse
+from skythaw.study.reuse import Demand, Reuse, Sets
 from skythaw.study.run_cell import Site, make_images
 from skythaw.tuning.activations import Activations, Shapes, Writer, as_kept, create, find
 from skythaw.tuning.feed import slices
@@ -99,6 +99,14 @@ def fills(site: Site, reuse: Reuse) -> Iterator[Fill]:
         for start in range(0, len(rows), CHUNK):
             some = slice(start, start + CHUNK)
             yield Fill(reuse.uses[0].cell, site, reuse.kept, part, views[some], rows[some])
+
+
+def own_fills(site: Site, reuse: Reuse, cell: Cell, depth: int, sets: Sets) -> tuple[Fill, ...]:
+    """The tasks that fill what one cell, cut at a depth, finds kept; none where the plan keeps nothing for it."""
+    if depth not in reuse.kept:
+        return ()
+    own = tuple(use for use in reuse.uses if use.depth == depth)
+    return tuple(fills(site, Reuse(own, Demand(sets.trained([cell]), sets.score, sets.test))))
 
 
 def _write(

@@ -254,10 +254,14 @@ def _measure(
     return PlannedCell(cell, weights, blocks, ratios, flops, thaw.cut(blocks))
 
 
+def sets_of(material: Material) -> Sets:
+    """Which objects a study trains on and scores."""
+    return Sets(material.cutouts.labels, material.parts, None if material.test is None else material.tested)
+
+
 def _plan_reuse(cells: list[PlannedCell], material: Material, cache: Path, budget: int) -> dict[str, Reuse]:
     """What is kept for each group of cells that share a network and its input; the first group has the first claim."""
-    tested = None if material.test is None else material.tested
-    sets = Sets(material.cutouts.labels, material.parts, tested)
+    sets = sets_of(material)
     groups: dict[str, list[PlannedCell]] = {}
     for planned in cells:
         groups.setdefault(group_of(planned.cell), []).append(planned)

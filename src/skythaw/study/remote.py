@@ -10,7 +10,7 @@ import getpass
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
@@ -20,11 +20,11 @@ from typing import Any
 from skythaw.data.files import replacing
 from skythaw.engines.base import Engine, Needs
 from skythaw.engines.shared import Shared
-from skythaw.study.fill import Fill
+from skythaw.study.fill import Fill, fill
 from skythaw.study.kept import evict
 from skythaw.study.plan import Plan
 from skythaw.study.reuse import group_of
-from skythaw.study.run_cell import Task
+from skythaw.study.run_cell import Task, run_cell
 
 NODE_CACHE = "{temporary}/skythaw-cache-{user}"
 FORGOTTEN = 86_400.0
@@ -56,9 +56,12 @@ class Brought:
 
 @dataclass(frozen=True)
 class Away:
-    """`run_cell` or `fill`, for a cluster."""
+    """`run_cell` and `fill`, for a cluster.
 
-    function: Callable[[Any], Any]
+    A cell that comes to a node without its activations (its home was busy, or is gone) first keeps there what it needs,
+    so that the next one of its group finds it: that is less than it would compute again in every epoch.
+    """
+
     data: Shared
     test: Shared | None
     weights: dict[str, Shared]
@@ -84,20 +87,21 @@ class Away:
         data, test = self.data.here(cache), self.test.here(cache) if self.test else None
         with tempfile.TemporaryDirectory(prefix="cell-", dir=_swept(cache / "cells")) as out:
             there = replace(site, data=data, test=test, weights=weights, cache=cache, out=Path(out))
-            value = self.function(replace(task, site=there))
-            if isinstance(task, Fill):
-                evict(cache, self.cache_size, 0, set(replace(task, site=there).folders()))
+            for each in (task,) if isinstance(task, Fill) else task.first:
+                with suppress(OSError):  # the disk is full: cells compute what they do not find
+                    fill(replace(each, site=there))
+                    evict(cache, self.cache_size, 0, set(replace(each, site=there).folders()))
+            value = None if isinstance(task, Fill) else run_cell(replace(task, site=there))
             found = [path for path in sorted(Path(out).rglob("*")) if path.is_file()]
             return Brought(value, {path.relative_to(out).as_posix(): path.read_bytes() for path in found})
 
 
-def away(function: Callable[[Any], Any], plan: Plan, engine: Engine, cluster: Cluster, cache_size: int) -> Away:
+def away(plan: Plan, engine: Engine, cluster: Cluster, cache_size: int) -> Away:
     """The function for the cells of a plan, with the files they need shared."""
     data = plan.study.data
     files = {p.weights.sha256: p.weights.path for p in plan.cells if p.weights and p.weights.path}
     node_cache = cluster.cache or (None if engine.local else NODE_CACHE)
     return Away(
-        function,
         engine.share(data.path),
         engine.share(data.test_path) if data.test_path else None,
         {sha256: engine.share(path) for sha256, path in files.items()},

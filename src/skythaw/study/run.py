@@ -15,13 +15,13 @@ from skythaw.data.store import open_store
 from skythaw.engines.base import Engine, open_engine
 from skythaw.errors import LedgerError
 from skythaw.spec import Cell, Study
-from skythaw.study.fill import fill, fills
+from skythaw.study.fill import fill, fills, own_fills
 from skythaw.study.kept import evict, used_bytes
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine import find_device
 from skythaw.study.objects import save_objects
 from skythaw.study.pace import Pace
-from skythaw.study.plan import Plan, PlannedCell, make_plan
+from skythaw.study.plan import Plan, PlannedCell, make_plan, sets_of
 from skythaw.study.remote import Cluster, alternating, away, bring
 from skythaw.study.reuse import BUDGET, group_of
 from skythaw.study.run_cell import Site, Task, run_cell
@@ -176,15 +176,19 @@ def _placed(function: Callable[[Any], Any], plan: Plan, run: Run) -> Callable[[A
     """The function as the engine wants it."""
     if not run.engine.cluster:
         return function
-    return away(function, plan, run.engine, run.setting.cluster, run.setting.cache_size)
+    return away(plan, run.engine, run.setting.cluster, run.setting.cache_size)
 
 
 def _claimed(runner: str, plan: Plan, run: Run, trial: bool) -> Iterator[Task]:
     """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
     own = {p.cell.key for p in run.plan.cells}
+    kept = {group_of(reuse.uses[0].cell): reuse for reuse in plan.reuse} if run.engine.cluster else {}
+    sets = sets_of(plan.material)
     for p in sorted(plan.cells, key=lambda each: -each.cost):
         if run.ledger.claim(p.cell.key, runner):
-            yield Task(p.cell, _site(p, plan, run), trial and p.cell.key not in own)
+            site, only_trial = _site(p, plan, run), trial and p.cell.key not in own
+            reuse = None if only_trial else kept.get(group_of(p.cell))
+            yield Task(p.cell, site, only_trial, own_fills(site, reuse, p.cell, p.cut, sets) if reuse else ())
 
 
 def _site(planned: PlannedCell, plan: Plan, run: Run) -> Site:

@@ -6,7 +6,7 @@ Cutouts -> parts -> backbone -> cut at the depth -> train what lies above -> sco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class Task:
 
     What chooses must not see the test set.
     """
+    first: tuple[Any, ...] = field(default=(), repr=False)
+    """On a cluster: what is kept of the frozen part (`skythaw.study.fill.Fill`) at the cell's node before it runs."""
 
 
 @dataclass(frozen=True)
