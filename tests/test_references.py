@@ -221,6 +221,7 @@ def test_a_bundle_without(bare, bundle, cutouts, tmp_path, capsys):
     main_ok("explain", bare, tmp_path / "one.jpg", "-o", tmp_path / "why.png")
     assert "This bundle keeps no training images to compare with." in capsys.readouterr().out
     assert REFERENCES not in (bare / CARD).read_text()
+    assert f"`{REFERENCES}` holds ids, labels and thumbnails" in (bundle / CARD).read_text()
 
 
 def main_ok(*arguments):
