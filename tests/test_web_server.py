@@ -202,6 +202,18 @@ def test_bad_arguments_are_one_line(folder, skythaw, arguments, said):
     assert said in done.stderr
 
 
+def test_without_the_package_it_says_what_to_install(folder, monkeypatch, capsys):
+    from skythaw.cli import main
+
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "skythaw.web.server", raising=False)
+    monkeypatch.delattr("skythaw.web.server", raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--bundle", str(folder / "bundle")])
+    assert end.value.code == 2
+    assert "pip install 'skythaw[web]'" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken(served, folder, skythaw):
     done = skythaw("serve", "--bundle", folder / "bundle", "--port", served.port)
     assert done.returncode == 2

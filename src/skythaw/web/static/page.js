@@ -2,12 +2,13 @@
 // A run that runs: its progress is asked for again and again; when cells are added, the answer can be asked for anew.
 for (const box of document.querySelectorAll("[data-live]")) {
   const more = document.querySelector("[data-more]");
+  let last = "";
   const look = async () => {
     try {
       const answer = await fetch(box.dataset.live);
       if (!answer.ok) return;
       const text = await answer.text();
-      if (text !== box.innerHTML.trimStart()) box.innerHTML = text;
+      if (text !== last) box.innerHTML = last = text;
       const bar = box.querySelector("progress");
       if (more && bar.value > Number(box.dataset.done)) more.hidden = false;
       if (bar.value < bar.max) setTimeout(look, 2000);
