@@ -1,9 +1,9 @@
 """How well many nodes would be used: a simulation of the schedule, not a measurement. Needs no Ray.
 
 ``python benchmarks/ray_simulation.py`` prints efficiency (work / (nodes x time), 1 is ideal) against the number of
-nodes for a survey in pieces and for a study whose groups have home nodes. It follows the engine: a free slot takes
-the next item; a cell that does not find its group's activations at its node keeps what it needs of them there first.
-What it would be without that (such a cell computes the frozen part in every epoch) stands beside it.
+nodes for a survey in pieces and for a study whose groups have home nodes. It follows the engine: a free slot takes the
+next item; a cell that does not find its group's activations at its node keeps what it needs of them there first. What
+it would be without that (such a cell computes the frozen part in every epoch) stands beside it.
 """
 
 from __future__ import annotations

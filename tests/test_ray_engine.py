@@ -63,9 +63,10 @@ def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, mon
 
 
 def test_no_cluster_at_an_address_is_said_in_one_line():
-    with pytest.raises(RemoteError, match="no Ray cluster at nowhere") as raised:
-        Ray(address="nowhere")
-    assert "\n" not in str(raised.value)
+    for address in ("nowhere", "127.0.0.1:1"):
+        with pytest.raises(RemoteError, match=f"no Ray cluster at {address}") as raised:
+            Ray(address=address)
+        assert "\n" not in str(raised.value)
 
 
 def test_an_address_is_for_ray_alone():

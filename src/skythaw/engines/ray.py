@@ -8,7 +8,9 @@ earlier ones left in that node's cache.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -29,6 +31,8 @@ FOLDER = "skythaw-ray-"
 """how the folders for Ray's own files begin; the driver's process id comes next"""
 LOOK = 5.0
 """seconds between looks at which nodes there are"""
+CONNECT = 10.0
+"""seconds without an answer after which there is no cluster at an address"""
 PATIENCE = 300.0
 """seconds to wait for a node that can hold an item, before it counts as failed"""
 LONGEST_FOLDER = 32
@@ -127,9 +131,11 @@ class Ray(Engine):
             quiet |= {"include_dashboard": False, "_temp_dir": str(self._folder)}
             quiet |= {"num_cpus": max(self._limit or 1, os.cpu_count() or 1)}
         try:
+            if address and (place := re.fullmatch(r"(.+):(\d+)", address)):  # Ray itself tries for minutes
+                socket.create_connection((place[1], int(place[2])), CONNECT).close()
             with _own_path():
                 self._ray.init(address=address or "local", **quiet)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OSError, OverflowError) as error:
             self.close()
             reason = str(error).strip().partition("\n")[0]
             where = f"at {address}" if address else "on this machine"
