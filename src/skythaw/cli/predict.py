@@ -57,7 +57,7 @@ def predict(
     """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
     from skythaw.serving.predict import Setting, predict_to
 
-    if not out.suffix or out.is_dir():
+    if not out.suffix:
         how = (engine, workers, address if engine == "ray" else None, node_cache, gpu_share)
         _survey(bundle, inputs, out, Setting(batch, device, threads or 1, shard), how, as_json)
         return
