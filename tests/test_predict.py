@@ -360,7 +360,7 @@ def test_the_command(bundle, images, skythaw, tmp_path):
     ("arguments", "says"),
     [
         (("in", "-o", "out.txt"), "the output out.txt should end in .parquet, .csv, .ecsv, not '.txt'"),
-        (("in", "-o", "out"), "there is no Parquet file at"),
+        (("in", "-o", "out"), "should end in .parquet, .csv or .ecsv"),
         (("in", "-o", "folder.csv"), "can't write folder.csv: it is a folder"),
         (("in", "no.jpg", "-o", "out.csv"), "there is no file or folder no.jpg"),
         (("in", "no*.jpg", "-o", "out.csv"), "nothing matches no*.jpg"),

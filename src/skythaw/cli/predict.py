@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 Backend = Literal["auto", "torch", "onnx"]
-ENDINGS = (".parquet", ".csv", ".ecsv")
-"""of an output that is one file"""
 NAMED = 10
 """reasons that are shown"""
 
@@ -88,7 +86,7 @@ def predict(
     if sdss:
         manners = {"rate": rate, "base_url": base_url} | ({"contact": contact} if contact else {})
         inputs = [_fetched(bundle, inputs, out, (release, service, column or []), manners)]
-    if not out.suffix or (out.is_dir() and out.suffix.lower() not in ENDINGS):
+    if not out.suffix:
         how = (engine, workers, address if engine == "ray" else None, node_cache, gpu_share)
         _survey(bundle, inputs, out, Setting(batch, device, threads or 1, shard, backend), how, as_json)
         return

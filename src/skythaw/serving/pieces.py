@@ -169,7 +169,10 @@ def _addresses(given: str) -> list[str]:
         raise DataError(f"can't look at {given}: {str(error).partition(chr(10))[0]}") from None
     names = [name for name in names if HATS.search(name)] or names
     if not names:
-        raise DataError(f"there is no Parquet file at {given}; a folder of predictions is made from those alone")
+        raise DataError(
+            f"there is no Parquet file at {given}: an output without an ending is a folder, made from those alone; for "
+            "other inputs it should end in .parquet, .csv or .ecsv"
+        )
     scheme = given[: given.index("://") + 3] if "://" in given else ""
     tail = "?" + given.partition("?")[2] if "?" in given and scheme else ""
     return [given] if names == [path] else [_joined_url(scheme, name) + tail for name in names]
