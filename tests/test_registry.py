@@ -23,7 +23,7 @@ def test_an_unknown_name_names_the_nearest():
 
 
 def test_an_unknown_name_far_from_all_lists_them():
-    with pytest.raises(UnknownNameError, match="known: 'processes', 'serial'"):
+    with pytest.raises(UnknownNameError, match="known: 'processes', 'ray', 'serial'"):
         registry.get("engine", "quantum")
 
 
