@@ -91,7 +91,7 @@ class Ray(Engine):
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         queue, busy = iter(items), dict[Any, _Job]()
-        needs_of = getattr(function, "needs", _one_cpu)
+        needs_of = getattr(function, "needs", lambda _item: Needs())
         sent = self._ray.put(function)
         try:
             while True:
@@ -280,10 +280,6 @@ def _alive(pid: int) -> bool:
     except PermissionError:  # of another user
         pass
     return True
-
-
-def _one_cpu(_item: Any) -> Needs:
-    return Needs()
 
 
 def _times(node: dict[str, float], needs: Needs) -> int:

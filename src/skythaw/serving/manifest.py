@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
-from skythaw.data.files import replacing, writing
-from skythaw.errors import DataError, SpecError
+from skythaw.data.files import replacing
+from skythaw.errors import SpecError
 from skythaw.serving.pieces import Piece
+from skythaw.serving.tables import LOCK
 
-MANIFEST, LOCK = "manifest.json", "lock"
+MANIFEST = "manifest.json"
 SCHEMA = 1
 OK = "ok"
 
@@ -34,30 +33,6 @@ class Counted:
     """how many were found to be each"""
     failed: Counter[str] = field(default_factory=Counter)
     """how many got no probabilities, by reason"""
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the folder for this process alone.
-
-    Raises
-    ------
-    DataError
-        Another process has it.
-    OutputError
-        It can't be made.
-    """
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise DataError(f"another process is writing to {out}; wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def begin(out: Path, binding: Mapping[str, Any]) -> None:

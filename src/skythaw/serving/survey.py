@@ -35,6 +35,7 @@ from skythaw.serving.classifier import Classifier, load
 from skythaw.serving.pieces import Piece, Pieces, find_pieces, items, name_of
 from skythaw.serving.predict import Setting, predictions
 from skythaw.serving.rows import origin, schema_of
+from skythaw.serving.tables import alone
 from skythaw.study.machine import find_device, numerics
 from skythaw.study.remote import NODE_CACHE, Cluster, node_folder
 
@@ -140,7 +141,7 @@ def predict_survey(
     found = find_pieces([str(each) for each in inputs], setting.shard)
     files = {"set of files (names, sizes or times)": found.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
-    with manifest.alone(out):
+    with alone(out):
         manifest.begin(out, binding)
         survey = Survey(out, schema_of(about, setting.backend), found, told or (lambda _done, _all: None))
         if survey.lacking:

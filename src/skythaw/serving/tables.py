@@ -81,6 +81,30 @@ class Shards:
 
 
 @contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone.
+
+    Raises
+    ------
+    DataError
+        Another process has it.
+    OutputError
+        It can't be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise DataError(f"another process is writing to {folder}; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shards]:
     """Open the folder of an unfinished prediction, or make it; removed when the block ends.
 
@@ -104,14 +128,7 @@ def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shar
     OutputError
         It can't be made.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise DataError(f"another process is writing to {folder}; wait for it, or stop it") from None
-    try:
+    with alone(folder):
         _bind(folder, {**binding, "shard": size})
         opened = Shards(folder, size)
         try:
@@ -121,8 +138,6 @@ def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shar
                 _remove(folder)
             raise
         _remove(folder)
-    finally:
-        lock.release()
 
 
 def _remove(folder: Path) -> None:
