@@ -5,6 +5,12 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --exclusive
 #SBATCH --time=04:00:00
+set -e
+
+# Nodes let in who knows the token; it is kept in ~/.ray, in the home folder that all nodes see.
+export RAY_AUTH_MODE=token
+ray get-auth-token --generate > /dev/null
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # seconds for the slowest node to start
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
