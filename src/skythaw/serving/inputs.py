@@ -110,6 +110,8 @@ def _found(given: str, without: Collection[str]) -> Iterator[tuple[str, str | No
     """The files that one argument names, and why one can't be read where that is known."""
     paths = [given] if os.path.lexists(given) else sorted(glob.glob(given, recursive=True))  # noqa: PTH207
     if not paths:
+        if "://" in given:
+            raise DataError(f"{given} is read shard by shard, into a folder: give -o a name without an ending")
         what = "nothing matches" if glob.has_magic(given) else "there is no file or folder"
         raise DataError(f"{what} {given}")
     for path in (Path(each).as_posix() for each in paths):
