@@ -15,6 +15,7 @@ import pytest
 
 from helpers_engines import die_on_three, square
 from helpers_ray import Greedy, big, cluster, processes
+from skythaw.engines import placing
 from skythaw.engines import ray as engine_of_ray
 from skythaw.engines.base import open_engine
 from skythaw.engines.ray import Ray
@@ -54,7 +55,7 @@ def test_answers_larger_than_the_store_arrive(node):
 
 
 def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, monkeypatch):
-    monkeypatch.setattr(engine_of_ray, "PATIENCE", 0.5)
+    monkeypatch.setattr(placing, "PATIENCE", 0.5)
     monkeypatch.setattr(engine_of_ray, "LOOK", 0.3)
     with Ray(address=node.address) as engine:
         (outcome,) = engine.map(Greedy(), [1])

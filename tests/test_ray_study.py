@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from helpers_ray import Carrying, Grouped, cluster
+from helpers_ray import Carrying, Grouped, cluster, workers_of
 from helpers_study import make_survey, write_study
 from skythaw.engines.ray import Ray
+from skythaw.errors import DataError
 from skythaw.spec import Study
+from skythaw.study import remote
 from skythaw.study.ledger import Ledger
-from skythaw.study.remote import Cluster
-from skythaw.study.run import Setting, run_study
+from skythaw.study.remote import NODE_CACHE, Cluster, node_folder
+from skythaw.study.run import Setting, Watcher, run_study
 
-SMALL = {'"0%", "50%", "100%"': '"0%", "100%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
+SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
+
+
+LARGER = {'"0%", "50%", "100%"': '"0%", "100%"', "seed = [0, 1]": "seed = [0, 1, 2]"}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +42,22 @@ def serial(tmp_path_factory, cache):
     study = Study.load(write_study(folder, replace=SMALL))
     run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
     return folder, study
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    """A larger study, and its run in this process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    make_survey(folder / "survey.parquet")
+    study = Study.load(write_study(folder, replace=LARGER))
+    run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
+    return folder, study
+
+
+def taken(run):
+    """How long each cell that is done took: a time that does not come again."""
+    with Ledger.read(run) as ledger:
+        return {entry.key: entry.result.seconds["total"] for entry in ledger.entries() if entry.state == "done"}
 
 
 def numbers(run):
@@ -85,3 +111,64 @@ def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, seria
     assert all(list(each.glob("pixels/*/about.json")) for each in nodes)
     assert all(list(each.glob("activations/*/about.json")) for each in nodes)
     assert not [left for each in nodes for left in each.glob("cells/*")]
+
+
+@pytest.mark.slow
+def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(two_nodes, undisturbed, tmp_path, cache):
+    """The worker when the first cell is done, the node when the second is; another node comes."""
+    folder, study = undisturbed
+    added = two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
+
+    class Killer(Watcher):
+        over = 0
+
+        def finished(self, planned, error):
+            self.over += 1
+            if self.over == 1:
+                os.kill(workers_of(two_nodes)[0], signal.SIGKILL)
+            elif self.over == 2:
+                two_nodes.remove_node(added, allow_graceful=False)
+                two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
+
+    killer, how = Killer(), Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
+    summary = run_study(study, Setting(tmp_path / "run", cache, "ray", None, "cpu", cluster=how), killer)
+    assert killer.over == summary.done == 6
+    assert numbers(tmp_path / "run") == numbers(folder / "run")
+
+
+@pytest.mark.slow
+def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_nodes, undisturbed, tmp_path, cache):
+    folder, _ = undisturbed
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "skythaw", "study", "run", folder / "study.toml", "--out", run, "--device", "cpu"]
+    command += ["--engine", "ray", "--address", two_nodes.address, "--node-cache", tmp_path / "node-{node}"]
+    environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
+    driver = subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.DEVNULL)
+    while driver.poll() is None and not (run.exists() and list(run.glob("predictions/*"))):
+        threading.Event().wait(0.02)
+    driver.kill()
+    driver.wait()
+    before = taken(run)
+    assert len(before) < 6
+    again = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=True)
+    assert "6 of 6 cells are done" in again.stdout
+    assert before.items() <= taken(run).items()
+    assert numbers(run) == numbers(folder / "run")
+
+
+def test_a_cache_that_others_can_write_is_not_believed(tmp_path, monkeypatch):
+    """The folder's name is known to everybody, and so is the place."""
+    monkeypatch.setattr(remote.tempfile, "gettempdir", lambda: str(tmp_path))
+    own = node_folder(NODE_CACHE)
+    assert own.parent == tmp_path
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert node_folder(NODE_CACHE) == own
+    own.chmod(0o777)
+    with pytest.raises(DataError, match="where caches would go: remove it, or say --node-cache FOLDER"):
+        node_folder(NODE_CACHE)
+    own.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    own.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="others can write"):
+        node_folder(NODE_CACHE)
+    assert node_folder(str(tmp_path / "said")) == tmp_path / "said"

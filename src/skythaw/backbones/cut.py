@@ -53,8 +53,8 @@ def cut(network: Network, depth: int) -> Cut:
         raise CutError(f"depth {depth} is beyond the network: {network.name} has {count} blocks")
     if depth == count:
         return Cut(Start(), network.features, 1)
-    graph, owners = _trace(network)
-    return _divide(network.features, graph, _upper(network, graph, owners, depth))
+    graph, owners = traced(network)
+    return _divide(network.features, graph, nodes_above(network, graph, owners, depth))
 
 
 def prefixes(network: Network, depths: Sequence[int]) -> nn.Module:
@@ -72,10 +72,10 @@ def prefixes(network: Network, depths: Sequence[int]) -> nn.Module:
     """
     if astray := [depth for depth in depths if not 0 <= depth < len(network.blocks)]:
         raise CutError(f"depth {astray[0]} of {network.name} has no prefix: it has {len(network.blocks)} blocks")
-    graph, owners = _trace(network)
-    uppers = [_upper(network, graph, owners, depth) for depth in depths]
+    graph, owners = traced(network)
+    uppers = [nodes_above(network, graph, owners, depth) for depth in depths]
     return _below(
-        network.features, graph, tuple(_crossing(graph, upper) for upper in uppers), set.intersection(*uppers)
+        network.features, graph, tuple(nodes_crossing(graph, upper) for upper in uppers), set.intersection(*uppers)
     )
 
 
@@ -95,7 +95,7 @@ def cut_or_whole(network: Network, depth: int) -> Cut:
         return Cut(Start(), network.features, 1)
 
 
-def _trace(network: Network) -> tuple[fx.Graph, dict[fx.Node, int]]:
+def traced(network: Network) -> tuple[fx.Graph, dict[fx.Node, int]]:
     """The graph, traced in evaluation mode (as `set_trainable` leaves every module that spans blocks), and its owners.
 
     The owner of a node is the block whose parameters or buffers it uses.
@@ -126,7 +126,7 @@ def _depending(graph: fx.Graph, sources: set[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _upper(network: Network, graph: fx.Graph, owners: dict[fx.Node, int], depth: int) -> set[fx.Node]:
+def nodes_above(network: Network, graph: fx.Graph, owners: dict[fx.Node, int], depth: int) -> set[fx.Node]:
     """What depends on the `depth` topmost blocks."""
     lowest = len(network.blocks) - depth
     upper = _depending(graph, {node for node, owner in owners.items() if owner >= lowest})
@@ -146,7 +146,7 @@ def _body(graph: fx.Graph) -> tuple[list[fx.Node], fx.Node]:
     return [node for node in graph.nodes if node.op != "output"], result
 
 
-def _crossing(graph: fx.Graph, upper: set[fx.Node]) -> tuple[fx.Node, ...]:
+def nodes_crossing(graph: fx.Graph, upper: set[fx.Node]) -> tuple[fx.Node, ...]:
     """The nodes below whose values are used above. With an empty `upper`, only the output's value crosses."""
     body, result = _body(graph)
     return tuple(n for n in body if n not in upper and (n is result or any(user in upper for user in n.users)))
@@ -166,7 +166,7 @@ def _below(features: nn.Module, graph: fx.Graph, wanted: tuple[Any, ...], upper:
 def _divide(features: nn.Module, graph: fx.Graph, upper: set[fx.Node]) -> Cut:
     """Make the two parts."""
     body, result = _body(graph)
-    crossing = _crossing(graph, upper)
+    crossing = nodes_crossing(graph, upper)
     above = fx.Graph()
     values = {node: above.placeholder(node.name) for node in crossing}
     for node in body:

@@ -119,6 +119,19 @@ class Facts:
         )
 
 
+@dataclass(frozen=True)
+class CutFacts:
+    """A cut in numbers, for one image."""
+
+    values: int | None
+    """numbers that cross; at depth 0 the pooled features. None where there is no cut: with all blocks trained, or in a
+    network that can't be traced"""
+    held: int
+    """bytes that a training step of what lies above holds until its backward pass (batch norm on running statistics)"""
+    widest: int
+    """bytes of the largest map among them"""
+
+
 def facts(backbone: Backbone, cache: Path) -> Facts:
     """The network in numbers, from the cache folder if they are there.
 
@@ -157,19 +170,20 @@ def block_flops(backbone: Backbone, size: int, cache: Path) -> tuple[int, ...]:
     return found
 
 
-def crossings(backbone: Backbone, size: int, cache: Path) -> tuple[int | None, ...]:
-    """How many numbers of one image of `size` pixels a side cross the cut at each depth, from 0 to all blocks.
+def cuts(backbone: Backbone, size: int, cache: Path) -> tuple[CutFacts, ...]:
+    """The cut at each depth, from 0 to all blocks, for images of `size` pixels a side.
 
-    At depth 0 these are the pooled features. None where there is no cut: with all blocks trained, or in a network that
-    can't be traced.
+    Raises
+    ------
+    CutError
+        The network doesn't work on images of that size.
     """
-    file = _file(backbone, cache, f"crossings-{size}")
+    file = _file(backbone, cache, f"cuts-{size}")
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))["crossings"]
-        return tuple(None if n is None else int(n) for n in kept)
+        return tuple(CutFacts(**each) for each in json.loads(file.read_text(encoding="utf-8"))["cuts"])
     except (OSError, ValueError, KeyError, TypeError):
-        found = _count_crossings(backbone, size)
-    _keep(file, {"crossings": found})
+        found = _look_at_cuts(backbone, size)
+    _keep(file, {"cuts": [asdict(each) for each in found]})
     return found
 
 
@@ -245,21 +259,16 @@ def _rows(network: Network, size: int) -> int:
         return 0
 
 
-def _count_crossings(backbone: Backbone, size: int) -> tuple[int | None, ...]:
-    import torch
-
-    from skythaw.backbones.cut import cut
+def _look_at_cuts(backbone: Backbone, size: int) -> tuple[CutFacts, ...]:
+    from skythaw.backbones.fold import fold
+    from skythaw.backbones.footprint import footprints
 
     network = _shadow(backbone)
-    image = torch.empty(1, network.bands, size, size, device="meta")
-    found: list[int | None] = [network.channels]
-    with torch.no_grad():
-        for depth in range(1, len(network.blocks)):
-            try:
-                found.append(sum(value.numel() for value in cut(network, depth).prefix(image)))
-            except CutError:
-                found.append(None)
-    return (*found, None)
+    fold(network.features)
+    try:
+        return tuple(CutFacts(*each) for each in footprints(network, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise CutError(f"{backbone.name} doesn't work on images of {size} pixels: {error}") from None
 
 
 def _count_flops(backbone: Backbone, size: int) -> tuple[int, ...]:

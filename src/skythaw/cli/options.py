@@ -31,7 +31,11 @@ GpuShare = Annotated[
     float, typer.Option(metavar="SHARE", min=0.01, max=1, help="Of a GPU for each cell on a Ray cluster, with cuda.")
 ]
 CellMemory = Annotated[
-    str, typer.Option(metavar="SIZE", help="Memory that each cell reserves on a Ray cluster, as 4GB; 0 reserves none.")
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that each cell reserves on a Ray cluster, as 4GB; 0: none. Default: what the plan expects.",
+    ),
 ]
 CacheSize = Annotated[
     str,

@@ -80,8 +80,8 @@ def _plan_table(planned: Plan, states: dict[str, str]) -> Any:
     classes = ", ".join(planned.classes)
     title = f"{planned.study.name}: {len(planned.cells)} cells; classes {classes}; objects: {objects}"
     axes = list(planned.study.grid.axes)
-    words, numbers = ("backbone", "strategy", "state"), ("depth", "blocks", "TPR", "TLR", "TFR", "seeds", "cost")
-    table = make_table(title, (*words, "images", *axes, *numbers), text_columns=3)
+    numbers = ("depth", "blocks", "TPR", "TLR", "TFR", "memory", "seeds", "cost")
+    table = make_table(title, ("backbone", "strategy", "state", "images", *axes, *numbers), text_columns=3)
     for row in _by_seed(planned, states, axes):
         table.add_row(*row)
     return table
@@ -144,6 +144,7 @@ def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:
         "tlr": ratios.tlr,
         "tfr": ratios.tfr,
         "flops": planned.cost,
+        "memory": planned.memory,
         "pixels": cell.pixels.model_dump(mode="json"),
         "recipe": cell.recipe.model_dump(mode="json"),
     }
@@ -168,6 +169,7 @@ def _by_seed(planned: Plan, states: dict[str, str], axes: list[str]) -> list[lis
                 str(cell.depth),
                 str(group[0].blocks),
                 *(percent(ratio) for ratio in (ratios.tpr, ratios.tlr, ratios.tfr)),
+                f"{count(max(p.memory for p in group))}B",
                 str(len(group)),
                 f"{count(sum(p.cost for p in group))}FLOP",
             ]

@@ -60,12 +60,12 @@ def run(
     address: Address = None,
     node_cache: NodeCache = None,
     gpu_share: GpuShare = 1.0,
-    cell_memory: CellMemory = "0",
+    cell_memory: CellMemory = None,
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
     study = load_study(study_file, skip_broken)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
-    how = how.on_cluster(address, node_cache, gpu_share, parse_bytes(cell_memory, "--cell-memory"))
+    how = how.on_cluster(address, node_cache, gpu_share, cell_memory)
     summary = run_watched(study, out, context.obj, how)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
@@ -89,14 +89,14 @@ def search(
     address: Address = None,
     node_cache: NodeCache = None,
     gpu_share: GpuShare = 1.0,
-    cell_memory: CellMemory = "0",
+    cell_memory: CellMemory = None,
 ) -> None:
     """The best depth at a fraction of a study's cost, and a classifier trained at it."""
     from skythaw.study.search import search as run_search
 
     study = load_study(study_file, skip_broken)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
-    how = how.on_cluster(address, node_cache, gpu_share, parse_bytes(cell_memory, "--cell-memory"))
+    how = how.on_cluster(address, node_cache, gpu_share, cell_memory)
     standings = watched(run_search, study, out, context.obj, how)
     print_search([asdict(each) for each in standings])
     say(f"see: skythaw report {out}")
@@ -142,11 +142,12 @@ class How:
     cache_size: int = 20 * 10**9
     """bytes"""
     compiled: bool = False
-    cluster: tuple[str | None, str | None, float, int] = (None, None, 1.0, 0)
+    cluster: tuple[str | None, str | None, float, int | None] = (None, None, 1.0, None)
     """of `skythaw.study.remote.Cluster`: address, cache, gpus, memory"""
 
-    def on_cluster(self, address: str | None, cache: str | None, gpus: float, memory: int) -> How:
+    def on_cluster(self, address: str | None, cache: str | None, gpus: float, cell_memory: str | None) -> How:
         """The same on a cluster; an address in the environment is for engines that use one."""
+        memory = None if cell_memory is None else parse_bytes(cell_memory, "--cell-memory")
         return replace(self, cluster=(address if self.engine == "ray" else None, cache, gpus, memory))
 
 

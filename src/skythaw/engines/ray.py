@@ -14,7 +14,6 @@ import socket
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 
 from skythaw.engines import shared
 from skythaw.engines.base import Engine, Needs, Outcome, attempt
+from skythaw.engines.placing import Placing, said
 from skythaw.errors import RemoteError, UnknownNameError
 
 PART = 32 << 20
@@ -33,8 +33,6 @@ LOOK = 5.0
 """seconds between looks at which nodes there are"""
 CONNECT = 10.0
 """seconds without an answer after which there is no cluster at an address"""
-PATIENCE = 300.0
-"""seconds to wait for a node that can hold an item, before it counts as failed"""
 LONGEST_FOLDER = 32
 """characters: the paths of Ray's sockets below it must stay within the system's 107"""
 
@@ -45,9 +43,9 @@ class _Job:
 
     item: Any
     needs: Needs
+    asked: Needs
+    """what the cluster was asked for: not more than a node had then"""
     deaths: int = 0
-    homeless_since: float | None = None
-    """since when no node can hold it"""
 
 
 class Ray(Engine):
@@ -73,9 +71,8 @@ class Ray(Engine):
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
         self._limit = workers
-        self._homes: dict[str, str] = {}
         self._shared: dict[Path, shared.Shared] = {}
-        self._seen, self._looked = dict[str, dict[str, float]](), -LOOK
+        self._placing, self._looked = Placing(), -LOOK
         self._folder: Path | None = None
         self.local = address is None
         self._ray = _import(self.local)
@@ -87,7 +84,7 @@ class Ray(Engine):
     @property
     def workers(self) -> int:  # type: ignore[override]
         """Items at a time, now."""
-        return self._limit or max(1, int(sum(node.get("CPU", 0) for node in self._nodes().values())))
+        return self._limit or self._look().room(Needs())
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         queue, busy = iter(items), dict[Any, _Job]()
@@ -96,17 +93,26 @@ class Ray(Engine):
         try:
             while True:
                 while len(busy) < self._room(busy) and (item := next(queue, None)) is not None:
-                    job = _Job(item, needs_of(item))
+                    needs = needs_of(item)
+                    job = _Job(item, needs, needs)
                     busy[self._give(sent, job)] = job
                 if not busy:
                     return
                 ready, _ = self._ray.wait(list(busy), timeout=LOOK)
-                for reference in ready or self._hopeless(busy):
+                for reference in ready:
                     job = busy.pop(reference)
                     if outcome := self._take(reference, job):
                         yield outcome
                     else:
                         busy[self._give(sent, job)] = job
+                placing = self._look()
+                for reference in [] if ready else [r for r, job in busy.items() if placing.is_hopeless(job.asked)]:
+                    self._cancel([reference])
+                    job = busy.pop(reference)
+                    if placing.able(placing.bounded(job.needs)):  # the node that had as much is gone
+                        busy[self._give(sent, job)] = job
+                    else:
+                        yield Outcome(job.item, error=f"no node of the Ray cluster has {said(job.needs)}")
         finally:
             self._cancel(list(busy))
 
@@ -143,24 +149,21 @@ class Ray(Engine):
 
     def _give(self, function: Any, job: _Job) -> Any:
         """Hand a job to the cluster."""
-        most = max((node.get("CPU", 0) for node in self._nodes().values()), default=0)
-        cpus = min(job.needs.cpus, most or job.needs.cpus)  # more threads than a node has CPUs change no number
-        options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": job.needs.gpus, "max_retries": 0}
-        if job.needs.memory:
-            options["memory"] = job.needs.memory
-        if job.needs.group is not None and (home := self._home(job.needs)):
+        placing = self._look()
+        needs = job.asked = placing.bounded(job.needs)
+        options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": 0}
+        if needs.memory:
+            options["memory"] = needs.memory
+        if home := placing.home(needs):
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
-                home, soft=True, _spill_on_unavailable=not job.needs.stay
+                home, soft=True, _spill_on_unavailable=not needs.stay
             )
         return self._task.options(**options).remote(function, job.item)
 
     def _take(self, reference: Any, job: _Job) -> Outcome | None:
         """The outcome of a job; None if it is to be given out again."""
-        if job.homeless_since and time.monotonic() - job.homeless_since > PATIENCE:
-            self._cancel([reference])
-            return Outcome(job.item, error=f"no node of the Ray cluster has {_said(job.needs)}")
         try:
             value, error = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as raised:  # outside the function: what it takes or gives can't travel
@@ -175,36 +178,18 @@ class Ray(Engine):
             return Outcome(job.item, error=f"the worker died{times}: {type(raised).__name__}: {reason}", died=True)
         return Outcome(job.item, value, error)
 
-    def _nodes(self) -> dict[str, dict[str, float]]:
-        """What each living node has in all, by its id."""
+    def _look(self) -> Placing:
+        """The nodes that there are."""
         if time.monotonic() - self._looked > LOOK:
-            self._seen = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+            self._placing.nodes = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
             self._looked = time.monotonic()
-        return self._seen
+        return self._placing
 
     def _room(self, busy: dict[Any, _Job]) -> int:
         """How many jobs like the last one are wanted at a time."""
         if self._limit or not busy:
             return self.workers
-        needs = next(reversed(busy.values())).needs
-        return max(1, sum(_times(node, needs) for node in self._nodes().values()))
-
-    def _home(self, needs: Needs) -> str | None:
-        """The node of a group; a new group, or one whose node is gone, gets the one with the fewest for its CPUs."""
-        assert needs.group is not None
-        able = {name: node for name, node in self._nodes().items() if _times(node, needs)}
-        if self._homes.get(needs.group) not in able and able:
-            count = Counter(self._homes.values())
-            self._homes[needs.group] = min(able, key=lambda name: (count[name] / able[name]["CPU"], name))
-        return self._homes.get(needs.group)
-
-    def _hopeless(self, busy: dict[Any, _Job]) -> list[Any]:
-        """Those that no node could hold for long."""
-        for job in busy.values():
-            able = any(_times(node, job.needs) for node in self._nodes().values())
-            job.homeless_since = None if able else job.homeless_since or time.monotonic()
-        now = time.monotonic()
-        return [r for r, job in busy.items() if job.homeless_since and now - job.homeless_since > PATIENCE]
+        return self._look().room(next(reversed(busy.values())).needs)
 
     def _cancel(self, references: list[Any]) -> None:
         """Stop jobs at once, and wait until they are."""
@@ -265,7 +250,8 @@ def _make_folder() -> Path:
     """A folder for the files of a cluster of ours; those that killed drivers left are removed."""
     place = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp")
     for each in place.glob(f"{FOLDER}*"):
-        if not _alive(int(each.name.removeprefix(FOLDER).partition("-")[0])):
+        driver = re.match(rf"{FOLDER}(\d+)-", each.name)
+        if driver and not _alive(int(driver[1])):
             shutil.rmtree(each, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=place))
 
@@ -280,19 +266,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:  # of another user
         pass
     return True
-
-
-def _times(node: dict[str, float], needs: Needs) -> int:
-    """How many items with such needs a node can hold; at least one where only its CPUs are too few."""
-    if not node.get("CPU") or node.get("GPU", 0) < needs.gpus or node.get("memory", 0) < needs.memory:
-        return 0
-    times = [max(1.0, node["CPU"] / needs.cpus)]
-    times += [node["GPU"] / needs.gpus] if needs.gpus else []
-    times += [node["memory"] / needs.memory] if needs.memory else []
-    return int(min(times))
-
-
-def _said(needs: Needs) -> str:
-    parts = [f"{needs.cpus:g} CPUs", f"{needs.gpus:g} GPUs" if needs.gpus else ""]
-    parts += [f"{needs.memory / 1e9:.3g} GB of memory" if needs.memory else ""]
-    return ", ".join(part for part in parts if part)

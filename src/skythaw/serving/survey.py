@@ -92,7 +92,7 @@ class Work:
     def needs(self, _piece: Piece) -> Needs:
         """A core for each thread, and no second try: `Survey` knows better what to try again."""
         gpus = self.cluster.gpus if self.setting.device.startswith("cuda") else 0.0
-        return Needs(self.setting.threads, gpus, self.cluster.memory, retries=0)
+        return Needs(self.setting.threads, gpus, self.cluster.memory or 0, retries=0)
 
     def __call__(self, piece: Piece) -> bytes:
         folder = self.bundle.here(node_folder(self.cluster.cache or NODE_CACHE))

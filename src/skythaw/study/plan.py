@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.backbones.catalogue import Backbone, backbone_of, chosen
+from skythaw.backbones.catalogue import Backbone, chosen
 from skythaw.backbones.catalogue import backbone as find_backbone
-from skythaw.backbones.facts import Facts, Ratios, block_flops, crossings, facts
+from skythaw.backbones.facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
 from skythaw.backbones.weights import Weights, locate
 from skythaw.errors import SpecError, UnknownNameError, WeightsError
 from skythaw.spec import Cell, Recipe, Study, WeightsChoice
 from skythaw.spec_pixels import Pixels
 from skythaw.study.material import Material, open_material
+from skythaw.study.memory import memory_of
 from skythaw.study.reuse import BUDGET, Reuse, Sets, epochs_of, group_of, plan_reuse
 from skythaw.tuning.strategies import strategy
 
@@ -42,6 +43,10 @@ class PlannedCell:
     """forward FLOPs of each block for one image"""
     cut: int
     """the depth of its cut: how many blocks lie above the frozen prefix"""
+    crossing: int | None
+    """numbers of one image that cross the cut; None where there is none"""
+    memory: int
+    """bytes that the cell needs, about: `skythaw.study.memory`"""
     cost: float = 0.0
     """FLOPs of the whole cell, forward and backward, as the study will run it"""
 
@@ -114,11 +119,13 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
                 warnings.append(f"{name}, depth {cell.depth}, seed {cell.seed}: listed twice in the grid; run once")
             else:
                 n = cell.pixels.inputs
-                flops = block_flops(backbones[n], cell.pixels.size, cache) if _fits(cell, networks[n]) else ()
-                cells[settled.key] = _measure(settled, weights, networks[n], material, flops)
+                _require_room(cell, networks[n])
+                flops = block_flops(backbones[n], cell.pixels.size, cache)
+                found = cuts(backbones[n], cell.pixels.size, cache)
+                cells[settled.key] = _measure(settled, weights, networks[n], material, flops, found)
     if unused := sorted(set(study.weights) - set(study.grid.backbone)):
         raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
-    reuse = _plan_reuse(list(cells.values()), material, cache, budget)
+    reuse = _plan_reuse(list(cells.values()), material, budget)
     checksums = {"data": material.cutouts.sha256, "test": material.test.sha256 if material.test else None}
     return Plan(
         study=study,
@@ -143,7 +150,7 @@ def plan_trials(plan: Plan, cells: Iterable[PlannedCell], cache: Path, budget: i
         parts = replace(material.parts, test=nothing)
         material = replace(material, parts=parts, test=None, tested=nothing.astype(bool))
     wanted = list(cells)
-    reuse = _plan_reuse(wanted, material, cache, budget)
+    reuse = _plan_reuse(wanted, material, budget)
     return replace(plan, cells=tuple(_priced(wanted, reuse, material)), reuse=tuple(reuse.values()))
 
 
@@ -235,23 +242,28 @@ def _pixels(study: Study, settings: dict[str, Any], material: Material) -> Pixel
     return pixels.settled(material.form.bands, material.form.floats)
 
 
-def _fits(cell: Cell, network: Facts) -> bool:
-    if cell.pixels.size >= network.smallest_input:
-        return True
-    raise SpecError(
-        f"{cell.backbone} takes images of at least {network.smallest_input} pixels, not size = {cell.pixels.size}; "
-        f"set size = {network.smallest_input} or more (the crop is then enlarged)"
-    )
+def _require_room(cell: Cell, network: Facts) -> None:
+    if cell.pixels.size < network.smallest_input:
+        raise SpecError(
+            f"{cell.backbone} takes images of at least {network.smallest_input} pixels, not size = {cell.pixels.size}; "
+            f"set size = {network.smallest_input} or more (the crop is then enlarged)"
+        )
 
 
 def _measure(
-    cell: Cell, weights: Weights | None, network: Facts, material: Material, flops: tuple[int, ...]
+    cell: Cell,
+    weights: Weights | None,
+    network: Facts,
+    material: Material,
+    flops: tuple[int, ...],
+    found: tuple[CutFacts, ...],
 ) -> PlannedCell:
-    """How much of the network a cell trains."""
+    """How much of the network a cell trains, and what that takes."""
     blocks = len(network.blocks)
     thaw = strategy(cell.strategy)(blocks, cell.depth)
     ratios = network.ratios(thaw.blocks, len(material.cutouts.classes), flops, thaw.only)
-    return PlannedCell(cell, weights, blocks, ratios, flops, thaw.cut(blocks))
+    memory, cut = memory_of(cell, network, thaw, found, material.objects["validation"]), thaw.cut(blocks)
+    return PlannedCell(cell, weights, blocks, ratios, flops, cut, found[cut].values, memory)
 
 
 def sets_of(material: Material) -> Sets:
@@ -259,7 +271,7 @@ def sets_of(material: Material) -> Sets:
     return Sets(material.cutouts.labels, material.parts, None if material.test is None else material.tested)
 
 
-def _plan_reuse(cells: list[PlannedCell], material: Material, cache: Path, budget: int) -> dict[str, Reuse]:
+def _plan_reuse(cells: list[PlannedCell], material: Material, budget: int) -> dict[str, Reuse]:
     """What is kept for each group of cells that share a network and its input; the first group has the first claim."""
     sets = sets_of(material)
     groups: dict[str, list[PlannedCell]] = {}
@@ -267,9 +279,7 @@ def _plan_reuse(cells: list[PlannedCell], material: Material, cache: Path, budge
         groups.setdefault(group_of(planned.cell), []).append(planned)
     found = {}
     for name, group in groups.items():
-        cell = group[0].cell
-        crossing = crossings(backbone_of(cell), cell.pixels.size, cache)
-        prefixes = {p.cut: (p.prefix, crossing[p.cut]) for p in group}
+        prefixes = {p.cut: (p.prefix, p.crossing) for p in group}
         found[name] = plan_reuse([(p.cell, p.cut) for p in group], sets, prefixes, budget)
         budget -= sum(use.bytes for use in found[name].uses if use.keep)
     return found

@@ -7,7 +7,9 @@ images stay in that folder; what a cell leaves in its run folder comes back with
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable
@@ -20,6 +22,7 @@ from typing import Any
 from skythaw.data.files import replacing
 from skythaw.engines.base import Engine, Needs
 from skythaw.engines.shared import Shared
+from skythaw.errors import DataError
 from skythaw.study.fill import Fill, fill
 from skythaw.study.kept import evict
 from skythaw.study.plan import Plan
@@ -42,8 +45,8 @@ class Cluster:
     cache folder on this machine alone"""
     gpus: float = 1.0
     """share of a GPU for a cell on one"""
-    memory: int = 0
-    """bytes that a cell reserves at its node; 0 reserves none"""
+    memory: int | None = None
+    """bytes that a cell reserves at its node; 0 reserves none, None what the plan expects it to need"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class Away:
     test: Shared | None
     weights: dict[str, Shared]
     """by checksum"""
+    memory: dict[str, int]
+    """bytes that each cell reserves, by its key"""
+    filling: dict[str, int]
+    """bytes that a pass which fills activations reserves, by its group of cells"""
     cache: str | None
     """as in `Cluster`; None is the task's own"""
     cluster: Cluster
@@ -75,8 +82,9 @@ class Away:
     def needs(self, task: Task | Fill) -> Needs:
         """The CPUs of the cell's threads, a share of a GPU if it runs on one, and the node with its activations."""
         gpus = self.cluster.gpus if task.site.device.startswith("cuda") else 0.0
-        group = str(group_of(task.cell))
-        return Needs(task.cell.recipe.threads, gpus, self.cluster.memory, group, stay=isinstance(task, Fill))
+        group, filling = group_of(task.cell), isinstance(task, Fill)
+        memory = self.filling[group] if filling else self.memory[task.cell.key]
+        return Needs(task.cell.recipe.threads, gpus, memory, group, stay=filling)
 
     def __call__(self, task: Task | Fill) -> Brought:
         site = task.site
@@ -100,14 +108,20 @@ def away(plan: Plan, engine: Engine, cluster: Cluster, cache_size: int) -> Away:
     """The function for the cells of a plan, with the files they need shared."""
     data = plan.study.data
     files = {p.weights.sha256: p.weights.path for p in plan.cells if p.weights and p.weights.path}
-    node_cache = cluster.cache or (None if engine.local else NODE_CACHE)
+    memory = {p.cell.key: p.memory if cluster.memory is None else cluster.memory for p in plan.cells}
+    filling: dict[str, int] = {}
+    for p in plan.cells:  # a pass through frozen blocks needs no more than the smallest cell that reads what it gives
+        group = group_of(p.cell)
+        filling[group] = min(memory[p.cell.key], filling.get(group, memory[p.cell.key]))
     return Away(
-        engine.share(data.path),
-        engine.share(data.test_path) if data.test_path else None,
-        {sha256: engine.share(path) for sha256, path in files.items()},
-        node_cache,
-        cluster,
-        cache_size,
+        data=engine.share(data.path),
+        test=engine.share(data.test_path) if data.test_path else None,
+        weights={sha256: engine.share(path) for sha256, path in files.items()},
+        memory=memory,
+        filling=filling,
+        cache=cluster.cache or (None if engine.local else NODE_CACHE),
+        cluster=cluster,
+        cache_size=cache_size,
     )
 
 
@@ -130,13 +144,29 @@ def alternating(tasks: Iterable[Fill]) -> list[Fill]:
 
 
 def node_folder(pattern: str) -> Path:
-    """The folder for caches at the node that this runs on."""
+    """The folder for caches at the node that this runs on.
+
+    Raises
+    ------
+    DataError
+        The default one, whose name anybody can guess, belongs to somebody else.
+    """
     folder = pattern.replace("{temporary}", tempfile.gettempdir()).replace("{user}", getpass.getuser())
     if "{node}" in folder:
         from skythaw.engines.ray import node_id
 
         folder = folder.replace("{node}", node_id())
+    if pattern == NODE_CACHE:
+        _require_own(Path(folder))
     return Path(folder)
+
+
+def _require_own(folder: Path) -> None:
+    """Make a folder that nobody else can write, or see that it is one: what lies in a cache is believed."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if os.name == "posix" and (found.st_uid != os.geteuid() or stat.S_ISLNK(found.st_mode) or found.st_mode & 0o022):
+        raise DataError(f"others can write to {folder}, where caches would go: remove it, or say --node-cache FOLDER")
 
 
 def _swept(folder: Path) -> Path:

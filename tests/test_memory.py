@@ -1,0 +1,110 @@
+"""What a cut holds in memory, and what a plan says that a cell needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helpers_networks import SMALL, fresh, images
+from helpers_study import write_study
+from skythaw.backbones.catalogue import backbone
+from skythaw.backbones.facts import cuts, facts
+from skythaw.engines.base import open_engine
+from skythaw.spec import Study
+from skythaw.study import memory
+from skythaw.study.fill import Fill
+from skythaw.study.ledger import Ledger
+from skythaw.study.memory import memory_of
+from skythaw.study.plan import make_plan
+from skythaw.study.remote import Cluster, away
+from skythaw.study.run import Setting, run_study
+from skythaw.study.run_cell import Site, Task
+from skythaw.tuning import feed
+from skythaw.tuning.model import Classifier, Head
+from skythaw.tuning.thaw import Thaw
+
+REAL = [*SMALL, "efficientnet_lite0", "densenet121"]
+
+
+def held(model, batch):
+    """Bytes that a training step of the suffix really holds for its backward pass, parameters apart."""
+    values, found = model.frozen_values(images(64, batch)), {}
+
+    def pack(tensor):
+        if not isinstance(tensor, torch.nn.Parameter):
+            found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = model.suffix(*values)
+    return sum(found.values()), result  # which keeps them at their places
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_a_cut_holds_is_what_training_above_it_holds(name, cache):
+    found = cuts(backbone(name), 64, cache)
+    count = len(found) - 1
+    for depth in sorted({0, 1, count // 2, count - 1, count}):
+        network = fresh(name)
+        thaw = Thaw.at_once(range(count - depth, count))
+        model = Classifier(network, thaw, Head(network.channels, 3, 0.0, torch.Generator()), "running")
+        (two, _a), (three, _b) = held(model, 2), held(model, 3)
+        assert three - two == found[depth].held, depth
+        assert found[depth].widest <= found[depth].held
+    assert found[0].held == 0 < found[1].held < found[count].held
+
+
+@pytest.fixture
+def planned(here, cache):
+    return make_plan(Study.load(here / "study.toml"), cache, download=True).cells
+
+
+def test_more_is_needed_for_more(planned, cache):
+    cell, deep = planned[0].cell, Thaw.at_once(range(7))
+    network, found = facts(backbone(cell.backbone), cache), cuts(backbone(cell.backbone), 128, cache)
+
+    def needed(thaw=deep, scored=36, depth=7, **recipe):
+        changed = cell.model_copy(update={"depth": depth, "recipe": cell.recipe.model_copy(update=recipe)})
+        return memory_of(changed, network, thaw, found, scored)
+
+    more = 1.1 * 32 * (found[-1].held + 2 * found[-1].widest)
+    assert needed(batch=64) - needed(batch=32) == pytest.approx(more, abs=1)
+    assert needed(batchnorm="train") > needed() > needed(Thaw.at_once([6])) > needed(Thaw.at_once([]), depth=3)
+    assert needed(depth=0, scored=1000) - needed(depth=0, scored=0) == pytest.approx(13.2e3 * network.channels, abs=1)
+
+
+@pytest.mark.slow
+def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
+    """Where the maps of a batch are most of it."""
+    changes = {'["0%", "50%", "100%"]': '["0%", "100%"]', "seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 1"}
+    changes |= {"crop = 32": "crop = 32\nsize = 256", "batch = 16": "batch = 75"}
+    study = Study.load(write_study(here, replace=changes))
+    expected = {p.cell.key: (p.cell.depth, p.memory) for p in make_plan(study, cache, download=True).cells}
+    run_study(study, Setting(tmp_path / "run", cache, "processes", 1, "cpu"))
+    with Ledger.read(tmp_path / "run") as ledger:
+        peaks = {entry.key: entry.result.peak_memory for entry in ledger.entries()}
+    found = {depth: (wanted, peaks[key]) for key, (depth, wanted) in expected.items()}
+    assert found[7][0] > found[0][0] + 5e8
+    for wanted, peak in found.values():
+        assert 0.6 < peak / wanted < 1.2, found
+
+
+def test_the_estimate_is_what_a_cell_reserves_of_a_cluster(here, cache, tmp_path):
+    """Unless the user says another size; a pass that fills activations reserves as much as the smallest cell."""
+    plan = make_plan(Study.load(here / "study.toml"), cache, download=True)
+    smallest = min(p.memory for p in plan.cells)
+    assert smallest < max(p.memory for p in plan.cells)
+    for said in (None, 5 * 10**9, 0):
+        with open_engine("serial") as engine:
+            function = away(plan, engine, Cluster(memory=said), 0)
+        for p in plan.cells:
+            site = Site(plan.study.data.path, None, p.weights, cache, tmp_path, "cpu")
+            nothing = np.zeros(0, dtype=np.int64)
+            assert function.needs(Task(p.cell, site)).memory == (p.memory if said is None else said)
+            filling = function.needs(Fill(p.cell, site, (0,), "train", nothing, nothing))
+            assert filling.memory == (smallest if said is None else said)
+
+
+def test_a_slice_is_as_large_as_training_takes_it():
+    assert memory.SLICE == feed.SLICE
