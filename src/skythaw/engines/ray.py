@@ -7,6 +7,7 @@ earlier ones left in that node's cache.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -132,6 +133,7 @@ class Ray(Engine):
     def _start(self, address: str | None) -> None:
         """Start a cluster on this machine, or join one."""
         quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # else each start praises its token
         if address is None:
             self._folder = _make_folder()
             quiet |= {"include_dashboard": False, "_temp_dir": str(self._folder)}
