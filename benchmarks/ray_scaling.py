@@ -4,6 +4,9 @@
 second to a node, images a second of `predict` into shards by 1 and 2 workers of each engine, and the memory of the
 driver and the largest worker for more and more objects (there without a network: constant answers, so that a million
 objects take minutes).
+
+    python benchmarks/ray_scaling.py                                              # all of it
+    python benchmarks/ray_scaling.py --bundle B --data D.parquet --memory         # the rates of a classifier of yours
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -32,14 +37,17 @@ from skythaw.serving import survey
 from skythaw.serving.predict import Setting
 from skythaw.serving.survey import Spread, predict_survey
 
-ROWS = 3000
-"""of one file"""
+ROWS, GROUP = 3000, 100
+"""of one file, and of one row group, the least that a shard can have"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--objects", type=int, default=12_000, help="predicted by a network; 0: none")
+    parser.add_argument("--objects", type=int, default=96_000, help="predicted by a network; 0: none")
     parser.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="objects")
+    parser.add_argument("--rounds", type=int, default=3, help="of the engines in turn")
+    parser.add_argument("--bundle", type=Path, help="a classifier of yours; default: a test network, of 32 pixels")
+    parser.add_argument("--data", type=Path, help="with --bundle: images in skythaw's Parquet form")
     parser.add_argument("--one-memory", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -50,10 +58,13 @@ def main() -> None:
     overheads()
     with tempfile.TemporaryDirectory(prefix="ray-scaling-") as name:
         folder = Path(name)
-        bundle = make_bundle(folder, folder / "cache")
-        make_survey(folder / "night.parquet", ROWS)
+        bundle = options.bundle or make_bundle(folder, folder / "cache")
+        if not options.data:
+            make_survey(folder / "made.parquet", ROWS)
+        some = pq.read_table(options.data or folder / "made.parquet").slice(0, ROWS)
+        pq.write_table(some, folder / "night.parquet", row_group_size=GROUP)
         if options.objects:
-            speeds(bundle, folder, options.objects)
+            speeds(bundle, folder, options.objects, options.rounds)
         for objects in options.memory:
             command = [sys.executable, __file__, "--one-memory", str(objects), "--folder", name]
             subprocess.run(command, check=True)
@@ -73,24 +84,26 @@ def overheads() -> None:
         say(what="bytes into the store and out again", per_second=10 * len(data) / (time.perf_counter() - start))
 
 
-def speeds(bundle: Path, folder: Path, objects: int) -> None:
-    """Images a second between the first shard and the last."""
-    inputs, setting = linked(folder, objects), Setting(device="cpu", shard=1000)
-    for spread in (
-        Spread("serial"),
-        Spread("processes", 1),
-        Spread("ray", 1),
-        Spread("processes", 2),
-        Spread("ray", 2),
-    ):
-        seen: list[tuple[float, int]] = []
-        out, start = folder / f"{spread.engine}-{spread.workers}", time.perf_counter()
-        predict_survey(
-            bundle, [inputs], out, setting, spread, lambda done, _, s=seen: s.append((time.perf_counter(), done))
-        )
-        (first, begun), (last, done) = seen[1], seen[-1]
-        rate, whole = (done - begun) / (last - first), objects / (time.perf_counter() - start)
-        say(engine=spread.engine, workers=spread.workers, images_per_second=rate, start_included=whole)
+WAYS = (Spread("serial"), Spread("processes", 1), Spread("ray", 1), Spread("processes", 2), Spread("ray", 2))
+
+
+def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
+    """Images a second, from when every worker has given a shard until the last; medians, and those of each round."""
+    inputs, rates, wholes = linked(folder, objects), defaultdict(list), defaultdict(list)
+    for turn in range(rounds):
+        for spread in WAYS:
+            seen, start = list[tuple[float, int]](), time.perf_counter()
+            out = folder / f"{spread.engine}-{spread.workers}-{turn}"
+            setting = Setting(device="cpu", shard=objects // 48)
+            told = lambda done, _all, s=seen: s.append((time.perf_counter(), done))  # noqa: E731
+            predict_survey(bundle, [inputs], out, setting, spread, told)
+            (first, begun), (last, done) = seen[spread.workers or 1], seen[-1]  # workers keep in step
+            assert done > begun, "too few shards"
+            rates[spread.engine, spread.workers].append((done - begun) / (last - first))
+            wholes[spread.engine, spread.workers].append(time.perf_counter() - start)
+    for (engine, workers), found in rates.items():
+        spent = statistics.median(wholes[engine, workers])
+        say(engine=engine, workers=workers, images_per_second=statistics.median(found), seconds=spent, rates=found)
 
 
 def memory(folder: Path, objects: int) -> None:
@@ -131,7 +144,8 @@ def linked(folder: Path, objects: int) -> str:
 
 
 def say(**facts: object) -> None:
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}), flush=True)
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}
+    print(json.dumps({k: [round(x) for x in v] if isinstance(v, list) else v for k, v in rounded.items()}), flush=True)
 
 
 if __name__ == "__main__":

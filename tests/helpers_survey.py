@@ -72,7 +72,7 @@ class ConstantWork(Work):
         from skythaw.serving.predict import schema_of
         from skythaw.serving.survey import as_bytes
 
-        schema = schema_of(read_about(self.bundle.path))
+        schema = schema_of(read_about(self.bundle.path), "torch")
         tables = []
         for name, content in items(piece):
             content.read()
