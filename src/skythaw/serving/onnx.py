@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from skythaw.errors import BundleError, UnknownNameError
 from skythaw.serving.bundle import About
-from skythaw.serving.session import FEATURES, INPUT, OUTPUT, TOLERANCE, open_session
+from skythaw.serving.session import FEATURES, INPUT, OUTPUT, TOLERANCE, open_session, runtime
 from skythaw.tuning.model import Classifier as Model
 from skythaw.tuning.model import pool
 
@@ -96,8 +96,7 @@ def to_onnx(model: Model, about: About, images: Float32[Tensor, "batch band y x"
 
 def run_onnx(content: bytes, images: np.ndarray, threads: int = 0) -> Float32[np.ndarray, "object class"]:
     """What an ONNX file says of images, as its graph takes them; on the CPU with so many threads (0: all)."""
-    import onnxruntime
-
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skythaw.errors import BundleError
 from skythaw.serving.bundle import ONNX, About, read_file
@@ -22,6 +23,14 @@ ELSEWHERE = b"location"
 """The key by which a tensor of a graph names another file (onnx.proto: TensorProto.external_data), or memory."""
 QUIET = 4
 """onnxruntime's log level at which it prints fatal errors alone"""
+
+
+def runtime() -> Any:
+    """The module onnxruntime; since 1.29 it reports to its maker what it runs, unless it is told not to before."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def read_graph(folder: Path, about: About) -> bytes | None:
@@ -52,16 +61,15 @@ def open_session(content: bytes, about: About, threads: int = 1) -> InferenceSes
     BundleError
         It can't be run, refers to other files, or takes or gives something else than a classifier of this bundle.
     """
-    import onnxruntime
-
     if ELSEWHERE in content:
         raise BundleError(f"{ONNX} refers to data outside of it; a bundle's graph holds all it needs")
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = QUIET
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session: InferenceSession = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many kinds
         raise BundleError(f"{ONNX} can't be run: {' '.join(str(error).split())[:200]}") from None
     size, bands = about.cell.pixels.size, about.cell.pixels.inputs
