@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -76,33 +81,46 @@ def make_table(title: str | None, columns: Sequence[str], text_columns: int = 1)
 
 
 def progress_bar(unit: str) -> Progress:
-    """A progress bar with counts and time left, on a terminal only."""
+    """A progress bar with counts and time left, on a terminal only.
+
+    Fields of a task: ``count``, shown instead of its numbers; ``begun``, what was done before it started.
+    """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.text import Text
+
+    def rate(task: Task) -> float:
+        """Steps a second since the start (rich's own forgets what is older than half a minute; a step may take longer)."""
+        return (task.completed - task.fields.get("begun", 0)) / (task.elapsed or 1)
+
+    class Count(ProgressColumn):
+        """What is done of what; nothing as long as nobody knows."""
+
+        def render(self, task: Task) -> Text:
+            known = "" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f} {unit}"
+            return Text(task.fields.get("count", known))
 
     class Rate(ProgressColumn):
         """How many a second, once that is known."""
 
         def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+            return Text(f"{rate(task):.3g}/s" if rate(task) > 0 else "")
+
+    class Left(ProgressColumn):
+        """How long it will still take, once that is known."""
+
+        def render(self, task: Task) -> Text:
+            known = task.total is not None and rate(task) > 0
+            seconds = math.ceil(((task.total or 0) - task.completed) / rate(task)) if known else None
+            return Text("left -:--:--" if seconds is None else f"left {timedelta(seconds=max(0, seconds))}")
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[count]}" if unit == "cells" else f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
+        Count(),
         *([] if unit == "cells" else [Rate()]),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        Left(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
         transient=True,
@@ -116,6 +134,23 @@ def tracked(items: Iterable[Any], total: int | None, description: str, unit: str
         for item in items:
             yield item
             bar.advance(task)
+
+
+@contextmanager
+def stoppable(kept: str) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the block cleanly; `kept` says what is kept, and how to go on."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; {kept}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def duration(seconds: float | None) -> str:

@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from skythaw.cli.options import Address, Device, GpuShare, NodeCache
-from skythaw.cli.output import duration, make_table, print_json, print_table, progress_bar, say, tracked, warn
+from skythaw.cli.output import (
+    duration,
+    make_table,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    stoppable,
+    tracked,
+    warn,
+)
 from skythaw.cli.sdss import read_columns, read_release
+from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
     from skythaw.serving.predict import Summary
@@ -44,7 +55,9 @@ def predict(
         ),
     ],
     device: Device = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Batches at a time. Default: all cores are used.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Batches at a time. Default: all cores are used; for a shard, 1.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 256,
     backend: Annotated[
         Backend,
@@ -83,6 +96,8 @@ def predict(
     """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
     from skythaw.serving.predict import Setting, predict_to
 
+    if out.suffix and engine != "processes":
+        raise SpecError(f"the engine {engine} makes a folder of shards: give -o a name without an ending, not {out}")
     if sdss:
         manners = {"rate": rate, "base_url": base_url} | ({"contact": contact} if contact else {})
         inputs = [_fetched(bundle, inputs, out, (release, service, column or []), manners)]
@@ -91,11 +106,8 @@ def predict(
         _survey(bundle, inputs, out, Setting(batch, device, threads or 1, shard, backend), how, as_json)
         return
     setting = Setting(batch, device, threads or _cores(), shard, backend)
-    try:
+    with stoppable(f"what was done is kept in {out}.part, and the same command goes on"):
         summary = predict_to(bundle, inputs, out, setting, lambda items, total: tracked(items, total, "predicting"))
-    except KeyboardInterrupt:
-        warn(f"stopped; what was done is kept in {out}.part, and the same command goes on")
-        raise
     if as_json:
         print_json(_facts(summary, out))
         return
@@ -124,11 +136,8 @@ def _fetched(
         Manners(**manners),
         lambda items, total, name: tracked(items, total, name, "objects"),
     )
-    try:
+    with stoppable(f"what was fetched is kept in {out}.sdss, and the same command goes on"):
         return str(fetch_catalogue(read_about(bundle), inputs, out, archive))
-    except KeyboardInterrupt:
-        warn(f"stopped; what was fetched is kept in {out}.sdss, and the same command goes on")
-        raise
 
 
 def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple[Any, ...], as_json: bool) -> None:
@@ -137,16 +146,17 @@ def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple
     from skythaw.study.remote import Cluster
 
     engine, workers, address, node_cache, gpu_share = how
-    workers = workers or (_cores() if engine == "processes" else None)
+    workers = workers or (max(1, _cores() // setting.threads) if engine == "processes" else None)
     spread = Spread(engine, workers, Cluster(address, node_cache, gpu_share))
-    try:
-        with progress_bar("images") as bar:
-            task = bar.add_task("predicting", total=None)
-            tell = lambda done, rows: bar.update(task, completed=done, total=rows)  # noqa: E731
-            summary = predict_survey(bundle, inputs, out, setting, spread, tell)
-    except KeyboardInterrupt:
-        warn(f"stopped; whole shards are kept in {out}, and the same command goes on")
-        raise
+    with stoppable(f"whole shards are kept in {out}, and the same command goes on"), progress_bar("images") as bar:
+        task = bar.add_task("looking at files", total=None)
+
+        def told(done: int, rows: int) -> None:
+            if bar.tasks[0].total is None:
+                bar.reset(task, description="predicting", total=rows, completed=done, begun=done)
+            bar.update(task, completed=done)
+
+        summary = predict_survey(bundle, inputs, out, setting, spread, told)
     if as_json:
         print_json(_facts(summary, out) | {"undone": len(summary.undone)})
     else:

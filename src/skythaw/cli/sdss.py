@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli.output import make_table, print_json, print_table, say, tracked, warn
+from skythaw.cli.output import make_table, print_json, print_table, say, stoppable, tracked, warn
 from skythaw.errors import SpecError
 
 JSON_SCHEMA = 1
@@ -86,7 +86,7 @@ def sdss(
         columns=read_columns(column or []),
     )
     manners = Manners(rate=rate, timeout=timeout, attempts=attempts, contact=contact or HOME, base_url=base_url)
-    try:
+    with stoppable("what was fetched is kept, and the same command goes on"):
         outcome = registry.get("source", "sdss")(
             out,
             request,
@@ -95,9 +95,6 @@ def sdss(
             retry_failed=retry_failed,
             progress=lambda items, number, name: tracked(items, number, name, "objects"),
         )
-    except KeyboardInterrupt:
-        warn("stopped; what was fetched is kept, and the same command goes on")
-        raise
     if as_json:
         numbers = {"asked": outcome.asked, "fetched": outcome.fetched, "rejected": outcome.rejected}
         print_json({"schema": JSON_SCHEMA, **numbers, "state": str(outcome.state), "file": str(out)})

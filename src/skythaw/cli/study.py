@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +31,7 @@ from skythaw.cli.output import (
     print_json,
     progress_bar,
     say,
+    stoppable,
 )
 from skythaw.cli.plan import plan
 from skythaw.cli.report import print_search
@@ -171,15 +170,8 @@ def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, ho
     if workers is None and not kind.cluster:
         workers = 1 if find_device(how.device).type == "cuda" else cores_for(study)
     setting = Setting(out, cache, how.engine, workers, how.device, how.cache_size, how.compiled, cluster)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with progress_bar("cells") as bar:
-            return action(study, setting, _watcher(bar))
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped; finished cells are kept in {out}. The same command goes on from there.", err=True)
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with stoppable(f"finished cells are kept in {out}, and the same command goes on"), progress_bar("cells") as bar:
+        return action(study, setting, _watcher(bar))
 
 
 def _watcher(bar: Any) -> Any:
@@ -214,7 +206,7 @@ def _watcher(bar: Any) -> Any:
             before = sum(p.cost for p in plan.cells if p.cell.key in done)
             if self.task is not None:  # of the rung before
                 bar.remove_task(self.task)
-            self.task = bar.add_task("study", total=cost, completed=before, count=self._count())
+            self.task = bar.add_task("study", total=cost, completed=before, begun=before, count=self._count())
 
         def finished(self, planned: PlannedCell, error: str | None) -> None:
             self.over += 1
@@ -228,7 +220,3 @@ def _watcher(bar: Any) -> Any:
             return f"{self.over} of {self.cells} cells"
 
     return Bar()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

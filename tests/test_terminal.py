@@ -1,0 +1,165 @@
+"""Long work at a terminal, as a user sees it: progress bars with counts and time left, and Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+import pytest
+
+from helpers_bundle import make_bundle
+from helpers_ray import processes
+from helpers_study import make_survey, write_study
+from helpers_survey import rows, split
+
+SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
+LONG = {"epochs = 7": "epochs = 500"}
+
+AT_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "skythaw", *sys.argv[1:]])
+"""
+"""makes the terminal that of its session, so that Ctrl-C reaches all its processes"""
+
+
+class Terminal:
+    """A command that runs at a terminal of 140 columns."""
+
+    def __init__(self, *arguments, cwd, cache):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 140, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", AT_TERMINAL, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "SKYTHAW_CACHE": str(cache), "TERM": "xterm", "TMPDIR": str(cwd)},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.ours, self.seen, self._more = ours, "", threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                data = os.read(self.ours, 1 << 16)
+            except OSError:  # nobody writes any more
+                break
+            with self._more:
+                self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
+                self._more.notify_all()
+
+    def wait_for(self, pattern):
+        with self._more:
+            assert self._more.wait_for(lambda: re.search(pattern, self.seen), 200), self.seen
+
+    def interrupt(self):
+        """The user types Ctrl-C: all processes of the terminal get it."""
+        os.write(self.ours, b"\x03")
+
+    def end(self):
+        """Exit code and all that was shown."""
+        code = self.process.wait(300)
+        self._reader.join(60)
+        os.close(self.ours)
+        return code, self.seen
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, cache):
+    """A bundle and a survey in three files; the folder's name is short, for Ray's sockets."""
+    folder = tmp_path_factory.mktemp("t")
+    bundle = make_bundle(folder, cache)
+    split(folder / "survey.parquet", folder / "nights")
+    return folder, bundle
+
+
+def ours_in(temporary):
+    """What is left of Ray, and of us, in the temporary folder."""
+    return [each.name for each in temporary.iterdir() if re.search("ray|skythaw", each.name)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["serial", "processes", "ray"])
+def test_a_survey_shows_images_rate_and_time_left(made, tmp_path, cache, engine):
+    folder, bundle = made
+    command = ("predict", bundle, folder / "nights", "-o", "out", "--shard", 20, "--device", "cpu", "--engine", engine)
+    code, seen = Terminal(*command, cwd=tmp_path, cache=cache).end()
+    assert code == 0, seen
+    assert "predicting" in seen
+    assert re.search(r"\d+/180 images [\d.]+/s +0:\d\d:\d\d left 0:00:\d\d", seen), seen
+    assert re.search(r"wrote 180 rows to out in .* images/s", seen)
+
+
+@pytest.mark.slow
+def test_a_study_shows_cells_and_time_left(tmp_path, cache):
+    make_survey(tmp_path / "survey.parquet")
+    file = write_study(tmp_path, replace={"epochs = 7": "epochs = 2"})
+    command = ("study", "run", file, "--out", "run", "--device", "cpu", "--engine", "serial")
+    code, seen = Terminal(*command, cwd=tmp_path, cache=tmp_path / "cache").end()
+    assert code == 0, seen
+    assert re.search(r"decoding \S+ 180 images", seen), seen
+    assert re.search(r"frozen part \S+ \d+ images", seen), seen
+    assert re.search(r"study \S+ [2-5] of 6 cells +0:\d\d:\d\d left 0:\d\d:\d\d", seen), seen
+    assert "6 of 6 cells are done" in seen
+
+
+@pytest.mark.slow
+def test_other_long_work_shows_what_is_done(made, tmp_path, cache):
+    folder, bundle = made
+    commands = {
+        r"verifying \S+ \d+/180 images": ("data", "verify", folder / "survey.parquet"),
+        r"rendering \S+ \d+/3 images": ("data", "mock", "mock.parquet", "--objects", 3, "--seed", 0),
+        r"predicting \S+ \d+/180 images": ("predict", bundle, folder / "survey.parquet", "-o", "o.csv"),
+    }
+    for pattern, command in commands.items():
+        code, seen = Terminal(*command, cwd=tmp_path, cache=cache).end()
+        assert code == 0, seen
+        assert re.search(pattern, seen), seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_control_c_stops_a_survey_and_the_same_command_goes_on(made, tmp_path, cache, engine):
+    folder, bundle = made
+    many = ("predict", bundle, folder / "nights", "-o", "out", "--shard", 20, "--device", "cpu", "--engine", engine)
+    shown = Terminal(*many, "--workers", 1, cwd=tmp_path, cache=cache)
+    shown.wait_for(r"[1-9]\d*/180 images")
+    shown.interrupt()
+    code, seen = shown.end()
+    assert code == 130, seen
+    assert "stopped; whole shards are kept in out, and the same command goes on" in seen
+    assert "Traceback" not in seen
+    assert not [command for command in processes().values() if str(tmp_path) in command]
+    assert not ours_in(tmp_path)
+    code, seen = Terminal(*many, cwd=tmp_path, cache=cache).end()
+    assert code == 0, seen
+    assert len(set(rows(tmp_path / "out")["object_id"].to_pylist())) == 180
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_control_c_stops_a_study(tmp_path, cache, engine):
+    make_survey(tmp_path / "survey.parquet")
+    file = write_study(tmp_path, replace=SMALL | LONG)
+    command = ("study", "run", file, "--out", "run", "--device", "cpu", "--engine", engine, "--workers", 1)
+    shown = Terminal(*command, cwd=tmp_path, cache=cache)
+    shown.wait_for(r"study \S+ [01] of 2 cells")
+    shown.interrupt()
+    code, seen = shown.end()
+    assert code == 130, seen
+    assert "stopped; finished cells are kept in run, and the same command goes on" in seen
+    assert "Traceback" not in seen
+    assert not [command for command in processes().values() if str(tmp_path) in command]
+    assert not ours_in(tmp_path)
