@@ -8,10 +8,31 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from skythaw.engines.base import Engine, Outcome, attempt
 from skythaw.serving.pieces import items
 from skythaw.serving.survey import Work
 
 POISON = "1237000037"
+
+
+class Frail(Engine):
+    """Works here, one item after the other; an item dies if its names say so."""
+
+    workers = 1
+
+    def __init__(self, deadly):
+        self.deadly, self.deaths = deadly, 0
+
+    def close(self):
+        pass
+
+    def map(self, function, items_):
+        for piece in items_:
+            if self.deadly([name for name, _ in items(piece)]):
+                self.deaths += 1
+                yield Outcome(piece, error="the worker process died: killed by SIGKILL (out of memory?)", died=True)
+            else:
+                yield attempt(function, piece)
 
 
 class DeadlyWork(Work):
@@ -19,17 +40,6 @@ class DeadlyWork(Work):
 
     def __call__(self, piece):
         if any(name == POISON for name, _ in items(piece)):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(piece)
-
-
-class SlowWork(Work):
-    """Says that it works, and waits to be killed the first time."""
-
-    def __call__(self, piece):
-        mark = Path(os.environ["SKYTHAW_TEST_MARKS"], str(piece.number))
-        if not mark.exists():
-            mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(piece)
 

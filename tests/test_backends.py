@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -128,7 +130,7 @@ def test_auto_takes_torch_where_there_is_nothing_else(bundle, copy, monkeypatch)
     without = skythaw.load(rebind(copy), device="cpu")
     assert isinstance(fastest_backend(without, copy, images), Torch)
     with pytest.raises(
-        SpecError, match=r"the backend onnx needs model.onnx: .*copy has none; or use the backend torch"
+        SpecError, match=r"the backend onnx needs model.onnx: the bundle has none; or use the backend torch"
     ):
         open_backend("onnx", without, copy)
 
@@ -324,3 +326,19 @@ def test_the_graph_holds_no_paths_of_the_machine_that_made_it(bundle):
     content = (bundle / ONNX).read_bytes()
     for path in (Path(predict.__file__).parent, Path(sys.prefix), Path.home()):
         assert str(path).encode() not in content
+
+
+@pytest.mark.slow
+def test_onnxruntime_is_told_not_to_report_to_its_maker(bundle, survey, tmp_path, cache):
+    """It notes a session of its telemetry in the temporary folder as soon as it is imported, but for CI."""
+    known = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment = {**known, "TMPDIR": str(tmp_path), "SKYTHAW_CACHE": str(cache)}
+
+    def run(*command):
+        subprocess.run([sys.executable, *map(str, command)], env=environment, check=True, capture_output=True)
+        return (tmp_path / ".ses").exists()
+
+    assert not run("-m", "skythaw", "export", bundle.parent / "run", tmp_path / "again")
+    assert not run(
+        "-m", "skythaw", "predict", tmp_path / "again", survey, "-o", tmp_path / "out.csv", "--backend", "onnx"
+    )

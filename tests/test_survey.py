@@ -6,14 +6,16 @@ import json
 import shutil
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
 from helpers_bundle import make_bundle
-from helpers_survey import POISON, DeadlyWork, hats, rows, split
+from helpers_survey import POISON, DeadlyWork, Frail, hats, rows, split
 from skythaw.errors import BundleError, DataError, SpecError
 from skythaw.serving import survey
+from skythaw.serving.export import export
 from skythaw.serving.predict import Setting, predict_to
 from skythaw.serving.survey import KILLS, Spread, predict_survey
 
@@ -39,6 +41,15 @@ def manifest(out):
 def same(found, expected):
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
     assert found.drop_columns(["status"]).equals(expected.drop_columns(["status"]))
+
+
+def damage_images(file, number):
+    """Overwrite the beginning of the images of a row group."""
+    group = pq.ParquetFile(file).metadata.row_group(number)
+    place = next(group.column(i) for i in range(group.num_columns) if "image.bytes" in str(group.column(i)))
+    data = bytearray(file.read_bytes())
+    data[place.data_page_offset : place.data_page_offset + 40] = b"\xff" * 40
+    file.write_bytes(data)
 
 
 def test_every_image_has_its_row_and_the_manifest_says_where(made, tmp_path):
@@ -149,16 +160,11 @@ def test_inputs_that_are_none_are_refused_before_anything_is_written(made, tmp_p
 def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp_path, monkeypatch):
     folder, expected = made
     nights = shutil.copytree(folder / "nights", tmp_path / "nights")
-    file = nights / "night1.parquet"
-    column = pq.ParquetFile(file).metadata.row_group(1)
-    place = next(column.column(i) for i in range(column.num_columns) if "image.bytes" in str(column.column(i)))
-    data = bytearray(file.read_bytes())
-    data[place.data_page_offset : place.data_page_offset + 40] = b"\xff" * 40
-    file.write_bytes(data)
+    damage_images(nights / "night1.parquet", 1)
     real = survey.find_pieces
 
-    def lose(inputs, size):
-        found = real(inputs, size)
+    def lose(*arguments):
+        found = real(*arguments)
         (nights / "night2.parquet").rename(tmp_path / "lost")
         return found
 
@@ -174,8 +180,9 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     monkeypatch.setattr(survey, "find_pieces", real)
     assert predict_survey(*arguments).undone == {}
     found = rows(tmp_path / "out")
+    assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
     good = [*range(80), *range(100, 180)]
-    assert found.take(good).equals(expected.take(good))
+    same(found.take(good), expected.take(good))
 
 
 @pytest.mark.slow
@@ -194,6 +201,198 @@ def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path,
     same(found.take(good), expected.take(good))
 
 
+def frail(monkeypatch, deadly):
+    """Surveys are predicted by an engine of which items die."""
+    engine = Frail(deadly)
+    monkeypatch.setattr(survey, "open_engine", lambda *_: engine)
+    return engine
+
+
+@pytest.mark.parametrize("rows_of_a_shard", [1, 20])
+def test_where_every_worker_dies_no_image_is_to_blame(made, tmp_path, monkeypatch, rows_of_a_shard):
+    """No memory for the network, say: nothing is done, the reason is given, and the same call tries again."""
+    folder, expected = made
+    nights = split(folder / "survey.parquet", tmp_path / "nights", 3, rows_of_a_shard)
+    setting = Setting(device="cpu", shard=rows_of_a_shard)
+    arguments = (folder / "bundle", [str(nights)], tmp_path / "out", setting, SERIAL)
+    with monkeypatch.context() as patch:
+        engine = frail(patch, lambda names: True)
+        summary = predict_survey(*arguments)
+    assert engine.deaths <= 3 * survey.HOPELESS
+    assert sorted(summary.undone) == list(range(180 // rows_of_a_shard))
+    assert f"{2 * survey.HOPELESS} workers died one after another" in summary.undone[0]
+    assert "killed by SIGKILL (out of memory?)" in summary.undone[0]
+    assert (summary.objects, summary.failed) == (0, {})
+    assert not manifest(tmp_path / "out")["complete"]
+    summary = predict_survey(*arguments)
+    assert (summary.resumed, summary.undone, summary.failed) == (0, {}, {})
+    same(rows(tmp_path / "out"), expected)
+
+
+def test_where_workers_begin_to_die_what_is_left_is_left(made, tmp_path, monkeypatch):
+    folder, _ = made
+    nights = split(folder / "survey.parquet", tmp_path / "nights", 3, 4)
+    seen = []
+    engine = frail(monkeypatch, lambda names: seen.append(names) or len(seen) > 10)
+    summary = predict_survey(folder / "bundle", [str(nights)], tmp_path / "out", Setting(device="cpu", shard=4), SERIAL)
+    assert summary.objects == 40
+    assert sorted(summary.undone) == list(range(10, 45))
+    assert summary.failed == {}
+    assert engine.deaths <= 2 * survey.HOPELESS + 4
+
+
+def test_images_that_kill_in_every_shard_are_found(made, tmp_path, monkeypatch):
+    """More of them one after another than deaths that are borne."""
+    folder, expected = made
+    nights = split(folder / "survey.parquet", tmp_path / "nights", 3, 4)
+    every = expected["object_id"].to_pylist()
+    deadly = set(every[1::4])
+    frail(monkeypatch, lambda names: deadly & set(names))
+    out = tmp_path / "out"
+    summary = predict_survey(folder / "bundle", [str(nights)], out, Setting(device="cpu", shard=4), SERIAL)
+    assert (summary.undone, summary.failed) == ({}, {KILLS: 45})
+    found = rows(out)
+    assert found["object_id"].to_pylist() == every
+    assert {name for name, status in zip(every, found["status"].to_pylist(), strict=True) if status == KILLS} == deadly
+    good = [row for row, name in enumerate(every) if name not in deadly]
+    same(found.take(good), expected.take(good))
+
+
+def test_a_file_that_changes_meanwhile_leaves_its_shards_lacking(made, tmp_path, monkeypatch):
+    folder, _ = made
+    nights = shutil.copytree(folder / "nights", tmp_path / "nights")
+
+    def change(done, _all):
+        if done == 0:
+            shutil.copy(nights / "night2.parquet", nights / "night1.parquet")
+
+    arguments = (folder / "bundle", [str(nights)], tmp_path / "out", SETTING, SERIAL)
+    summary = predict_survey(*arguments, change)
+    assert sorted(summary.undone) == [2, 3]
+    assert "night1.parquet has changed since it was looked at" in summary.undone[2]
+    assert summary.objects == 120
+    assert not manifest(tmp_path / "out")["complete"]
+    with pytest.raises(SpecError, match="another set of files"):
+        predict_survey(*arguments)
+
+
+def test_a_bundle_that_changes_meanwhile_is_not_taken_for_the_one_it_was(made, tmp_path):
+    folder, _ = made
+    bundle = shutil.copytree(folder / "bundle", tmp_path / "bundle")
+
+    def change(done, _all):
+        if done == 0:
+            export(folder / "run", tmp_path / "other", references=0)
+            shutil.rmtree(bundle)
+            (tmp_path / "other").rename(bundle)
+
+    summary = predict_survey(bundle, [str(folder / "nights")], tmp_path / "out", SETTING, SERIAL, change)
+    assert len(summary.undone) == 6
+    assert "is no longer the bundle that this prediction began with" in summary.undone[0]
+    assert summary.objects == 0
+
+
+@pytest.mark.parametrize("place", ["label", "p_STAR", "end"])
+def test_a_damaged_shard_is_made_again(made, tmp_path, place):
+    folder, expected = made
+    arguments = (folder / "bundle", [str(folder / "nights")], tmp_path / "out", SETTING, SERIAL)
+    predict_survey(*arguments)
+    before = manifest(tmp_path / "out")
+    shard = tmp_path / "out" / "shards" / "00000001.parquet"
+    data = bytearray(shard.read_bytes())
+    group = pq.ParquetFile(shard).metadata.row_group(0)
+    offsets = {group.column(i).path_in_schema: group.column(i).data_page_offset for i in range(group.num_columns)}
+    data[offsets.get(place, len(data) - 300) + 40] ^= 1
+    shard.write_bytes(data)
+    summary = predict_survey(*arguments)
+    assert (summary.resumed, summary.undone) == (160, {})
+    assert manifest(tmp_path / "out") == before
+    same(rows(tmp_path / "out"), expected)
+
+
+def test_a_damaged_shard_is_found_without_a_manifest_that_knows_it(made, tmp_path):
+    """The driver was killed before it wrote the whole manifest: the pages have checksums of their own."""
+    folder, expected = made
+    arguments = (folder / "bundle", [str(folder / "nights")], tmp_path / "out", SETTING, SERIAL)
+    predict_survey(*arguments)
+    path = tmp_path / "out" / "manifest.json"
+    path.write_text(json.dumps({"schema": 1, "complete": False, "binding": manifest(tmp_path / "out")["binding"]}))
+    shard = tmp_path / "out" / "shards" / "00000001.parquet"
+    data = bytearray(shard.read_bytes())
+    column = pq.ParquetFile(shard).metadata.row_group(0).column(1)
+    data[column.dictionary_page_offset + column.total_compressed_size - 1] ^= 1
+    shard.write_bytes(data)
+    assert predict_survey(*arguments).resumed == 160
+    same(rows(tmp_path / "out"), expected)
+
+
+def test_the_manifest_says_incomplete_while_shards_are_lacking(made, tmp_path):
+    folder, _ = made
+    arguments = (folder / "bundle", [str(folder / "nights")], tmp_path / "out", SETTING, SERIAL)
+    predict_survey(*arguments)
+    (tmp_path / "out" / "shards" / "00000002.parquet").unlink()
+
+    def stop(done, _all):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_survey(*arguments, stop)
+    assert not manifest(tmp_path / "out")["complete"]
+    assert predict_survey(*arguments).resumed == 140
+    assert manifest(tmp_path / "out")["complete"]
+
+
+def test_a_damaged_row_group_in_object_storage_costs_its_rows_alone(made, tmp_path):
+    folder, expected = made
+    file = shutil.copy(folder / "nights" / "night1.parquet", tmp_path / "night1.parquet")
+    damage_images(file, 1)
+    fsspec.filesystem("memory").put(str(file), "/damaged/night1.parquet")
+    address = ["memory://damaged/night1.parquet"]
+    summary = predict_survey(folder / "bundle", address, tmp_path / "out", TWENTY, SERIAL)
+    assert (summary.undone, sum(summary.failed.values())) == ({}, 20)
+    assert all(
+        reason.startswith("can't read memory://damaged/night1.parquet as Parquet: ") for reason in summary.failed
+    )
+    found = rows(tmp_path / "out")
+    assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()[60:120]
+    good = [*range(20), *range(40, 60)]
+    same(found.take(good), expected.take([60 + row for row in good]))
+
+
+def test_reasons_without_end_are_counted_together(made, tmp_path, monkeypatch):
+    folder, _ = made
+    monkeypatch.setattr(survey.manifest, "REASONS", 5)
+    table = pq.read_table(folder / "survey.parquet")
+    images = [{"bytes": f"{row:04d} no image".encode(), "path": None} for row in range(180)]
+    bad = table.set_column(table.schema.get_field_index("image"), "image", pa.array(images, table["image"].type))
+    pq.write_table(bad.drop_columns(["sha256"]), tmp_path / "bad.parquet", row_group_size=20)
+    summary = predict_survey(folder / "bundle", [str(tmp_path / "bad.parquet")], tmp_path / "out", SETTING, SERIAL)
+    assert len(summary.failed) == 6
+    assert sum(summary.failed.values()) == 180
+    assert summary.failed["other reasons: see the column status"] == 175
+
+
+def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_path):
+    folder, _ = made
+    nights, out = [str(folder / "nights")], tmp_path / "out"
+    bare = tmp_path / "bare"
+    export(folder / "run", bare, onnx=False)
+    for bundle, setting, words in (
+        (folder / "bundle", Setting(device="abacus"), "there is no device 'abacus'; use cpu"),
+        (folder / "bundle", Setting(device="xpu"), "there is no device 'xpu' here; use cpu"),
+        (bare, Setting(device="cpu", backend="onnx"), "the backend onnx needs model.onnx"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            predict_survey(bundle, nights, out, setting, SERIAL)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").touch()
+    with pytest.raises(SpecError, match="holds no predictions of ours"):
+        predict_survey(folder / "bundle", nights, other, SETTING, SERIAL)
+    assert not out.exists()
+    assert [each.name for each in other.iterdir()] == ["thesis.tex"]
+
+
 @pytest.mark.slow
 def test_the_command(made, tmp_path, skythaw):
     folder, _ = made
@@ -205,3 +404,9 @@ def test_the_command(made, tmp_path, skythaw):
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "unknown engine 'abacus'" in refused.stderr
     assert not (tmp_path / "other").exists()
+    refused = skythaw(*command, tmp_path / "out.parquet", "--engine", "ray")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "the engine ray makes a folder of shards" in refused.stderr
+    refused = skythaw(*command, tmp_path / "other", "--device", "abacus")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "there is no device 'abacus'" in refused.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,9 @@ class Needs:
     """Whether to wait for the group's node where it is busy; else another will do."""
 
 
+Outcomes = Generator[Outcome, None, None]
+
+
 class Engine(ABC):
     """Maps a function over items.
 
@@ -70,7 +73,7 @@ class Engine(ABC):
         """Stop the workers."""
 
     @abstractmethod
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Outcomes:
         """Yield an `Outcome` for each item."""
 
     def share(self, path: Path) -> Shared:

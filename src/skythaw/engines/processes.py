@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from typing import Any
 
-from skythaw.engines.base import Engine, Outcome, attempt
+from skythaw.engines.base import Engine, Outcome, Outcomes, attempt
 
 CONTEXT = get_context("spawn")
 GRACE = 5.0
@@ -24,7 +24,7 @@ class Processes(Engine):
         self.workers = max(1, workers)
         self._idle: list[_Worker] = []
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Outcomes:
         queue = iter(items)
         busy: dict[Any, _Worker] = {}
         try:

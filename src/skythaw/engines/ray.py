@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.engines import shared
-from skythaw.engines.base import Engine, Needs, Outcome, attempt
+from skythaw.engines.base import Engine, Needs, Outcome, Outcomes, attempt
 from skythaw.engines.placing import Placing, said
 from skythaw.errors import RemoteError, UnknownNameError
 
@@ -87,7 +87,7 @@ class Ray(Engine):
         """Items at a time, now."""
         return self._limit or self._look().room(Needs())
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Outcomes:
         queue, busy = iter(items), dict[Any, _Job]()
         needs_of = getattr(function, "needs", lambda _item: Needs())
         sent = self._ray.put(function)

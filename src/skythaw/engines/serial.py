@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from skythaw.engines.base import Engine, Outcome, attempt
+from skythaw.engines.base import Engine, Outcomes, attempt
 
 
 class Serial(Engine):
@@ -17,6 +17,6 @@ class Serial(Engine):
     def close(self) -> None:
         """There is nothing to stop."""
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Outcomes:
         for item in items:
             yield attempt(function, item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,14 +100,22 @@ def open_backend(name: str, classifier: Classifier, folder: Path) -> Backend:
         raise SpecError(f"there is no backend {name!r}; use one of {', '.join(NAMES)}")
     if name == "torch":
         return Torch(classifier)
+    require_onnx(classifier.about, classifier.device.type)
     content = read_graph(folder, classifier.about)
-    if content is None:
-        has = ONNX in classifier.about.files
-        what = (
-            "needs the package onnxruntime: pip install 'skythaw[fast]'" if has else f"needs {ONNX}: {folder} has none"
-        )
-        raise SpecError(f"the backend onnx {what}; or use the backend torch")
+    assert content is not None
     return Onnx(content, classifier.about)
+
+
+def require_onnx(about: About, device: str, *, here: bool = True) -> None:
+    """Raise `SpecError` unless a bundle's ONNX file can be run, on this machine or elsewhere."""
+    if device not in ("cpu", "auto"):
+        raise SpecError(f"the backend onnx runs on the CPU, not on {device!r}; use the backend torch there")
+    if ONNX not in about.files:
+        raise SpecError(f"the backend onnx needs {ONNX}: the bundle has none; or use the backend torch")
+    if here and importlib.util.find_spec("onnxruntime") is None:
+        raise SpecError(
+            "the backend onnx needs the package onnxruntime: pip install 'skythaw[fast]'; or use the backend torch"
+        )
 
 
 def fastest_backend(classifier: Classifier, folder: Path, images: Sequence[np.ndarray]) -> Backend:

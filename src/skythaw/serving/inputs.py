@@ -11,7 +11,6 @@ import os
 import posixpath
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 from skythaw.data.sources.folder import COMPRESSED, SUFFIXES
 from skythaw.data.sources.labels import FILE_NAMES, ID_NAMES, read_rows, refuse_ruined
 from skythaw.errors import DataError
-from skythaw.serving.sources import Content, Files, Rows, plain
+from skythaw.serving.sources import Content, Files, Rows, plain, real_folder, walk
 
 PARQUET, TABLES = (".parquet", ".pq"), (".csv", ".tsv")
 PAGE = 10_000
@@ -125,25 +124,15 @@ def _found(given: str, without: Collection[str]) -> Iterator[tuple[str, str | No
 
 
 def _walk(folder: str, without: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """Images and Parquet files below a folder. Links are followed, but not in circles; hidden files are passed over."""
-    seen, closed = set(), list[OSError]()
-    for place, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
-        here, real = Path(place).as_posix(), _real_folder(place)
-        if real in seen:
-            folders[:] = []
-            continue
-        seen.add(real)
-        folders[:], names[:] = (
-            [name for name in some if not name.startswith(".") and f"{real}/{name}" not in without]
-            for some in (folders, names)
-        )
+    """Images and Parquet files below a folder."""
+    for here, names, closed in walk(folder, without):
+        if closed:
+            yield here, f"the folder can't be read: {closed.strerror}"
         for name in names:
             if name.lower().endswith((*SUFFIXES, *PARQUET)):
                 yield f"{here}/{name}", None
             elif name.lower().endswith(COMPRESSED):
                 yield f"{here}/{name}", "compressed FITS: decompress it"
-    for error in closed:
-        yield Path(error.filename).as_posix(), f"the folder can't be read: {error.strerror}"
 
 
 def _opened(path: str) -> Files | Rows | str | None:
@@ -158,15 +147,10 @@ def _opened(path: str) -> Files | Rows | str | None:
         return str(error)
 
 
-@lru_cache(maxsize=1024)
-def _real_folder(folder: str) -> str:
-    return Path(os.path.realpath(folder)).as_posix()
-
-
 def _real(path: str) -> str:
     """A path by which the same file is known again; a link is a file of its own."""
     folder, name = posixpath.split(path)
-    return posixpath.join(_real_folder(folder or "."), name)
+    return posixpath.join(real_folder(folder or "."), name)
 
 
 def _files(found: Sequence[tuple[str, str | None]]) -> list[Files]:

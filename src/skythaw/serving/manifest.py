@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,71 @@ from skythaw.serving.tables import LOCK
 MANIFEST = "manifest.json"
 SCHEMA = 1
 OK = "ok"
+REASONS, OTHER = 100, "other reasons: see the column status"
+"""how many reasons are counted apart, and what the others are counted as: some name what is in an image"""
+READERS = 8
+"""shards that are looked at at a time"""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is in one shard."""
+
+    sha256: str
+    """of the file"""
+    rows: int
+    labels: dict[str, int]
+    statuses: dict[str, int]
+
+    @classmethod
+    def of(cls, data: bytes) -> Shard:
+        """Look at a file's content; raises `OSError` or `pyarrow.ArrowException` if it is damaged."""
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        counts = (
+            {each["values"]: each["counts"] for each in pc.value_counts(table[name]).to_pylist()}
+            for name in ("label", "status")
+        )
+        return cls(hashlib.sha256(data).hexdigest(), len(table), *counts)
 
 
 @dataclass
-class Counted:
-    """What is in some shards."""
+class Done:
+    """The shards that are there, and what is in all of them."""
 
+    sha256: dict[int, str] = field(default_factory=dict)
+    """by number"""
     rows: int = 0
     classes: Counter[str] = field(default_factory=Counter)
     """how many were found to be each"""
     failed: Counter[str] = field(default_factory=Counter)
     """how many got no probabilities, by reason"""
 
+    def add(self, number: int, shard: Shard) -> None:
+        """Take note of a shard."""
+        self.sha256[number] = shard.sha256
+        self.rows += shard.rows
+        self.classes.update({label: count for label, count in shard.labels.items() if label is not None})
+        for status, count in shard.statuses.items():
+            if status != OK:
+                apart = status in self.failed or len(self.failed) < REASONS
+                self.failed[status if apart else OTHER] += count
 
-def begin(out: Path, binding: Mapping[str, Any]) -> None:
+
+def require_ours(out: Path) -> None:
+    """Raise `SpecError` if a folder holds something else."""
+    if (out / MANIFEST).exists() or not out.is_dir():
+        return
+    if odd := sorted(each.name for each in out.iterdir() if each.name != LOCK and not each.name.startswith(".")):
+        raise SpecError(f"{out} is there and holds no predictions of ours, but {odd[0]}; give a new folder")
+
+
+def begin(out: Path, binding: Mapping[str, Any]) -> dict[str, str]:
     """Write down what the folder is of, or hold it against what is written there.
+
+    Returns
+    -------
+    dict
+        the checksums of shards, by their place, that an earlier manifest has
 
     Raises
     ------
@@ -45,15 +96,14 @@ def begin(out: Path, binding: Mapping[str, Any]) -> None:
     """
     path = out / MANIFEST
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))["binding"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        there, lines = content["binding"], content.get("shards", [])
+        known = {line["shard"]: line["sha256"] for line in lines if "sha256" in line}
     except FileNotFoundError:
-        if odd := sorted(each.name for each in out.iterdir() if each.name != LOCK and not each.name.startswith(".")):
-            raise SpecError(
-                f"{out} is there and holds no predictions of ours, but {odd[0]}; give a new folder"
-            ) from None
-        write(out, {"schema": SCHEMA, "complete": False, "binding": dict(binding)})
-        return
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        require_ours(out)
+        write(out, unfinished(binding))
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"can't read {path}: {error!r}; give a new folder") from None
     for name, value in binding.items():
         if there.get(name) != value:
@@ -61,6 +111,12 @@ def begin(out: Path, binding: Mapping[str, Any]) -> None:
                 f"{out} holds predictions of another {name}: {str(there.get(name))[:80]}, now {str(value)[:80]}; give "
                 "the command it was begun by, or a new folder"
             )
+    return known
+
+
+def unfinished(binding: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a folder that is being filled."""
+    return {"schema": SCHEMA, "complete": False, "binding": dict(binding)}
 
 
 def write(out: Path, content: Mapping[str, Any]) -> None:
@@ -71,43 +127,46 @@ def write(out: Path, content: Mapping[str, Any]) -> None:
 
 def shard_path(out: Path, number: int) -> Path:
     """Where the shard of a piece is."""
-    return out / "shards" / f"{number:08d}.parquet"
+    return out / _name(number)
 
 
-def lacking(out: Path, pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces without a shard; what a kill left half-written is removed."""
+def lacking(out: Path, pieces: Sequence[Piece], known: Mapping[str, str], done: Done) -> list[Piece]:
+    """The pieces without a whole shard; the others are `done`. What a kill left half-written is removed.
+
+    Each shard is read: its pages have checksums, and all of it has one that may be `known`.
+    """
     for file in (out / "shards").glob(".*.tmp"):
         file.unlink(missing_ok=True)
-    return [piece for piece in pieces if not _is_whole(shard_path(out, piece.number), len(piece))]
+    lack = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for piece, shard in zip(pieces, pool.map(lambda each: _whole(out, each, known), pieces), strict=True):
+            if shard is None:
+                lack.append(piece)
+            else:
+                done.add(piece.number, shard)
+    return lack
 
 
-def described(out: Path, pieces: Sequence[Piece], counted: Counted) -> list[dict[str, Any]]:
-    """A line of the manifest for each shard; what is in it is counted."""
+def described(pieces: Sequence[Piece], done: Done) -> list[dict[str, Any]]:
+    """A line of the manifest for each shard."""
     lines = []
     for piece in pieces:
-        path = shard_path(out, piece.number)
-        line = {"shard": path.relative_to(out).as_posix(), "input": piece.address, "first": piece.first}
-        line |= {"rows": len(piece)}
-        if path.exists():
-            data = path.read_bytes()
-            count(pq.read_table(pa.BufferReader(data), columns=["label", "status"]), counted)
-            line["sha256"] = hashlib.sha256(data).hexdigest()
+        line = {"shard": _name(piece.number), "input": piece.place.shown, "first": piece.first, "rows": len(piece)}
+        if piece.number in done.sha256:
+            line["sha256"] = done.sha256[piece.number]
         lines.append(line)
     return lines
 
 
-def count(table: pa.Table, counted: Counted) -> None:
-    """Count some rows."""
-    counted.rows += len(table)
-    for name, into in (("label", counted.classes), ("status", counted.failed)):
-        for each in pc.value_counts(table[name]).to_pylist():
-            if each["values"] not in (None, OK):
-                into[each["values"]] += each["counts"]
+def _name(number: int) -> str:
+    return f"shards/{number:08d}.parquet"
 
 
-def _is_whole(path: Path, rows: int) -> bool:
+def _whole(out: Path, piece: Piece, known: Mapping[str, str]) -> Shard | None:
+    """A piece's shard, if it is there and undamaged."""
     try:
-        with pq.ParquetFile(path) as file:
-            return bool(file.metadata.num_rows == rows)
-    except (OSError, pa.ArrowException):
-        return False
+        shard = Shard.of(shard_path(out, piece.number).read_bytes())
+    except (OSError, pa.ArrowException, KeyError):
+        return None
+    right = shard.rows == len(piece) and known.get(_name(piece.number), shard.sha256) == shard.sha256
+    return shard if right else None

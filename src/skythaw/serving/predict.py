@@ -18,8 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skythaw.data.images import BrokenImageError, decode
-from skythaw.errors import SpecError
-from skythaw.serving.backends import Backend, Torch, fastest_backend, open_backend
+from skythaw.serving.backends import Backend, Torch, fastest_backend, open_backend, require_onnx
 from skythaw.serving.bundle import read_about
 from skythaw.serving.classifier import BATCH, Classifier, load
 from skythaw.serving.inputs import find_inputs
@@ -126,9 +125,9 @@ def predict_to(
     """
     bundle, out, setting = Path(bundle), Path(out), setting or Setting()
     check_output(out)
-    if setting.backend == "onnx" and setting.device not in ("auto", "cpu"):
-        raise SpecError(f"the backend onnx runs on the CPU, not on {setting.device!r}; use the backend torch there")
     about = read_about(bundle)
+    if setting.backend == "onnx":
+        require_onnx(about, setting.device)
     part = out.with_name(f"{out.name}.part")
     found = find_inputs(inputs, (out, part))
     binding = {"bundle": about.sha256, "inputs": [str(each) for each in inputs], "objects": len(found)}

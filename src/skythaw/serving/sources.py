@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, islice, repeat
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from skythaw.errors import DataError
 
 LARGEST_FILE = 256 << 20
 """bytes; a larger file is no cutout"""
+ROWS = 64
+"""of a Parquet file that are read at once"""
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,10 @@ class Rows:
         with reading(Path(path)), pq.ParquetFile(path, page_checksum_verification=True) as file:
             schema, groups = file.schema_arrow, file.metadata.num_row_groups
             require_images(path, schema)
+            require_ids(path, schema)
             ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
             ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
-        texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
-        return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, ("image.bytes", *texts))
+        return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, image_columns(schema))
 
     def place(self, row: int) -> str:
         """A longer name for a row, where another is called like it."""
@@ -124,15 +127,7 @@ class Rows:
         with reading(Path(self.path)):
             if skip >= file.metadata.row_group(group).num_rows:
                 return
-            for batch in file.iter_batches(64, row_groups=[group], columns=list(self.columns)):
-                images = pc.struct_field(batch.column("image"), [0]).to_pylist()
-                sums, reasons = (
-                    batch.column(name).to_pylist() if name in self.columns else [None] * len(images)
-                    for name in ("sha256", "reason")
-                )
-                for data, sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
-                    yield Content(data or b"", sha256=sha256, reason=None if data else reason)
-                skip = max(0, skip - len(images))
+            yield from contents_of(file, group, self.columns, skip)
 
 
 def plain(name: str) -> str:
@@ -182,13 +177,70 @@ def require_images(path: str, schema: pa.Schema) -> None:
         raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
 
 
+def require_ids(path: str, schema: pa.Schema) -> None:
+    """Raise `DataError` if a Parquet file has a column of ids that are neither text nor whole numbers."""
+    if "object_id" not in schema.names:
+        return
+    kind = schema.field("object_id").type
+    plainly = kind.value_type if pa.types.is_dictionary(kind) else kind
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not (pa.types.is_integer(plainly) or any(is_text(plainly) for is_text in texts)):
+        raise DataError(f"{path}: column 'object_id' is {kind}; it should be text")
+
+
+def image_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """What is read for an image: its bytes, and its checksum and why there is none, where there are such columns."""
+    texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
+    return ("image.bytes", *texts)
+
+
+def contents_of(file: pq.ParquetFile, group: int, columns: Sequence[str], skip: int = 0) -> Iterator[Content]:
+    """The images of a row group but for the first; `columns` are those of `image_columns`."""
+    for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(columns)):
+        if skip < len(batch):
+            images = pc.struct_field(batch.column("image"), [0]).to_pylist()
+            sums, reasons = (
+                batch.column(name).to_pylist() if name in columns else [None] * len(images)
+                for name in ("sha256", "reason")
+            )
+            for data, sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
+                yield Content(data or b"", sha256=sha256, reason=None if data else reason)
+        skip = max(0, skip - len(batch))
+
+
+def walk(folder: str, without: Collection[str] = ()) -> Iterator[tuple[str, list[str], OSError | None]]:
+    """Each folder from this one down, its files, and why it can't be looked into, if so.
+
+    Links are followed, but not in circles; hidden files and folders, and those in `without` (real paths), are passed
+    over.
+    """
+    seen, closed = set(), list[OSError]()
+    for place, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
+        here, real = Path(place).as_posix(), real_folder(place)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:], names[:] = (
+            [name for name in some if not name.startswith(".") and f"{real}/{name}" not in without]
+            for some in (folders, names)
+        )
+        yield here, names, None
+    for error in closed:
+        yield Path(error.filename).as_posix(), [], error
+
+
+@lru_cache(maxsize=1024)
+def real_folder(folder: str) -> str:
+    """A folder's path with no link in it."""
+    return Path(os.path.realpath(folder)).as_posix()
+
+
 def _names(path: str, ids: pa.ChunkedArray | None, rows: int) -> pa.ChunkedArray:
     """The ids of a file as text; FILE:ROW where there are none."""
     numbered = pa.chunked_array([[f"{plain(Path(path).name)}:{row}" for row in range(rows)]], pa.string())
     if ids is None:
         return numbered
-    if not (pa.types.is_integer(ids.type) or pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
-        raise DataError(f"{path}: column 'object_id' is {ids.type}; it should be text")
     ids = ids.cast(pa.string())
     if not ids.null_count and not pc.any(pc.equal(ids, "")).as_py():
         return ids

@@ -7,7 +7,8 @@
 
 A worker predicts a piece and sends its rows back as a Parquet file's bytes, which are written here, whole or not at
 all. So what is done survives any kill, and the same call goes on with the pieces that lack a shard. A piece whose
-worker dies is tried again, then halved until the image that kills is alone: it gets a status, the others go on.
+worker dies is halved until the image that kills is alone: it gets a status, the others go on. Where workers die one
+after another and none answers, no image is to blame: what is left is left for another call.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,21 +28,26 @@ import pyarrow.parquet as pq
 from skythaw import registry
 from skythaw.data.files import replacing
 from skythaw.data.parquet import parquet_writer
-from skythaw.engines.base import Engine, Needs, open_engine
+from skythaw.engines.base import Engine, Needs, Outcome, open_engine
 from skythaw.engines.shared import Shared
+from skythaw.errors import BundleError, DataError
 from skythaw.serving import manifest
-from skythaw.serving.backends import Backend, open_backend
+from skythaw.serving.backends import Backend, open_backend, require_onnx
 from skythaw.serving.bundle import ONNX, About, read_about
 from skythaw.serving.classifier import Classifier, load
 from skythaw.serving.pieces import Piece, Pieces, find_pieces, items, name_of
 from skythaw.serving.predict import Setting, predictions
 from skythaw.serving.rows import origin, schema_of
+from skythaw.serving.sources import real_folder
 from skythaw.serving.tables import alone
-from skythaw.study.machine import find_device, numerics
+from skythaw.study.machine import find_device, numerics, parse_device
 from skythaw.study.remote import NODE_CACHE, Cluster, node_folder
 
 TRIES = 2
-"""workers that may die of a piece before it is halved, or of one row before that is given up; of a half one may"""
+"""workers that die of one row alone before it is to blame"""
+HOPELESS = 20
+"""Workers that die, of other pieces each and without one answer, before halves are tried first; after twice as many a
+survey is given up."""
 KILLS = "the worker that reads it dies"
 Told = Callable[[int, int], None]
 """Called with the rows that are done, and all rows."""
@@ -88,6 +95,8 @@ class Work:
     """of the bundle"""
     setting: Setting
     cluster: Cluster
+    cache: str | None
+    """of a node that may lack the bundle: see `node_folder`; None where all workers see it"""
 
     def needs(self, _piece: Piece) -> Needs:
         """A core for each thread, and no second try: `Survey` knows better what to try again."""
@@ -95,10 +104,12 @@ class Work:
         return Needs(self.setting.threads, gpus, self.cluster.memory or 0, retries=0)
 
     def __call__(self, piece: Piece) -> bytes:
-        folder = self.bundle.here(node_folder(self.cluster.cache or NODE_CACHE))
+        folder = self.bundle.here(node_folder(self.cache)) if self.cache else self.bundle.path
         classifier, backend = _opened(folder, self.sha256, self.setting.device, self.setting.backend)
         with numerics(1, classifier.about.seed, self.setting.device):
             tables = list(predictions(classifier, items(piece), self.setting, backend))
+        if (rows := sum(map(len, tables))) != len(piece):
+            raise DataError(f"{piece.place.shown} has changed: {rows} rows where {len(piece)} were")
         return as_bytes(tables, schema_of(classifier.about, backend.name))
 
 
@@ -137,89 +148,126 @@ def predict_survey(
     bundle, out, setting, spread = Path(bundle).absolute(), Path(out), setting or Setting(), spread or Spread()
     registry.get("engine", spread.engine)  # refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
-    setting = _settled(setting, about)
-    found = find_pieces([str(each) for each in inputs], setting.shard)
+    setting = _settled(setting, about, spread)
+    found = find_pieces([str(each) for each in inputs], setting.shard, {real_folder(str(out))})
     files = {"set of files (names, sizes or times)": found.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
+    manifest.require_ours(out)
     with alone(out):
-        manifest.begin(out, binding)
         survey = Survey(out, schema_of(about, setting.backend), found, told or (lambda _done, _all: None))
+        survey.begin(manifest.begin(out, binding))
         if survey.lacking:
+            manifest.write(out, manifest.unfinished(binding))
             with open_engine(spread.engine, spread.workers, spread.cluster.address) as engine:
-                survey.run(engine, Work(engine.share(bundle), about.sha256, setting, spread.cluster))
-        counted = manifest.Counted()
+                cache = None if engine.local else spread.cluster.cache or NODE_CACHE
+                survey.run(engine, Work(engine.share(bundle), about.sha256, setting, spread.cluster, cache))
+        done = survey.done
         content = {
             "schema": manifest.SCHEMA,
             "complete": not survey.undone,
             "binding": binding,
             "origin": origin(about, setting.backend),
-            "shards": manifest.described(out, found.pieces, counted),
+            "shards": manifest.described(found.pieces, done),
             "undone": survey.undone,
         }
-        content |= {"rows": counted.rows, "classes": counted.classes, "failed": counted.failed}
-        manifest.write(out, content)
-    seconds = time.perf_counter() - start
-    return Summary(
-        counted.rows,
-        dict(counted.classes),
-        dict(counted.failed),
-        survey.undone,
-        survey.resumed,
-        seconds,
-        setting.backend,
-    )
+        manifest.write(out, content | {"rows": done.rows, "classes": done.classes, "failed": done.failed})
+    seconds, counted = time.perf_counter() - start, (dict(done.classes), dict(done.failed))
+    return Summary(done.rows, *counted, survey.undone, survey.resumed, seconds, setting.backend)
 
 
 class Survey:
     """Pieces on their way to being shards."""
 
     def __init__(self, out: Path, schema: pa.Schema, found: Pieces, told: Told) -> None:
-        self.out, self.schema, self.told = out, schema, told
-        self.lacking = manifest.lacking(out, found.pieces)
-        self.resumed = found.rows - sum(map(len, self.lacking))
+        self.out, self.schema, self.found, self.told = out, schema, found, told
+        self.done = manifest.Done()
+        self.lacking: list[Piece] = []
+        self.resumed = 0
         self.undone: dict[int, str] = {}
-        self._rows, self._done = found.rows, self.resumed
-        self._whole = {piece.number: piece for piece in self.lacking}
+        self._answered = False
+        self._deaths = 0
+        """since the last answer, of one piece each"""
+        self._whole: dict[int, Piece] = {}
+        """that have no shard yet"""
         self._parts: dict[int, dict[int, bytes]] = {}
         """shards in the making whose pieces were halved: bytes by first row"""
 
+    def begin(self, known: Mapping[str, str]) -> None:
+        """Look at what is there; `known` are checksums from an earlier manifest."""
+        self.lacking = manifest.lacking(self.out, self.found.pieces, known, self.done)
+        self.resumed = self.done.rows
+        self._whole = {piece.number: piece for piece in self.lacking}
+
     def run(self, engine: Engine, work: Work) -> None:
         """Predict what is lacking."""
-        waiting = self.lacking
-        self.told(self._done, self._rows)
+        waiting, hopeless = self.lacking, HOPELESS
+        self._tell()
         while waiting:
             again: list[Piece] = []
-            for outcome in engine.map(work, waiting):
-                piece: Piece = outcome.item
-                if outcome.died:
-                    again += self._after_death(piece)
-                elif outcome.error:
-                    self.undone[piece.number] = outcome.error.strip().splitlines()[-1]
-                else:
-                    self._keep(piece, outcome.value)
-            waiting = again
+            left = {(piece.number, piece.first): piece for piece in waiting}
+            with closing(engine.map(work, waiting)) as outcomes:
+                for outcome in outcomes:
+                    piece = left.pop((outcome.item.number, outcome.item.first))
+                    again += self._take(piece, outcome)
+                    hopeless = max(hopeless, 2 * engine.workers)  # all of whom may die at once, with their nodes
+                    if self._deaths >= 2 * hopeless:
+                        reason = f"{self._deaths} workers died one after another; the last: {outcome.error}"
+                        self.undone |= dict.fromkeys(self._whole, reason)
+                        return
+                    if outcome.died and not piece.deaths and self._deaths == hopeless:
+                        break  # halves first: each of these may hold an image that kills
+            waiting = [*again, *left.values()]
 
-    def _after_death(self, piece: Piece) -> list[Piece]:
-        """What is to be tried now: the same, its halves, or nothing, where a single row is to blame."""
+    def _take(self, piece: Piece, outcome: Outcome) -> list[Piece]:
+        """Keep what became of a piece; what is to be tried again."""
+        if outcome.died:
+            return self._after_death(piece, outcome.error or "")
+        if outcome.error:
+            self.undone[piece.number] = outcome.error.strip().splitlines()[-1]
+        else:
+            self._answered, self._deaths = True, 0
+            self._keep(piece, outcome.value)
+        return []
+
+    def _after_death(self, piece: Piece, reason: str) -> list[Piece]:
+        """What is to be tried now: its halves, the same, or nothing, where a single row is to blame."""
+        self._deaths += piece.deaths == 0
+        if len(piece) > 1:
+            return list(piece.halves())
         if piece.deaths + 1 < TRIES:
             return [replace(piece, deaths=piece.deaths + 1)]
-        if len(piece) > 1:
-            return [half if len(half) > 1 else replace(half, deaths=0) for half in piece.halves()]
-        row = pa.Table.from_pylist([{"object_id": name_of(piece), "status": KILLS}], self.schema)
-        self._keep(piece, as_bytes([row], self.schema))
+        try:
+            name = name_of(piece)
+        except DataError as error:
+            self.undone[piece.number] = str(error)
+        else:
+            if self._answered:
+                self._keep(piece, as_bytes([_blamed(name, self.schema)], self.schema))
+            else:
+                self.undone[piece.number] = reason
         return []
 
     def _keep(self, piece: Piece, data: bytes) -> None:
         """Write a shard, or wait for the other parts of it."""
         whole, parts = self._whole[piece.number], self._parts.setdefault(piece.number, {})
         parts[piece.first] = data
-        tables = [pq.read_table(pa.BufferReader(parts[first])) for first in sorted(parts)] if len(parts) > 1 else []
-        if len(piece) == len(whole) or sum(map(len, tables)) == len(whole):
-            with replacing(manifest.shard_path(self.out, piece.number)) as file:
-                file.write(as_bytes(tables, self.schema) if tables else data)
-            del self._parts[piece.number]
-        self._done += len(piece)
-        self.told(self._done, self._rows)
+        if len(piece) < len(whole):
+            tables = [pq.read_table(pa.BufferReader(parts[first])) for first in sorted(parts)]
+            if sum(map(len, tables)) < len(whole):
+                return
+            data = as_bytes(tables, self.schema)
+        with replacing(manifest.shard_path(self.out, piece.number)) as file:
+            file.write(data)
+        self.done.add(piece.number, manifest.Shard.of(data))
+        del self._parts[piece.number], self._whole[piece.number]
+        self._tell()
+
+    def _tell(self) -> None:
+        self.told(self.done.rows, self.found.rows)
+
+
+def _blamed(name: str, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([{"object_id": name, "status": KILLS}], schema)
 
 
 def as_bytes(tables: Sequence[pa.Table], schema: pa.Schema) -> bytes:
@@ -231,19 +279,25 @@ def as_bytes(tables: Sequence[pa.Table], schema: pa.Schema) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: Path, _sha256: str, device: str, backend: str) -> tuple[Classifier, Backend]:
+def _opened(folder: Path, sha256: str, device: str, backend: str) -> tuple[Classifier, Backend]:
     """A bundle's classifier and what it runs on, which the worker's process keeps from piece to piece."""
     classifier = load(folder, device=device)
+    if classifier.about.sha256 != sha256:
+        raise BundleError(f"{folder} is no longer the bundle that this prediction began with")
     return classifier, open_backend(backend, classifier, folder)
 
 
-def _settled(setting: Setting, about: About) -> Setting:
+def _settled(setting: Setting, about: About, spread: Spread) -> Setting:
     """The setting for all workers: they must not choose a device or a backend each for itself.
 
     A bundle's ONNX file is taken where there is one: faster on every CPU that was tried.
     """
-    device = find_device("auto").type if setting.device == "auto" else setting.device
+    here = spread.cluster.address is None
+    local = here or setting.device == "auto"
+    device = str((find_device if local else parse_device)(setting.device))
     if setting.backend != "auto":
+        if setting.backend == "onnx":
+            require_onnx(about, device, here=here)
         return replace(setting, device=device)
     onnx = device == "cpu" and ONNX in about.files and importlib.util.find_spec("onnxruntime") is not None
     return replace(setting, device=device, backend="onnx" if onnx else "torch")

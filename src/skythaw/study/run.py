@@ -18,7 +18,7 @@ from skythaw.spec import Cell, Study
 from skythaw.study.fill import fill, fills, own_fills
 from skythaw.study.kept import evict, used_bytes
 from skythaw.study.ledger import Ledger
-from skythaw.study.machine import find_device
+from skythaw.study.machine import find_device, parse_device
 from skythaw.study.objects import save_objects
 from skythaw.study.pace import Pace
 from skythaw.study.plan import Plan, PlannedCell, make_plan, sets_of
@@ -48,7 +48,7 @@ class Setting:
     def device_kind(self) -> str:
         """``cpu``, ``cuda`` ...; of a cluster the one that was named, which this machine need not have."""
         if self.cluster.address and self.device != "auto":
-            return self.device.partition(":")[0]
+            return parse_device(self.device).type
         return find_device(self.device).type
 
 
