@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402
 
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's clusters keep to the loopback interface
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in ~/.ray
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 torch.set_num_threads(1)  # threads that wait for each other cost more than these small passes
 LONGEST = ("test_study", "test_search", "test_sdss_machine", "test_sdss_reliability", "test_predict_sky", "test_reuse")

@@ -7,9 +7,10 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the loopback interface alone
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the loopback interface alone, if Ray is not yet imported
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
@@ -23,22 +24,18 @@ def cluster(nodes=2, cpus=1, **options):
     with tempfile.TemporaryDirectory(
         prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:  # paths of sockets are short
-        before = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **SMALL, **options})
-        try:
-            for _ in range(nodes):
-                made.add_node(num_cpus=cpus, **{**SMALL, **options})
-            yield made
-        finally:
-            import ray
+        Path(folder, "ray").mkdir()  # where Ray notes the address of its newest cluster, if not in /tmp/ray for all
+        with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)), RAY_TMPDIR=folder):
+            made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **SMALL, **options})
+            try:
+                for _ in range(nodes):
+                    made.add_node(num_cpus=cpus, **{**SMALL, **options})
+                yield made
+            finally:
+                import ray
 
-            ray.shutdown()
-            made.shutdown()
-            if before is None:
-                del os.environ["PYTHONPATH"]
-            else:
-                os.environ["PYTHONPATH"] = before
+                ray.shutdown()
+                made.shutdown()
 
 
 def node_of(_):
@@ -113,3 +110,36 @@ class Greedy:
 
     def __call__(self, item):
         return item
+
+
+def _refuse():
+    raise ValueError("it can't be unpacked here")
+
+
+class Unpackable:
+    """Can be sent, and not received."""
+
+    def __reduce__(self):
+        return _refuse, ()
+
+
+def unpackable(item):
+    return Unpackable() if item == 1 else item
+
+
+def listening(pids):
+    """The addresses at which processes listen, as the system writes them."""
+    inodes = set()
+    for pid in pids:
+        for handle in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes.add(str(handle.readlink()))
+            except OSError:
+                continue
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {each[1].rpartition(":")[0] for each in lines if each[3] == "0A" and f"socket:[{each[9]}]" in inodes}
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}

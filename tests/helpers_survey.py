@@ -79,8 +79,7 @@ class ConstantWork(Work):
         import pyarrow as pa
 
         from skythaw.serving.bundle import read_about
-        from skythaw.serving.predict import schema_of
-        from skythaw.serving.survey import as_bytes
+        from skythaw.serving.rows import as_bytes, schema_of
 
         schema = schema_of(read_about(self.bundle.path), "torch")
         tables = []

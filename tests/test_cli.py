@@ -444,3 +444,17 @@ def test_every_command_has_help(skythaw):
 
 def test_the_version(skythaw):
     assert skythaw("--version").stdout.startswith("skythaw 0.")
+
+
+@pytest.mark.parametrize("command", ["run", "search"])
+@pytest.mark.parametrize("option", ["address=auto", "node-cache=/tmp/x", "gpu-share=0.5", "cell-memory=4GB"])
+def test_options_of_a_cluster_without_one_are_refused(here, cache, capsys, monkeypatch, command, option):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # which is for others
+    words = ["--cache", str(cache), "study", command, str(here / "study.toml"), "--out", str(here / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--" + option.partition("=")[0], option.partition("=")[2]])
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err == f"error: --{option.partition('=')[0]} is for a Ray cluster: say --engine ray, too\n"
+    )
+    assert not (here / "run").exists()

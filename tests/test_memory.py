@@ -24,7 +24,7 @@ from skythaw.tuning import feed
 from skythaw.tuning.model import Classifier, Head
 from skythaw.tuning.thaw import Thaw
 
-REAL = [*SMALL, "efficientnet_lite0", "densenet121"]
+REAL = [*SMALL, "efficientnet_lite0", "densenet121", "timm:edgenext_xx_small"]
 
 
 def held(model, batch):

@@ -47,7 +47,7 @@ def test_groups_are_shared_out_by_cpus_and_move_when_their_node_is_gone():
     homes = [nodes.home(Needs(group=str(number))) for number in range(6)]
     assert sorted(homes) == ["large"] * 4 + ["small"] * 2
     assert [nodes.home(Needs(group=str(number))) for number in range(6)] == homes
-    nodes.nodes = {"small": SMALL}
+    nodes.see({"small": SMALL})
     assert {nodes.home(Needs(group=str(number))) for number in range(6)} == {"small"}
     assert nodes.home(Needs()) is None
 
@@ -66,7 +66,24 @@ def test_waiting_is_for_needs_not_for_each_item(monkeypatch):
     assert nodes.is_hopeless(wanted)
     assert nodes.is_hopeless(Needs(gpus=1, group="another"))
     assert not nodes.is_hopeless(Needs(gpus=2)), "this is asked for the first time"
-    nodes.nodes = {"gpu": WITH_GPU}
+    nodes.see({"gpu": WITH_GPU})
     assert not nodes.is_hopeless(wanted)
-    nodes.nodes = {"small": SMALL}
+    nodes.see({"small": SMALL})
     assert not nodes.is_hopeless(wanted), "there was a node meanwhile: the time begins anew"
+
+
+def test_a_node_that_was_there_meanwhile_counts_though_nobody_asked(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(placing.time, "monotonic", lambda: now)
+    nodes = Placing({"small": SMALL})
+    assert not nodes.is_hopeless(Needs(gpus=1))
+    nodes.see({"gpu": WITH_GPU})
+    now += 10 * placing.PATIENCE
+    nodes.see({"small": SMALL})
+    assert not nodes.is_hopeless(Needs(gpus=1))
+
+
+def test_a_home_has_room_for_the_largest_item_of_its_group():
+    nodes = Placing({"small": SMALL, "large": LARGE})
+    homes = {nodes.home(Needs(group=str(number), memory=GB, largest=9 * GB)) for number in range(4)}
+    assert homes == {"large"}

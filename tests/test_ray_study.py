@@ -14,6 +14,7 @@ import pytest
 
 from helpers_ray import Carrying, Grouped, cluster, workers_of
 from helpers_study import make_survey, write_study
+from skythaw.engines import shared
 from skythaw.engines.ray import Ray
 from skythaw.errors import DataError
 from skythaw.spec import Study
@@ -97,6 +98,31 @@ def test_a_shared_file_is_found_where_it_is_or_copied_once(two_nodes, tmp_path):
     assert path.startswith(str(tmp_path / "cache"))
 
 
+def test_a_folder_with_more_or_other_files_is_not_the_same(tmp_path):
+    """And what a killed worker had fetched of it goes."""
+    folder, cache = tmp_path / "x", tmp_path / "cache"
+    folder.mkdir()
+    for name in ("x", "y", ".hidden", ".git/config"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    whole = shared.share(folder, bytes, bytes, 1)
+    assert [each.name for each in whole.files] == ["x", "y"]
+    assert whole.here(cache) == folder
+    (folder / "z").touch()
+    copy = whole.here(cache)
+    assert copy != folder
+    assert sorted(each.name for each in copy.iterdir()) == ["x", "y"]
+    (copy / "z").touch()
+    (copy.parents[1] / f".{copy.parent.name}" / "x").mkdir(parents=True)
+    assert whole.here(cache) == copy
+    assert sorted(each.name for each in copy.iterdir()) == ["x", "y"]
+    assert not list((cache / "shared").glob(".*"))
+    (folder / "y").unlink()
+    (folder / "z").unlink()
+    alone = shared.share(folder, bytes, bytes, 1)
+    assert alone.here(cache) == folder, "its only file has its name"
+
+
 def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, serial, tmp_path, cache, monkeypatch):
     folder, study = serial
     share = Ray.share
@@ -114,9 +140,13 @@ def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, seria
 
 
 @pytest.mark.slow
-def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(two_nodes, undisturbed, tmp_path, cache):
-    """The worker when the first cell is done, the node when the second is; another node comes."""
+def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
+    two_nodes, undisturbed, tmp_path, cache, monkeypatch
+):
+    """The workers when the first cell is done, the node when the second is; another node comes."""
     folder, study = undisturbed
+    given, gives = [], Ray._give
+    monkeypatch.setattr(Ray, "_give", lambda self, function, job: given.append(job) or gives(self, function, job))
     added = two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
 
     class Killer(Watcher):
@@ -125,7 +155,8 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(two_nodes,
         def finished(self, planned, error):
             self.over += 1
             if self.over == 1:
-                os.kill(workers_of(two_nodes)[0], signal.SIGKILL)
+                for worker in workers_of(two_nodes):
+                    os.kill(worker, signal.SIGKILL)
             elif self.over == 2:
                 two_nodes.remove_node(added, allow_graceful=False)
                 two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
@@ -133,6 +164,7 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(two_nodes,
     killer, how = Killer(), Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
     summary = run_study(study, Setting(tmp_path / "run", cache, "ray", None, "cpu", cluster=how), killer)
     assert killer.over == summary.done == 6
+    assert max(job.deaths for job in given) > 0, "nothing was disturbed"
     assert numbers(tmp_path / "run") == numbers(folder / "run")
 
 
@@ -144,12 +176,12 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_n
     command += ["--engine", "ray", "--address", two_nodes.address, "--node-cache", tmp_path / "node-{node}"]
     environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
     driver = subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.DEVNULL)
-    while driver.poll() is None and not (run.exists() and list(run.glob("predictions/*"))):
-        threading.Event().wait(0.02)
+    while driver.poll() is None and not ((run / "ledger.sqlite").exists() and taken(run)):
+        threading.Event().wait(0.05)
     driver.kill()
-    driver.wait()
+    assert driver.wait() == -signal.SIGKILL
     before = taken(run)
-    assert len(before) < 6
+    assert 0 < len(before) < 6
     again = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=True)
     assert "6 of 6 cells are done" in again.stdout
     assert before.items() <= taken(run).items()

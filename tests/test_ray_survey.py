@@ -86,10 +86,9 @@ def test_a_killed_driver_leaves_whole_shards_and_the_next_makes_the_rest(made, n
     watching.start()
     driver.communicate()
     watching.join()
-    before = {path.name for path in (out / "shards").glob("0*")}
-    assert before
+    assert driver.returncode == -signal.SIGKILL
     summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, SETTING, spread(nodes, tmp_path))
-    assert summary.resumed >= 20
+    assert 20 <= summary.resumed < 180
     assert rows(out).equals(expected)
 
 

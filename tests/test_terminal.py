@@ -21,6 +21,7 @@ from helpers_survey import rows, split
 
 SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
 LONG = {"epochs = 7": "epochs = 500"}
+STOPS = [("processes", "Ctrl-C"), ("ray", "Ctrl-C"), ("ray", "SIGTERM")]
 
 AT_TERMINAL = """
 import fcntl, os, sys, termios
@@ -64,9 +65,12 @@ class Terminal:
         with self._more:
             assert self._more.wait_for(lambda: re.search(pattern, self.seen), 200), self.seen
 
-    def interrupt(self):
-        """The user types Ctrl-C: all processes of the terminal get it."""
-        os.write(self.ours, b"\x03")
+    def stop(self, how):
+        """The user types Ctrl-C: all processes of the terminal get it; or a batch system sends SIGTERM to the first."""
+        if how == "SIGTERM":
+            self.process.terminate()
+        else:
+            os.write(self.ours, b"\x03")
 
     def end(self):
         """Exit code and all that was shown."""
@@ -130,13 +134,13 @@ def test_other_long_work_shows_what_is_done(made, tmp_path, cache):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["processes", "ray"])
-def test_control_c_stops_a_survey_and_the_same_command_goes_on(made, tmp_path, cache, engine):
+@pytest.mark.parametrize(("engine", "how"), STOPS)
+def test_a_stopped_survey_goes_on(made, tmp_path, cache, engine, how):
     folder, bundle = made
     many = ("predict", bundle, folder / "nights", "-o", "out", "--shard", 20, "--device", "cpu", "--engine", engine)
     shown = Terminal(*many, "--workers", 1, cwd=tmp_path, cache=cache)
     shown.wait_for(r"[1-9]\d*/180 images")
-    shown.interrupt()
+    shown.stop(how)
     code, seen = shown.end()
     assert code == 130, seen
     assert "stopped; whole shards are kept in out, and the same command goes on" in seen
@@ -149,14 +153,14 @@ def test_control_c_stops_a_survey_and_the_same_command_goes_on(made, tmp_path, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["processes", "ray"])
-def test_control_c_stops_a_study(tmp_path, cache, engine):
+@pytest.mark.parametrize(("engine", "how"), STOPS)
+def test_a_stopped_study_says_so(tmp_path, cache, engine, how):
     make_survey(tmp_path / "survey.parquet")
     file = write_study(tmp_path, replace=SMALL | LONG)
     command = ("study", "run", file, "--out", "run", "--device", "cpu", "--engine", engine, "--workers", 1)
     shown = Terminal(*command, cwd=tmp_path, cache=cache)
     shown.wait_for(r"study \S+ [01] of 2 cells")
-    shown.interrupt()
+    shown.stop(how)
     code, seen = shown.end()
     assert code == 130, seen
     assert "stopped; finished cells are kept in run, and the same command goes on" in seen

@@ -2,7 +2,7 @@
 
 The network is run once, node by node of its graph, on the meta device: shapes without numbers. What a node saves for
 the backward pass is held if the node lies above the cut. Two batches are looked at: what is held however many images
-there are (folded weights) is no image's.
+there are (folded weights) is no image's. Neither is of one image, for which a layer may save less.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from skythaw.backbones.cut import nodes_above, nodes_crossing, traced
 from skythaw.backbones.network import Network
 from skythaw.errors import CutError
 
+BATCHES = (2, 3)
+"""images"""
 Held = dict[int, int]
 """bytes of tensors, by their place in memory"""
 
@@ -38,13 +40,13 @@ def footprints(network: Network, size: int) -> list[tuple[int | None, int, int]]
         largest map held
     """
     count = len(network.blocks)
-    images = [torch.empty(n, network.bands, size, size, device="meta") for n in (1, 2)]
+    images = [torch.empty(n, network.bands, size, size, device="meta") for n in BATCHES]
     try:
         graph, owners = traced(network)
     except CutError:
         whole = _of_one([_held_by(network.features, image) for image in images])
         return [(network.channels if depth == 0 else None, *whole) for depth in range(count + 1)]
-    one, two = _Run(network.features, graph, images[0]), _Run(network.features, graph, images[1])
+    runs = [_Run(network.features, graph, each) for each in images]
     found: list[tuple[int | None, int, int]] = []
     for depth in range(count + 1):
         crosses = None
@@ -52,10 +54,10 @@ def footprints(network: Network, size: int) -> list[tuple[int | None, int, int]]
         if depth < count:
             try:
                 above = nodes_above(network, graph, owners, depth)
-                crosses = sum(one.numbers[node] for node in nodes_crossing(graph, above))
+                crosses = sum(runs[0].numbers[node] for node in nodes_crossing(graph, above)) // BATCHES[0]
             except CutError:
                 pass
-        held = _of_one([run.held(node for node in graph.nodes if node in above) for run in (one, two)])
+        held = _of_one([run.held(node for node in graph.nodes if node in above) for run in runs])
         found.append((network.channels if depth == 0 else crosses, *held))
     return found
 
@@ -107,6 +109,9 @@ def _watched(call: Any) -> tuple[Any, Held]:
 
 
 def _of_one(held: list[Held]) -> tuple[int, int]:
-    """Bytes of one image, all together and of the largest, from what one and two images hold."""
-    sizes = [b - a for a, b in zip(held[0].values(), held[1].values(), strict=True)]
-    return sum(sizes), max(sizes, default=0)
+    """Bytes of one image, all together and of the largest, from what the two batches hold."""
+    few, many = (list(each.values()) for each in held)
+    if len(few) == len(many):
+        sizes = [b - a for a, b in zip(few, many, strict=True)]
+        return sum(sizes), max(sizes, default=0)
+    return max(0, sum(many) - sum(few)), max(many, default=0) // BATCHES[1]

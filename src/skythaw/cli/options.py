@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from skythaw import registry
+from skythaw.engines.base import cores
+from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
     from skythaw.spec import Study
@@ -57,6 +60,15 @@ def load_study(study_file: Path, skip_broken: bool) -> Study:
 
 def cores_for(study: Study) -> int:
     """As many workers as the cores bear, given each cell's threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
-    return max(1, cores // threads)
+    return max(1, cores() // threads)
+
+
+def require_cluster(context: typer.Context, engine: str) -> None:
+    """Raise `SpecError` where an option that is for a cluster is given to an engine that uses none."""
+    if registry.get("engine", engine).cluster:
+        return
+    for name in ("address", "node_cache", "gpu_share", "cell_memory"):
+        source = context.get_parameter_source(name) if name in context.params else None
+        if source is not None and source.name == "COMMANDLINE":  # an address in the environment is for others
+            raise SpecError(f"--{name.replace('_', '-')} is for a Ray cluster: say --engine ray, too")

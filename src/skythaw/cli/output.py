@@ -90,7 +90,7 @@ def progress_bar(unit: str) -> Progress:
     from rich.text import Text
 
     def rate(task: Task) -> float:
-        """Steps a second since the start (rich's own forgets what is older than half a minute; a step may take longer)."""
+        """Steps a second since the start (rich's own forgets after half a minute, and a step may take longer)."""
         return (task.completed - task.fields.get("begun", 0)) / (task.elapsed or 1)
 
     class Count(ProgressColumn):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from skythaw.cli.options import Address, Device, GpuShare, NodeCache
+from skythaw.cli.options import Address, Device, GpuShare, NodeCache, require_cluster
 from skythaw.cli.output import (
     duration,
     make_table,
@@ -22,6 +21,7 @@ from skythaw.cli.output import (
     warn,
 )
 from skythaw.cli.sdss import read_columns, read_release
+from skythaw.engines.base import cores
 from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ NAMED = 10
 
 
 def predict(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="A folder that `skythaw export` wrote.")],
     inputs: Annotated[
         list[str],
@@ -96,6 +97,7 @@ def predict(
     """Probabilities of each class for any number of images. Stop it at any time; the same command goes on."""
     from skythaw.serving.predict import Setting, predict_to
 
+    require_cluster(context, engine)
     if out.suffix and engine != "processes":
         raise SpecError(f"the engine {engine} makes a folder of shards: give -o a name without an ending, not {out}")
     if sdss:
@@ -105,7 +107,7 @@ def predict(
         how = (engine, workers, address if engine == "ray" else None, node_cache, gpu_share)
         _survey(bundle, inputs, out, Setting(batch, device, threads or 1, shard, backend), how, as_json)
         return
-    setting = Setting(batch, device, threads or _cores(), shard, backend)
+    setting = Setting(batch, device, threads or cores(), shard, backend)
     with stoppable(f"what was done is kept in {out}.part, and the same command goes on"):
         summary = predict_to(bundle, inputs, out, setting, lambda items, total: tracked(items, total, "predicting"))
     if as_json:
@@ -146,7 +148,7 @@ def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple
     from skythaw.study.remote import Cluster
 
     engine, workers, address, node_cache, gpu_share = how
-    workers = workers or (max(1, _cores() // setting.threads) if engine == "processes" else None)
+    workers = workers or (max(1, cores() // setting.threads) if engine == "processes" else None)
     spread = Spread(engine, workers, Cluster(address, node_cache, gpu_share))
     with stoppable(f"whole shards are kept in {out}, and the same command goes on"), progress_bar("images") as bar:
         task = bar.add_task("looking at files", total=None)
@@ -167,10 +169,6 @@ def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple
     if summary.undone:
         warn(f"{len(summary.undone):,} shards are lacking; the same command tries again")
         raise typer.Exit(1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _facts(summary: Summary | SurveySummary, out: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from skythaw.cli.options import (
     Workers,
     cores_for,
     load_study,
+    require_cluster,
 )
 from skythaw.cli.output import (
     duration,
@@ -63,6 +64,7 @@ def run(
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
     study = load_study(study_file, skip_broken)
+    require_cluster(context, engine)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
     how = how.on_cluster(address, node_cache, gpu_share, cell_memory)
     summary = run_watched(study, out, context.obj, how)
@@ -94,6 +96,7 @@ def search(
     from skythaw.study.search import search as run_search
 
     study = load_study(study_file, skip_broken)
+    require_cluster(context, engine)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
     how = how.on_cluster(address, node_cache, gpu_share, cell_memory)
     standings = watched(run_search, study, out, context.obj, how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
@@ -36,6 +37,8 @@ class Needs:
     """bytes"""
     group: str | None = None
     """items of one group are best done on one node: they find something there that another of them left"""
+    largest: int = 0
+    """bytes of the largest item of the group, for which its node should have room"""
     retries: int = 3
     """how often the item is given out again whose worker or node died"""
     stay: bool = False
@@ -112,3 +115,8 @@ def attempt(function: Callable[[Any], Any], item: Any) -> Outcome:
         return Outcome(item, value=function(item))
     except Exception:
         return Outcome(item, error=traceback.format_exc())
+
+
+def cores() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,6 +26,11 @@ class Placing:
     _homeless: dict[Needs, float] = field(default_factory=dict)
     """since when no node can hold items with such needs"""
 
+    def see(self, nodes: Nodes) -> None:
+        """Take note of the nodes there are now."""
+        self.nodes = nodes
+        self._homeless = {needs: since for needs, since in self._homeless.items() if not self.able(needs)}
+
     def room(self, needs: Needs) -> int:
         """How many items with such needs all nodes can hold; at least one is tried."""
         bounded = self.bounded(needs)
@@ -45,7 +50,7 @@ class Placing:
         """The node of a group; a new group, or one whose node is gone, gets the one with the fewest for its CPUs."""
         if needs.group is None:
             return None
-        bounded = self.bounded(needs)
+        bounded = self.bounded(replace(needs, memory=max(needs.memory, needs.largest)))
         able = {name: node for name, node in self.nodes.items() if _times(node, bounded)}
         if self._homes.get(needs.group) not in able and able:
             count = Counter(self._homes.values())
@@ -60,7 +65,6 @@ class Placing:
         """Whether no node was able for long; the time begins when this is first asked while none is."""
         kind = replace(needs, group=None)
         if self.able(needs):
-            self._homeless.pop(kind, None)
             return False
         return time.monotonic() - self._homeless.setdefault(kind, time.monotonic()) > PATIENCE
 

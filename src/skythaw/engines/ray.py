@@ -8,34 +8,31 @@ earlier ones left in that node's cache.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import socket
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from skythaw.engines import shared
-from skythaw.engines.base import Engine, Needs, Outcome, Outcomes, attempt
-from skythaw.engines.placing import Placing, said
-from skythaw.errors import RemoteError, UnknownNameError
+from skythaw.engines.base import Engine, Needs, Outcome, Outcomes, attempt, cores
+from skythaw.engines.placing import PATIENCE, Placing, said
+from skythaw.engines.ray_start import import_ray, make_folder, signals_as_before, surroundings
+from skythaw.errors import OutputError, RemoteError
 
 PART = 32 << 20
 """bytes of a shared file that travel as one object"""
-FOLDER = "skythaw-ray-"
-"""how the folders for Ray's own files begin; the driver's process id comes next"""
 LOOK = 5.0
 """seconds between looks at which nodes there are"""
 CONNECT = 10.0
 """seconds without an answer after which there is no cluster at an address"""
-LONGEST_FOLDER = 32
-"""characters: the paths of Ray's sockets below it must stay within the system's 107"""
+ANY = Needs(cpus=0.01)
+"""what every node that works can hold"""
 
 
 @dataclass
@@ -65,21 +62,27 @@ class Ray(Engine):
     UnknownNameError
         Ray is not installed.
     RemoteError
-        There is no cluster at the address.
+        There is no cluster at the address, or this process uses Ray already.
     """
 
     cluster = True
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        address = address or None
         self._limit = workers
         self._shared: dict[Path, shared.Shared] = {}
         self._placing, self._looked = Placing(), -LOOK
         self._folder: Path | None = None
+        self._lock: FileLock | None = None
         self.local = address is None
-        self._ray = _import(self.local)
-        self._owned = not self._ray.is_initialized()
-        if self._owned:
+        self._ray = import_ray()
+        if self._ray.is_initialized():
+            raise RemoteError("this process uses Ray already; one Ray engine at a time, and no ray.init() before it")
+        try:
             self._start(address)
+        except BaseException:  # Ctrl-C, too
+            self.close()
+            raise
         self._task = self._ray.remote(_work)
 
     @property
@@ -93,8 +96,13 @@ class Ray(Engine):
         sent = self._ray.put(function)
         try:
             while True:
+                if self._look().is_hopeless(ANY):
+                    raise RemoteError(f"the Ray cluster has had no node that works for {PATIENCE / 60:.0f} minutes")
                 while len(busy) < self._room(busy) and (item := next(queue, None)) is not None:
                     needs = needs_of(item)
+                    if self._look().is_hopeless(self._look().bounded(needs)):
+                        yield _impossible(item, needs)
+                        continue
                     job = _Job(item, needs, needs)
                     busy[self._give(sent, job)] = job
                 if not busy:
@@ -113,7 +121,7 @@ class Ray(Engine):
                     if placing.able(placing.bounded(job.needs)):  # the node that had as much is gone
                         busy[self._give(sent, job)] = job
                     else:
-                        yield Outcome(job.item, error=f"no node of the Ray cluster has {said(job.needs)}")
+                        yield _impossible(job.item, job.needs)
         finally:
             self._cancel(list(busy))
 
@@ -121,33 +129,40 @@ class Ray(Engine):
         if self.local:
             return shared.Shared(path)
         if path not in self._shared:
-            self._shared[path] = shared.share(path, self._ray.put, _get, PART)
+            try:
+                self._shared[path] = shared.share(path, self._ray.put, _get, PART)
+            except self._ray.exceptions.RayError as error:  # its store and its disk are full
+                raise OutputError(f"can't give {path} to the Ray cluster: {_one_line(error)}") from None
         return self._shared[path]
 
     def close(self) -> None:
-        if self._owned:
+        try:
             self._ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        finally:
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            if self._lock:
+                self._lock.release()
 
     def _start(self, address: str | None) -> None:
         """Start a cluster on this machine, or join one."""
         quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # else each start praises its token
         if address is None:
-            self._folder = _make_folder()
+            self._folder, self._lock = make_folder()
             quiet |= {"include_dashboard": False, "_temp_dir": str(self._folder)}
-            quiet |= {"num_cpus": max(self._limit or 1, os.cpu_count() or 1)}
+            quiet |= {"num_cpus": max(self._limit or 1, cores())}
         try:
+            if address and ("://" in address or address == "local"):
+                raise ValueError("it should be HOST:PORT or auto, and the driver on a node of it (no Ray Client)")
             if address and (place := re.fullmatch(r"(.+):(\d+)", address)):  # Ray itself tries for minutes
                 socket.create_connection((place[1], int(place[2])), CONNECT).close()
-            with _own_path():
+            with signals_as_before(), surroundings(self.local):
                 self._ray.init(address=address or "local", **quiet)
         except (RuntimeError, ValueError, OSError, OverflowError) as error:
-            self.close()
-            reason = str(error).strip().partition("\n")[0]
+            cause = f" ({_one_line(error.__cause__)})" if error.__cause__ else ""
             where = f"at {address}" if address else "on this machine"
-            raise RemoteError(f"no Ray cluster {where}: {reason}") from None
+            raise RemoteError(f"no Ray cluster {where}: {_one_line(error)}{cause}") from None
 
     def _give(self, function: Any, job: _Job) -> Any:
         """Hand a job to the cluster."""
@@ -168,8 +183,8 @@ class Ray(Engine):
         """The outcome of a job; None if it is to be given out again."""
         try:
             value, error = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as raised:  # outside the function: what it takes or gives can't travel
-            return Outcome(job.item, error=str(raised))
+        except (self._ray.exceptions.RayTaskError, self._ray.exceptions.RaySystemError) as raised:
+            return Outcome(job.item, error=str(raised))  # outside the function: what it takes or gives can't travel
         except self._ray.exceptions.RayError as raised:
             self._looked = -LOOK  # a node may be gone
             job.deaths += 1
@@ -183,7 +198,7 @@ class Ray(Engine):
     def _look(self) -> Placing:
         """The nodes that there are."""
         if time.monotonic() - self._looked > LOOK:
-            self._placing.nodes = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+            self._placing.see({node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]})
             self._looked = time.monotonic()
         return self._placing
 
@@ -221,50 +236,9 @@ def _get(handle: Any) -> bytes:
     return data
 
 
-def _import(local: bool) -> Any:
-    """Ray, which is told before to send no statistics; one that is ours alone, to stay on the loopback interface."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if local:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
-        import ray
-    except ImportError:
-        raise UnknownNameError("the engine ray needs the package ray: pip install 'skythaw[ray]'") from None
-    return ray
+def _impossible(item: Any, needs: Needs) -> Outcome:
+    return Outcome(item, error=f"no node of the Ray cluster has {said(needs)}")
 
 
-@contextmanager
-def _own_path() -> Iterator[None]:
-    """Let processes that are started in the block find the modules that this one finds."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
-def _make_folder() -> Path:
-    """A folder for the files of a cluster of ours; those that killed drivers left are removed."""
-    place = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp")
-    for each in place.glob(f"{FOLDER}*"):
-        driver = re.match(rf"{FOLDER}(\d+)-", each.name)
-        if driver and not _alive(int(driver[1])):
-            shutil.rmtree(each, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=place))
-
-
-def _alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]

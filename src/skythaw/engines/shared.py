@@ -6,7 +6,6 @@ import functools
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ class Shared:
     files: tuple[SharedFile, ...] = ()
     read: Callable[[Any], bytes] | None = None
     """turns a handle into bytes"""
+    is_folder: bool = False
 
     def here(self, cache: Path) -> Path:
         """Where the content is on this machine: at its own path, or a copy below the folder `cache`, made if need be.
@@ -47,7 +47,7 @@ class Shared:
         DataError
             What arrived has another checksum.
         """
-        if self._is_at(self.path):
+        if not self.files or self._is_at(self.path):
             return self.path
         digest = hashlib.sha256("".join(f"{f.name}\0{f.sha256}\n" for f in self.files).encode()).hexdigest()
         folder = cache / "shared" / digest[:32]
@@ -60,36 +60,41 @@ class Shared:
 
     def _is_at(self, path: Path) -> bool:
         try:
+            if self.is_folder and [name for name, _ in _files(path)] != [each.name for each in self.files]:
+                return False
             return all(same(self._place(path, each), each) for each in self.files)
         except OSError:
             return False
 
     def _place(self, path: Path, file: SharedFile) -> Path:
-        return path / file.name if self._is_folder else path
-
-    @property
-    def _is_folder(self) -> bool:
-        return [each.name for each in self.files] != [self.path.name]
+        return path / file.name if self.is_folder else path
 
     def _copy_to(self, folder: Path) -> None:
-        """Fetch everything beside the folder, then rename it into place."""
+        """Fetch everything beside the folder, then rename it into place; its lock is held."""
         assert self.read is not None
-        shutil.rmtree(folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as made:
-            root = Path(made, "whole")
-            for each in self.files:
-                place, digest = self._place(root / self.path.name, each), hashlib.sha256()
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with place.open("wb") as file:
-                    for handle in each.parts:
-                        data = self.read(handle)
-                        digest.update(data)
-                        file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if digest.hexdigest() != each.sha256:
-                    raise DataError(f"{self.path} changed while it was sent to another machine: start again")
-            root.rename(folder)
+        made = folder.with_name(f".{folder.name}")
+        for each in (folder, made):  # what a killed worker left, or somebody changed
+            shutil.rmtree(each, ignore_errors=True)
+        try:
+            for file in self.files:
+                self._fetch(file, self._place(made / self.path.name, file))
+            made.rename(folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def _fetch(self, file: SharedFile, place: Path) -> None:
+        assert self.read is not None
+        digest = hashlib.sha256()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb") as copy:
+            for handle in file.parts:
+                data = self.read(handle)
+                digest.update(data)
+                copy.write(data)
+            copy.flush()
+            os.fsync(copy.fileno())
+        if digest.hexdigest() != file.sha256:
+            raise DataError(f"{self.path} arrived with another checksum than it was sent with: start again")
 
 
 def same(path: Path, file: SharedFile) -> bool:
@@ -111,7 +116,7 @@ def share(path: Path, put: Callable[[bytes], Any], read: Callable[[Any], bytes],
     Parameters
     ----------
     path
-        what is shared; hidden files in a folder are left out
+        what is shared; hidden files and folders in a folder are left out
     put
         takes some bytes and gives a handle that other machines can read
     read
@@ -119,17 +124,23 @@ def share(path: Path, put: Callable[[bytes], Any], read: Callable[[Any], bytes],
     part
         bytes behind one handle, at most
     """
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
-    root = path.parent if path.is_file() else path
     files = []
-    for each in found:
+    for name, each in _files(path):
         digest, handles, size = hashlib.sha256(), [], 0
         for data in _parts(each, part):
             digest.update(data)
             handles.append(put(data))
             size += len(data)
-        files.append(SharedFile(each.relative_to(root).as_posix(), size, digest.hexdigest(), tuple(handles)))
-    return Shared(path.absolute(), tuple(files), read)
+        files.append(SharedFile(name, size, digest.hexdigest(), tuple(handles)))
+    return Shared(path.absolute(), tuple(files), read, path.is_dir())
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """The files that are shared of a file or folder, with their names below it."""
+    if not path.is_dir():
+        return [(path.name, path)]
+    below = ((each.relative_to(path), each) for each in path.rglob("*") if each.is_file())
+    return sorted((name.as_posix(), each) for name, each in below if not any(part[0] == "." for part in name.parts))
 
 
 def _parts(path: Path, size: int) -> Iterable[bytes]:

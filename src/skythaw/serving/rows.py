@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from skythaw.data.parquet import parquet_writer
 from skythaw.serving.bundle import About
 from skythaw.serving.classifier import Classifier, Seen
 
@@ -70,3 +73,11 @@ def rows_of(
         pa.array(status, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def as_bytes(tables: Sequence[pa.Table], schema: pa.Schema) -> bytes:
+    """Tables as one Parquet file."""
+    file = io.BytesIO()
+    with parquet_writer(file, schema, Path("a shard")) as write:
+        write(pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table())
+    return file.getvalue()

@@ -14,7 +14,6 @@ after another and none answers, no image is to blame: what is left is left for a
 from __future__ import annotations
 
 import importlib.util
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -27,7 +26,6 @@ import pyarrow.parquet as pq
 
 from skythaw import registry
 from skythaw.data.files import replacing
-from skythaw.data.parquet import parquet_writer
 from skythaw.engines.base import Engine, Needs, Outcome, open_engine
 from skythaw.engines.shared import Shared
 from skythaw.errors import BundleError, DataError
@@ -37,7 +35,7 @@ from skythaw.serving.bundle import ONNX, About, read_about
 from skythaw.serving.classifier import Classifier, load
 from skythaw.serving.pieces import Piece, Pieces, find_pieces, items, name_of
 from skythaw.serving.predict import Setting, predictions
-from skythaw.serving.rows import origin, schema_of
+from skythaw.serving.rows import as_bytes, origin, schema_of
 from skythaw.serving.sources import real_folder
 from skythaw.serving.tables import alone
 from skythaw.study.machine import find_device, numerics, parse_device
@@ -268,14 +266,6 @@ class Survey:
 
 def _blamed(name: str, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist([{"object_id": name, "status": KILLS}], schema)
-
-
-def as_bytes(tables: Sequence[pa.Table], schema: pa.Schema) -> bytes:
-    """Tables as one Parquet file."""
-    file = io.BytesIO()
-    with parquet_writer(file, schema, Path("a shard")) as write:
-        write(pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table())
-    return file.getvalue()
 
 
 @lru_cache(maxsize=1)

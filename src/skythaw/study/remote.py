@@ -71,8 +71,8 @@ class Away:
     """by checksum"""
     memory: dict[str, int]
     """bytes that each cell reserves, by its key"""
-    filling: dict[str, int]
-    """bytes that a pass which fills activations reserves, by its group of cells"""
+    groups: dict[str, tuple[int, int]]
+    """bytes that the smallest and the largest cell reserve, by their group"""
     cache: str | None
     """as in `Cluster`; None is the task's own"""
     cluster: Cluster
@@ -80,11 +80,15 @@ class Away:
     """bytes that activations may take at a node"""
 
     def needs(self, task: Task | Fill) -> Needs:
-        """The CPUs of the cell's threads, a share of a GPU if it runs on one, and the node with its activations."""
+        """The CPUs of the cell's threads, a share of a GPU if it runs on one, and the node with its activations.
+
+        A pass that fills them needs no more memory than the smallest cell that reads what it gives.
+        """
         gpus = self.cluster.gpus if task.site.device.startswith("cuda") else 0.0
         group, filling = group_of(task.cell), isinstance(task, Fill)
-        memory = self.filling[group] if filling else self.memory[task.cell.key]
-        return Needs(task.cell.recipe.threads, gpus, memory, group, stay=filling)
+        smallest, largest = self.groups[group]
+        memory = smallest if filling else self.memory[task.cell.key]
+        return Needs(task.cell.recipe.threads, gpus, memory, group, largest, stay=filling)
 
     def __call__(self, task: Task | Fill) -> Brought:
         site = task.site
@@ -109,16 +113,15 @@ def away(plan: Plan, engine: Engine, cluster: Cluster, cache_size: int) -> Away:
     data = plan.study.data
     files = {p.weights.sha256: p.weights.path for p in plan.cells if p.weights and p.weights.path}
     memory = {p.cell.key: p.memory if cluster.memory is None else cluster.memory for p in plan.cells}
-    filling: dict[str, int] = {}
-    for p in plan.cells:  # a pass through frozen blocks needs no more than the smallest cell that reads what it gives
-        group = group_of(p.cell)
-        filling[group] = min(memory[p.cell.key], filling.get(group, memory[p.cell.key]))
+    groups: dict[str, list[int]] = {}
+    for p in plan.cells:
+        groups.setdefault(group_of(p.cell), []).append(memory[p.cell.key])
     return Away(
         data=engine.share(data.path),
         test=engine.share(data.test_path) if data.test_path else None,
         weights={sha256: engine.share(path) for sha256, path in files.items()},
         memory=memory,
-        filling=filling,
+        groups={group: (min(each), max(each)) for group, each in groups.items()},
         cache=cluster.cache or (None if engine.local else NODE_CACHE),
         cluster=cluster,
         cache_size=cache_size,
@@ -151,7 +154,7 @@ def node_folder(pattern: str) -> Path:
     DataError
         The default one, whose name anybody can guess, belongs to somebody else.
     """
-    folder = pattern.replace("{temporary}", tempfile.gettempdir()).replace("{user}", getpass.getuser())
+    folder = pattern.replace("{temporary}", tempfile.gettempdir()).replace("{user}", _user())
     if "{node}" in folder:
         from skythaw.engines.ray import node_id
 
@@ -159,6 +162,13 @@ def node_folder(pattern: str) -> Path:
     if pattern == NODE_CACHE:
         _require_own(Path(folder))
     return Path(folder)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.geteuid())
 
 
 def _require_own(folder: Path) -> None:

@@ -133,12 +133,14 @@ def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> dict[Contest
 def _lent_workers(contests: dict[Contest, list[Candidate]], run: Run) -> int:
     """How many workers' threads each cell of the last rung gets: few cells would leave workers idle.
 
-    Threads decide a cell's last bits, so what was decided once holds for the folder.
+    Threads decide a cell's last bits, so what was decided once holds for the folder. Nothing is lent on a cluster: its
+    CPUs are not all on one node.
     """
     lent: int | None = run.ledger.remark("lent_workers")
     if lent is None:
         cells = sum(len(candidate.cells) for some in contests.values() for candidate in some)
-        lent = max(1, run.engine.workers // cells) if run.setting.device_kind == "cpu" else 1
+        lends = run.setting.device_kind == "cpu" and not run.engine.cluster
+        lent = max(1, run.engine.workers // cells) if lends else 1
         run.ledger.note("lent_workers", lent)
     return lent
 
