@@ -1,9 +1,9 @@
 """What Ray costs and brings on this machine: the constants of the model in docs/ray.md, and 1 worker against 2.
 
 ``python benchmarks/ray_scaling.py`` prints one JSON line a measurement: time to start, empty items a second, bytes a
-second to a node, images a second of `predict` into shards by 1 and 2 workers of each engine, and the memory of the
-driver and the largest worker for more and more objects (there without a network: constant answers, so that a million
-objects take minutes).
+second to a node, shards written a second, images a second of `predict` into shards by 1 and 2 workers of each engine,
+and the memory of the driver and the largest worker for more and more objects (there without a network: constant
+answers, so that a million objects take minutes).
 
     python benchmarks/ray_scaling.py                                              # all of it
     python benchmarks/ray_scaling.py --bundle B --data D.parquet --memory         # the rates of a classifier of yours
@@ -25,6 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers_bundle import make_bundle
@@ -34,11 +36,17 @@ from helpers_study import make_survey
 from helpers_survey import ConstantWork
 from skythaw.engines.ray import Ray
 from skythaw.serving import survey
+from skythaw.serving.bundle import read_about
+from skythaw.serving.pieces import Piece, Pieces
+from skythaw.serving.places import Place
 from skythaw.serving.predict import Setting
+from skythaw.serving.rows import as_bytes, schema_of
 from skythaw.serving.survey import Spread, predict_survey
 
-ROWS, GROUP = 3000, 100
-"""of one file, and of one row group, the least that a shard can have"""
+SAME, GROUP = 3000, 100
+"""images, which are repeated; of one row group, the least that a shard can have"""
+SHARDS = 48
+"""of a timed prediction; each is one file"""
 
 
 def main() -> None:
@@ -52,7 +60,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one_memory:
-        memory(options.folder, options.one_memory)
+        memory(options.bundle, options.folder, options.one_memory)
         return
     print(json.dumps({"machine": platform.processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}))
     overheads()
@@ -60,13 +68,23 @@ def main() -> None:
         folder = Path(name)
         bundle = options.bundle or make_bundle(folder, folder / "cache")
         if not options.data:
-            make_survey(folder / "made.parquet", ROWS)
-        some = pq.read_table(options.data or folder / "made.parquet").slice(0, ROWS)
-        pq.write_table(some, folder / "night.parquet", row_group_size=GROUP)
+            make_survey(folder / "made.parquet", SAME)
+        some = pq.read_table(options.data or folder / "made.parquet").slice(0, SAME)
+        pq.write_table(some, folder / "some.parquet", row_group_size=GROUP)
+        writing(bundle, folder)
         if options.objects:
             speeds(bundle, folder, options.objects, options.rounds)
         for objects in options.memory:
-            command = [sys.executable, __file__, "--one-memory", str(objects), "--folder", name]
+            command = [
+                sys.executable,
+                __file__,
+                "--one-memory",
+                str(objects),
+                "--folder",
+                name,
+                "--bundle",
+                str(bundle),
+            ]
             subprocess.run(command, check=True)
 
 
@@ -87,18 +105,47 @@ def overheads() -> None:
 WAYS = (Spread("serial"), Spread("processes", 1), Spread("ray", 1), Spread("processes", 2), Spread("ray", 2))
 
 
+def writing(bundle: Path, folder: Path, rows: int = 10_000, shards: int = 200) -> None:
+    """What the driver does with a shard that comes back: write it, sync it, look at it."""
+    schema, draw = schema_of(read_about(bundle), "onnx"), np.random.default_rng(0)
+    columns = [
+        pa.array(draw.random(rows), field.type)
+        if pa.types.is_floating(field.type)
+        else [f"{i:019d}" for i in range(rows)]
+        for field in schema
+    ]
+    table = pa.table(columns, schema).set_column(len(columns) - 1, "status", [["ok"] * rows])
+    data = as_bytes([table.cast(schema)], schema)
+    place = Place("", "", "", "", "")
+    pieces = tuple(Piece(number, place, 0, rows) for number in range(shards))
+    work = survey.Survey(folder / "written", schema, Pieces(pieces, ""), lambda _done, _all: None)
+    work.begin({})
+    start = time.perf_counter()
+    for piece in pieces:
+        work._keep(piece, data)
+    say(what=f"shards of {rows} rows and {len(data)} bytes written", per_second=shards / (time.perf_counter() - start))
+
+
+WAYS = (Spread("serial"), Spread("processes", 1), Spread("ray", 1), Spread("processes", 2), Spread("ray", 2))
+
+
 def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
-    """Images a second, from when every worker has given a shard until the last; medians, and those of each round."""
-    inputs, rates, wholes = linked(folder, objects), defaultdict(list), defaultdict(list)
+    """Images a second, from when every worker has given a shard until the last; medians, and those of each round.
+
+    What a second worker has done of a shard at the first moment counts, and that it idles during the last does: by one
+    shard in 46 the rate of two may be wrong.
+    """
+    rates, wholes = defaultdict(list), defaultdict(list)
+    size = objects // SHARDS // GROUP * GROUP
+    inputs = linked(folder, size * SHARDS, size)
     for turn in range(rounds):
         for spread in WAYS:
             seen, start = list[tuple[float, int]](), time.perf_counter()
             out = folder / f"{spread.engine}-{spread.workers}-{turn}"
-            setting = Setting(device="cpu", shard=objects // 48)
             told = lambda done, _all, s=seen: s.append((time.perf_counter(), done))  # noqa: E731
-            predict_survey(bundle, [inputs], out, setting, spread, told)
-            (first, begun), (last, done) = seen[spread.workers or 1], seen[-1]  # workers keep in step
-            assert done > begun, "too few shards"
+            predict_survey(bundle, [inputs], out, Setting(device="cpu", shard=size), spread, told)
+            (first, begun), (last, done) = seen[spread.workers or 1], seen[-1]
+            assert len(seen) == SHARDS + 1
             rates[spread.engine, spread.workers].append((done - begun) / (last - first))
             wholes[spread.engine, spread.workers].append(time.perf_counter() - start)
     for (engine, workers), found in rates.items():
@@ -106,7 +153,7 @@ def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
         say(engine=engine, workers=workers, images_per_second=statistics.median(found), seconds=spent, rates=found)
 
 
-def memory(folder: Path, objects: int) -> None:
+def memory(bundle: Path, folder: Path, objects: int) -> None:
     """Peak memory of the driver, and of the largest process of Ray's that works."""
     survey.Work = ConstantWork
     largest = 0
@@ -117,8 +164,8 @@ def memory(folder: Path, objects: int) -> None:
         largest = max([largest, *(peak(pid) for pid in workers)])
 
     setting, start = Setting(device="cpu", shard=10_000), time.perf_counter()
-    inputs, out = linked(folder, objects), folder / f"memory-{objects}"
-    summary = predict_survey(folder / "bundle", [inputs], out, setting, Spread("ray", 2), told)
+    inputs, out = linked(folder, objects, 10_000), folder / f"memory-{objects}"
+    summary = predict_survey(bundle, [inputs], out, setting, Spread("ray", 2), told)
     assert summary.objects == objects
     say(
         objects=objects, driver_mb=peak(os.getpid()) / 1e6, worker_mb=largest / 1e6, seconds=time.perf_counter() - start
@@ -132,14 +179,14 @@ def peak(pid: int) -> int:
         return 0
 
 
-def linked(folder: Path, objects: int) -> str:
-    """A folder of so many objects: one file under many names, and the rest of one."""
-    place = folder / f"objects-{objects}"
+def linked(folder: Path, objects: int, size: int) -> str:
+    """A folder of so many objects: one file of `size` rows under many names."""
+    place, some = folder / f"objects-{objects}", pq.read_table(folder / "some.parquet")
     place.mkdir()
-    for number in range(objects // ROWS):
-        (place / f"{number:06d}.parquet").symlink_to(folder / "night.parquet")
-    if rest := objects % ROWS:
-        pq.write_table(pq.read_table(folder / "night.parquet").slice(0, rest), place / "rest.parquet")
+    many = pa.concat_tables([some] * -(-size // len(some))).slice(0, size)
+    pq.write_table(many, folder / f"{objects}.parquet", row_group_size=GROUP)
+    for number in range(objects // size):
+        (place / f"{number:06d}.parquet").symlink_to(folder / f"{objects}.parquet")
     return str(place)
 
 

@@ -65,6 +65,18 @@ def test_all_are_tried_and_the_best_is_trained_in_full(searched):
             assert other.fate == ("worse in the trial" if sure else "not told apart from the best")
 
 
+@pytest.mark.slow
+def test_on_a_cluster_it_is_the_same_search(searched, skythaw):
+    """No cell gets the threads of idle nodes, so all numbers are those of one worker here."""
+    here, _ = searched
+    ran = skythaw("study", "search", here / "study.toml", "--out", here / "ray", "--engine", "ray", "--device", "cpu")
+    assert ran.returncode == 0, ran.stderr
+    found, expected = ({e.key: e.result.scores for e in entries(here / name)} for name in ("ray", "run"))
+    assert found == expected
+    with Ledger.read(here / "ray") as ledger:
+        assert ledger.remark("lent_workers") == 1
+
+
 def test_of_many_half_goes_on_to_a_second_trial(searched, cache, monkeypatch):
     here, _ = searched
     monkeypatch.setattr(searching, "MANY", 3)
