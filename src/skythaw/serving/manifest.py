@@ -40,9 +40,16 @@ class Shard:
     statuses: dict[str, int]
 
     @classmethod
-    def of(cls, data: bytes) -> Shard:
-        """Look at a file's content; raises `OSError` or `pyarrow.ArrowException` if it is damaged."""
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    def of(cls, data: bytes, *, whole: bool = False) -> Shard:
+        """Look at what is counted in a file's content, or at all of it, to see that it is `whole`.
+
+        Raises
+        ------
+        OSError, pyarrow.ArrowException
+            It is damaged.
+        """
+        columns = None if whole else ["label", "status"]
+        table = pq.read_table(pa.BufferReader(data), columns=columns, page_checksum_verification=True)
         counts = (
             {each["values"]: each["counts"] for each in pc.value_counts(table[name]).to_pylist()}
             for name in ("label", "status")
@@ -165,7 +172,7 @@ def _name(number: int) -> str:
 def _whole(out: Path, piece: Piece, known: Mapping[str, str]) -> Shard | None:
     """A piece's shard, if it is there and undamaged."""
     try:
-        shard = Shard.of(shard_path(out, piece.number).read_bytes())
+        shard = Shard.of(shard_path(out, piece.number).read_bytes(), whole=True)
     except (OSError, pa.ArrowException, KeyError):
         return None
     right = shard.rows == len(piece) and known.get(_name(piece.number), shard.sha256) == shard.sha256
