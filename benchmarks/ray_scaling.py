@@ -149,7 +149,7 @@ def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
 
 
 def memory(bundle: Path, folder: Path, objects: int) -> None:
-    """Peak memory of the driver, and of the largest process of Ray's that works."""
+    """Memory of the driver, at its peak (the footers) and at the end, and of the largest worker."""
     survey.Work = ConstantWork
     largest = 0
 
@@ -162,14 +162,13 @@ def memory(bundle: Path, folder: Path, objects: int) -> None:
     inputs, out = linked(folder, objects, 10_000), folder / f"memory-{objects}"
     summary = predict_survey(bundle, [inputs], out, setting, Spread("ray", 2), told)
     assert summary.objects == objects
-    say(
-        objects=objects, driver_mb=peak(os.getpid()) / 1e6, worker_mb=largest / 1e6, seconds=time.perf_counter() - start
-    )
+    driver = {"peak_mb": peak(os.getpid()) / 1e6, "at_the_end_mb": peak(os.getpid(), "VmRSS") / 1e6}
+    say(objects=objects, **driver, worker_mb=largest / 1e6, seconds=time.perf_counter() - start)
 
 
-def peak(pid: int) -> int:
+def peak(pid: int, what: str = "VmHWM") -> int:
     try:
-        return 1024 * int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+        return 1024 * int(Path(f"/proc/{pid}/status").read_text().split(f"{what}:")[1].split()[0])
     except (OSError, IndexError):
         return 0
 

@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=10_000)
     parser.add_argument("--start", type=float, default=20.0, help="seconds until a worker is there")
     parser.add_argument("--slow", type=float, default=0.02, help="share of nodes that are three times as slow")
-    parser.add_argument("--driver", type=float, default=620.0, help="items that the driver hands out a second")
+    parser.add_argument(
+        "--driver", type=float, default=140.0, help="items a second that the driver can hand out and write"
+    )
     options = parser.parse_args()
     for nodes in NODES:
         print(json.dumps({"survey": True, "nodes": nodes, **survey(nodes, options)}))

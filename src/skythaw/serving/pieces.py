@@ -20,7 +20,7 @@ from skythaw.errors import DataError
 from skythaw.serving.places import Place, find_places
 from skythaw.serving.sources import Content, contents_of, image_columns, require_ids, require_images
 
-FOOTERS = 64
+FOOTERS = 32
 """files whose footers are read at a time"""
 TRIES = 2
 """how often a row group is read before it counts as damaged"""
