@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from skythaw.engines.base import Engine, Outcome, attempt
 from skythaw.serving.pieces import items
-from skythaw.serving.survey import Work
+from skythaw.serving.work import Work
 
 POISON = "1237000037"
 

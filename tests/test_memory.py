@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from helpers_bundle import make_bundle
 from helpers_networks import SMALL, fresh, images
 from helpers_study import write_study
-from skythaw.backbones.catalogue import backbone
+from skythaw.backbones.catalogue import backbone, backbone_of
 from skythaw.backbones.facts import cuts, facts
 from skythaw.engines.base import open_engine
+from skythaw.serving import predict
+from skythaw.serving.bundle import read_about
+from skythaw.serving.work import memory_for
 from skythaw.spec import Study
 from skythaw.study import memory
 from skythaw.study.fill import Fill
@@ -108,3 +112,22 @@ def test_the_estimate_is_what_a_cell_reserves_of_a_cluster(here, cache, tmp_path
 
 def test_a_slice_is_as_large_as_training_takes_it():
     assert memory.SLICE == feed.SLICE
+
+
+def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_factory, cache):
+    """For the ONNX file, which gets few images at once, less."""
+    bundle = make_bundle(tmp_path_factory.mktemp("bundle"), cache)
+    about = read_about(bundle)
+    count = len(cuts(backbone_of(about.cell), 32, cache)) - 1
+    widest = cuts(backbone_of(about.cell), 32, cache)[count].widest
+    one, two, threads, onnx = (
+        memory_for(bundle, about, predict.Setting(device="cpu", **how))
+        for how in (
+            {"backend": "torch", "batch": 256},
+            {"backend": "torch", "batch": 512},
+            {"backend": "torch", "batch": 256, "threads": 2},
+            {"backend": "onnx", "batch": 256},
+        )
+    )
+    assert memory.PREDICTING < onnx < one < two == threads
+    assert two - one == pytest.approx(memory.MARGIN * 256 * memory.MAPS * widest, abs=2)

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,26 +25,24 @@ import pyarrow.parquet as pq
 
 from skythaw import registry
 from skythaw.data.files import replacing
-from skythaw.engines.base import Engine, Needs, Outcome, open_engine
-from skythaw.engines.shared import Shared
-from skythaw.errors import BundleError, DataError
+from skythaw.engines.base import Engine, Outcome, open_engine
+from skythaw.errors import DataError
 from skythaw.serving import manifest
-from skythaw.serving.backends import Backend, open_backend, require_onnx
+from skythaw.serving.backends import require_onnx
 from skythaw.serving.bundle import ONNX, About, read_about
-from skythaw.serving.classifier import Classifier, load
-from skythaw.serving.pieces import Piece, Pieces, find_pieces, items, name_of
-from skythaw.serving.predict import Setting, predictions
+from skythaw.serving.pieces import Piece, Pieces, find_pieces, name_of
+from skythaw.serving.predict import Setting
 from skythaw.serving.rows import as_bytes, origin, schema_of
 from skythaw.serving.sources import real_folder
 from skythaw.serving.tables import alone
-from skythaw.study.machine import find_device, numerics, parse_device
-from skythaw.study.remote import NODE_CACHE, Cluster, node_folder
+from skythaw.serving.work import Work, memory_for
+from skythaw.study.machine import find_device, parse_device
+from skythaw.study.remote import NODE_CACHE, Cluster
 
 TRIES = 2
 """workers that die of one row alone before it is to blame"""
 HOPELESS = 20
-"""Workers that die, of other pieces each and without one answer, before halves are tried first; after twice as many a
-survey is given up."""
+"""workers that die, of other pieces each, without an answer, before halves are tried first; of twice as many it ends"""
 KILLS = "the worker that reads it dies"
 Told = Callable[[int, int], None]
 """Called with the rows that are done, and all rows."""
@@ -82,33 +79,6 @@ class Summary:
     def rate(self) -> float:
         """Images a second, of those done now, all beside the network included."""
         return (self.objects - self.resumed) / self.seconds
-
-
-@dataclass(frozen=True)
-class Work:
-    """Predicts a piece: what an engine maps. Gives a Parquet file's bytes."""
-
-    bundle: Shared
-    sha256: str
-    """of the bundle"""
-    setting: Setting
-    cluster: Cluster
-    cache: str | None
-    """of a node that may lack the bundle: see `node_folder`; None where all workers see it"""
-
-    def needs(self, _piece: Piece) -> Needs:
-        """A core for each thread, and no second try: `Survey` knows better what to try again."""
-        gpus = self.cluster.gpus if self.setting.device.startswith("cuda") else 0.0
-        return Needs(self.setting.threads, gpus, self.cluster.memory or 0, retries=0)
-
-    def __call__(self, piece: Piece) -> bytes:
-        folder = self.bundle.here(node_folder(self.cache)) if self.cache else self.bundle.path
-        classifier, backend = _opened(folder, self.sha256, self.setting.device, self.setting.backend)
-        with numerics(1, classifier.about.seed, self.setting.device):
-            tables = list(predictions(classifier, items(piece), self.setting, backend))
-        if (rows := sum(map(len, tables))) != len(piece):
-            raise DataError(f"{piece.place.shown} has changed: {rows} rows where {len(piece)} were")
-        return as_bytes(tables, schema_of(classifier.about, backend.name))
 
 
 def predict_survey(
@@ -157,8 +127,11 @@ def predict_survey(
         if survey.lacking:
             manifest.write(out, manifest.unfinished(binding))
             with open_engine(spread.engine, spread.workers, spread.cluster.address) as engine:
-                cache = None if engine.local else spread.cluster.cache or NODE_CACHE
-                survey.run(engine, Work(engine.share(bundle), about.sha256, setting, spread.cluster, cache))
+                cluster, cache = spread.cluster, None if engine.local else spread.cluster.cache or NODE_CACHE
+                memory = cluster.memory or 0
+                if engine.cluster and cluster.memory is None:
+                    memory = memory_for(bundle, about, setting)
+                survey.run(engine, Work(engine.share(bundle), about.sha256, setting, cluster.gpus, memory, cache))
         done = survey.done
         content = {
             "schema": manifest.SCHEMA,
@@ -240,7 +213,8 @@ class Survey:
             self.undone[piece.number] = str(error)
         else:
             if self._answered:
-                self._keep(piece, as_bytes([_blamed(name, self.schema)], self.schema))
+                row = pa.Table.from_pylist([{"object_id": name, "status": KILLS}], self.schema)
+                self._keep(piece, as_bytes([row], self.schema))
             else:
                 self.undone[piece.number] = reason
         return []
@@ -262,19 +236,6 @@ class Survey:
 
     def _tell(self) -> None:
         self.told(self.done.rows, self.found.rows)
-
-
-def _blamed(name: str, schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist([{"object_id": name, "status": KILLS}], schema)
-
-
-@lru_cache(maxsize=1)
-def _opened(folder: Path, sha256: str, device: str, backend: str) -> tuple[Classifier, Backend]:
-    """A bundle's classifier and what it runs on, which the worker's process keeps from piece to piece."""
-    classifier = load(folder, device=device)
-    if classifier.about.sha256 != sha256:
-        raise BundleError(f"{folder} is no longer the bundle that this prediction began with")
-    return classifier, open_backend(backend, classifier, folder)
 
 
 def _settled(setting: Setting, about: About, spread: Spread) -> Setting:

@@ -1,4 +1,4 @@
-"""How much memory a cell needs, from what is known before it runs: what it reserves of a cluster. No torch."""
+"""How much memory a cell or a prediction needs, from what is known before: what it reserves of a cluster. No torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from skythaw.tuning.thaw import Thaw
 
 BASE = 1.1e9
 """bytes of a process that has loaded torch, timm and scikit-learn"""
+PREDICTING = 1.3e9
+"""bytes of a process that has loaded those and onnxruntime, with a batch of decoded images"""
 MARGIN = 1.1
 """times what is counted: rather too much than too little"""
 FLOAT = 4
@@ -49,3 +51,18 @@ def memory_of(cell: Cell, network: Facts, thaw: Thaw, cuts: tuple[CutFacts, ...]
     passing = max(SLICE * MAPS * cuts[-1].widest, cell.recipe.batch * maps)
     features = FEATURE * network.channels * (cell.train_size + scored) if cell.depth == 0 else 0
     return int(BASE + MARGIN * (weights + passing + features))
+
+
+def memory_of_predicting(weights: int, cut: CutFacts, images: int) -> int:
+    """Resident bytes of a worker that predicts, at its largest: an estimate.
+
+    Parameters
+    ----------
+    weights
+        bytes of the network's
+    cut
+        of all blocks, for images of its size
+    images
+        that pass through it at once
+    """
+    return int(PREDICTING + MARGIN * (WHOLE * weights + images * MAPS * cut.widest))
