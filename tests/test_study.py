@@ -302,7 +302,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
         process.send_signal(how)
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 130
-    assert "The same command goes on from there" in said
+    assert "finished cells are kept in run, and the same command goes on" in said
     assert "Traceback" not in said
     states = {e.state for e in entries(here / "run")}
     assert "running" not in states
