@@ -400,6 +400,9 @@ def test_the_command(made, tmp_path, skythaw):
     ran = skythaw(*command, tmp_path / "out", "--engine", "serial", "--shard", 40, "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["objects"] == 180
+    again = skythaw(*command, tmp_path / "out", "--engine", "serial", "--shard", 40)
+    assert "wrote 180 rows to" in again.stdout
+    assert "(all done before)" in again.stdout
     refused = skythaw(*command, tmp_path / "other", "--engine", "abacus")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "unknown engine 'abacus'" in refused.stderr
@@ -407,6 +410,10 @@ def test_the_command(made, tmp_path, skythaw):
     refused = skythaw(*command, tmp_path / "out.parquet", "--engine", "ray")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "the engine ray makes a folder of shards" in refused.stderr
+    refused = skythaw(*command, tmp_path / "other", "--engine", "ray", "--address", "127.0.0.1:1")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "no Ray cluster at 127.0.0.1:1" in refused.stderr
+    assert not (tmp_path / "other").exists()
     refused = skythaw(*command, tmp_path / "other", "--device", "abacus")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "there is no device 'abacus'" in refused.stderr

@@ -163,7 +163,8 @@ def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple
         print_json(_facts(summary, out) | {"undone": len(summary.undone)})
     else:
         _show(summary)
-        say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({summary.rate:.3g} images/s)")
+        speed = f"{summary.rate:.3g} images/s" if summary.objects > summary.resumed else "all done before"
+        say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
     for number, reason in list(summary.undone.items())[:NAMED]:
         warn(f"shard {number} is lacking: {reason}")
     if summary.undone:

@@ -14,6 +14,7 @@ after another and none answers, no image is to blame: what is left is left for a
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 from skythaw import registry
 from skythaw.data.files import replacing
 from skythaw.engines.base import Engine, Outcome, open_engine
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SkythawError
 from skythaw.serving import manifest
 from skythaw.serving.backends import require_onnx
 from skythaw.serving.bundle import ONNX, About, read_about
@@ -110,8 +111,9 @@ def predict_survey(
     ------
     BundleError, DataError
         No bundle; inputs that name nothing; another process writes the same folder.
-    SpecError, OutputError
-        The folder is of another bundle or other inputs; a file can't be written.
+    SpecError, OutputError, RemoteError
+        The folder is of another bundle or other inputs, or something can't run here; a file can't be written; there is no
+        such cluster.
     """
     bundle, out, setting, spread = Path(bundle).absolute(), Path(out), setting or Setting(), spread or Spread()
     registry.get("engine", spread.engine)  # refused before anything is written
@@ -121,12 +123,13 @@ def predict_survey(
     files = {"set of files (names, sizes or times)": found.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
     manifest.require_ours(out)
+    new = not out.exists()
     with alone(out):
         survey = Survey(out, schema_of(about, setting.backend), found, told or (lambda _done, _all: None))
         survey.begin(manifest.begin(out, binding))
         if survey.lacking:
             manifest.write(out, manifest.unfinished(binding))
-            with open_engine(spread.engine, spread.workers, spread.cluster.address) as engine:
+            with _engine(spread, out if new else None) as engine:
                 cluster, cache = spread.cluster, None if engine.local else spread.cluster.cache or NODE_CACHE
                 memory = cluster.memory or 0
                 if engine.cluster and cluster.memory is None:
@@ -144,6 +147,16 @@ def predict_survey(
         manifest.write(out, content | {"rows": done.rows, "classes": done.classes, "failed": done.failed})
     seconds, counted = time.perf_counter() - start, (dict(done.classes), dict(done.failed))
     return Summary(done.rows, *counted, survey.undone, survey.resumed, seconds, setting.backend)
+
+
+def _engine(spread: Spread, new: Path | None) -> Engine:
+    """The engine; where there is none, what is `new` goes."""
+    try:
+        return open_engine(spread.engine, spread.workers, spread.cluster.address)
+    except SkythawError:
+        if new:
+            shutil.rmtree(new)
+        raise
 
 
 class Survey:
