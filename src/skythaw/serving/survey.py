@@ -112,8 +112,8 @@ def predict_survey(
     BundleError, DataError
         No bundle; inputs that name nothing; another process writes the same folder.
     SpecError, OutputError, RemoteError
-        The folder is of another bundle or other inputs, or something can't run here; a file can't be written; there is no
-        such cluster.
+        The folder is of another bundle or other inputs, or something can't run here; a file can't be written; there is
+        no such cluster.
     """
     bundle, out, setting, spread = Path(bundle).absolute(), Path(out), setting or Setting(), spread or Spread()
     registry.get("engine", spread.engine)  # refused before anything is written
