@@ -42,6 +42,7 @@ from skythaw.serving.places import Place
 from skythaw.serving.predict import Setting
 from skythaw.serving.rows import as_bytes, schema_of
 from skythaw.serving.survey import Spread, predict_survey
+from skythaw.serving.work import memory_for
 
 SAME, GROUP = 3000, 100
 """images, which are repeated; of one row group, the least that a shard can have"""
@@ -73,6 +74,7 @@ def main() -> None:
         pq.write_table(some, folder / "some.parquet", row_group_size=GROUP)
         writing(bundle, folder)
         if options.objects:
+            workers(bundle, folder)
             speeds(bundle, folder, options.objects, options.rounds)
         for objects in options.memory:
             command = [
@@ -148,6 +150,22 @@ def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
         say(engine=engine, workers=workers, images_per_second=statistics.median(found), seconds=spent, rates=found)
 
 
+def workers(bundle: Path, folder: Path) -> None:
+    """Peak memory of a worker with the network, beside what it reserves."""
+    about, rows = read_about(bundle), 2000
+    place = linked(folder, rows, 250)
+    for backend in ("onnx", "torch"):
+        largest, setting = [0], Setting(device="cpu", shard=250, backend=backend)
+        told = lambda _done, _all, seen=largest: seen.append(largest_worker())  # noqa: E731
+        predict_survey(bundle, [place], folder / f"workers-{backend}", setting, Spread("ray", 2), told)
+        say(backend=backend, worker_mb=max(largest) / 1e6, reserved_mb=memory_for(bundle, about, setting) / 1e6)
+
+
+def largest_worker() -> int:
+    """Peak bytes of the largest of Ray's processes that work now."""
+    return max((peak(pid) for pid, command in processes().items() if command.startswith("ray::_work")), default=0)
+
+
 def memory(bundle: Path, folder: Path, objects: int) -> None:
     """Memory of the driver, at its peak (the footers) and at the end, and of the largest worker."""
     survey.Work = ConstantWork
@@ -155,8 +173,7 @@ def memory(bundle: Path, folder: Path, objects: int) -> None:
 
     def told(_done: int, _all: int) -> None:
         nonlocal largest
-        workers = [pid for pid, command in processes().items() if command.startswith("ray::_work")]
-        largest = max([largest, *(peak(pid) for pid in workers)])
+        largest = max(largest, largest_worker())
 
     setting, start = Setting(device="cpu", shard=10_000), time.perf_counter()
     inputs, out = linked(folder, objects, 10_000), folder / f"memory-{objects}"

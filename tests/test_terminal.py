@@ -9,8 +9,11 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,8 @@ from helpers_bundle import make_bundle
 from helpers_ray import processes
 from helpers_study import make_survey, write_study
 from helpers_survey import rows, split
+from skythaw.cli.output import brief
+from skythaw.engines import ray_start
 
 SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
 LONG = {"epochs = 7": "epochs = 500"}
@@ -34,13 +39,13 @@ os.execv(sys.executable, [sys.executable, "-m", "skythaw", *sys.argv[1:]])
 class Terminal:
     """A command that runs at a terminal of 140 columns."""
 
-    def __init__(self, *arguments, cwd, cache):
+    def __init__(self, *arguments, cwd, cache, temporary=None):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 140, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-c", AT_TERMINAL, *map(str, arguments)],
             cwd=cwd,
-            env={**os.environ, "SKYTHAW_CACHE": str(cache), "TERM": "xterm", "TMPDIR": str(cwd)},
+            env={**os.environ, "SKYTHAW_CACHE": str(cache), "TERM": "xterm", "TMPDIR": str(temporary or cwd)},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -82,16 +87,30 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, cache):
-    """A bundle and a survey in three files; the folder's name is short, for Ray's sockets."""
-    folder = tmp_path_factory.mktemp("t")
+    """A bundle and a survey in three files."""
+    folder = tmp_path_factory.mktemp("made")
     bundle = make_bundle(folder, cache)
     split(folder / "survey.parquet", folder / "nights")
     return folder, bundle
 
 
-def ours_in(temporary):
-    """What is left of Ray, and of us, in the temporary folder."""
-    return [each.name for each in temporary.iterdir() if re.search("ray|skythaw", each.name)]
+@pytest.fixture
+def temporary():
+    """A folder whose name is short enough for Ray's sockets: else its files would go to another."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        assert len(folder) <= ray_start.LONGEST_FOLDER
+        yield Path(folder)
+
+
+def left_of(temporary):
+    """The files of ours and of Ray's in the temporary folder, and the processes that know it, once they had time."""
+    deadline = time.monotonic() + 60
+    while True:
+        files = [each.name for each in temporary.iterdir() if re.search("ray|skythaw", each.name)]
+        found = files + [command for command in processes().values() if str(temporary) in command]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -102,7 +121,7 @@ def test_a_survey_shows_images_rate_and_time_left(made, tmp_path, cache, engine)
     code, seen = Terminal(*command, cwd=tmp_path, cache=cache).end()
     assert code == 0, seen
     assert "predicting" in seen
-    assert re.search(r"\d+/180 images [\d.]+/s +0:\d\d:\d\d left 0:00:\d\d", seen), seen
+    assert re.search(r"\d+/180 images [\d.,]+/s +0:\d\d:\d\d left 0:00:\d\d", seen), seen
     assert re.search(r"wrote 180 rows to out in .* images/s", seen)
 
 
@@ -135,18 +154,18 @@ def test_other_long_work_shows_what_is_done(made, tmp_path, cache):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "how"), STOPS)
-def test_a_stopped_survey_goes_on(made, tmp_path, cache, engine, how):
+def test_a_stopped_survey_goes_on(made, tmp_path, cache, temporary, engine, how):
     folder, bundle = made
     many = ("predict", bundle, folder / "nights", "-o", "out", "--shard", 20, "--device", "cpu", "--engine", engine)
-    shown = Terminal(*many, "--workers", 1, cwd=tmp_path, cache=cache)
+    shown = Terminal(*many, "--workers", 1, cwd=tmp_path, cache=cache, temporary=temporary)
     shown.wait_for(r"[1-9]\d*/180 images")
+    assert engine != "ray" or list(temporary.glob("skythaw-ray-*")), "it is not where the test looks"
     shown.stop(how)
     code, seen = shown.end()
     assert code == 130, seen
     assert "stopped; whole shards are kept in out, and the same command goes on" in seen
     assert "Traceback" not in seen
-    assert not [command for command in processes().values() if str(tmp_path) in command]
-    assert not ours_in(tmp_path)
+    assert not left_of(temporary)
     code, seen = Terminal(*many, cwd=tmp_path, cache=cache).end()
     assert code == 0, seen
     assert len(set(rows(tmp_path / "out")["object_id"].to_pylist())) == 180
@@ -154,16 +173,20 @@ def test_a_stopped_survey_goes_on(made, tmp_path, cache, engine, how):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "how"), STOPS)
-def test_a_stopped_study_says_so(tmp_path, cache, engine, how):
+def test_a_stopped_study_says_so(tmp_path, cache, temporary, engine, how):
     make_survey(tmp_path / "survey.parquet")
     file = write_study(tmp_path, replace=SMALL | LONG)
     command = ("study", "run", file, "--out", "run", "--device", "cpu", "--engine", engine, "--workers", 1)
-    shown = Terminal(*command, cwd=tmp_path, cache=cache)
+    shown = Terminal(*command, cwd=tmp_path, cache=cache, temporary=temporary)
     shown.wait_for(r"study \S+ [01] of 2 cells")
     shown.stop(how)
     code, seen = shown.end()
     assert code == 130, seen
     assert "stopped; finished cells are kept in run, and the same command goes on" in seen
     assert "Traceback" not in seen
-    assert not [command for command in processes().values() if str(tmp_path) in command]
-    assert not ours_in(tmp_path)
+    assert not left_of(temporary)
+
+
+def test_rates_are_written_as_people_do():
+    numbers = (0.01234, 1.5, 12.34, 99.96, 2290.4, 1e8)
+    assert [brief(x) for x in numbers] == ["0.0123", "1.5", "12.3", "100", "2,290", "100,000,000"]

@@ -104,7 +104,7 @@ def progress_bar(unit: str) -> Progress:
         """How many a second, once that is known."""
 
         def render(self, task: Task) -> Text:
-            return Text(f"{rate(task):.3g}/s" if rate(task) > 0 else "")
+            return Text(f"{brief(rate(task))}/s" if rate(task) > 0 else "")
 
     class Left(ProgressColumn):
         """How long it will still take, once that is known."""
@@ -151,6 +151,11 @@ def stoppable(kept: str) -> Iterator[None]:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def brief(number: float) -> str:
+    """Three digits of a number, as people write it: ``0.123``, ``12.3``, ``12,345``."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def duration(seconds: float | None) -> str:

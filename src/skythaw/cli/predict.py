@@ -10,6 +10,7 @@ import typer
 
 from skythaw.cli.options import Address, Device, GpuShare, NodeCache, require_cluster
 from skythaw.cli.output import (
+    brief,
     duration,
     make_table,
     print_json,
@@ -115,7 +116,7 @@ def predict(
         return
     _show(summary)
     speed = (
-        f"{summary.rate:.3g} images/s, {summary.backend}" if summary.objects > summary.resumed else "all done before"
+        f"{brief(summary.rate)} images/s, {summary.backend}" if summary.objects > summary.resumed else "all done before"
     )
     say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
 
@@ -163,7 +164,7 @@ def _survey(bundle: Path, inputs: list[str], out: Path, setting: Any, how: tuple
         print_json(_facts(summary, out) | {"undone": len(summary.undone)})
     else:
         _show(summary)
-        speed = f"{summary.rate:.3g} images/s" if summary.objects > summary.resumed else "all done before"
+        speed = f"{brief(summary.rate)} images/s" if summary.objects > summary.resumed else "all done before"
         say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
     for number, reason in list(summary.undone.items())[:NAMED]:
         warn(f"shard {number} is lacking: {reason}")

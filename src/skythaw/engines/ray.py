@@ -12,7 +12,8 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ class Ray(Engine):
         queue, busy = iter(items), dict[Any, _Job]()
         needs_of = getattr(function, "needs", lambda _item: Needs())
         sent = self._ray.put(function)
-        try:
+        with self._ending(busy):
             while True:
                 if self._look().is_hopeless(ANY):
                     raise RemoteError(f"the Ray cluster has had no node that works for {PATIENCE / 60:.0f} minutes")
@@ -122,8 +123,6 @@ class Ray(Engine):
                         busy[self._give(sent, job)] = job
                     else:
                         yield _impossible(job.item, job.needs)
-        finally:
-            self._cancel(list(busy))
 
     def share(self, path: Path) -> shared.Shared:
         if self.local:
@@ -207,6 +206,21 @@ class Ray(Engine):
         if self._limit or not busy:
             return self.workers
         return self._look().room(next(reversed(busy.values())).needs)
+
+    @contextmanager
+    def _ending(self, busy: dict[Any, _Job]) -> Iterator[None]:
+        """Stop the jobs that are under way when the block ends.
+
+        Not after Ctrl-C, when the engine is closed next, which stops all: a task that is done just when it is cancelled
+        makes Ray end the driver (seen).
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            busy.clear()
+            raise
+        finally:
+            self._cancel(list(busy))
 
     def _cancel(self, references: list[Any]) -> None:
         """Stop jobs at once, and wait until they are."""

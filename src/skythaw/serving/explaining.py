@@ -12,10 +12,9 @@ from skythaw.data.images import BrokenImageError, decode, probe
 from skythaw.errors import DataError
 from skythaw.report.pictures import rendered
 from skythaw.serving.classifier import Classifier
-from skythaw.serving.inputs import PARQUET
 from skythaw.serving.maps import grad_cam, map_side, occlusion
 from skythaw.serving.references import Neighbour
-from skythaw.serving.sources import Content, Rows, plain
+from skythaw.serving.sources import PARQUET, Content, Rows, plain
 
 NEIGHBOURS = 6
 FAR = 99.0

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 from skythaw.data.sources.folder import COMPRESSED, SUFFIXES
 from skythaw.data.sources.labels import FILE_NAMES, ID_NAMES, read_rows, refuse_ruined
 from skythaw.errors import DataError
-from skythaw.serving.sources import Content, Files, Rows, plain, real_folder, walk
+from skythaw.serving.sources import PARQUET, Content, Files, Rows, plain, real_folder, walk
 
-PARQUET, TABLES = (".parquet", ".pq"), (".csv", ".tsv")
+TABLES = (".csv", ".tsv")
 PAGE = 10_000
 """names made text at once"""
 

@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.fs
 
 from skythaw.errors import DataError
-from skythaw.serving.sources import plain, real_folder, walk
+from skythaw.serving.sources import PARQUET, plain, real_folder, walk
 
-PARQUET = (".parquet", ".pq")
 HATS = re.compile(r"(?:/dataset)?/Norder=\d+/Dir=\d+/Npix=\d+")
 """where a HATS catalogue has its rows, below its folder; its other Parquet files repeat some of them"""
 PROPERTIES = ("hats.properties", "properties")

@@ -19,6 +19,7 @@ from skythaw.data.images import BrokenImageError
 from skythaw.data.parquet import reading
 from skythaw.errors import DataError
 
+PARQUET = (".parquet", ".pq")
 LARGEST_FILE = 256 << 20
 """bytes; a larger file is no cutout"""
 ROWS = 64

@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS cells (
 State = Literal["waiting", "running", "done", "failed"]
 
 
-# Two lines over our 300: everything that touches the database is in this one file.
+# A little over our 300: everything that touches the database is in this one file.
 
 
 @dataclass(frozen=True)
