@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from skythaw.errors import LedgerError, OutputError
+from skythaw.study import ledger as ledger_module
 from skythaw.study.ledger import Ledger
 from skythaw.study.result import Result
 from skythaw.study.status import status
@@ -244,11 +245,34 @@ def test_a_folder_that_is_no_run_and_one_that_is_torn(folder):
     with pytest.raises(LedgerError, match="is not a run folder"):
         Ledger.read(folder)
     folder.mkdir()
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        db.execute("CREATE TABLE albums (title TEXT)")
+    db.close()
+    with pytest.raises(LedgerError, match="is another program's"):
+        Ledger.read(folder)
     (folder / "ledger.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(LedgerError, match="can't read"):
         Ledger.read(folder)
     with pytest.raises(LedgerError, match="can't read"):
         Ledger.create(folder, STUDY, cells())
+
+
+def test_a_study_that_is_only_starting_is_said_to_be(folder, monkeypatch):
+    """Its file is there before what is in it."""
+    said = []
+
+    def look(*what):
+        with pytest.raises(LedgerError) as error:
+            Ledger.read(folder)
+        said.append(str(error.value))
+        same_study(*what)
+
+    same_study = ledger_module._same_study
+    monkeypatch.setattr(ledger_module, "_same_study", look)
+    Ledger.create(folder, STUDY, cells()).close()
+    assert said == [f"{folder} is not a run folder yet: its study is only starting"]
+    with Ledger.read(folder) as ledger:
+        assert len(ledger.entries()) == len(cells())
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from helpers_ray import Carrying, Grouped, cluster, workers_of
 from helpers_study import make_survey, write_study
 from skythaw.engines import shared
 from skythaw.engines.ray import Ray
-from skythaw.errors import DataError
+from skythaw.errors import DataError, LedgerError
 from skythaw.spec import Study
 from skythaw.study import remote
 from skythaw.study.ledger import Ledger
@@ -175,11 +176,14 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_n
     command = [sys.executable, "-m", "skythaw", "study", "run", folder / "study.toml", "--out", run, "--device", "cpu"]
     command += ["--engine", "ray", "--address", two_nodes.address, "--node-cache", tmp_path / "node-{node}"]
     environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
-    driver = subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.DEVNULL)
-    while driver.poll() is None and not ((run / "ledger.sqlite").exists() and taken(run)):
-        threading.Event().wait(0.05)
-    driver.kill()
-    assert driver.wait() == -signal.SIGKILL
+    with subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.DEVNULL) as driver:
+        before = {}
+        while driver.poll() is None and not before:
+            threading.Event().wait(0.05)
+            with suppress(LedgerError):  # there is none yet
+                before = taken(run)
+        driver.kill()
+    assert driver.returncode == -signal.SIGKILL
     before = taken(run)
     assert 0 < len(before) < 6
     again = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=True)

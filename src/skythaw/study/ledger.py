@@ -114,13 +114,17 @@ class Ledger:
             raise LedgerError(f"{folder} is not a run folder: there is no ledger.sqlite in it (see: skythaw study run)")
         try:
             db = _connect(folder, "?mode=ro")
-            db.execute("SELECT * FROM meta")
+            tables = db.execute("SELECT name FROM sqlite_master").fetchall()
         except sqlite3.DatabaseError as error:
             try:  # a folder that may only be read lacks a place for SQLite's own files
                 db = _connect(folder, "?immutable=1")
-                db.execute("SELECT * FROM meta")
+                tables = db.execute("SELECT name FROM sqlite_master").fetchall()
             except sqlite3.DatabaseError:
                 raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
+        if ("meta",) not in tables:
+            db.close()
+            why = "its ledger.sqlite is another program's" if tables else "its study is only starting"
+            raise LedgerError(f"{folder} is not a run folder{'' if tables else ' yet'}: {why}")
         _require_schema(db, folder)
         return cls(folder, db)
 
