@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers_study import make_survey, write_study
@@ -93,6 +93,7 @@ def test_the_budget_is_kept_to_and_the_best_use_of_it_stays():
     st.integers(1, 12),
     st.integers(0, 10**10),
 )
+@example({0: (56223, 49), 1: (46323, 54), 2: (33106, 50)}, 1, 9, 46292)  # what fits saves less than the pass costs
 def test_a_plan_is_never_slower_than_keeping_nothing(prefixes, count, epochs, budget):
     """By its own reckoning, of all time: passes, reading, writing, and the pass that fills."""
     ordered = dict(zip(sorted(prefixes), sorted(prefixes.values(), reverse=True), strict=True))

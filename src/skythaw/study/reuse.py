@@ -200,8 +200,8 @@ def plan_reuse(
                 values=values,
             )
         )
-    chosen = _within(_choose(uses, demands), budget)
-    kept = {use.depth for use in chosen if use.keep}
+    wanted, kept = _choose(uses, demands, None), _choose(uses, demands, budget)
+    chosen = [replace(use, keep=use.depth in kept, why=_reason(use, kept, wanted)) for use in uses]
     return Reuse(tuple(chosen), _together([demands[depth] for depth in kept], demands))
 
 
@@ -212,23 +212,27 @@ def _together(kept: list[Demand], every: Mapping[int, Demand]) -> Demand:
     return Demand(np.logical_or.reduce([demand.train for demand in kept]), some.score, some.test)
 
 
-def _choose(uses: list[Use], demands: Mapping[int, Demand]) -> list[Use]:
-    """The cuts to keep: of all choices of the longest prefix, the one that saves most."""
+def _choose(uses: list[Use], demands: Mapping[int, Demand], budget: int | None) -> set[int]:
+    """The cuts to keep: of all choices of the longest prefix, each within the budget, the one that saves most."""
     best, best_saving = set[int](), 0.0
     for longest in uses:
         kept = [use for use in uses if use.prefix <= longest.prefix and use.values and use.saved > 0]
+        if budget is not None:
+            kept = _within(kept, budget)
         if longest not in kept:
             continue
         pairs = _together([demands[use.depth] for use in kept], demands).pairs
         saving = sum(use.saved for use in kept) - pairs * longest.prefix / FLOPS
         if saving > best_saving:
             best, best_saving = {use.depth for use in kept}, saving
-    return [replace(use, keep=use.depth in best, why=_reason(use, use.depth in best)) for use in uses]
+    return best
 
 
-def _reason(use: Use, keep: bool) -> str:
-    if keep:
+def _reason(use: Use, kept: set[int], wanted: set[int]) -> str:
+    if use.depth in kept:
         return f"{use.passes} passes, {use.train_pairs + use.score_pairs} of them different"
+    if use.depth in wanted:
+        return "would take more than the cache may hold"
     if not use.prefix:
         return "nothing is frozen below it"
     if use.values is None:
@@ -237,18 +241,14 @@ def _reason(use: Use, keep: bool) -> str:
 
 
 def _within(uses: list[Use], budget: int) -> list[Use]:
-    """Give up what saves least for its bytes, until the rest keeps to the budget."""
-    kept = sorted((use for use in uses if use.keep), key=lambda use: use.saved / max(use.bytes, 1))
-    total, dropped = sum(use.bytes for use in kept), set[int]()
-    for use in kept:
+    """Without what saves least for its bytes, until the rest keeps to the budget."""
+    total, kept = sum(use.bytes for use in uses), list(uses)
+    for use in sorted(uses, key=lambda use: use.saved / max(use.bytes, 1)):
         if total <= budget:
             break
         total -= use.bytes
-        dropped.add(use.depth)
-    return [
-        replace(use, keep=False, why="would take more than the cache may hold") if use.depth in dropped else use
-        for use in uses
-    ]
+        kept.remove(use)
+    return kept
 
 
 def _itemsize(cell: Cell, depth: int) -> int:
