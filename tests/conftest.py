@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
+import torch
 
 SHAPED = ("skythaw.tuning", "skythaw.data.pixels", "skythaw.data.views", "skythaw.backbones")
 install_import_hook(SHAPED, "beartype.beartype")

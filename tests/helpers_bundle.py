@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import lru_cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
 from skythaw.serving.export import export
@@ -15,6 +18,14 @@ def make_bundle(folder: Path, cache: Path, *, floats: bool = False, objects: int
 
     Images are JPEG of 40 x 40 pixels, of which the classifier takes 32; with `floats` FITS of five bands, ugriz.
     """
+    shutil.copytree(_made(cache, floats, objects), folder, dirs_exist_ok=True)
+    return folder / "bundle"
+
+
+@lru_cache
+def _made(cache: Path, floats: bool, objects: int) -> Path:
+    """The folder that others are copies of: what the run says of its survey's place is of this one."""
+    folder = Path(mkdtemp(dir=cache.parent, prefix="bundle-"))
     if floats:
         make_float_survey(folder / "floats.parquet", objects)
     else:
@@ -25,4 +36,4 @@ def make_bundle(folder: Path, cache: Path, *, floats: bool = False, objects: int
     summary = run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
     assert (summary.done, summary.failed) == (2, 0)
     export(folder / "run", folder / "bundle")
-    return folder / "bundle"
+    return folder
