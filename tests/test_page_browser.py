@@ -313,6 +313,14 @@ def test_plots_fit_the_window_after_it_was_turned(window):
       .every((box) => box.querySelector('.main-svg').getBoundingClientRect().width === box.clientWidth)""")
 
 
+def test_small_matrices_that_share_the_width_need_not_be_scrolled(window):
+    window.show("study", size=(1220, 800))
+    plots = "[...document.querySelectorAll('.third .plot-scroll')]"
+    rooms = window(f"return {plots}.map((e) => [e.scrollWidth, e.clientWidth])")
+    assert rooms
+    assert all(wide <= room for wide, room in rooms), rooms
+
+
 def test_hostile_names_are_shown_and_do_nothing(window):
     window.show()
     pictures = sum(len(p.pictures) for s in rich().sections for p in s.parts if isinstance(p, Gallery))

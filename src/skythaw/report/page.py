@@ -23,8 +23,8 @@ from skythaw.report.style import DARK, LIGHT, NIGHT_SCALE, SCALE, Look, look
 IMAGES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 CROWD = 6
 """A chart of more series, and a matrix of more columns, has the whole width for itself."""
-FEW = 4
-"""Three matrices of no more columns share the width."""
+THIRD = 256
+"""Three matrices share the width of a page if they take no more pixels each."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _drawn(figure: Figure, number: int) -> Drawn:
     made, numbers = plot(figure), sheet(table_of(figure))
     if isinstance(figure, Heat):
         columns = len(figure.columns)
-        width = "third" if columns <= FEW else "half" if columns <= CROWD else "whole"
+        width = "third" if made.least <= THIRD else "half" if columns <= CROWD else "whole"
         return Drawn(figure, number, made, numbers, (), "", width, "")
     legend = tuple((series.label, look(i), i) for i, series in enumerate(figure.series))
     ring = figure.ring if any(series.marked for series in figure.series) else ""
