@@ -257,6 +257,21 @@ def test_a_folder_that_is_no_run_and_one_that_is_torn(folder):
         Ledger.create(folder, STUDY, cells())
 
 
+@pytest.mark.parametrize("page", [1, 2, 3])
+def test_a_damaged_page_is_said_in_one_line(folder, page):
+    Ledger.create(folder, STUDY, cells()).close()
+    with (folder / "ledger.sqlite").open("r+b") as file:
+        file.seek(4096 * page)
+        file.write(b"\xa5" * 4096)
+
+    def all_of_it():
+        with Ledger.read(folder) as ledger:
+            return ledger.study, ledger.entries()
+
+    with pytest.raises(LedgerError, match=r"can't read .*ledger\.sqlite: database disk image is malformed"):
+        all_of_it()
+
+
 def test_a_study_that_is_only_starting_is_said_to_be(folder, monkeypatch):
     """Its file is there before what is in it."""
     said = []

@@ -5,6 +5,8 @@ One SQLite file (write-ahead log) in the run folder. A finished cell is one comm
 Who runs what. A process that runs cells is a *runner*: it holds an operating-system lock on a file of its own in
 ``RUN/runners/``. The system drops the lock when the process ends, however it ends, so a claim is stale exactly if its
 runner's lock can be taken: no heartbeat, no clock, no grace time.
+
+Longer than our 300 lines: everything that touches the database is in this one file.
 """
 
 from __future__ import annotations
@@ -43,9 +45,6 @@ CREATE TABLE IF NOT EXISTS cells (
 );
 """
 State = Literal["waiting", "running", "done", "failed"]
-
-
-# A little over our 300: everything that touches the database is in this one file.
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ class Ledger:
             db.close()
             why = "its ledger.sqlite is another program's" if tables else "its study is only starting"
             raise LedgerError(f"{folder} is not a run folder{'' if tables else ' yet'}: {why}")
-        _require_schema(db, folder)
+        with _damage(folder):
+            _require_schema(db, folder)
         return cls(folder, db)
 
     def extend(self, cells: list[tuple[Cell, float]]) -> None:
@@ -152,7 +152,8 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """Every cell, in the order of the study. A running cell whose runner is gone is waiting again."""
         columns = "key, cell, cost, state, attempts, result, error, runner"
-        rows = self._db.execute(f"SELECT {columns} FROM cells ORDER BY position").fetchall()
+        with _damage(self.folder):
+            rows = self._db.execute(f"SELECT {columns} FROM cells ORDER BY position").fetchall()
         alive = {runner: self._alive(runner) for runner in {row[-1] for row in rows if row[3] == "running"}}
         return [
             Entry(
@@ -233,7 +234,8 @@ class Ledger:
                 file.unlink(missing_ok=True)
 
     def _meta(self, name: str) -> Any:
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        with _damage(self.folder):
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def _alive(self, runner: str) -> bool:
@@ -263,14 +265,22 @@ def _connect(folder: Path, mode: str = "") -> sqlite3.Connection:
 
 
 @contextmanager
-def _refusals(folder: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours: it can't be written (a full disk), or it is no database."""
+def _damage(folder: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours: it is damaged, or no database."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise OutputError(f"can't write {folder}: {error}") from error
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from error
+
+
+@contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    """The same, and that it can't be written (a full disk)."""
+    with _damage(folder):
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"can't write {folder}: {error}") from error
 
 
 @contextmanager
