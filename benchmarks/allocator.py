@@ -1,4 +1,4 @@
-"""What keeping freed memory in the process (skythaw.study.allocator) brings, both ways in turn.
+"""What keeping freed memory in the process (skythaw.machine.allocator) brings, both ways in turn.
 
     python benchmarks/allocator.py [--backbone efficientnet_lite0] [--rounds 3]
 
@@ -25,19 +25,19 @@ def measure(name: str, size: int, keep: bool) -> dict[str, float]:
     """Milliseconds an image of a forward pass and of a training step of the whole network, random weights."""
     import torch
 
-    from skythaw.backbones.catalogue import backbone
+    from skythaw.backbones.known_backbones import backbone
     from skythaw.backbones.network import build
-    from skythaw.backbones.weights import RANDOM
-    from skythaw.study.allocator import keep_freed_memory
-    from skythaw.tuning.model import Classifier, Head
+    from skythaw.backbones.pretrained_weights import RANDOM
+    from skythaw.machine.allocator import keep_freed_memory
     from skythaw.tuning.thaw import Thaw
+    from skythaw.tuning.thawed_network import Head, ThawedNetwork
 
     if keep:
         keep_freed_memory()
     torch.set_num_threads(1)
     network = build(backbone(name), RANDOM)
     head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
-    model = Classifier(network, Thaw.at_once(range(len(network.blocks))), head, "running").to(
+    model = ThawedNetwork(network, Thaw.at_once(range(len(network.blocks))), head, "running").to(
         memory_format=torch.channels_last
     )
     x = torch.randn(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import decode
+from skythaw.data.decode import decode
 
 BLOCK = 8
 

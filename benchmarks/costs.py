@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from skythaw import registry
-from skythaw.backbones.catalogue import backbone
-from skythaw.backbones.facts import block_flops
+from skythaw.backbones.known_backbones import backbone
+from skythaw.backbones.network_facts import block_flops
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import nested_order
 

@@ -21,10 +21,10 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 import skythaw
+from skythaw.bundle.export.pick_references import fit_space, rows_of
+from skythaw.bundle.references import RESIDUAL, K, References
 from skythaw.data.cutouts import Cutouts, read_cutouts
-from skythaw.data.images import decode
-from skythaw.serving.collect import fit_space, rows_of
-from skythaw.serving.references import RESIDUAL, K, References
+from skythaw.data.decode import decode
 
 WORDS = "the spectra were reduced with the standard pipeline and fitted by templates of stars, galaxies and quasars "
 Score = Callable[[np.ndarray], np.ndarray]

@@ -43,17 +43,17 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import skythaw
-from skythaw.backbones.catalogue import backbone_of
+from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
+from skythaw.bundle.backends import Backend, Torch, fastest_backend
+from skythaw.bundle.bundle_file import ONNX
+from skythaw.bundle.classifier import Classifier, named_tensors
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import decode
-from skythaw.serving.backends import Backend, Torch, fastest_backend
-from skythaw.serving.bundle import ONNX
-from skythaw.serving.classifier import Classifier, named_tensors
-from skythaw.serving.inputs import find_inputs
-from skythaw.serving.predict import Setting, predictions
-from skythaw.study.machine import numerics
+from skythaw.data.decode import decode
+from skythaw.machine.numerics import numerics
+from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.predict_images import PredictSettings, predictions
 
 BATCH = 64
 ALONE = "network only"
@@ -164,7 +164,9 @@ def make_ways(classifier: Classifier, bundle: Path, folder: Path, paths: list[Pa
 def ours(classifier: Classifier, folder: Path, backend: Backend) -> Way:
     def way() -> np.ndarray:
         with numerics(1, classifier.about.seed, "cpu"):
-            tables = list(predictions(classifier, find_inputs([folder]).items(), Setting(threads=CORES), backend))
+            tables = list(
+                predictions(classifier, find_inputs([folder]).items(), PredictSettings(threads=CORES), backend)
+            )
         return np.concatenate(
             [np.stack([table[f"p_{name}"].to_numpy() for name in classifier.classes], 1) for table in tables]
         )

@@ -23,16 +23,20 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import BayesianRidge
 from torch.nn.functional import cross_entropy
 
+from skythaw.backbones.known_backbones import backbone_of
+from skythaw.backbones.network import build
+from skythaw.machine.numerics import numerics
 from skythaw.spec import Cell, Study
+from skythaw.study.cell_sets import PARTS, CellSets, load_sets
 from skythaw.study.ledger import Ledger
-from skythaw.study.machine import numerics
 from skythaw.study.plan import make_plan
-from skythaw.study.run_cell import PARTS, Sets, Site, load_sets, make_model, solve_probe
-from skythaw.tuning.feed import compute, crossing
-from skythaw.tuning.model import Classifier
-from skythaw.tuning.probe import solve, start_from
+from skythaw.study.run_cell import solve_probe
+from skythaw.tuning.frozen.crossing import compute, crossing
+from skythaw.tuning.linear_probe import solve, start_from
+from skythaw.tuning.locations import Locations
 from skythaw.tuning.scores import quick_scores
-from skythaw.tuning.train import predict
+from skythaw.tuning.thawed_network import ThawedNetwork, assemble
+from skythaw.tuning.training_loop import predict
 
 STEPS = 8
 """of the loss drop, and batches of the gradients"""
@@ -58,10 +62,12 @@ def main() -> None:
         values = []
         for seed in sorted({p.cell.seed for p in plan.cells})[: args.seeds]:
             planned = sorted((p for p in plan.cells if p.cell.seed == seed), key=lambda p: p.cell.depth)
-            site = Site(study.data.path, study.data.test_path, planned[0].weights, args.cache, args.run, "cpu", False)
+            locations = Locations(
+                study.data.path, study.data.test_path, planned[0].weights, args.cache, args.run, "cpu", False
+            )
             with numerics(1, seed, "cpu") as device:
-                sets = load_sets(planned[0].cell, site, device, PARTS[:2])
-                values.append(np.array(PREDICTORS[name]([p.cell for p in planned], site, sets)))
+                sets = load_sets(planned[0].cell, locations, device, PARTS[:2])
+                values.append(np.array(PREDICTORS[name]([p.cell for p in planned], locations, sets)))
         tell(name, values, (time.perf_counter() - start) / args.seeds, truth)
 
 
@@ -83,9 +89,9 @@ def exact_scores(run: Path) -> dict[int, list[float]]:
     return found
 
 
-def features(cell: Cell, site: Site, sets: Sets) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def features(cell: Cell, locations: Locations, sets: CellSets) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What crosses the cut, averaged over the image; the image itself where nothing is frozen."""
-    model = make_model(cell, site, len(sets.classes))
+    model = assemble(build(backbone_of(cell), locations.weights), cell, len(sets.classes))
     found = {}
     for part, images in sets.images.items():
         rows = []
@@ -97,17 +103,17 @@ def features(cell: Cell, site: Site, sets: Sets) -> dict[str, tuple[np.ndarray, 
     return found
 
 
-def logme(cell: Cell, site: Site, sets: Sets) -> float:
+def logme(cell: Cell, locations: Locations, sets: CellSets) -> float:
     """Log evidence of a linear model of each class on the features (You et al., arXiv 2102.11005), an object."""
-    x, y = features(cell, site, sets)["train"]
+    x, y = features(cell, locations, sets)["train"]
     flat = {"alpha_1": 0, "alpha_2": 0, "lambda_1": 0, "lambda_2": 0}
     fits = [BayesianRidge(compute_score=True, fit_intercept=False, **flat).fit(x, y == c) for c in np.unique(y)]
     return float(np.mean([fit.scores_[-1] for fit in fits])) / len(x)
 
 
-def h_score(cell: Cell, site: Site, sets: Sets) -> float:
+def h_score(cell: Cell, locations: Locations, sets: CellSets) -> float:
     """Shrinkage H-score: variance between classes over all variance (Ibrahim et al., arXiv 2110.06893)."""
-    x, y = features(cell, site, sets)["train"]
+    x, y = features(cell, locations, sets)["train"]
     x = x - x.mean(0)
     covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
     means = np.stack([x[y == c].mean(0) for c in np.unique(y)])
@@ -116,18 +122,18 @@ def h_score(cell: Cell, site: Site, sets: Sets) -> float:
     return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance + 1e-9 * np.eye(len(covariance)), between)))
 
 
-def linear_probe(cell: Cell, site: Site, sets: Sets) -> float:
+def linear_probe(cell: Cell, locations: Locations, sets: CellSets) -> float:
     """Validation macro-F1 of a head solved exactly on the features at the cut."""
-    found = features(cell, site, sets)
+    found = features(cell, locations, sets)
     return solve(found["train"], found["validation"], cell.recipe).score
 
 
-def relative_gradient(cells: list[Cell], site: Site, sets: Sets) -> list[float]:
+def relative_gradient(cells: list[Cell], locations: Locations, sets: CellSets) -> list[float]:
     """Gradient over weights, mean over the trained blocks, the head solved (Lee et al., arXiv 2210.11466).
 
     One pass at the largest depth gives the blocks of every other.
     """
-    model, cell = solved(cells[-1], site, sets)
+    model, cell = solved(cells[-1], locations, sets)
     block_of, blocks = model.network.block_of(), len(model.network.blocks)
     ratios = defaultdict(list)
     for chosen in batches(sets.images["train"], cell):
@@ -142,9 +148,9 @@ def relative_gradient(cells: list[Cell], site: Site, sets: Sets) -> list[float]:
     return [float(np.mean([by_block[b] for b in by_block if b >= blocks - c.depth] or [0.0])) for c in cells]
 
 
-def loss_drop(cell: Cell, site: Site, sets: Sets) -> float:
+def loss_drop(cell: Cell, locations: Locations, sets: CellSets) -> float:
     """How far a few steps bring the log loss on validation down, the head solved."""
-    model, cell = solved(cell, site, sets)
+    model, cell = solved(cell, locations, sets)
     training, validation = sets.images["train"], sets.images["validation"]
     before = quick_scores(predict(model, validation, cell.recipe), validation.targets)["log_loss"]
     optimizer = torch.optim.AdamW(
@@ -157,9 +163,11 @@ def loss_drop(cell: Cell, site: Site, sets: Sets) -> float:
     return before - quick_scores(predict(model, validation, cell.recipe), validation.targets)["log_loss"]
 
 
-def solved(cell: Cell, site: Site, sets: Sets) -> tuple[Classifier, Cell]:
+def solved(cell: Cell, locations: Locations, sets: CellSets) -> tuple[ThawedNetwork, Cell]:
     """The model of a cell with its head solved exactly."""
-    model = make_model(cell, site, len(sets.classes)).to(memory_format=torch.channels_last)
+    model = assemble(build(backbone_of(cell), locations.weights), cell, len(sets.classes)).to(
+        memory_format=torch.channels_last
+    )
     start_from(model, solve_probe(model, sets, cell))
     model.tune(model.thaw.blocks)
     return model, cell
@@ -170,17 +178,19 @@ def batches(images: object, cell: Cell) -> list[np.ndarray]:
     return [rng.choice(len(images), cell.recipe.batch, replace=False) for _ in range(STEPS)]
 
 
-def loss(model: Classifier, images: object, chosen: np.ndarray) -> torch.Tensor:
+def loss(model: ThawedNetwork, images: object, chosen: np.ndarray) -> torch.Tensor:
     logits = model.from_values(crossing(model, images, chosen))
     return cross_entropy(logits, torch.from_numpy(images.targets[chosen]))
 
 
-def each(predictor: Callable[[Cell, Site, Sets], float]) -> Callable[[list[Cell], Site, Sets], list[float]]:
+def each(
+    predictor: Callable[[Cell, Locations, CellSets], float],
+) -> Callable[[list[Cell], Locations, CellSets], list[float]]:
     """A predictor of one depth for all of them."""
-    return lambda cells, site, sets: [predictor(cell, site, sets) for cell in cells]
+    return lambda cells, locations, sets: [predictor(cell, locations, sets) for cell in cells]
 
 
-PREDICTORS: dict[str, Callable[[list[Cell], Site, Sets], list[float]]] = {
+PREDICTORS: dict[str, Callable[[list[Cell], Locations, CellSets], list[float]]] = {
     "LogME at the cut": each(logme),
     "H-score at the cut": each(h_score),
     "linear probe at the cut": each(linear_probe),

@@ -24,9 +24,11 @@ from typing import Any
 import torch
 
 from skythaw.spec import Study
-from skythaw.study import run, run_cell
-from skythaw.study.run import Setting, run_study
-from skythaw.tuning import activations, average, feed, model, train
+from skythaw.study import run_cell
+from skythaw.study import run_study as running
+from skythaw.study.run_study import RunSettings, run_study
+from skythaw.tuning import labelled_images, thawed_network, training_loop, weight_average
+from skythaw.tuning.frozen import activation_files
 
 HERE = Path(__file__).parent / "s1"
 MOBILE = '{ file = "FILE", mean = [0.5], std = [0.5], options = { pad_type = "same", bn_eps = 1e-3 } }'
@@ -46,19 +48,19 @@ def main() -> None:
     subprocess.run([sys.executable, "-c", "import torch, timm, sklearn.metrics"], check=True)
     SPENT["start of one process"] = time.perf_counter() - start
     for owner, name, what in (
-        (run, "open_store", "decoding"),
-        (run, "fill", "pass through the frozen part, and keeping"),
-        (activations.Activations, "read", "reading what is kept"),
-        (feed.Images, "batch", "pixels: crop, view, normalise"),
-        (model.Classifier, "frozen_values", "frozen part again, where not kept"),
-        (model.Classifier, "from_values", "forward of the trained part"),
+        (running, "open_store", "decoding"),
+        (running, "fill", "pass through the frozen part, and keeping"),
+        (activation_files.Activations, "read", "reading what is kept"),
+        (labelled_images.Images, "batch", "pixels: crop, view, normalise"),
+        (thawed_network.Classifier, "frozen_values", "frozen part again, where not kept"),
+        (thawed_network.Classifier, "from_values", "forward of the trained part"),
         (torch.Tensor, "backward", "backward of the trained part"),
         (torch.optim.AdamW, "step", "optimizer"),
         (torch.nn.utils, "clip_grad_norm_", "clipping the gradient"),
-        (average.Average, "update", "average of the weights"),
-        (train, "predict", SCORING),
+        (weight_average.Average, "update", "average of the weights"),
+        (training_loop, "predict", SCORING),
         (run_cell, "predict", SCORING),
-        (run_cell, "make_model", "making the model"),
+        (run_cell, "assemble", "making the model"),
         (run_cell, "load_sets", "opening the data"),
         (run_cell, "solve_probe", "exact linear probe"),
         (run_cell, "latency", "measuring latency"),
@@ -92,12 +94,14 @@ def study(args: argparse.Namespace, folder: Path) -> tuple[float, float]:
         subprocess.run([str(each) for each in command], check=True, stdout=subprocess.DEVNULL)
     plans = []
 
-    class Watching(run.Watcher):
+    class Watching(running.Watcher):
         def started(self, plan: Any, done: set[str]) -> None:
             plans.append(plan)
 
     start = time.perf_counter()
-    run_study(Study.load(folder / "s1.toml"), Setting(folder / "run", folder / "cache", "serial", 1, "cpu"), Watching())
+    run_study(
+        Study.load(folder / "s1.toml"), RunSettings(folder / "run", folder / "cache", "serial", 1, "cpu"), Watching()
+    )
     seconds = time.perf_counter() - start
     suffixes = [(p.cell.train_size * args.epochs * 3, sum(p.flops) - p.prefix) for p in plans[0].cells]
     scored = sum(plans[0].objects[part] for part in ("validation", "test"))

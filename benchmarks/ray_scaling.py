@@ -34,15 +34,15 @@ from helpers_engines import square
 from helpers_ray import processes
 from helpers_study import make_survey
 from helpers_survey import ConstantWork
-from skythaw.engines.ray import Ray
-from skythaw.serving import survey
-from skythaw.serving.bundle import read_about
-from skythaw.serving.pieces import Piece, Pieces
-from skythaw.serving.places import Place
-from skythaw.serving.predict import Setting
-from skythaw.serving.rows import as_bytes, schema_of
-from skythaw.serving.survey import Spread, predict_survey
-from skythaw.serving.work import memory_for
+from skythaw.bundle.bundle_file import read_about
+from skythaw.engines.ray_engine import Ray
+from skythaw.predict.predict_images import PredictSettings
+from skythaw.predict.prediction_rows import as_bytes, schema_of
+from skythaw.predict.survey import predict_survey as surveying
+from skythaw.predict.survey.predict_survey import SurveyEngine, predict_survey
+from skythaw.predict.survey.remote_files import RemoteFile
+from skythaw.predict.survey.survey_pieces import Piece, SurveyPieces
+from skythaw.predict.survey.survey_worker import memory_for
 
 SAME, GROUP = 3000, 100
 """images, which are repeated; of one row group, the least that a shard can have"""
@@ -104,7 +104,13 @@ def overheads() -> None:
         say(what="bytes into the store and out again", per_second=10 * len(data) / (time.perf_counter() - start))
 
 
-WAYS = (Spread("serial"), Spread("processes", 1), Spread("ray", 1), Spread("processes", 2), Spread("ray", 2))
+WAYS = (
+    SurveyEngine("serial"),
+    SurveyEngine("processes", 1),
+    SurveyEngine("ray", 1),
+    SurveyEngine("processes", 2),
+    SurveyEngine("ray", 2),
+)
 
 
 def writing(bundle: Path, folder: Path, rows: int = 10_000, shards: int = 200) -> None:
@@ -113,9 +119,9 @@ def writing(bundle: Path, folder: Path, rows: int = 10_000, shards: int = 200) -
     texts = {"object_id": [f"{i:019d}" for i in range(rows)], "label": ["STAR"] * rows, "status": ["ok"] * rows}
     columns = [texts.get(field.name) or pa.array(draw.random(rows), field.type) for field in schema]
     data = as_bytes([pa.table(columns, schema)], schema)
-    place = Place("", "", "", "", "")
+    place = RemoteFile("", "", "", "", "")
     pieces = tuple(Piece(number, place, 0, rows) for number in range(shards))
-    work = survey.Survey(folder / "written", schema, Pieces(pieces, ""), lambda _done, _all: None)
+    work = surveying.Survey(folder / "written", schema, SurveyPieces(pieces, ""), lambda _done, _all: None)
     work.begin({})
     start = time.perf_counter()
     for piece in pieces:
@@ -123,7 +129,13 @@ def writing(bundle: Path, folder: Path, rows: int = 10_000, shards: int = 200) -
     say(what=f"shards of {rows} rows and {len(data)} bytes written", per_second=shards / (time.perf_counter() - start))
 
 
-WAYS = (Spread("serial"), Spread("processes", 1), Spread("ray", 1), Spread("processes", 2), Spread("ray", 2))
+WAYS = (
+    SurveyEngine("serial"),
+    SurveyEngine("processes", 1),
+    SurveyEngine("ray", 1),
+    SurveyEngine("processes", 2),
+    SurveyEngine("ray", 2),
+)
 
 
 def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
@@ -140,7 +152,7 @@ def speeds(bundle: Path, folder: Path, objects: int, rounds: int) -> None:
             seen, start = list[tuple[float, int]](), time.perf_counter()
             out = folder / f"{spread.engine}-{spread.workers}-{turn}"
             told = lambda done, _all, s=seen: s.append((time.perf_counter(), done))  # noqa: E731
-            predict_survey(bundle, [inputs], out, Setting(device="cpu", shard=size), spread, told)
+            predict_survey(bundle, [inputs], out, PredictSettings(device="cpu", shard=size), spread, told)
             (first, begun), (last, done) = seen[spread.workers or 1], seen[-1]
             assert len(seen) == SHARDS + 1
             rates[spread.engine, spread.workers].append((done - begun) / (last - first))
@@ -155,9 +167,9 @@ def workers(bundle: Path, folder: Path) -> None:
     about, rows = read_about(bundle), 2000
     place = linked(folder, rows, 250)
     for backend in ("onnx", "torch"):
-        largest, setting = [0], Setting(device="cpu", shard=250, backend=backend)
+        largest, setting = [0], PredictSettings(device="cpu", shard=250, backend=backend)
         told = lambda _done, _all, seen=largest: seen.append(largest_worker())  # noqa: E731
-        predict_survey(bundle, [place], folder / f"workers-{backend}", setting, Spread("ray", 2), told)
+        predict_survey(bundle, [place], folder / f"workers-{backend}", setting, SurveyEngine("ray", 2), told)
         say(backend=backend, worker_mb=max(largest) / 1e6, reserved_mb=memory_for(bundle, about, setting) / 1e6)
 
 
@@ -168,16 +180,16 @@ def largest_worker() -> int:
 
 def memory(bundle: Path, folder: Path, objects: int) -> None:
     """Memory of the driver, at its peak (the footers) and at the end, and of the largest worker."""
-    survey.Work = ConstantWork
+    surveying.Work = ConstantWork
     largest = 0
 
     def told(_done: int, _all: int) -> None:
         nonlocal largest
         largest = max(largest, largest_worker())
 
-    setting, start = Setting(device="cpu", shard=10_000), time.perf_counter()
+    setting, start = PredictSettings(device="cpu", shard=10_000), time.perf_counter()
     inputs, out = linked(folder, objects, 10_000), folder / f"memory-{objects}"
-    summary = predict_survey(bundle, [inputs], out, setting, Spread("ray", 2), told)
+    summary = predict_survey(bundle, [inputs], out, setting, SurveyEngine("ray", 2), told)
     assert summary.objects == objects
     driver = {"peak_mb": peak(os.getpid()) / 1e6, "at_the_end_mb": peak(os.getpid(), "VmRSS") / 1e6}
     say(objects=objects, **driver, worker_mb=largest / 1e6, seconds=time.perf_counter() - start)

@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
 import torch
 
-SHAPED = ("skythaw.tuning", "skythaw.data.pixels", "skythaw.data.views", "skythaw.backbones")
+SHAPED = ("skythaw.tuning", "skythaw.data.network_input", "skythaw.data.views", "skythaw.backbones")
 install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save
 
-from skythaw.serving.bundle import ABOUT, ONNX, WEIGHTS
+from skythaw.bundle.bundle_file import ABOUT, ONNX, WEIGHTS
 
 Change = dict[str, bytes | Callable[[Path], Any]]
 """By the name of a file: its new content, or what makes it (nothing: it is gone)."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
-from skythaw.serving.export import export
+from skythaw.bundle.export.export_bundle import export
 from skythaw.spec import Study
-from skythaw.study.run import Setting, run_study
+from skythaw.study.run_study import RunSettings, run_study
 
 
 def make_bundle(folder: Path, cache: Path, *, floats: bool = False, objects: int = 180) -> Path:
@@ -33,7 +33,7 @@ def _made(cache: Path, floats: bool, objects: int) -> Path:
     small = {'"0%", "50%", "100%"': '"0%", "100%"', "epochs = 7": "epochs = 4"}
     replace = small | (FLOATS if floats else {"seed = [0, 1]": "seed = [0]"})
     study = Study.load(write_study(folder, replace=replace))
-    summary = run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
     assert (summary.done, summary.failed) == (2, 0)
     export(folder / "run", folder / "bundle")
     return folder

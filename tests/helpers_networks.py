@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from skythaw import registry
 from skythaw.backbones.blocks import Block
-from skythaw.backbones.catalogue import IMAGENET, backbone
+from skythaw.backbones.known_backbones import IMAGENET, backbone
 from skythaw.backbones.network import Network, build
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
 
 NAMED = registry.names("backbone")
 SMALL = ["timm:test_resnet", "timm:test_convnext", "timm:test_efficientnet", "timm:mobilenetv3_small_050"]

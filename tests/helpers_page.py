@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from skythaw.report.elements import Answer, Chart, Gallery, Heat, Page, Picture, Section, Series, Table
+from skythaw.report.figures.elements import Answer, Chart, Gallery, Heat, Page, Picture, Section, Series, Table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 NASTY = (

@@ -39,7 +39,7 @@ def cluster(nodes=2, cpus=1, **options):
 
 
 def node_of(_):
-    from skythaw.engines.ray import node_id
+    from skythaw.engines.ray_engine import node_id
 
     return node_id()
 
@@ -48,7 +48,7 @@ class Grouped:
     """Where items of groups run."""
 
     def needs(self, item):
-        from skythaw.engines.base import Needs
+        from skythaw.engines.engine import Needs
 
         return Needs(group=str(item % 2), stay=True)
 
@@ -104,7 +104,7 @@ class Greedy:
     """Wants a GPU, of which there is none."""
 
     def needs(self, _):
-        from skythaw.engines.base import Needs
+        from skythaw.engines.engine import Needs
 
         return Needs(gpus=1)
 

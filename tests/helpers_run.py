@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skythaw.report.content import make_page, wanted_images
-from skythaw.report.facts import report_facts
+from skythaw.report.page.page_sections import make_page, wanted_images
+from skythaw.report.report_facts import report_facts
 from skythaw.spec import Recipe
+from skythaw.stats.cell_predictions import Predictions, save_predictions
+from skythaw.stats.object_table import objects_path
 from skythaw.study.ledger import Ledger
-from skythaw.study.objects import objects_path
-from skythaw.study.predictions import Predictions, save_predictions
 from skythaw.tuning.scores import all_scores
 from test_ledger import result
 from test_spec import cell

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.sources.sdss.client import Manners
-from skythaw.data.sources.sdss.request import Request
-from skythaw.data.sources.sdss.source import fetch_sdss
+from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
+from skythaw.data.sources.sdss.http_client import Manners
+from skythaw.data.sources.sdss.sdss_request import Request
 
 
 def quick(url: str, **settings) -> Manners:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from skythaw.engines.base import Engine, Outcome, attempt
-from skythaw.serving.pieces import items
-from skythaw.serving.work import Work
+from skythaw.engines.engine import Engine, Outcome, attempt
+from skythaw.predict.survey.survey_pieces import items
+from skythaw.predict.survey.survey_worker import Work
 
 POISON = "1237000037"
 
@@ -78,8 +78,8 @@ class ConstantWork(Work):
     def __call__(self, piece):
         import pyarrow as pa
 
-        from skythaw.serving.bundle import read_about
-        from skythaw.serving.rows import as_bytes, schema_of
+        from skythaw.bundle.bundle_file import read_about
+        from skythaw.predict.prediction_rows import as_bytes, schema_of
 
         schema = schema_of(read_about(self.bundle.path), "torch")
         tables = []

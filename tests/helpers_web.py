@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from skythaw.web.app import make_app, open_site
-from skythaw.web.guard import Rules
+from skythaw.web.request_guard import Rules
+from skythaw.web.web_app import make_app, open_service
 
 TOKEN = "a-token-for-the-tests-0123"
 LARGEST = 1_000_000
@@ -27,7 +27,7 @@ def rules(**changes) -> Rules:
 
 def make_client(folder: Path, **changes) -> httpx.AsyncClient:
     """A client of the service in this process."""
-    app = make_app(open_site([folder / "run"], [folder / "bundle"], rules(**changes)))
+    app = make_app(open_service([folder / "run"], [folder / "bundle"], rules(**changes)))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 

@@ -16,10 +16,10 @@ import traceback
 from pathlib import Path
 
 import skythaw
+from skythaw.bundle.bundle_file import ONNX, read_about, read_file
 from skythaw.cli import main
 from skythaw.errors import SkythawError
-from skythaw.serving.bundle import ONNX, read_about, read_file
-from skythaw.study.allocator import trim
+from skythaw.machine.allocator import trim
 
 
 def memory(line: str) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 
 import skythaw
 from hostile_child import memory
-from skythaw.serving.inputs import find_inputs
-from skythaw.serving.predict import Setting, predictions
-from skythaw.study.allocator import trim
+from skythaw.machine.allocator import trim
+from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.predict_images import PredictSettings, predictions
 
 if __name__ == "__main__":
     classifier = skythaw.load(sys.argv[1], device="cpu")
@@ -33,7 +33,7 @@ if __name__ == "__main__":
         trim()
         Path("/proc/self/clear_refs").write_text("5")
         before, start = memory("VmRSS"), time.perf_counter()
-        (row,) = next(predictions(classifier, [(name, content)], Setting(batch=1))).to_pylist()
+        (row,) = next(predictions(classifier, [(name, content)], PredictSettings(batch=1))).to_pylist()
         seconds = time.perf_counter() - start
         grown = memory("VmHWM") - before
         print(json.dumps({"row": row, "path": content.where, "seconds": seconds, "grown": grown}), flush=True)

@@ -17,16 +17,17 @@ import torch
 
 from helpers_networks import NAMED, SMALL, fresh, network
 from skythaw.backbones.cut import cut, prefixes
-from skythaw.backbones.fold import fold
-from skythaw.data.pixels import batch_input
+from skythaw.backbones.fold_batchnorm import fold
+from skythaw.data.network_input import batch_input
 from skythaw.errors import CutError
 from skythaw.spec import Pixels, Recipe
-from skythaw.tuning.activations import VIEWS, Writer, as_kept, create, find
-from skythaw.tuning.feed import SLICE, Images, compute, crossing
-from skythaw.tuning.held import Held
-from skythaw.tuning.model import Classifier, Head
+from skythaw.tuning.frozen.activation_files import VIEWS, Writer, as_kept, create, find
+from skythaw.tuning.frozen.crossing import SLICE, compute, crossing
+from skythaw.tuning.frozen.device_memory import DeviceActivations
+from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.strategies.top import top
-from skythaw.tuning.train import fit, predict
+from skythaw.tuning.thawed_network import Head, ThawedNetwork
+from skythaw.tuning.training_loop import fit, predict
 
 OBJECTS = 20
 SIZES = {"xception": 96, "nasnet_mobile": 96}
@@ -37,12 +38,14 @@ def images(size, objects=OBJECTS, precision=torch.float16):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (objects, size, size, 3), dtype=np.uint8)
     spec = Pixels(crop=size, size=size)
-    return Images(pixels, np.arange(objects), np.arange(objects) % 3, spec, (0.5,) * 3, (0.5,) * 3, precision=precision)
+    return LabelledImages(
+        pixels, np.arange(objects), np.arange(objects) % 3, spec, (0.5,) * 3, (0.5,) * 3, precision=precision
+    )
 
 
 def model_of(net, depth):
     head = Head(net.channels, 3, 0.0, torch.Generator().manual_seed(0))
-    return Classifier(net, top(len(net.blocks), depth), head, "running").to(memory_format=torch.channels_last)
+    return ThawedNetwork(net, top(len(net.blocks), depth), head, "running").to(memory_format=torch.channels_last)
 
 
 def filled(folder, model, some, views, rows):
@@ -122,7 +125,7 @@ def test_what_is_missing_is_computed_and_what_is_there_is_read(tmp_path, monkeyp
     expected = compute(model, some, rows, views)
     some = filled(tmp_path / "kept", model, some, views[::2], rows[::2])
     asked = []
-    monkeypatch.setattr(Images, "batch", _watched(Images.batch, asked))
+    monkeypatch.setattr(LabelledImages, "batch", _watched(LabelledImages.batch, asked))
     assert len(expected) > 1, "several tensors cross"
     for values in (crossing(model, some, rows, views), crossing(model, some, rows[::2], views[::2])):
         step = OBJECTS // len(values[0])
@@ -211,7 +214,7 @@ class TestFolder:
         script = (
             "import resource, signal, sys, numpy as np, torch\n"
             "from pathlib import Path\n"
-            "from skythaw.tuning.activations import Writer, create\n"
+            "from skythaw.tuning.frozen.activation_files import Writer, create\n"
             "kept = create(Path(sys.argv[1]), 100, ((1000,),), torch.float32)\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
@@ -230,7 +233,7 @@ class TestFolder:
         script = (
             "import sys, numpy as np, torch\n"
             "from pathlib import Path\n"
-            "from skythaw.tuning.activations import Writer, create\n"
+            "from skythaw.tuning.frozen.activation_files import Writer, create\n"
             "kept = create(Path(sys.argv[1]), 10000, ((500,),), torch.float32)\n"
             "writer = Writer(kept)\n"
             "print('ready', flush=True)\n"
@@ -255,7 +258,7 @@ class TestFolder:
 
     def test_two_processes_make_one_folder(self, tmp_path):
         script = (
-            "import sys, torch\nfrom pathlib import Path\nfrom skythaw.tuning.activations import create\n"
+            "import sys, torch\nfrom pathlib import Path\nfrom skythaw.tuning.frozen.activation_files import create\n"
             "for n in range(60): create(Path(sys.argv[1]) / str(n), 50, ((4,), (2, 2, 2)), torch.float16)\n"
         )
         both = [subprocess.Popen([sys.executable, "-c", script, tmp_path]) for _ in range(2)]
@@ -271,9 +274,9 @@ def test_held_in_a_devices_memory_they_are_the_same_and_read_once(tmp_path, room
     views, rows = everything()
     kept = filled(tmp_path / "kept", model, some, views, rows).kept
     each = sum(array.itemsize * array.shape[1] for array in kept.arrays)
-    held = Held(kept, np.arange(OBJECTS), torch.device("cpu"), min(room, VIEWS * OBJECTS) * each)
+    held = DeviceActivations(kept, np.arange(OBJECTS), torch.device("cpu"), min(room, VIEWS * OBJECTS) * each)
     reads = []
-    monkeypatch.setattr(Held, "_take", watched(Held._take, reads))
+    monkeypatch.setattr(DeviceActivations, "_take", watched(DeviceActivations._take, reads))
     rng = np.random.default_rng(0)
     for _ in range(20):
         some_views, some_rows = rng.integers(0, VIEWS, 5), rng.integers(0, OBJECTS, 5)

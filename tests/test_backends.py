@@ -19,16 +19,17 @@ from safetensors.torch import load_file, save_file
 
 import skythaw
 from helpers_bundle import make_bundle
+from skythaw.bundle import backends
+from skythaw.bundle.backends import Onnx, Torch, fastest, fastest_backend, open_backend
+from skythaw.bundle.bundle_file import ABOUT, ONNX, WEIGHTS, read_about
+from skythaw.bundle.classifier import Seen
+from skythaw.bundle.onnx_session import open_session
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import decode
+from skythaw.data.decode import decode
 from skythaw.errors import BundleError, SpecError
-from skythaw.serving import backends, predict
-from skythaw.serving.backends import Onnx, Torch, fastest, fastest_backend, open_backend
-from skythaw.serving.bundle import ABOUT, ONNX, WEIGHTS, read_about
-from skythaw.serving.classifier import Seen
-from skythaw.serving.predict import Setting, predict_to
-from skythaw.serving.session import open_session
+from skythaw.predict import predict_images
+from skythaw.predict.predict_images import PredictSettings, predict_to
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def rebind(bundle, content=None):
     about["files"] = {} if content is None else {ONNX: hashlib.sha256(content).hexdigest()}
     (bundle / ABOUT).write_text(json.dumps(about))
     tensors = load_file(bundle / WEIGHTS)
-    sha256 = skythaw.serving.bundle.About.model_validate(about).sha256
+    sha256 = skythaw.bundle.bundle_file.About.model_validate(about).sha256
     save_file(tensors, bundle / WEIGHTS, {"about_sha256": sha256})
     (bundle / ONNX).write_bytes(content or b"")
     return bundle
@@ -138,14 +139,16 @@ def test_auto_takes_torch_where_there_is_nothing_else(bundle, copy, monkeypatch)
 @pytest.mark.parametrize("first", ["torch", "onnx"])
 def test_auto_goes_on_with_what_it_began_with(bundle, survey, tmp_path, monkeypatch, first):
     """Whatever would be faster now."""
-    out, setting = tmp_path / "out.parquet", Setting(16, "cpu", 1, 50)
+    out, setting = tmp_path / "out.parquet", PredictSettings(16, "cpu", 1, 50)
     other = {"torch": "onnx", "onnx": "torch"}[first]
     take(monkeypatch, first)
     whole = tmp_path / "whole.parquet"
     predict_to(bundle, [survey], whole, setting)
-    gathered = predict._gathered
+    gathered = predict_images._gathered
     monkeypatch.setattr(
-        predict, "_gathered", lambda *given: (each if i < 2 else 1 / 0 for i, each in enumerate(gathered(*given)))
+        predict_images,
+        "_gathered",
+        lambda *given: (each if i < 2 else 1 / 0 for i, each in enumerate(gathered(*given))),
     )
     with pytest.raises(ZeroDivisionError):
         predict_to(bundle, [survey], out, setting)
@@ -158,7 +161,7 @@ def test_auto_goes_on_with_what_it_began_with(bundle, survey, tmp_path, monkeypa
 
 def take(monkeypatch, name):
     monkeypatch.setattr(
-        predict, "fastest_backend", lambda classifier, folder, _: open_backend(name, classifier, folder)
+        predict_images, "fastest_backend", lambda classifier, folder, _: open_backend(name, classifier, folder)
     )
 
 
@@ -319,12 +322,12 @@ def test_a_tampered_file_is_refused(copy, survey, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["predict", str(copy), str(survey), "-o", str(tmp_path / "o.csv"), "--device", "cpu"])
     assert "model.onnx is not the one that the bundle was made with" in capsys.readouterr().err
-    assert predict_to(copy, [survey], tmp_path / "p.csv", Setting(device="cpu", backend="torch")).ok == 180
+    assert predict_to(copy, [survey], tmp_path / "p.csv", PredictSettings(device="cpu", backend="torch")).ok == 180
 
 
 def test_the_graph_holds_no_paths_of_the_machine_that_made_it(bundle):
     content = (bundle / ONNX).read_bytes()
-    for path in (Path(predict.__file__).parent, Path(sys.prefix), Path.home()):
+    for path in (Path(predict_images.__file__).parent, Path(sys.prefix), Path.home()):
         assert str(path).encode() not in content
 
 

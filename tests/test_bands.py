@@ -16,13 +16,13 @@ from safetensors import safe_open
 from helpers_data import make
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.decode import decode
 from skythaw.data.fits import encode_fits
-from skythaw.data.images import decode
 from skythaw.errors import DataError, SkythawError
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
 from skythaw.study.plan import make_plan
-from skythaw.study.run import Setting, run_study
+from skythaw.study.run_study import RunSettings, run_study
 
 RANGE = "low = -0.05, high = 1.2"
 
@@ -50,7 +50,7 @@ def entries(folder):
 @pytest.fixture(scope="module")
 def finished(survey, cache):
     folder = survey.parent
-    summary = run_study(study(folder), Setting(folder / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(study(folder), RunSettings(folder / "run", cache, "serial", 1, "cpu"))
     assert (summary.cells, summary.done) == (3, 3)
     return folder / "run"
 
@@ -73,7 +73,7 @@ def test_the_trained_file_says_what_it_expects_of_an_image(finished):
 
 
 def test_kept_or_computed_the_same_bits(finished, there, cache):
-    plain = run_study(study(there), Setting(there / "run", cache, "serial", 1, "cpu", cache_size=0))
+    plain = run_study(study(there), RunSettings(there / "run", cache, "serial", 1, "cpu", cache_size=0))
     assert plain.done == 3
     digests = [{e.key: e.result.weights_sha256 for e in entries(folder)} for folder in (finished, there / "run")]
     assert digests[0] == digests[1]
@@ -146,7 +146,7 @@ def test_bands_of_8_bit_images(here, cache):
     assert plain.pixels.bands is None
     assert "bands" not in plain.model_dump(mode="json")["pixels"]
     file = write_study(here, replace={"crop = 32": 'crop = 32\nbands = [0]\nstretch = { kind = "sqrt", high = 200 }'})
-    summary = run_study(Study.load(file), Setting(here / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(Study.load(file), RunSettings(here / "run", cache, "serial", 1, "cpu"))
     assert (summary.done, summary.failed) == (6, 0)
     assert {entry.cell.pixels.bands for entry in entries(here / "run")} == {("red",)}
 
@@ -166,8 +166,8 @@ def test_pictures_are_seen_through_bands_and_stretch_without_torch(tmp_path):
         import io, sys
         from pathlib import Path
         from PIL import Image
-        from skythaw.report.pictures import pictures
-        from skythaw.spec_pixels import Pixels
+        from skythaw.report.figures.object_pictures import pictures
+        from skythaw.spec import Pixels
 
         for bands in (["g", "r", "i"], ["i", "g", "r"], ["z"], list("ugriz"), ["Y"]):
             stretch = {"kind": "linear", "low": 0, "high": 5}

@@ -10,9 +10,9 @@ from torch import nn
 
 from helpers_networks import NAMED, SMALL, images, network
 from skythaw.backbones.blocks import find_blocks, timm_groups
-from skythaw.backbones.catalogue import backbone
+from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import blocks_within, build, set_trainable
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.errors import CutError, SpecError, UnknownNameError
 from skythaw.spec import WeightsChoice
 

@@ -14,16 +14,16 @@ from safetensors.torch import load_file, save_file
 
 import skythaw as package
 from helpers_bundle import make_bundle
+from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, read_about
+from skythaw.bundle.export.export_bundle import export
+from skythaw.bundle.export.to_onnx import run_onnx
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import decode
-from skythaw.data.pixels import batch_input
+from skythaw.data.decode import decode
+from skythaw.data.network_input import batch_input
 from skythaw.errors import BundleError, DataError, SkythawError
-from skythaw.serving.bundle import ABOUT, CARD, ONNX, WEIGHTS, read_about
-from skythaw.serving.export import export
-from skythaw.serving.onnx import run_onnx
+from skythaw.machine.numerics import numerics
+from skythaw.stats.cell_predictions import read_predictions
 from skythaw.study.ledger import Ledger
-from skythaw.study.machine import numerics
-from skythaw.study.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")

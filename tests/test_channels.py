@@ -8,12 +8,12 @@ import torch
 from timm.models import adapt_input_conv
 
 from helpers_networks import NAMED
-from skythaw.backbones.catalogue import INCEPTION, backbone, chosen
 from skythaw.backbones.cut import cut
-from skythaw.backbones.facts import block_flops, cuts, facts
-from skythaw.backbones.loading import read_state
+from skythaw.backbones.known_backbones import INCEPTION, backbone, chosen
+from skythaw.backbones.load_weights import read_state
 from skythaw.backbones.network import build
-from skythaw.backbones.weights import RANDOM, Weights, locate
+from skythaw.backbones.network_facts import block_flops, cuts, facts
+from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
 from skythaw.errors import SpecError
 from skythaw.spec import WeightsChoice
 from test_weights import official_state, safetensors

@@ -405,13 +405,13 @@ def test_labels_are_no_markup(tmp_path, skythaw):
 
 def test_the_demo_tells_the_whole_story(tmp_path, cache, monkeypatch, capsys):
     """The real demo, made small: a survey of 90, a tiny network, one epoch."""
-    from skythaw.cli import demo
+    from skythaw.cli import demo_command
 
-    small = demo.STUDY.replace("efficientnet_lite0", "timm:test_efficientnet").replace("[250]", "[24]")
+    small = demo_command.STUDY.replace("efficientnet_lite0", "timm:test_efficientnet").replace("[250]", "[24]")
     small = small.replace("epochs = 6", 'epochs = 1\n[weights]\n"timm:test_efficientnet" = "random"')
-    monkeypatch.setattr(demo, "STUDY", small)
-    monkeypatch.setattr(demo, "OBJECTS", 90)
-    monkeypatch.setattr(demo, "NEW", 12)
+    monkeypatch.setattr(demo_command, "STUDY", small)
+    monkeypatch.setattr(demo_command, "OBJECTS", 90)
+    monkeypatch.setattr(demo_command, "NEW", 12)
     for _ in range(2):  # the second time everything is there
         with pytest.raises(SystemExit) as ended:
             main(["--cache", str(cache), "demo", "--out", str(tmp_path / "demo")])

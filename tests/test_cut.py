@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from helpers_networks import NAMED, SMALL, fresh, handmade, images, network
-from skythaw.backbones.catalogue import backbone
 from skythaw.backbones.cut import cut, cut_or_whole
+from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build, set_trainable
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.errors import CutError
 from skythaw.spec import WeightsChoice
 

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers_data import FIELD, labelled, make, rows
-from skythaw.data import files, parquet
+from skythaw.data import parquet
 from skythaw.data.cutouts import read_cutouts, require_classes, write_cutouts
 from skythaw.errors import DataError, OutputError
+from skythaw.machine import files
 
 
 def test_round_trip(tmp_path):
@@ -111,7 +112,8 @@ def test_the_width_of_a_number_does_not_change_the_checksum():
 def test_the_data_layer_imports_nothing_heavy():
     code = """
 import sys
-from skythaw.data import cutouts, inspect, overlaps, split, store
+from skythaw.data import cutouts, inspect, overlaps, split
+from skythaw.data import pixel_store
 from skythaw.data.sources import folder
 print([name for name in ("torch", "sklearn", "scipy", "astropy", "pandas", "timm") if name in sys.modules])
 """

@@ -10,8 +10,8 @@ from PIL import Image
 
 from helpers_page import calibration, confusion, crowd, depth_chart, size_chart, wide_heat
 from skythaw.errors import DataError, OutputError
-from skythaw.report.draw import save_figure, save_figures
-from skythaw.report.elements import Chart, Heat, Series
+from skythaw.report.figures.elements import Chart, Heat, Series
+from skythaw.report.figures.matplotlib_figures import save_figure, save_figures
 
 
 def test_each_figure_is_saved_twice_by_its_name(tmp_path):

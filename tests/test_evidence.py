@@ -15,17 +15,17 @@ import pytest
 from scipy.stats import spearmanr
 
 from helpers_run import CLASSES, World, make_run
-from skythaw.report.bootstrap import Bootstrap
-from skythaw.report.calibrate import fit_temperature, tempered
-from skythaw.report.claims import CONTRADICTED, SUPPORTED, UNKNOWN
-from skythaw.report.facts import report_facts
-from skythaw.report.failures import errors_by_column, mistakes
-from skythaw.report.sample import read_sample
-from skythaw.report.sizes import size_curve
-from skythaw.report.words import answer, comparison_of, main_choices, method, robustness, separation
+from skythaw.report.report_facts import report_facts
+from skythaw.report.sentences import answer, comparison_of, main_choices, method, robustness, separation
+from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
+from skythaw.report.statistics.failures import errors_by_column, mistakes
+from skythaw.report.statistics.size_law import size_curve
+from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.calibration import fit_temperature, tempered
+from skythaw.stats.cell_predictions import predictions_path
+from skythaw.stats.object_table import objects_path
+from skythaw.stats.scored_sample import read_sample
 from skythaw.study.ledger import Ledger
-from skythaw.study.objects import objects_path
-from skythaw.study.predictions import predictions_path
 from test_intervals import sample_of
 
 ONE = World(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from helpers_networks import images, network
-from skythaw.backbones import facts as module
-from skythaw.backbones.catalogue import backbone
-from skythaw.backbones.facts import BlockFacts, Facts, block_flops, facts
+from skythaw.backbones import network_facts
+from skythaw.backbones.known_backbones import backbone
+from skythaw.backbones.network_facts import BlockFacts, Facts, block_flops, facts
 from skythaw.errors import CutError, SpecError
 
 TOY = Facts(
@@ -33,9 +33,9 @@ def test_second_time_is_the_same_without_torch(cache):
     code = f"""
 import sys
 from pathlib import Path
-from skythaw.backbones.catalogue import backbone
-from skythaw.backbones.facts import facts, block_flops
-from skythaw.backbones.weights import locate
+from skythaw.backbones.known_backbones import backbone
+from skythaw.backbones.network_facts import facts, block_flops
+from skythaw.backbones.pretrained_weights import locate
 network = backbone({name!r})
 found = facts(network, Path({str(cache)!r}))
 flops = block_flops(network, 64, Path({str(cache)!r}))
@@ -64,7 +64,7 @@ def test_torn_cache_is_computed_again(tmp_path):
 def test_cache_is_keyed_by_options_and_version(tmp_path, monkeypatch):
     network = backbone("timm:test_resnet")
     facts(network, tmp_path)
-    monkeypatch.setattr(module, "version", lambda _: "another")
+    monkeypatch.setattr(network_facts, "version", lambda _: "another")
     facts(network, tmp_path)
     assert len(list(tmp_path.rglob("*.json"))) == 2
 
@@ -128,7 +128,7 @@ def test_smallest_input_above_the_stride():
     features.add_module("a", nn.Conv2d(3, 4, 7, stride=2))
     features.add_module("b", nn.Conv2d(4, 4, 3, stride=2))
     net = handmade(features, "a", "b").to("meta")
-    assert module._smallest_input(net) == 11  # 11 -> 3 -> 1; 10 -> 2, less than the kernel
+    assert network_facts._smallest_input(net) == 11  # 11 -> 3 -> 1; 10 -> 2, less than the kernel
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_ratios_count_the_head():
     head, top = TOY.ratios((), 3, (100, 200, 300)), TOY.ratios((2,), 3, (100, 200, 300))
     assert (head.tpr, head.tlr, head.tfr) == pytest.approx((15 / 115, 1 / 5, 24 / 624))
     assert (top.tpr, top.tlr, top.tfr) == pytest.approx((85 / 115, 2 / 5, 324 / 624))
-    assert TOY.ratios(range(3), 3, (1, 2, 3)) == module.Ratios(1.0, 1.0, 1.0)
+    assert TOY.ratios(range(3), 3, (1, 2, 3)) == network_facts.Ratios(1.0, 1.0, 1.0)
     assert TOY.ratios((2,), 3, None).tfr is None

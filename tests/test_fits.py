@@ -14,8 +14,8 @@ import pytest
 from astropy.io import fits
 
 from helpers_data import encode, picture
+from skythaw.data.decode import BrokenImageError, bands_of, decode, probe
 from skythaw.data.fits import encode_fits
-from skythaw.data.images import BrokenImageError, bands_of, decode, probe
 
 
 def image(size=16, bands=5, seed=0) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_announced_sizes_take_no_memory():
         import numpy as np
         from astropy.io import fits
         from skythaw.data.fits import encode_fits
-        from skythaw.data.images import BrokenImageError, decode
+        from skythaw.data.decode import BrokenImageError, decode
 
         whole = encode_fits(np.zeros((16, 16, 5), np.float32), "ugriz")
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from helpers_networks import NAMED, SMALL, fresh, images
-from skythaw.backbones.fold import fold
+from skythaw.backbones.fold_batchnorm import fold
 from skythaw.backbones.network import set_trainable
 
 PAIRS = {

@@ -16,7 +16,7 @@ from helpers_data import encode, picture
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.fits import encode_fits
 from skythaw.data.sources.folder import ImportResult, import_folder
-from skythaw.data.sources.labels import read_labels
+from skythaw.data.sources.label_table import read_labels
 from skythaw.errors import DataError
 
 

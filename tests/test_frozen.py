@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from skythaw import registry
-from skythaw.backbones.catalogue import backbone
+from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build
-from skythaw.backbones.weights import Weights
+from skythaw.backbones.pretrained_weights import Weights
 from skythaw.spec import Pixels, Recipe
-from skythaw.tuning.feed import Images
-from skythaw.tuning.model import Classifier, Head
+from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.top import top
-from skythaw.tuning.train import fit
+from skythaw.tuning.thawed_network import Head, ThawedNetwork
+from skythaw.tuning.training_loop import fit
 
 SMALL = ("timm:test_efficientnet", "timm:test_resnet", "timm:test_convnext")
 DEPTHS = ("none", "one", "half", "all")
@@ -43,12 +43,12 @@ def train_a_little(network, depth, batchnorm, size, way="top"):
     """Two epochs of two steps; returns the classifier and its weights before."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (8, size, size, 3), dtype=np.uint8)
-    images = Images(
+    images = LabelledImages(
         pixels, np.arange(8), np.arange(8) % 3, Pixels(crop=size, size=size), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     )
     head = Head(network.channels, 3, 0.1, torch.Generator().manual_seed(0))
     trained = strategy(way)(len(network.blocks), depth)
-    model = Classifier(network, trained, head, batchnorm)
+    model = ThawedNetwork(network, trained, head, batchnorm)
     before = {name: tensor.clone() for name, tensor in network.features.state_dict().items()}
     recipe = Recipe(epochs=2, batch=4, lr=1e-2, weight_decay=0.1, warmup=0, ema=None, batchnorm=batchnorm, clip=None)
     fit(model, images, images, recipe, seed=0)
@@ -106,7 +106,7 @@ def test_the_prefix_is_the_same_in_training_and_in_evaluation(networks, name, wo
     network = networks(name)
     depth = depth_of(network, word)
     head = Head(network.channels, 3, 0.5, torch.Generator().manual_seed(0))
-    model = Classifier(network, top(len(network.blocks), depth), head, "train")
+    model = ThawedNetwork(network, top(len(network.blocks), depth), head, "train")
     x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     training = model.frozen_values(x)
     with model.evaluating():
@@ -117,11 +117,11 @@ def test_the_prefix_is_the_same_in_training_and_in_evaluation(networks, name, wo
 
 
 def test_the_optimizer_holds_the_trained_part_alone(networks):
-    from skythaw.tuning.train import _optimizer
+    from skythaw.tuning.training_loop import _optimizer
 
     network = networks("timm:test_resnet")
     head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
-    model = Classifier(network, top(len(network.blocks), 1), head, "running")
+    model = ThawedNetwork(network, top(len(network.blocks), 1), head, "running")
     held = {id(p) for group in _optimizer(model, Recipe()).param_groups for p in group["params"]}
     expected = {id(p) for p in head.parameters()}
     expected |= {id(network.features.get_parameter(n)) for n in network.blocks[-1].parameters}

@@ -13,7 +13,7 @@ from corpus_bundles import Corpus
 from helpers_bundle import make_bundle
 from helpers_study import draw
 from skythaw.backbones.network import build, outline
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
 
 pytestmark = pytest.mark.slow
 MEMORY = 50 << 20
@@ -90,7 +90,7 @@ def test_memory_and_time_are_bounded(found):
 @pytest.mark.parametrize("name", ["mobilenetv2", "nasnet_mobile", "densenet121", "timm:mobilenetv3_small_050", "vgg16"])
 def test_the_outline_of_a_network_is_the_network(name):
     """So that no good bundle is refused by it; what is left out of a network is small or a classifier."""
-    from skythaw.backbones.catalogue import backbone
+    from skythaw.backbones.known_backbones import backbone
 
     whole, own = outline(backbone(name)), build(backbone(name), RANDOM).features.state_dict()
     assert {n: (t.shape, t.dtype) for n, t in own.items()} == {n: (whole[n].shape, whole[n].dtype) for n in own}

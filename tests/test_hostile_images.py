@@ -16,9 +16,9 @@ import pytest
 import corpus_images
 from helpers_bundle import make_bundle
 from helpers_data import encode, picture
-from skythaw.data.images import BrokenImageError, decode
-from skythaw.serving.bundle import read_about
-from skythaw.serving.predict import predict_to
+from skythaw.bundle.bundle_file import read_about
+from skythaw.data.decode import BrokenImageError, decode
+from skythaw.predict.predict_images import predict_to
 
 pytestmark = pytest.mark.slow
 MEMORY = 200 << 20

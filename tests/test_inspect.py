@@ -15,7 +15,7 @@ from skythaw.data.cutouts import write_cutouts
 from skythaw.data.fits import encode_fits
 from skythaw.data.inspect import contact_sheet, inspect
 from skythaw.errors import DataError, OutputError
-from skythaw.spec_pixels import Stretch
+from skythaw.spec import Stretch
 
 
 def test_a_sound_file(tmp_path):

@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import norm, ttest_rel
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
-from skythaw.report.bootstrap import Bootstrap, drawn, scores_of, widening
-from skythaw.report.compare import Candidate, Contest
-from skythaw.report.intervals import (
+from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.stats.bootstrap import Bootstrap, drawn, scores_of, widening
+from skythaw.stats.intervals import (
     NOTHING,
-    Spread,
+    SeedSpread,
     difference,
     holm,
     limits,
@@ -23,7 +23,7 @@ from skythaw.report.intervals import (
     spread_of_differences,
     spread_within,
 )
-from skythaw.report.sample import Sample
+from skythaw.stats.scored_sample import Sample
 
 SKILLS = (0.6, 0.9, 0.9)
 """Two depths are truly alike."""
@@ -280,6 +280,6 @@ def test_how_many_objects_it_takes():
     assert objects_needed(found, 1000, 0.02) == pytest.approx(1000 * 2.8**2, rel=0.03)
     assert objects_needed(found, 1000, 0.04) == pytest.approx(1000 * 2.8**2 / 4, rel=0.03)
     assert objects_needed(found, 1000, 0.02, tests=10) > 1.5 * objects_needed(found, 1000, 0.02)
-    noisy = difference(np.full(5, 0.02), Spread(1.0, 0.0, 4), 4)
+    noisy = difference(np.full(5, 0.02), SeedSpread(1.0, 0.0, 4), 4)
     assert objects_needed(noisy, 1000, 0.02) is None, "the seeds hide it, whatever the objects"
     assert objects_needed(found, 1000, 0.0) is None

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skythaw.data import images, jpeg
-from skythaw.data.forms import Form
-from skythaw.data.images import BrokenImageError, decode
+from skythaw.data import decode as decoding
+from skythaw.data import jpeg
+from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.image_form import Form
 
 pytest.importorskip("simplejpeg", reason="simplejpeg (extra `fast`) is not installed")
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
@@ -82,7 +83,7 @@ def judged(data):
 
 def by_pillow(data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "plain_size", lambda _: None)
+        patch.setattr(decoding, "plain_size", lambda _: None)
         return judged(data)
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from skythaw.errors import LedgerError, OutputError
 from skythaw.study import ledger as ledger_module
+from skythaw.study.cell_result import Result
 from skythaw.study.ledger import Ledger
-from skythaw.study.result import Result
-from skythaw.study.status import status
+from skythaw.study.study_status import status
 from test_spec import cell
 
 TESTS = Path(__file__).parent

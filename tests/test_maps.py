@@ -17,17 +17,16 @@ from torch import nn
 import skythaw as package
 from helpers_bundle import make_bundle
 from helpers_data import encode
+from skythaw.bundle.classifier import Classifier
+from skythaw.bundle.export.export_bundle import export
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.decode import decode
 from skythaw.data.fits import encode_fits
-from skythaw.data.images import decode
 from skythaw.errors import DataError, UnknownNameError
-from skythaw.serving.classifier import Classifier
-from skythaw.serving.export import export
-from skythaw.serving.maps import grad_cam, map_side, occlusion, overlay
+from skythaw.explain.saliency_maps import grad_cam, map_side, occlusion, overlay
 from skythaw.study.ledger import Ledger
-from skythaw.tuning.model import Classifier as Model
-from skythaw.tuning.model import Head, pool
+from skythaw.tuning.thawed_network import Head, ThawedNetwork, pool
 
 BLOBS = {"upper left": (8, 8), "upper right": (8, 30), "lower left": (30, 10), "centre": (20, 20)}
 """row and column in an image of 40 pixels, of which the network gets 32 from pixel 4"""
@@ -59,7 +58,7 @@ def image(bundle):
     return decode(data, name)
 
 
-class Bright(Model):
+class Bright(ThawedNetwork):
     """A classifier by hand: its one feature is what is brighter than half, in squares of four pixels."""
 
     whole = True

@@ -9,24 +9,25 @@ import torch
 from helpers_bundle import make_bundle
 from helpers_networks import SMALL, fresh, images
 from helpers_study import write_study
-from skythaw.backbones.catalogue import backbone, backbone_of
-from skythaw.backbones.facts import cuts, facts
-from skythaw.engines.base import open_engine
-from skythaw.serving import predict
-from skythaw.serving.bundle import read_about
-from skythaw.serving.work import memory_for
+from skythaw.backbones.known_backbones import backbone, backbone_of
+from skythaw.backbones.network_facts import cuts, facts
+from skythaw.bundle.bundle_file import read_about
+from skythaw.engines.engine import open_engine
+from skythaw.predict import predict_images
+from skythaw.predict.survey.survey_worker import memory_for
 from skythaw.spec import Study
-from skythaw.study import memory
-from skythaw.study.fill import Fill
+from skythaw.study import memory_need
 from skythaw.study.ledger import Ledger
-from skythaw.study.memory import memory_of
+from skythaw.study.memory_need import memory_of
+from skythaw.study.on_cluster import Cluster, away
 from skythaw.study.plan import make_plan
-from skythaw.study.remote import Cluster, away
-from skythaw.study.run import Setting, run_study
-from skythaw.study.run_cell import Site, Task
-from skythaw.tuning import feed
-from skythaw.tuning.model import Classifier, Head
+from skythaw.study.run_cell import CellTask
+from skythaw.study.run_study import RunSettings, run_study
+from skythaw.tuning.frozen import crossing
+from skythaw.tuning.frozen.fill_cache import Fill
+from skythaw.tuning.locations import Locations
 from skythaw.tuning.thaw import Thaw
+from skythaw.tuning.thawed_network import Head, ThawedNetwork
 
 REAL = [*SMALL, "efficientnet_lite0", "densenet121", "timm:edgenext_xx_small"]
 
@@ -52,7 +53,7 @@ def test_what_a_cut_holds_is_what_training_above_it_holds(name, cache):
     for depth in sorted({0, 1, count // 2, count - 1, count}):
         network = fresh(name)
         thaw = Thaw.at_once(range(count - depth, count))
-        model = Classifier(network, thaw, Head(network.channels, 3, 0.0, torch.Generator()), "running")
+        model = ThawedNetwork(network, thaw, Head(network.channels, 3, 0.0, torch.Generator()), "running")
         (two, _a), (three, _b) = held(model, 2), held(model, 3)
         assert three - two == found[depth].held, depth
         assert found[depth].widest <= found[depth].held
@@ -85,7 +86,7 @@ def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
     changes |= {"crop = 32": "crop = 32\nsize = 256", "batch = 16": "batch = 75"}
     study = Study.load(write_study(here, replace=changes))
     expected = {p.cell.key: (p.cell.depth, p.memory) for p in make_plan(study, cache, download=True).cells}
-    run_study(study, Setting(tmp_path / "run", cache, "processes", 1, "cpu"))
+    run_study(study, RunSettings(tmp_path / "run", cache, "processes", 1, "cpu"))
     with Ledger.read(tmp_path / "run") as ledger:
         peaks = {entry.key: entry.result.peak_memory for entry in ledger.entries()}
     found = {depth: (wanted, peaks[key]) for key, (depth, wanted) in expected.items()}
@@ -103,15 +104,15 @@ def test_the_estimate_is_what_a_cell_reserves_of_a_cluster(here, cache, tmp_path
         with open_engine("serial") as engine:
             function = away(plan, engine, Cluster(memory=said), 0)
         for p in plan.cells:
-            site = Site(plan.study.data.path, None, p.weights, cache, tmp_path, "cpu")
+            locations = Locations(plan.study.data.path, None, p.weights, cache, tmp_path, "cpu")
             nothing = np.zeros(0, dtype=np.int64)
-            assert function.needs(Task(p.cell, site)).memory == (p.memory if said is None else said)
-            filling = function.needs(Fill(p.cell, site, (0,), "train", nothing, nothing))
+            assert function.needs(CellTask(p.cell, locations)).memory == (p.memory if said is None else said)
+            filling = function.needs(Fill(p.cell, locations, (0,), "train", nothing, nothing))
             assert filling.memory == (smallest if said is None else said)
 
 
 def test_a_slice_is_as_large_as_training_takes_it():
-    assert memory.SLICE == feed.SLICE
+    assert memory_need.SLICE == crossing.SLICE
 
 
 def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_factory, cache):
@@ -121,7 +122,7 @@ def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_
     count = len(cuts(backbone_of(about.cell), 32, cache)) - 1
     widest = cuts(backbone_of(about.cell), 32, cache)[count].widest
     one, two, threads, onnx = (
-        memory_for(bundle, about, predict.Setting(device="cpu", **how))
+        memory_for(bundle, about, predict_images.Setting(device="cpu", **how))
         for how in (
             {"backend": "torch", "batch": 256},
             {"backend": "torch", "batch": 512},
@@ -129,5 +130,5 @@ def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_
             {"backend": "onnx", "batch": 256},
         )
     )
-    assert memory.PREDICTING < onnx < one < two == threads
-    assert two - one == pytest.approx(memory.MARGIN * 256 * memory.MAPS * widest, abs=2)
+    assert memory_need.PREDICTING < onnx < one < two == threads
+    assert two - one == pytest.approx(memory_need.MARGIN * 256 * memory_need.MAPS * widest, abs=2)

@@ -11,14 +11,13 @@ import pytest
 from PIL import Image
 
 from skythaw.data.parquet import recipe_of
-from skythaw.data.sources.mock import populations, render
-from skythaw.data.sources.mock import survey as making
+from skythaw.data.sources.mock import mock_survey, populations, render
+from skythaw.data.sources.mock.mock_sky import FRAME, PER_FIELD, PIXEL_SCALE, Sky, make_field
+from skythaw.data.sources.mock.mock_source import Source
+from skythaw.data.sources.mock.mock_survey import make_mock
 from skythaw.data.sources.mock.photometry import asinh_magnitude, half_light_radius
 from skythaw.data.sources.mock.quasars import QSO_SLOPE, quasar_mags
-from skythaw.data.sources.mock.sky import FRAME, PER_FIELD, PIXEL_SCALE, Sky, make_field
-from skythaw.data.sources.mock.source import Source
 from skythaw.data.sources.mock.stars import locus_gr
-from skythaw.data.sources.mock.survey import make_mock
 from skythaw.errors import DataError
 
 STAR = Source("STAR", (15.5, 15.0, 14.8))
@@ -48,7 +47,7 @@ def test_a_smaller_survey_is_the_beginning_of_a_larger_one(survey: Path, tmp_pat
 
 def test_columns_counts_and_recipe(survey: Path):
     file = pq.ParquetFile(survey)
-    names = ["object_id", "label", "image", "sha256", *(name for name, _ in making.COLUMNS)]
+    names = ["object_id", "label", "image", "sha256", *(name for name, _ in mock_survey.COLUMNS)]
     assert sorted(file.schema_arrow.names) == sorted(names)
     table = file.read()
     labels = table["label"].to_pylist()
@@ -139,7 +138,7 @@ def test_catalogue_magnitudes_agree_with_the_truth():
     for number in range(2):
         sky = Sky(3, number)
         for own, source in enumerate(sky.objects):
-            row = making._row(sky, own, 48, np.random.default_rng(0))
+            row = mock_survey._row(sky, own, 48, np.random.default_rng(0))
             psf, model = (np.array([row[f"{kind}_{band}"] for band in "gri"]) for kind in ("psfMag", "modelMag"))
             if source.is_point and max(source.mags) < 19:
                 assert psf == pytest.approx(np.array(source.mags), abs=0.15)
@@ -242,7 +241,7 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, change: dict, message:
 
 
 def test_without_galsim_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(making, "find_spec", lambda name: None)
+    monkeypatch.setattr(mock_survey, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install 'skythaw\[mock\]'"):
         make_mock(tmp_path / "x.parquet", 3, 0)
 

@@ -8,10 +8,10 @@ import pytest
 
 from helpers_study import make_survey, write_study
 from skythaw.spec import Study
-from skythaw.study import pace as pacing
-from skythaw.study.pace import USUAL, Pace
+from skythaw.study import machine_speed
+from skythaw.study.machine_speed import USUAL, MachineSpeed
 from skythaw.study.plan import make_plan
-from skythaw.study.run import Setting, run_study
+from skythaw.study.run_study import RunSettings, run_study
 
 
 @pytest.fixture
@@ -21,37 +21,37 @@ def cells(tmp_path, cache):
 
 
 def test_what_was_measured_is_read_again(tmp_path, cells):
-    pace = Pace(tmp_path / "c")
+    pace = MachineSpeed(tmp_path / "c")
     assert pace.rate(cells[0]) == USUAL
     assert not pace.measured(cells[0])
     pace.remember([(cells[0], 3e9, 1.0), (cells[1], 1e9, 3.0)])
-    again = Pace(tmp_path / "c")
+    again = MachineSpeed(tmp_path / "c")
     assert again.measured(cells[2]), "any cell of the same network, size and threads"
     assert again.rate(cells[0]) == pytest.approx(1e9)
 
 
 def test_another_processor_size_or_thread_counts_for_nothing(tmp_path, cells, monkeypatch):
-    Pace(tmp_path / "c").remember([(cells[0], 3e9, 1.0)])
+    MachineSpeed(tmp_path / "c").remember([(cells[0], 3e9, 1.0)])
     wide = cells[0].model_copy(update={"recipe": cells[0].recipe.model_copy(update={"threads": 7})})
     large = cells[0].model_copy(update={"pixels": cells[0].pixels.model_copy(update={"size": 400})})
-    assert not Pace(tmp_path / "c").measured(wide)
-    assert not Pace(tmp_path / "c").measured(large)
-    monkeypatch.setattr(pacing, "processor", lambda: "an abacus")
-    assert not Pace(tmp_path / "c").measured(cells[0])
+    assert not MachineSpeed(tmp_path / "c").measured(wide)
+    assert not MachineSpeed(tmp_path / "c").measured(large)
+    monkeypatch.setattr(machine_speed, "processor", lambda: "an abacus")
+    assert not MachineSpeed(tmp_path / "c").measured(cells[0])
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": "fast"}', "{"])
 def test_a_damaged_file_is_as_none(tmp_path, cells, content):
     (tmp_path / "pace.json").write_text(content)
-    pace = Pace(tmp_path)
+    pace = MachineSpeed(tmp_path)
     assert not pace.measured(cells[0])
     pace.remember([(cells[0], 1e9, 1.0)])
-    assert Pace(tmp_path).rate(cells[0]) == pytest.approx(1e9)
+    assert MachineSpeed(tmp_path).rate(cells[0]) == pytest.approx(1e9)
 
 
 def test_a_cache_that_can_not_be_written_is_no_harm(tmp_path, cells):
     (tmp_path / "c").write_text("a file where the folder should be")
-    Pace(tmp_path / "c").remember([(cells[0], 1e9, 1.0)])
+    MachineSpeed(tmp_path / "c").remember([(cells[0], 1e9, 1.0)])
     assert (tmp_path / "c").is_file()
 
 
@@ -62,7 +62,7 @@ def test_a_run_leaves_its_pace_and_the_next_plan_reckons_with_it(tmp_path, cache
     before = json.loads(skythaw("study", "plan", file, "--json").stdout)
     assert not before["pace_measured"]
     assert "a guess" in skythaw("study", "plan", file).stdout
-    run_study(Study.load(file), Setting(tmp_path / "run", cache, "serial", 1, "cpu"))
+    run_study(Study.load(file), RunSettings(tmp_path / "run", cache, "serial", 1, "cpu"))
     after = json.loads(skythaw("study", "plan", file, "--json").stdout)
     assert after["pace_measured"]
     assert after["seconds_left"] > 0

@@ -15,11 +15,11 @@ import pytest
 
 from helpers_page import HOSTILE, NASTY, confusion, depth_chart, png, rich, small
 from skythaw.errors import DataError, OutputError
-from skythaw.report.cells import say, sheet
-from skythaw.report.elements import Chart, Gallery, Heat, Picture, Section, Series, Table, figures_of, table_of
-from skythaw.report.page import render, save_page
-from skythaw.report.plots import plot
-from skythaw.report.style import DARK, LIGHT, NIGHT_SCALE, SCALE, look, shorten
+from skythaw.report.figures.elements import Chart, Gallery, Heat, Picture, Section, Series, Table, figures_of, table_of
+from skythaw.report.figures.figure_style import DARK, LIGHT, NIGHT_SCALE, SCALE, look, shorten
+from skythaw.report.figures.plotly_figures import plot
+from skythaw.report.page.html_page import render, save_page
+from skythaw.report.page.number_format import say, sheet
 
 
 class Reader(HTMLParser):

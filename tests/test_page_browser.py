@@ -13,8 +13,8 @@ import pytest
 
 from helpers_page import HOSTILE, NASTY, answers, confusion, depth_chart, rich, small
 from helpers_run import study_page
-from skythaw.report.elements import Gallery, Section, figures_of
-from skythaw.report.page import save_page
+from skythaw.report.figures.elements import Gallery, Section, figures_of
+from skythaw.report.page.html_page import save_page
 
 WIDE, PHONE = (1280, 800), (390, 844)
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers_data import picture
-from skythaw.data.pixels import batch_input, normalise
+from skythaw.data.network_input import batch_input, normalise
 from skythaw.data.views import apply_views
 from skythaw.errors import SpecError
 from skythaw.spec import Pixels
@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_objects_read(tmp_path):
         import sys
         from pathlib import Path
         import numpy as np
-        from skythaw.data.pixels import batch_input
+        from skythaw.data.network_input import batch_input
         from skythaw.spec import Pixels
 
         pixels = np.memmap(sys.argv[1], dtype=np.uint8, mode="r", shape=(3072, 128, 128, 3))

@@ -12,8 +12,8 @@ import pytest
 from helpers_study import make_survey
 from helpers_survey import hats, split
 from skythaw.errors import DataError
-from skythaw.serving.pieces import find_pieces, items, name_of
-from skythaw.serving.places import find_places, shown
+from skythaw.predict.survey.remote_files import find_places, shown
+from skythaw.predict.survey.survey_pieces import find_pieces, items, name_of
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from skythaw.engines import placing
-from skythaw.engines.base import Needs
-from skythaw.engines.placing import Placing
+from skythaw.engines import node_placement
+from skythaw.engines.engine import Needs
+from skythaw.engines.node_placement import Placing
 
 GB = 10**9
 SMALL, LARGE = {"CPU": 4.0, "memory": 4.0 * GB}, {"CPU": 8.0, "memory": 32.0 * GB}
@@ -59,10 +59,10 @@ def test_a_home_has_room_for_its_items():
 
 def test_waiting_is_for_needs_not_for_each_item(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(placing.time, "monotonic", lambda: now)
+    monkeypatch.setattr(node_placement.time, "monotonic", lambda: now)
     nodes, wanted = Placing({"small": SMALL}), Needs(gpus=1)
     assert not nodes.is_hopeless(wanted)
-    now += placing.PATIENCE + 1
+    now += node_placement.PATIENCE + 1
     assert nodes.is_hopeless(wanted)
     assert nodes.is_hopeless(Needs(gpus=1, group="another"))
     assert not nodes.is_hopeless(Needs(gpus=2)), "this is asked for the first time"
@@ -74,11 +74,11 @@ def test_waiting_is_for_needs_not_for_each_item(monkeypatch):
 
 def test_a_node_that_was_there_meanwhile_counts_though_nobody_asked(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(placing.time, "monotonic", lambda: now)
+    monkeypatch.setattr(node_placement.time, "monotonic", lambda: now)
     nodes = Placing({"small": SMALL})
     assert not nodes.is_hopeless(Needs(gpus=1))
     nodes.see({"gpu": WITH_GPU})
-    now += 10 * placing.PATIENCE
+    now += 10 * node_placement.PATIENCE
     nodes.see({"small": SMALL})
     assert not nodes.is_hopeless(Needs(gpus=1))
 

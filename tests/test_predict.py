@@ -24,15 +24,15 @@ import skythaw
 from helpers_bundle import make_bundle
 from helpers_data import encode
 from helpers_study import make_survey
+from skythaw.bundle.bundle_file import read_about
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts, write_cutouts
+from skythaw.data.decode import decode
 from skythaw.data.fits import encode_fits
-from skythaw.data.images import decode
 from skythaw.errors import DataError, SpecError
-from skythaw.serving.bundle import read_about
-from skythaw.serving.inputs import find_inputs
-from skythaw.serving.predict import Setting, predict_to, predictions
-from skythaw.serving.sources import Content
+from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.image_contents import Content
+from skythaw.predict.predict_images import PredictSettings, predict_to, predictions
 
 ROUNDING = 1e-6
 """seen: 0 between batches of 1 and 256, and 1 and 3 threads; 6e-7 from `Classifier.predict`, which has other batches"""
@@ -111,7 +111,9 @@ def make_inputs(kind, folder, images):
 def run(classifier, *given, batch=256, **setting):
     """Rows by object_id."""
     found = find_inputs([*map(str, given)])
-    rows = pa.concat_tables(predictions(classifier, found.items(), Setting(batch, "cpu", **setting))).to_pylist()
+    rows = pa.concat_tables(
+        predictions(classifier, found.items(), PredictSettings(batch, "cpu", **setting))
+    ).to_pylist()
     assert len({row["object_id"] for row in rows}) == len(rows) == len(found)
     return {row["object_id"]: row for row in rows}
 
@@ -289,7 +291,7 @@ def test_images_are_read_as_they_are_needed(classifier, images):
             taken += 1
             yield str(taken), Content(data)
 
-    stream = predictions(classifier, endless(), Setting(16, "cpu", threads=2, shard=40))
+    stream = predictions(classifier, endless(), PredictSettings(16, "cpu", threads=2, shard=40))
     sizes, ahead = [], []
     for table in islice(stream, 6):
         sizes.append(len(table))
@@ -303,7 +305,7 @@ def test_the_three_forms_hold_the_same(bundle, images, tmp_path):
     names = ["=1+1", "-5", "@a", "+b", "#c", "d e", 'f"', "g,h", "é"]
     write_rows(tmp_path / "in.parquet", dict(zip([*names, *list(images)[9:]], images.values(), strict=True)))
     (tmp_path / "=bad.jpg").write_bytes(b"")
-    setting = Setting(10, "cpu", 1, 10, "torch")
+    setting = PredictSettings(10, "cpu", 1, 10, "torch")
     for form in ("parquet", "csv", "ecsv"):
         out = tmp_path / f"out.{form}"
         summary = predict_to(bundle, [tmp_path / "in.parquet", tmp_path / "=bad.jpg"], out, setting)
@@ -430,7 +432,7 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
     assert process.returncode != 0
     assert "stopped; what was done is kept in out.parquet.part, and the same command goes on" in error
 
-    setting = Setting(16, "cpu", 1, 50)
+    setting = PredictSettings(16, "cpu", 1, 50)
     with pytest.raises(
         SpecError, match=r"of another inputs: \['in.parquet', 'bad.jpg'\], now \['in.parquet'\]; give the"
     ):
@@ -455,15 +457,15 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
 def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, images, tmp_path, monkeypatch):
     put(tmp_path / "in", images)
     given, out, part = [tmp_path / "in"], tmp_path / "out.csv", tmp_path / "out.csv.part"
-    setting = Setting(4, "cpu", 1, 5)
-    monkeypatch.setattr("skythaw.serving.predict.write_table", lambda *_: 1 / 0)
+    setting = PredictSettings(4, "cpu", 1, 5)
+    monkeypatch.setattr("skythaw.predict.predict_images.write_table", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         predict_to(bundle, given, out, setting)
     monkeypatch.undo()
     with pytest.raises(SpecError, match=r"of another bundle: [0-9a-f]{64}, now [0-9a-f]{64}"):
         predict_to(float_bundle, given, out, setting)
     with pytest.raises(SpecError, match="of another shard: 5, now 6"):
-        predict_to(bundle, given, out, Setting(4, "cpu", 1, 6))
+        predict_to(bundle, given, out, PredictSettings(4, "cpu", 1, 6))
     summary = predict_to(bundle, given, out, setting)
     assert (summary.resumed, summary.ok, out.is_file(), part.exists()) == (20, 24, True, False)
     part.mkdir()

@@ -19,12 +19,12 @@ from helpers_bundle import make_bundle
 from helpers_sdss import requests_of, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
-from skythaw.data.sources.sdss.client import Manners
+from skythaw.bundle.bundle_file import ABOUT, WEIGHTS, read_about
+from skythaw.data.sources.sdss.http_client import Manners
 from skythaw.errors import BundleError, RemoteError, SpecError
-from skythaw.serving import sky
-from skythaw.serving.bundle import ABOUT, WEIGHTS, read_about
-from skythaw.serving.predict import Setting, predict_to
-from skythaw.serving.sky import Archive, fetch_catalogue, request_of
+from skythaw.predict import from_sky
+from skythaw.predict.from_sky import Archive, fetch_catalogue, request_of
+from skythaw.predict.predict_images import PredictSettings, predict_to
 
 pytestmark = pytest.mark.slow
 SKY = {"objects": 60, "seed": 8, "faults": {"outside404": 0.1, "black200": 0.1, "html503": 0.1}}
@@ -118,10 +118,10 @@ def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, tmp_path, mo
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        predict_to(bundles[1], [file], out, Setting(batch=8, shard=16, backend="torch"), stopped)
-    monkeypatch.setattr(sky, "settle", None)
+        predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16, backend="torch"), stopped)
+    monkeypatch.setattr(from_sky, "settle", None)
     assert fetch_catalogue(about, [catalogue], out, archive) == file
-    summary = predict_to(bundles[1], [file], out, Setting(batch=8, shard=16))
+    summary = predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16))
     assert (summary.resumed, summary.objects) == (32, 60)
 
 

@@ -16,17 +16,16 @@ import pytest
 
 from helpers_engines import die_on_three, square
 from helpers_ray import Carrying, Greedy, big, cluster, processes, unpackable
-from skythaw.engines import placing, ray_start
-from skythaw.engines import ray as engine_of_ray
-from skythaw.engines.base import open_engine
-from skythaw.engines.ray import Ray
+from skythaw.engines import node_placement, ray_engine, ray_start
+from skythaw.engines.engine import open_engine
+from skythaw.engines.ray_engine import Ray
 from skythaw.errors import OutputError, RemoteError, SpecError, UnknownNameError
 
 TESTS = Path(__file__).parent
 SCRIPT = """
 import sys
 from helpers_engines import write_pid_and_sleep
-from skythaw.engines.ray import Ray
+from skythaw.engines.ray_engine import Ray
 with Ray(2) as engine:
     list(engine.map(write_pid_and_sleep, [sys.argv[1]] * 2))
 """
@@ -56,8 +55,8 @@ def test_answers_larger_than_the_store_arrive(node):
 
 
 def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, monkeypatch):
-    monkeypatch.setattr(placing, "PATIENCE", 0.5)
-    monkeypatch.setattr(engine_of_ray, "LOOK", 0.3)
+    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
     with Ray(address=node.address) as engine:
         (outcome,) = engine.map(Greedy(), [1])
         assert outcome.error == "no node of the Ray cluster has 1 CPUs, 1 GPUs"
@@ -65,19 +64,19 @@ def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, mon
 
 
 def test_items_like_one_that_was_given_up_are_given_up_at_once(node, monkeypatch):
-    monkeypatch.setattr(placing, "PATIENCE", 0.5)
+    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
     with Ray(address=node.address) as engine:
         start, outcomes = None, []
         for outcome in engine.map(Greedy(), range(200)):
             outcomes.append(outcome)
             start = start or time.monotonic()
-        assert time.monotonic() - start < 100 * engine_of_ray.LOOK
+        assert time.monotonic() - start < 100 * ray_engine.LOOK
     assert [o.error for o in outcomes] == ["no node of the Ray cluster has 1 CPUs, 1 GPUs"] * 200
 
 
 def test_a_cluster_without_nodes_is_said_once(monkeypatch):
-    monkeypatch.setattr(placing, "PATIENCE", 0.5)
-    monkeypatch.setattr(engine_of_ray, "LOOK", 0.3)
+    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
     said = pytest.raises(RemoteError, match="the Ray cluster has had no node that works for")
     with cluster(0) as head, Ray(address=head.address) as engine, said:
         list(engine.map(square, range(3)))
@@ -111,7 +110,7 @@ import os
 from ray._private import ray_constants
 from helpers_engines import square
 from helpers_ray import LOOPBACK, listening, processes
-from skythaw.engines.ray import Ray
+from skythaw.engines.ray_engine import Ray
 ray_constants.ENABLE_RAY_CLUSTER = True
 with Ray(1) as engine:
     assert [o.value for o in engine.map(square, [2])] == [4]

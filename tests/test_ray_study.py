@@ -15,14 +15,14 @@ import pytest
 
 from helpers_ray import Carrying, Grouped, cluster, workers_of
 from helpers_study import make_survey, write_study
-from skythaw.engines import shared
-from skythaw.engines.ray import Ray
+from skythaw.engines import shared_files as shared
+from skythaw.engines.ray_engine import Ray
 from skythaw.errors import DataError, LedgerError
 from skythaw.spec import Study
-from skythaw.study import remote
+from skythaw.study import on_cluster
 from skythaw.study.ledger import Ledger
-from skythaw.study.remote import NODE_CACHE, Cluster, node_folder
-from skythaw.study.run import Setting, Watcher, run_study
+from skythaw.study.on_cluster import NODE_CACHE, Cluster, node_folder
+from skythaw.study.run_study import RunSettings, Watcher, run_study
 
 SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
 
@@ -42,7 +42,7 @@ def serial(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("serial")
     make_survey(folder / "survey.parquet")
     study = Study.load(write_study(folder, replace=SMALL))
-    run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
+    run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
     return folder, study
 
 
@@ -52,7 +52,7 @@ def undisturbed(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("undisturbed")
     make_survey(folder / "survey.parquet")
     study = Study.load(write_study(folder, replace=LARGER))
-    run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
+    run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
     return folder, study
 
 
@@ -129,7 +129,7 @@ def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, seria
     share = Ray.share
     monkeypatch.setattr(Ray, "share", lambda self, path: replace(share(self, path), path=Path("/nowhere", path.name)))
     how = Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
-    summary = run_study(study, Setting(tmp_path / "run", cache, "ray", None, "cpu", cluster=how))
+    summary = run_study(study, RunSettings(tmp_path / "run", cache, "ray", None, "cpu", cluster=how))
     assert (summary.done, summary.failed) == (2, 0)
     assert numbers(tmp_path / "run") == numbers(folder / "run")
     nodes = list(tmp_path.glob("node-*"))
@@ -163,7 +163,7 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
                 two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
 
     killer, how = Killer(), Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
-    summary = run_study(study, Setting(tmp_path / "run", cache, "ray", None, "cpu", cluster=how), killer)
+    summary = run_study(study, RunSettings(tmp_path / "run", cache, "ray", None, "cpu", cluster=how), killer)
     assert killer.over == summary.done == 6
     assert max(job.deaths for job in given) > 0, "nothing was disturbed"
     assert numbers(tmp_path / "run") == numbers(folder / "run")
@@ -194,7 +194,7 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_n
 
 def test_a_cache_that_others_can_write_is_not_believed(tmp_path, monkeypatch):
     """The folder's name is known to everybody, and so is the place."""
-    monkeypatch.setattr(remote.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(on_cluster.tempfile, "gettempdir", lambda: str(tmp_path))
     own = node_folder(NODE_CACHE)
     assert own.parent == tmp_path
     assert own.stat().st_mode & 0o777 == 0o700

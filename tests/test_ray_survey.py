@@ -14,13 +14,13 @@ import pytest
 from helpers_bundle import make_bundle
 from helpers_ray import cluster, workers_of
 from helpers_survey import POISON, DeadlyWork, rows, split
-from skythaw.serving import survey
-from skythaw.serving.predict import Setting
-from skythaw.serving.survey import KILLS, Spread, predict_survey
-from skythaw.study.remote import Cluster
+from skythaw.predict.predict_images import PredictSettings
+from skythaw.predict.survey import predict_survey as surveying
+from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
+from skythaw.study.on_cluster import Cluster
 
 pytestmark = pytest.mark.slow
-SETTING = Setting(device="cpu", shard=20)
+SETTING = PredictSettings(device="cpu", shard=20)
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,12 @@ def made(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("survey")
     bundle = make_bundle(folder, cache)
     split(folder / "survey.parquet", folder / "nights")
-    predict_survey(bundle, [str(folder / "nights")], folder / "undisturbed", SETTING, Spread("serial"))
+    predict_survey(bundle, [str(folder / "nights")], folder / "undisturbed", SETTING, SurveyEngine("serial"))
     return folder, rows(folder / "undisturbed")
 
 
 def spread(nodes, tmp_path):
-    return Spread("ray", None, Cluster(nodes.address, str(tmp_path / "node-{node}")))
+    return SurveyEngine("ray", None, Cluster(nodes.address, str(tmp_path / "node-{node}")))
 
 
 def test_the_rows_of_serial_though_workers_are_killed_and_a_node_goes(made, nodes, tmp_path):
@@ -66,7 +66,7 @@ def test_the_rows_of_serial_though_workers_are_killed_and_a_node_goes(made, node
 
 def test_an_image_that_kills_its_worker_is_isolated(made, nodes, tmp_path, monkeypatch):
     folder, expected = made
-    monkeypatch.setattr(survey, "Work", DeadlyWork)
+    monkeypatch.setattr(surveying, "Work", DeadlyWork)
     out = tmp_path / "out"
     summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, SETTING, spread(nodes, tmp_path))
     assert summary.failed == {KILLS: 1}

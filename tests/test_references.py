@@ -21,17 +21,18 @@ from helpers_bundle import make_bundle
 from helpers_data import encode
 from helpers_study import COLUMNS as SKY_COLUMNS
 from helpers_study import make_survey
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
+from skythaw.bundle.bundle_file import ABOUT, CARD, REFERENCES, WEIGHTS, read_about
+from skythaw.bundle.export.export_bundle import export
+from skythaw.bundle.export.pick_references import rows_of
+from skythaw.bundle.references import LARGEST_IMAGE, MOST, K, from_bytes
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts, write_cutouts
-from skythaw.data.images import decode
+from skythaw.data.decode import decode
 from skythaw.errors import BundleError
-from skythaw.serving.bundle import ABOUT, CARD, REFERENCES, WEIGHTS, read_about
-from skythaw.serving.collect import rows_of
-from skythaw.serving.export import export
-from skythaw.serving.predict import Setting, predict_to
-from skythaw.serving.references import LARGEST_IMAGE, MOST, K, from_bytes
-from skythaw.study.run_cell import Site, load_sets
+from skythaw.predict.predict_images import PredictSettings, predict_to
+from skythaw.study.cell_sets import load_sets
+from skythaw.tuning.locations import Locations
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_the_rows_are_those_of_the_cell(classifier, bundle, cutouts, cache, tmp_
     cell = classifier.about.cell
     test = make_survey(tmp_path / "test.parquet", 30, seed=5, prefix="5") if external else None
     cell = cell.model_copy(update={"test_sha256": test and read_cutouts(test).sha256})
-    check_rows(cell, Site(bundle.parent / "survey.parquet", test, RANDOM, cache, tmp_path), cutouts)
+    check_rows(cell, Locations(bundle.parent / "survey.parquet", test, RANDOM, cache, tmp_path), cutouts)
 
 
 def test_the_rows_are_those_of_the_cell_where_images_are_broken(classifier, bundle, cutouts, cache, tmp_path):
@@ -137,12 +138,12 @@ def test_the_rows_are_those_of_the_cell_where_images_are_broken(classifier, bund
     (tmp_path / "broken.parquet").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     broken = read_cutouts(tmp_path / "broken.parquet")
     cell = classifier.about.cell.model_copy(update={"data_sha256": broken.sha256, "skip_broken": True})
-    training = check_rows(cell, Site(tmp_path / "broken.parquet", None, RANDOM, cache, tmp_path), broken)
+    training = check_rows(cell, Locations(tmp_path / "broken.parquet", None, RANDOM, cache, tmp_path), broken)
     assert not {first, second} & set(training)
 
 
-def check_rows(cell, site, cutouts):
-    ids = load_sets(cell, site, torch.device("cpu")).ids
+def check_rows(cell, locations, cutouts):
+    ids = load_sets(cell, locations, torch.device("cpu")).ids
     training, validation = rows_of(cell, cutouts)
     assert [cutouts.object_ids[row] for row in training] == ids["train"]
     assert [cutouts.object_ids[row] for row in validation] == ids["validation"]
@@ -216,7 +217,7 @@ def test_a_bundle_without(bare, bundle, cutouts, tmp_path, capsys):
     assert not list(bare.glob("references.*"))
     assert package.load(bare).references is None
     (tmp_path / "one.jpg").write_bytes(next(cutouts.images())[1])
-    predict_to(bare, [tmp_path / "one.jpg"], tmp_path / "p.parquet", Setting(device="cpu"))
+    predict_to(bare, [tmp_path / "one.jpg"], tmp_path / "p.parquet", PredictSettings(device="cpu"))
     assert not {"distance", "percentile"} & set(pq.read_table(tmp_path / "p.parquet").column_names)
     main_ok("explain", bare, tmp_path / "one.jpg", "-o", tmp_path / "why.png")
     assert "This bundle keeps no training images to compare with." in capsys.readouterr().out
@@ -244,7 +245,7 @@ def test_predict_gives_what_references_say_and_nothing_for_broken_images(classif
     for name, (_, data, _) in zip(names, cutouts.images(), strict=False):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "5.jpg").write_bytes(b"no image")
-    predict_to(bundle, [tmp_path / name for name in names], tmp_path / "p.parquet", Setting(device="cpu"))
+    predict_to(bundle, [tmp_path / name for name in names], tmp_path / "p.parquet", PredictSettings(device="cpu"))
     table = pq.read_table(tmp_path / "p.parquet").to_pylist()
     good = [i for i in range(12) if i != 5]
     assert [i for i, row in enumerate(table) if row["status"] == "ok"] == good

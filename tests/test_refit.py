@@ -11,17 +11,17 @@ import torch
 
 import skythaw as package
 from helpers_study import make_survey, write_study
-from skythaw.backbones.weights import RANDOM
+from skythaw.backbones.pretrained_weights import RANDOM
+from skythaw.bundle.bundle_file import CARD, WEIGHTS, read_about
+from skythaw.bundle.export import refit
+from skythaw.bundle.export.export_bundle import _trained, export
+from skythaw.bundle.export.refit import Refit, train_again
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import nested_order, split
 from skythaw.errors import DataError
-from skythaw.serving import refit
-from skythaw.serving.bundle import CARD, WEIGHTS, read_about
-from skythaw.serving.export import _trained, export
-from skythaw.serving.refit import Refit, train_again
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
-from skythaw.study.run import Setting, run_study
+from skythaw.study.run_study import RunSettings, run_study
 
 pytestmark = pytest.mark.slow
 GRID = {
@@ -37,7 +37,7 @@ def run(tmp_path_factory, cache) -> Path:
     folder = tmp_path_factory.mktemp("refit")
     make_survey(folder / "survey.parquet")
     study = Study.load(write_study(folder, replace=GRID))
-    summary = run_study(study, Setting(folder / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
     assert (summary.failed, summary.done) == (0, 6)
     return folder / "run"
 
@@ -150,7 +150,9 @@ def test_an_external_test_set_is_not_even_opened(tmp_path, cache):
         "seed = [0, 1]": "seed = [0]",
         "epochs = 7": "epochs = 2",
     }
-    run_study(Study.load(write_study(tmp_path, replace=replace)), Setting(tmp_path / "run", cache, "serial", 1, "cpu"))
+    run_study(
+        Study.load(write_study(tmp_path, replace=replace)), RunSettings(tmp_path / "run", cache, "serial", 1, "cpu")
+    )
     (tmp_path / "test.parquet").unlink()
     about = export(tmp_path / "run", tmp_path / "bundle", onnx=False, refit=Refit(cache, "cpu"))
     assert about.refit > about.cell.train_size

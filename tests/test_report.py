@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from skythaw.report.facts import report_facts
+from skythaw.report.report_facts import report_facts
 from skythaw.spec import Pixels, Recipe
 from skythaw.study.ledger import Ledger
 from test_ledger import result

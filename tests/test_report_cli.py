@@ -10,11 +10,11 @@ import pytest
 
 from helpers_run import World, make_run
 from helpers_study import make_survey
-from skythaw.report.curves import depth_chart, main_chart, p_value_heat, pareto_charts, size_chart
-from skythaw.report.diagnostics import error_charts, gap_chart, learning_chart
-from skythaw.report.facts import report_facts
-from skythaw.report.tables import as_csv, depths_as_latex
-from skythaw.report.words import with_interval
+from skythaw.report.figures.learning_figures import error_charts, gap_chart, learning_chart
+from skythaw.report.figures.score_figures import depth_chart, main_chart, p_value_heat, pareto_charts, size_chart
+from skythaw.report.page.report_tables import as_csv, depths_as_latex
+from skythaw.report.report_facts import report_facts
+from skythaw.report.sentences import with_interval
 from skythaw.study.ledger import Ledger
 from test_ledger import STUDY, cells
 from test_report import ASSETS, SCHEMA
@@ -154,7 +154,7 @@ def test_latex_of_hostile_names_is_harmless(facts):
 
 
 def test_csv_has_all_digits(facts):
-    from skythaw.report.elements import Table
+    from skythaw.report.figures.elements import Table
 
     text = as_csv(Table("t", ("a", "b"), ((0.1234567890123, None), ("x,y", 2))))
     assert text == 'a,b\n0.1234567890123,\n"x,y",2\n'

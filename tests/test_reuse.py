@@ -14,20 +14,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers_study import make_survey, write_study
-from skythaw.cli.output import parse_bytes
+from skythaw.cli.terminal import parse_bytes
 from skythaw.data.split import Parts
 from skythaw.errors import SpecError
 from skythaw.spec import Recipe, Study
-from skythaw.study import fill as filling
-from skythaw.study import run as running
-from skythaw.study.kept import activations_folder, evict, mark_used, used_bytes
+from skythaw.study import run_study as running
 from skythaw.study.ledger import Ledger
 from skythaw.study.plan import make_plan
-from skythaw.study.reuse import FLOPS, READ, WRITE, Sets, plan_reuse
-from skythaw.study.run import Setting, Watcher, run_study
-from skythaw.tuning.activations import find
-from skythaw.tuning.draws import draw
-from skythaw.tuning.feed import Images
+from skythaw.study.run_study import RunSettings, Watcher, run_study
+from skythaw.tuning.epoch_draw import draw
+from skythaw.tuning.frozen import fill_cache
+from skythaw.tuning.frozen.activation_cache import activations_folder, evict, mark_used, used_bytes
+from skythaw.tuning.frozen.activation_files import find
+from skythaw.tuning.frozen.reuse_plan import FLOPS, READ, WRITE, ObjectSets, plan_reuse
+from skythaw.tuning.labelled_images import LabelledImages
 from test_spec import cell
 
 BIG = 10**12
@@ -39,7 +39,7 @@ def sets(objects=100, external=0):
     rows = np.arange(objects)
     test = np.ones(external, dtype=bool) if external else None
     parts = Parts(rows[:60], rows[60:80], rows[80:] if test is None else rows[:0])
-    return Sets(labels, parts, test)
+    return ObjectSets(labels, parts, test)
 
 
 def cells(depths, count=1, **recipe):
@@ -191,7 +191,7 @@ class Noting(Watcher):
 def run(here, cache, name, size=BIG, **replace):
     study = Study.load(write_study(here, replace=REPLACE | replace))
     watcher = Noting()
-    summary = run_study(study, Setting(here / name, cache, "serial", 1, "cpu", size), watcher)
+    summary = run_study(study, RunSettings(here / name, cache, "serial", 1, "cpu", size), watcher)
     assert summary.failed == 0
     with Ledger.read(here / name) as ledger:
         return {e.key: e.result for e in ledger.entries()}, watcher
@@ -211,7 +211,7 @@ def here(tmp_path_factory):
 @pytest.fixture
 def slow_machine(monkeypatch):
     """As on a machine that computes slowly: then even a tiny network's activations are worth keeping."""
-    monkeypatch.setattr("skythaw.study.reuse.FLOPS", 1e7)
+    monkeypatch.setattr("skythaw.tuning.frozen.reuse_plan.FLOPS", 1e7)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_a_study_has_the_same_numbers_with_and_without(slow_machine, here, witho
 def test_frozen_cells_of_a_warm_cache_compute_no_prefix(slow_machine, here, tmp_path, monkeypatch):
     head_only = {'depth = ["0%", "50%", "100%"]': "depth = [0, 1]"}
     run(here, tmp_path, "cold", **head_only)
-    monkeypatch.setattr(Images, "batch", _refuse_but_one)
+    monkeypatch.setattr(LabelledImages, "batch", _refuse_but_one)
     results, watcher = run(here, tmp_path, "warm", **head_only)
     assert watcher.images > 0
     assert len(results) == 4
@@ -246,7 +246,7 @@ def test_frozen_cells_of_a_warm_cache_compute_no_prefix(slow_machine, here, tmp_
         shutil.rmtree(here / name)
 
 
-BATCH = Images.batch
+BATCH = LabelledImages.batch
 
 
 def _refuse_but_one(images, chosen, *rest):
@@ -279,7 +279,7 @@ def test_a_cache_that_can_not_be_written_is_a_warning(slow_machine, here, withou
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(filling, "create", full)
+    monkeypatch.setattr(fill_cache, "create", full)
     results, watcher = run(here, tmp_path, "full")
     assert len(watcher.warnings) == 1
     assert "frozen activations are not kept, cells compute them again" in watcher.warnings[0]
@@ -329,8 +329,8 @@ def test_the_command_line_shows_the_decision(here, skythaw, tmp_path):
 
 def test_memory_does_not_grow_with_what_is_read(tmp_path):
     """Pages read are given back: what is read passes through without staying."""
-    from skythaw.study.machine import peak_memory, reset_peak_memory
-    from skythaw.tuning.activations import Writer, create
+    from skythaw.machine.usage import peak_memory, reset_peak_memory
+    from skythaw.tuning.frozen.activation_files import Writer, create
 
     kept = create(tmp_path / "a", 2000, ((64, 64, 16),), torch.float16)
     with Writer(kept) as writer:

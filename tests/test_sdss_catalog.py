@@ -22,8 +22,8 @@ from helpers_sdss import fetch, requests_of
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.sources.sdss.catalog import read_catalog
-from skythaw.data.sources.sdss.request import Request
+from skythaw.data.sources.sdss.positions import read_catalog
+from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError
 
 SKY = {"objects": 30, "seed": 9}
@@ -260,7 +260,7 @@ def test_two_hundred_thousand_rows_are_read_in_bounded_memory(tmp_path):
     rows = (f"{n},{n % 360},{n % 90},{'x' * 200}\n" for n in range(200_000))
     (tmp_path / "c.csv").write_text("id,ra,dec,note\n" + "".join(rows))
     code = (
-        "import sys, re, pathlib; from skythaw.data.sources.sdss.catalog import read_catalog\n"
+        "import sys, re, pathlib; from skythaw.data.sources.sdss.positions import read_catalog\n"
         "print(sum(1 for _ in read_catalog(pathlib.Path(sys.argv[1]), {}).items))\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
     )

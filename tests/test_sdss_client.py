@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from helpers_sdss import fetch, quick, requests_of, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
-from skythaw.data.sources.sdss.client import Client, Manners, _seconds
-from skythaw.data.sources.sdss.pace import Stopped
-from skythaw.data.sources.sdss.reasons import Fault, Reason
-from skythaw.data.sources.sdss.request import Request
-from skythaw.data.sources.sdss.source import fetch_sdss
+from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
+from skythaw.data.sources.sdss.http_client import Client, Manners, _seconds
+from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
+from skythaw.data.sources.sdss.rate_limit import Stopped
+from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import RemoteError, SpecError
 
 GOOD = (200, {}, b"good")

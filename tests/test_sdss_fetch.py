@@ -15,9 +15,9 @@ from helpers_sdss import fetch, images, requests_of, truth, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.sources.sdss.request import Request
-from skythaw.data.sources.sdss.sql import Limits, slice_query
-from skythaw.data.sources.sdss.state import State
+from skythaw.data.sources.sdss.fetch_state import State
+from skythaw.data.sources.sdss.sdss_request import Request
+from skythaw.data.sources.sdss.spectra_query import Limits, slice_query
 from skythaw.errors import DataError, RemoteError
 
 SKY = {"objects": 600, "seed": 8, "faults": {"outside404": 0.05, "black200": 0.05, "html503": 0.05, "html200": 0.02}}
@@ -157,7 +157,7 @@ def test_a_torn_state_file_is_named(url, tmp_path):
 
 
 def test_rows_of_one_object_of_the_sky_are_fetched_once(tmp_path):
-    from skythaw.data.sources.sdss.state import Item
+    from skythaw.data.sources.sdss.fetch_state import Item
 
     state = State(tmp_path / "s")
     items = [Item(name, "STAR", 1.0, 2.0, source, None, {}) for name, source in (("a", "x"), ("b", "x"), ("c", "y"))]

@@ -9,10 +9,10 @@ from helpers_sdss import fetch, requests_of, write_catalog
 from sdss_server import serving
 from sdss_universe import NOISE, Universe
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.decode import decode
 from skythaw.data.fits import probe_fits
-from skythaw.data.images import decode
 from skythaw.data.sources.sdss.frames import frame_url
-from skythaw.data.sources.sdss.request import Request
+from skythaw.data.sources.sdss.sdss_request import Request
 
 WIDE = {"objects": 12, "seed": 21, "shape": (600, 800)}
 DENSE = {"objects": 120, "seed": 22, "shape": (300, 400)}

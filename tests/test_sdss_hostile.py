@@ -25,11 +25,11 @@ from sdss_server import HOSTILE, SQL_FAULTS, serving
 from sdss_sql import Sql
 from sdss_universe import Universe, fits_bytes
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import decode
-from skythaw.data.sources.sdss import sql
-from skythaw.data.sources.sdss.reasons import Fault, Reason
-from skythaw.data.sources.sdss.request import Request
-from skythaw.data.sources.sdss.state import State
+from skythaw.data.decode import decode
+from skythaw.data.sources.sdss import spectra_query
+from skythaw.data.sources.sdss.fetch_state import State
+from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
+from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
 
 FITS_HOSTILE = ("bz2_bomb", "gzip_bomb", "html200", "redirect_host", "redirect_loop", "endless", "wrong_size", "empty")
@@ -212,9 +212,9 @@ def test_positions_off_the_sky_are_never_sent(tmp_path):
 
 
 REPLY = Sql(Universe(12, 4)).answer(
-    sql.slice_query(sql.CLASSES, 0, sql.Limits()).replace("AND 255", "AND 65535")
+    spectra_query.slice_query(spectra_query.CLASSES, 0, spectra_query.Limits()).replace("AND 255", "AND 65535")
 ).csv().encode()  # fmt: skip
-HEAD = b"#Table1\n" + ",".join(sql.HEADER).encode() + b"\n"
+HEAD = b"#Table1\n" + ",".join(spectra_query.HEADER).encode() + b"\n"
 CELL = st.one_of(st.integers().map(str), st.floats().map(str), st.sampled_from(["GALAXY", "0", "26", "", '"', "v5_1"]),
                  st.text(max_size=8))  # fmt: skip
 
@@ -236,7 +236,7 @@ def mutated(draw):
         st.binary(),
         st.binary().map(lambda data: HEAD + data + b"\n"),
         mutated(),
-        st.lists(CELL, min_size=len(sql.HEADER), max_size=len(sql.HEADER)).map(
+        st.lists(CELL, min_size=len(spectra_query.HEADER), max_size=len(spectra_query.HEADER)).map(
             lambda row: HEAD + ",".join(row).encode() + b"\n"
         ),
     ),
@@ -244,11 +244,11 @@ def mutated(draw):
 )  # fmt: skip
 def test_whatever_the_reply_it_is_a_table_or_a_fault(data, release):
     with contextlib.suppress(Fault):
-        list(sql.read_table(data)[1])
+        list(spectra_query.read_table(data)[1])
     with contextlib.suppress(Fault):
-        for row in sql.read_slice(data, sql.CLASSES, release):
+        for row in spectra_query.read_slice(data, spectra_query.CLASSES, release):
             numbers = [value for value in row.values() if isinstance(value, (int, float))]
             assert all(math.isfinite(value) and (isinstance(value, float) or abs(value) < 2**63) for value in numbers)
-            assert row["class"] in sql.CLASSES
+            assert row["class"] in spectra_query.CLASSES
             assert row["specObjID"].isdecimal()
             io.StringIO().write(json.dumps(row, allow_nan=False))

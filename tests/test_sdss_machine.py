@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from helpers_sdss import fetch, images, write_catalog
 from sdss_server import Server
 from sdss_universe import Universe
-from skythaw.data.sources.sdss.reasons import Reason
-from skythaw.data.sources.sdss.request import Request
-from skythaw.data.sources.sdss.state import FETCHED, WAITING, State
+from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, State
+from skythaw.data.sources.sdss.missing_reasons import Reason
+from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 from helpers_sdss import images, requests_of, truth, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
-from skythaw.data.sources.sdss.reasons import Reason
+from skythaw.data.sources.sdss.missing_reasons import Reason
 
 pytestmark = pytest.mark.slow
 FAULTS = {

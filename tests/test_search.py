@@ -11,23 +11,23 @@ import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from helpers_study import make_survey, write_study
-from skythaw.cli.report import print_search
+from skythaw.cli.report_command import print_search
 from skythaw.errors import DataError, LedgerError
-from skythaw.report.facts import report_facts
+from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
-from skythaw.study import run as running
-from skythaw.study import search as searching
+from skythaw.stats.cell_predictions import predictions_path, read_predictions
+from skythaw.stats.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
+from skythaw.study import depth_search
+from skythaw.study import run_study as running
+from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
-from skythaw.study.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
-from skythaw.study.predictions import predictions_path, read_predictions
-from skythaw.study.run import Setting, run_study
-from skythaw.study.search import search
+from skythaw.study.run_study import RunSettings, run_study
 
 FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
 
 
 def setting(here, cache, name="run"):
-    return Setting(here / name, cache, "serial", 1, "cpu")
+    return RunSettings(here / name, cache, "serial", 1, "cpu")
 
 
 def study_of(here, **replace):
@@ -79,7 +79,7 @@ def test_on_a_cluster_it_is_the_same_search(searched, skythaw):
 
 def test_of_many_half_goes_on_to_a_second_trial(searched, cache, monkeypatch):
     here, _ = searched
-    monkeypatch.setattr(searching, "MANY", 3)
+    monkeypatch.setattr(depth_search, "MANY", 3)
     rungs = by_rung(search(study_of(here), setting(here, cache, "many")))
     assert [(rung[0].images, rung[0].epochs) for rung in rungs] == [(38, 2), (75, 3), (75, 10)]
     assert len(rungs[0]) == 4
@@ -138,7 +138,7 @@ def test_a_trial_keeps_no_weights_and_scores_nothing_that_does_not_choose(search
 def test_workers_that_would_be_idle_lend_their_threads(searched, cache):
     """Once and for all: the same search with fewer workers finds everything done."""
     here, standings = searched
-    found = search(study_of(here), Setting(here / "lent", cache, "processes", 4, "cpu"))
+    found = search(study_of(here), RunSettings(here / "lent", cache, "processes", 4, "cpu"))
     assert [(s.rung, s.setting, s.fate) for s in found] == [(s.rung, s.setting, s.fate) for s in standings]
     last = [e for e in entries(here / "lent") if e.cell.train_size == 75]
     assert {e.cell.recipe.threads for e in last} == {4 // len(last)}

@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 from helpers_data import encode, make, picture
-from skythaw.data import images, store
+from skythaw.data import decode as decoding
+from skythaw.data import pixel_store
 from skythaw.data.cutouts import read_cutouts
+from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.data.fits import encode_fits
-from skythaw.data.images import BrokenImageError, decode, probe
-from skythaw.data.store import open_store
+from skythaw.data.pixel_store import open_store
 from skythaw.errors import DataError, OutputError
 
 HERE = Path(__file__).parent
@@ -36,7 +37,7 @@ def test_every_pixel_is_the_decoded_one_and_the_second_opening_decodes_nothing(t
         assert np.array_equal(first.pixels[row], decode(data, name))
     assert first.broken == {}
     assert first.usable.all()
-    monkeypatch.setattr(store, "decode", None)
+    monkeypatch.setattr(pixel_store, "decode", None)
     second = open_store(cutouts, tmp_path / "cache", progress=lambda items, total: seen.append(total) or items)
     assert np.array_equal(first.pixels, second.pixels)
     assert seen == [36]
@@ -121,8 +122,8 @@ def test_a_store_of_the_first_version_is_opened(tmp_path, monkeypatch):
     (about,) = (tmp_path / "cache" / "pixels").glob("*/about.json")
     old = {name: json.loads(about.read_text())[name] for name in ("format", "shape", "broken")}
     about.write_text(json.dumps(old))
-    monkeypatch.setattr(store, "decode", None)
-    again = store.find_store(cutouts, tmp_path / "cache")
+    monkeypatch.setattr(pixel_store, "decode", None)
+    again = pixel_store.find_store(cutouts, tmp_path / "cache")
     assert np.array_equal(again.pixels, right)
     assert again.bands == ("red", "green", "blue")
 
@@ -158,7 +159,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(pixel_store.os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         open_store(cutouts, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache" / "pixels").iterdir() if path.suffix != ".lock"]
@@ -168,7 +169,7 @@ def child(tmp_path: Path, body: str) -> subprocess.Popen[str]:
     code = f"""
 import sys, time; sys.path.insert(0, {str(HERE)!r})
 from pathlib import Path
-from skythaw.data import store
+from skythaw.data import pixel_store
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.fits import encode_fits
 cutouts = read_cutouts(Path({str(tmp_path / "a.parquet")!r}))
@@ -292,11 +293,11 @@ def test_broken_image_errors_cross_processes():
 
     error = pickle.loads(pickle.dumps(BrokenImageError("a", "why")))
     assert str(error) == "the image of object 'a' is broken: why"
-    assert images.LARGEST == 1 << 24
+    assert decoding.LARGEST == 1 << 24
 
 
 def test_a_table_without_checksums_gives_the_same_store(tmp_path, monkeypatch):
     first = open_store(make(tmp_path / "a.parquet"), tmp_path / "cache")
     pq.write_table(pq.read_table(tmp_path / "a.parquet").drop_columns(["sha256"]), tmp_path / "b.parquet")
-    monkeypatch.setattr(store, "decode", None)
+    monkeypatch.setattr(pixel_store, "decode", None)
     assert np.array_equal(open_store(read_cutouts(tmp_path / "b.parquet"), tmp_path / "cache").pixels, first.pixels)

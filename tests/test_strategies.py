@@ -11,20 +11,20 @@ import torch
 from sklearn.metrics import log_loss
 from torch import nn
 
-import skythaw.tuning.probe as probe_module
+import skythaw.tuning.linear_probe as probe_module
 from helpers_networks import NAMED, fresh, network
 from skythaw import registry
-from skythaw.backbones.catalogue import backbone
-from skythaw.backbones.facts import facts
+from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import norm_parameters, reset
+from skythaw.backbones.network_facts import facts
 from skythaw.errors import SpecError, UnknownNameError
 from skythaw.spec import Pixels, Recipe
-from skythaw.tuning.feed import Images
-from skythaw.tuning.model import Classifier, Head
-from skythaw.tuning.probe import pooled, solve, start_from
+from skythaw.tuning.labelled_images import LabelledImages
+from skythaw.tuning.linear_probe import pooled, solve, start_from
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.layer_decay import LOWEST
-from skythaw.tuning.train import _optimizer, fit, predict
+from skythaw.tuning.thawed_network import Head, ThawedNetwork
+from skythaw.tuning.training_loop import _optimizer, fit, predict
 
 WAYS = [*registry.names("strategy"), "block:2"]
 CASES = [
@@ -38,13 +38,15 @@ CASES = [
 def images(count=8, size=32, seed=0):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 255, (count, size, size, 3), dtype=np.uint8)
-    return Images(pixels, np.arange(count), np.arange(count) % 3, Pixels(crop=size, size=size), (0.5,) * 3, (0.5,) * 3)
+    return LabelledImages(
+        pixels, np.arange(count), np.arange(count) % 3, Pixels(crop=size, size=size), (0.5,) * 3, (0.5,) * 3
+    )
 
 
 def model_of(name, way, depth, batchnorm="running"):
     net = fresh(name)
     thaw = strategy(way)(len(net.blocks), depth)
-    return Classifier(net, thaw, Head(net.channels, 3, 0.0, torch.Generator().manual_seed(0)), batchnorm)
+    return ThawedNetwork(net, thaw, Head(net.channels, 3, 0.0, torch.Generator().manual_seed(0)), batchnorm)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -22,16 +22,16 @@ from helpers_study import make_survey, write_study
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import split
 from skythaw.errors import LedgerError
-from skythaw.report.facts import report_facts
+from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
-from skythaw.study import run as running
+from skythaw.study import run_study as running
 from skythaw.study.ledger import Ledger
-from skythaw.study.run import Setting, run_study
+from skythaw.study.run_study import RunSettings, run_study
 
 
 def run(here, cache, name="run", engine="serial", workers=1, **replace):
     study = Study.load(write_study(here, **replace))
-    return run_study(study, Setting(here / name, cache, engine, workers, "cpu"))
+    return run_study(study, RunSettings(here / name, cache, engine, workers, "cpu"))
 
 
 def entries(folder):
@@ -146,12 +146,12 @@ def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, monkeypat
 
 
 def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
-    from skythaw.study.run_cell import load_sets
+    from skythaw.study.cell_sets import load_sets
 
     drawn = {}
 
     def look(task):
-        sets = load_sets(task.cell, task.site, torch.device("cpu"))
+        sets = load_sets(task.cell, task.locations, torch.device("cpu"))
         drawn[task.cell.train_size, task.cell.seed] = set(sets.ids["train"])
         raise RuntimeError("seen enough")
 
@@ -190,9 +190,9 @@ def test_auto_rate_is_searched_in_the_cell(here, cache):
 
 def test_two_threads_give_the_same_bits_in_any_engine(here, cache):
     """Also where the process has used its threads before: weights from a file are tried in it first."""
-    from skythaw.backbones.catalogue import backbone
+    from skythaw.backbones.known_backbones import backbone
     from skythaw.backbones.network import build
-    from skythaw.backbones.weights import RANDOM
+    from skythaw.backbones.pretrained_weights import RANDOM
 
     save_file(build(backbone("timm:test_efficientnet"), RANDOM).features.state_dict(), here / "w.safetensors")
     changes = {

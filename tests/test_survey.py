@@ -13,15 +13,15 @@ from filelock import FileLock
 
 from helpers_bundle import make_bundle
 from helpers_survey import POISON, DeadlyWork, Frail, hats, rows, split
+from skythaw.bundle.export.export_bundle import export
 from skythaw.errors import BundleError, DataError, SpecError
-from skythaw.serving import survey
-from skythaw.serving.export import export
-from skythaw.serving.predict import Setting, predict_to
-from skythaw.serving.survey import KILLS, Spread, predict_survey
+from skythaw.predict.predict_images import PredictSettings, predict_to
+from skythaw.predict.survey import predict_survey as surveying
+from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
 
-SETTING = Setting(device="cpu", shard=40)
-TWENTY = Setting(device="cpu", shard=20)
-SERIAL = Spread("serial")
+SETTING = PredictSettings(device="cpu", shard=40)
+TWENTY = PredictSettings(device="cpu", shard=20)
+SERIAL = SurveyEngine("serial")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def made(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("survey")
     bundle = make_bundle(folder, cache)
     split(folder / "survey.parquet", folder / "nights")
-    predict_to(bundle, [folder / "survey.parquet"], folder / "whole.parquet", Setting(device="cpu", shard=40))
+    predict_to(bundle, [folder / "survey.parquet"], folder / "whole.parquet", PredictSettings(device="cpu", shard=40))
     return folder, pq.read_table(folder / "whole.parquet")
 
 
@@ -76,7 +76,7 @@ def test_every_image_has_its_row_and_the_manifest_says_where(made, tmp_path):
 @pytest.mark.slow
 def test_processes_give_the_same_bytes(made, tmp_path):
     folder, _ = made
-    for spread in (SERIAL, Spread("processes", 2)):
+    for spread in (SERIAL, SurveyEngine("processes", 2)):
         predict_survey(folder / "bundle", [str(folder / "nights")], tmp_path / spread.engine, SETTING, spread)
     one, other = (manifest(tmp_path / name)["shards"] for name in ("serial", "processes"))
     assert one == other
@@ -121,7 +121,7 @@ def test_a_folder_of_something_else_is_refused(made, tmp_path):
     bundle, nights, out = folder / "bundle", str(folder / "nights"), tmp_path / "out"
     predict_survey(bundle, [nights], out, SETTING, SERIAL)
     with pytest.raises(SpecError, match="another shard: 40, now 60"):
-        predict_survey(bundle, [nights], out, Setting(device="cpu", shard=60), SERIAL)
+        predict_survey(bundle, [nights], out, PredictSettings(device="cpu", shard=60), SERIAL)
     with pytest.raises(SpecError, match="another set of files"):
         predict_survey(bundle, [f"{nights}/night0.parquet"], out, SETTING, SERIAL)
     other = tmp_path / "other"
@@ -161,14 +161,14 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     folder, expected = made
     nights = shutil.copytree(folder / "nights", tmp_path / "nights")
     damage_images(nights / "night1.parquet", 1)
-    real = survey.find_pieces
+    real = surveying.find_pieces
 
     def lose(*arguments):
         found = real(*arguments)
         (nights / "night2.parquet").rename(tmp_path / "lost")
         return found
 
-    monkeypatch.setattr(survey, "find_pieces", lose)
+    monkeypatch.setattr(surveying, "find_pieces", lose)
     arguments = (folder / "bundle", [str(nights)], tmp_path / "out", SETTING, SERIAL)
     summary = predict_survey(*arguments)
     assert sorted(summary.undone) == [4, 5]
@@ -177,7 +177,7 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     assert summary.objects == 120
     assert sum(summary.failed.values()) == 20
     (tmp_path / "lost").rename(nights / "night2.parquet")
-    monkeypatch.setattr(survey, "find_pieces", real)
+    monkeypatch.setattr(surveying, "find_pieces", real)
     assert predict_survey(*arguments).undone == {}
     found = rows(tmp_path / "out")
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
@@ -188,9 +188,9 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
 @pytest.mark.slow
 def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path, monkeypatch):
     folder, expected = made
-    monkeypatch.setattr(survey, "Work", DeadlyWork)
+    monkeypatch.setattr(surveying, "Work", DeadlyWork)
     out = tmp_path / "out"
-    summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, TWENTY, Spread("processes", 2))
+    summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, TWENTY, SurveyEngine("processes", 2))
     assert summary.failed == {KILLS: 1}
     found = rows(out)
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
@@ -204,7 +204,7 @@ def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path,
 def frail(monkeypatch, deadly):
     """Surveys are predicted by an engine of which items die."""
     engine = Frail(deadly)
-    monkeypatch.setattr(survey, "open_engine", lambda *_: engine)
+    monkeypatch.setattr(surveying, "open_engine", lambda *_: engine)
     return engine
 
 
@@ -213,14 +213,14 @@ def test_where_every_worker_dies_no_image_is_to_blame(made, tmp_path, monkeypatc
     """No memory for the network, say: nothing is done, the reason is given, and the same call tries again."""
     folder, expected = made
     nights = split(folder / "survey.parquet", tmp_path / "nights", 3, rows_of_a_shard)
-    setting = Setting(device="cpu", shard=rows_of_a_shard)
+    setting = PredictSettings(device="cpu", shard=rows_of_a_shard)
     arguments = (folder / "bundle", [str(nights)], tmp_path / "out", setting, SERIAL)
     with monkeypatch.context() as patch:
         engine = frail(patch, lambda names: True)
         summary = predict_survey(*arguments)
-    assert engine.deaths <= 3 * survey.HOPELESS
+    assert engine.deaths <= 3 * surveying.HOPELESS
     assert sorted(summary.undone) == list(range(180 // rows_of_a_shard))
-    assert f"{2 * survey.HOPELESS} workers died one after another" in summary.undone[0]
+    assert f"{2 * surveying.HOPELESS} workers died one after another" in summary.undone[0]
     assert "killed by SIGKILL (out of memory?)" in summary.undone[0]
     assert (summary.objects, summary.failed) == (0, {})
     assert not manifest(tmp_path / "out")["complete"]
@@ -234,11 +234,13 @@ def test_where_workers_begin_to_die_what_is_left_is_left(made, tmp_path, monkeyp
     nights = split(folder / "survey.parquet", tmp_path / "nights", 3, 4)
     seen = []
     engine = frail(monkeypatch, lambda names: seen.append(names) or len(seen) > 10)
-    summary = predict_survey(folder / "bundle", [str(nights)], tmp_path / "out", Setting(device="cpu", shard=4), SERIAL)
+    summary = predict_survey(
+        folder / "bundle", [str(nights)], tmp_path / "out", PredictSettings(device="cpu", shard=4), SERIAL
+    )
     assert summary.objects == 40
     assert sorted(summary.undone) == list(range(10, 45))
     assert summary.failed == {}
-    assert engine.deaths <= 2 * survey.HOPELESS + 4
+    assert engine.deaths <= 2 * surveying.HOPELESS + 4
 
 
 def test_images_that_kill_in_every_shard_are_found(made, tmp_path, monkeypatch):
@@ -249,7 +251,7 @@ def test_images_that_kill_in_every_shard_are_found(made, tmp_path, monkeypatch):
     deadly = set(every[1::4])
     frail(monkeypatch, lambda names: deadly & set(names))
     out = tmp_path / "out"
-    summary = predict_survey(folder / "bundle", [str(nights)], out, Setting(device="cpu", shard=4), SERIAL)
+    summary = predict_survey(folder / "bundle", [str(nights)], out, PredictSettings(device="cpu", shard=4), SERIAL)
     assert (summary.undone, summary.failed) == ({}, {KILLS: 45})
     found = rows(out)
     assert found["object_id"].to_pylist() == every
@@ -361,7 +363,7 @@ def test_a_damaged_row_group_in_object_storage_costs_its_rows_alone(made, tmp_pa
 
 def test_reasons_without_end_are_counted_together(made, tmp_path, monkeypatch):
     folder, _ = made
-    monkeypatch.setattr(survey.manifest, "REASONS", 5)
+    monkeypatch.setattr(surveying.manifest, "REASONS", 5)
     table = pq.read_table(folder / "survey.parquet")
     images = [{"bytes": f"{row:04d} no image".encode(), "path": None} for row in range(180)]
     bad = table.set_column(table.schema.get_field_index("image"), "image", pa.array(images, table["image"].type))
@@ -378,9 +380,9 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     bare = tmp_path / "bare"
     export(folder / "run", bare, onnx=False)
     for bundle, setting, words in (
-        (folder / "bundle", Setting(device="abacus"), "there is no device 'abacus'; use cpu"),
-        (folder / "bundle", Setting(device="xpu"), "there is no device 'xpu' here; use cpu"),
-        (bare, Setting(device="cpu", backend="onnx"), "the backend onnx needs model.onnx"),
+        (folder / "bundle", PredictSettings(device="abacus"), "there is no device 'abacus'; use cpu"),
+        (folder / "bundle", PredictSettings(device="xpu"), "there is no device 'xpu' here; use cpu"),
+        (bare, PredictSettings(device="cpu", backend="onnx"), "the backend onnx needs model.onnx"),
     ):
         with pytest.raises(SpecError, match=words):
             predict_survey(bundle, nights, out, setting, SERIAL)

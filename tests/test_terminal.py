@@ -21,7 +21,7 @@ from helpers_bundle import make_bundle
 from helpers_ray import processes
 from helpers_study import make_survey, write_study
 from helpers_survey import rows, split
-from skythaw.cli.output import brief
+from skythaw.cli.terminal import brief
 from skythaw.engines import ray_start
 
 SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}

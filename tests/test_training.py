@@ -15,13 +15,13 @@ from torch import nn
 
 from helpers_networks import handmade
 from skythaw.spec import AUTO_RATES, Pixels, Recipe
-from skythaw.tuning.average import Average
-from skythaw.tuning.feed import Images
-from skythaw.tuning.model import Classifier, Head
-from skythaw.tuning.rates import settle_rate
+from skythaw.tuning.labelled_images import LabelledImages
+from skythaw.tuning.rate_search import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thaw import Thaw
-from skythaw.tuning.train import balanced_weights, fit, predict, rate_factor
+from skythaw.tuning.thawed_network import Head, ThawedNetwork
+from skythaw.tuning.training_loop import balanced_weights, fit, predict, rate_factor
+from skythaw.tuning.weight_average import Average
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
 
@@ -33,7 +33,7 @@ def model(batchnorm="running", dropout=0.0, depth=2):
         features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)))
     network = handmade(features, "0", "1")
     head = Head(4, 3, dropout, torch.Generator().manual_seed(0))
-    return Classifier(network, Thaw.at_once(range(2 - depth, 2)), head, batchnorm)
+    return ThawedNetwork(network, Thaw.at_once(range(2 - depth, 2)), head, batchnorm)
 
 
 def images(counts=(8, 8, 8), seed=0, size=8):
@@ -41,7 +41,7 @@ def images(counts=(8, 8, 8), seed=0, size=8):
     targets = np.repeat(np.arange(3), counts)
     noise = rng.integers(-30, 30, (len(targets), size, size, 3))
     pixels = np.clip(COLOURS[targets][:, None, None, :] + noise, 0, 255).astype(np.uint8)
-    return Images(pixels, np.arange(len(targets)), targets, Pixels(crop=6, size=6), (0.5,) * 3, (0.5,) * 3)
+    return LabelledImages(pixels, np.arange(len(targets)), targets, Pixels(crop=6, size=6), (0.5,) * 3, (0.5,) * 3)
 
 
 def trained(training=None, seed=0, **settings):

@@ -18,7 +18,7 @@ from helpers_bundle import make_bundle
 from helpers_web import LARGEST, TOKEN, make_client, rules
 from skythaw import load
 from skythaw.data.cutouts import read_cutouts
-from skythaw.web.app import make_app, named, open_site
+from skythaw.web.web_app import make_app, named, open_service
 
 ID = "object"
 
@@ -149,7 +149,7 @@ def test_answers_do_not_depend_on_who_else_asks(folder, images):
 
 
 def test_more_than_can_wait_is_told_to_come_again(folder, images, monkeypatch):
-    monkeypatch.setattr("skythaw.web.desk.WAITING", 2)
+    monkeypatch.setattr("skythaw.web.inference.WAITING", 2)
     data = next(iter(images.values()))
 
     async def go():
@@ -306,9 +306,9 @@ def test_the_guess_of_a_token_takes_as_long_whatever_it_is():
     """Not measured: the comparison is the one that the standard library makes for this."""
     import inspect
 
-    from skythaw.web import guard
+    from skythaw.web import request_guard
 
-    source = inspect.getsource(guard)
+    source = inspect.getsource(request_guard)
     assert source.count("compare_digest") == 2
     assert not re.search(r"(==|!=|\bin)\s*(self|rules)\.(token|pass_)", source)
 
@@ -428,7 +428,7 @@ def test_what_breaks_later_names_no_folder(folder, tmp_path):
     cells = get(folder, "/api/v1/runs/run/cells").json()
 
     async def go():
-        app = make_app(open_site([tmp_path / "run"], [], rules()))
+        app = make_app(open_service([tmp_path / "run"], [], rules()))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             for each in (tmp_path / "run" / "predictions").iterdir():
                 each.write_bytes(b"PAR1")
@@ -459,7 +459,7 @@ def test_the_interface_is_what_it_says_it_is(folder):
 
     cases = int(os.environ.get("SKYTHAW_FUZZ", "300"))
     ours = rules(hosts=frozenset({"testserver"}))
-    app = make_app(open_site([folder / "run"], [folder / "bundle"], ours))
+    app = make_app(open_service([folder / "run"], [folder / "bundle"], ours))
     schema = schemathesis.openapi.from_asgi("/api/openapi.json", app)
     codes = Counter()
 

@@ -206,8 +206,8 @@ def test_without_the_package_it_says_what_to_install(folder, monkeypatch, capsys
     from skythaw.cli import main
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "skythaw.web.server", raising=False)
-    monkeypatch.delattr("skythaw.web.server", raising=False)
+    monkeypatch.delitem(sys.modules, "skythaw.web.http_server", raising=False)
+    monkeypatch.delattr("skythaw.web.http_server", raising=False)
     with pytest.raises(SystemExit) as end:
         main(["serve", "--bundle", str(folder / "bundle")])
     assert end.value.code == 2

@@ -18,11 +18,11 @@ import safetensors.torch
 import torch
 
 from helpers_networks import NAMED, network, serving
-from skythaw.backbones import weights as module
-from skythaw.backbones.catalogue import Backbone, backbone
-from skythaw.backbones.loading import read_state
+from skythaw.backbones import pretrained_weights
+from skythaw.backbones.known_backbones import Backbone, backbone
+from skythaw.backbones.load_weights import read_state
 from skythaw.backbones.network import build
-from skythaw.backbones.weights import Weights, locate
+from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import WeightsError
 from skythaw.spec import WeightsChoice
 
@@ -207,7 +207,7 @@ def of_address(address: str, digest: str = "") -> Backbone:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_download_from_an_address(zipped, tmp_path, state, monkeypatch):
-    monkeypatch.setattr(module, "OLD_STORES", ())
+    monkeypatch.setattr(pretrained_weights, "OLD_STORES", ())
     buffer, archive = io.BytesIO(), io.BytesIO()
     torch.save(state, buffer)
     with zipfile.ZipFile(archive, "w") as file:
@@ -231,8 +231,12 @@ def test_download_from_an_address(zipped, tmp_path, state, monkeypatch):
 
 
 def test_what_to_do_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "OLD_STORES", ())
-    monkeypatch.setattr(module, "distribution", lambda name: (_ for _ in ()).throw(module.PackageNotFoundError(name)))
+    monkeypatch.setattr(pretrained_weights, "OLD_STORES", ())
+    monkeypatch.setattr(
+        pretrained_weights,
+        "distribution",
+        lambda name: (_ for _ in ()).throw(pretrained_weights.PackageNotFoundError(name)),
+    )
     network = replace(of_address("http://127.0.0.1:9/w.pth"), package="some-package")
     start = time.monotonic()
     for download, reason in ((True, "Connection refused"), (False, "downloads are off")):
@@ -248,8 +252,8 @@ def test_what_to_do_is_said(tmp_path, monkeypatch):
 
 def from_the_hub(home: Path, endpoint: str, **environment: str) -> subprocess.CompletedProcess[str]:
     code = """
-from skythaw.backbones.catalogue import backbone
-from skythaw.backbones.weights import locate
+from skythaw.backbones.known_backbones import backbone
+from skythaw.backbones.pretrained_weights import locate
 from skythaw.errors import WeightsError
 try:
     print(locate(backbone("mobilenetv2"), None))

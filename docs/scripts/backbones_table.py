@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from skythaw import registry
-from skythaw.backbones.catalogue import backbone
-from skythaw.backbones.facts import facts
+from skythaw.backbones.known_backbones import backbone
+from skythaw.backbones.network_facts import facts
 
 HEADER = (
     "| name | library: model | blocks | parameters | layers | features | smallest input | trained at | mean; std "

@@ -20,8 +20,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import recall_score
 from sklearn.model_selection import cross_val_predict
 
+from skythaw.data.sources.mock.mock_survey import make_mock
 from skythaw.data.sources.mock.populations import CLASSES
-from skythaw.data.sources.mock.survey import make_mock
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skythaw.serving.classifier import Classifier
+    from skythaw.bundle.classifier import Classifier
 
 
 def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
@@ -29,6 +29,6 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     BundleError
         It is no bundle, is damaged, or its parts do not belong together.
     """
-    from skythaw.serving import classifier
+    from skythaw.bundle import classifier
 
     return classifier.load(bundle, device=device)

@@ -20,7 +20,7 @@ from skythaw.errors import SkythawError, UnknownNameError
 
 BUILTIN: dict[str, dict[str, str]] = {
     "backbone": {
-        name: f"skythaw.backbones.catalogue:{name.upper()}"
+        name: f"skythaw.backbones.known_backbones:{name.upper()}"
         for name in (
             "resnet50",
             "densenet121",
@@ -41,12 +41,12 @@ BUILTIN: dict[str, dict[str, str]] = {
     "engine": {
         "serial": "skythaw.engines.serial:Serial",
         "processes": "skythaw.engines.processes:Processes",
-        "ray": "skythaw.engines.ray:Ray",
+        "ray": "skythaw.engines.ray_engine:Ray",
     },
     "source": {
         "folder": "skythaw.data.sources.folder:import_folder",
-        "mock": "skythaw.data.sources.mock.survey:make_mock",
-        "sdss": "skythaw.data.sources.sdss.source:fetch_sdss",
+        "mock": "skythaw.data.sources.mock.mock_survey:make_mock",
+        "sdss": "skythaw.data.sources.sdss.fetch_sdss:fetch_sdss",
     },
 }
 

@@ -52,7 +52,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Traversal:
     """What one pass of an image shows."""
 
     calls: dict[str, int]
@@ -61,7 +61,7 @@ class Probe:
     """Of the output: batch, feature, y, x."""
 
 
-def probe(features: nn.Module, size: int, bands: int = 3) -> Probe:
+def probe(features: nn.Module, size: int, bands: int = 3) -> Traversal:
     """Send an image of `size` pixels and so many bands through a copy of the network on the meta device.
 
     Raises
@@ -86,7 +86,7 @@ def probe(features: nn.Module, size: int, bands: int = 3) -> Probe:
         raise CutError(f"the network is no CNN: its last features are {kind}, not a map [batch, feature, y, x]")
     if output.shape[1] != getattr(features, "num_features", output.shape[1]) == output.shape[3]:
         raise CutError("the network is no CNN: its last map is [batch, y, x, feature], not [batch, feature, y, x]")
-    return Probe(calls, tuple(output.shape))
+    return Traversal(calls, tuple(output.shape))
 
 
 def first_convolution(features: nn.Module, calls: dict[str, int]) -> str:

@@ -18,9 +18,9 @@ from skythaw.backbones.blocks import (
     pytorchcv_group,
     timm_groups,
 )
-from skythaw.backbones.catalogue import Backbone, Preprocessing, chosen
-from skythaw.backbones.loading import load_into
-from skythaw.backbones.weights import Weights
+from skythaw.backbones.known_backbones import Backbone, Preprocessing, chosen
+from skythaw.backbones.load_weights import load_into
+from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import CutError, SpecError, UnknownNameError
 from skythaw.spec import WeightsChoice
 
@@ -76,9 +76,9 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
     Parameters
     ----------
     backbone
-        from `skythaw.backbones.catalogue.backbone`
+        from `skythaw.backbones.known_backbones.backbone`
     weights
-        from `skythaw.backbones.weights.locate`
+        from `skythaw.backbones.pretrained_weights.locate`
     choice
         its mean, std and options replace those of the backbone
 

@@ -9,8 +9,18 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli import backbones, data, demo, explain, export, predict, report, serve, study
-from skythaw.cli.output import plain_line
+from skythaw.cli import (
+    backbones_command,
+    data_command,
+    demo_command,
+    explain_command,
+    export_command,
+    predict_command,
+    report_command,
+    serve_command,
+    study_command,
+)
+from skythaw.cli.terminal import plain_line
 from skythaw.errors import SkythawError
 
 app = typer.Typer(
@@ -22,16 +32,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which layers of a pretrained CNN to fine-tune on cutouts of the sky, and with how many images.",
 )
-app.command("backbones")(backbones.backbones)
-app.command("blocks")(backbones.blocks)
-app.add_typer(data.app, name="data")
-app.add_typer(study.app, name="study")
-app.command("report")(report.report)
-app.command("export")(export.export)
-app.command("predict")(predict.predict)
-app.command("explain")(explain.explain)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
+app.command("backbones")(backbones_command.backbones)
+app.command("blocks")(backbones_command.blocks)
+app.add_typer(data_command.app, name="data")
+app.add_typer(study_command.app, name="study")
+app.command("report")(report_command.report)
+app.command("export")(export_command.export)
+app.command("predict")(predict_command.predict)
+app.command("explain")(explain_command.explain)
+app.command("serve")(serve_command.serve)
+app.command("demo")(demo_command.demo)
 
 
 def _version(wanted: bool) -> None:

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skythaw.data import parquet
-from skythaw.data.files import replacing
 from skythaw.errors import DataError
+from skythaw.machine.files import replacing
 
 
 @dataclass(frozen=True)

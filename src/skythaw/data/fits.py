@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.data.forms import LARGEST, Form
+from skythaw.data.image_form import LARGEST, Form
 
 MAGIC = b"SIMPLE  ="
 BLOCK = 2880

@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
-from skythaw.data.files import replacing, writing
-from skythaw.data.forms import Form
-from skythaw.data.images import BrokenImageError, decode, probe
+from skythaw.data.decode import BrokenImageError, decode, probe
+from skythaw.data.image_form import Form
 from skythaw.data.overlaps import FIELD, basis_of, identify, sky_pairs
 from skythaw.data.stretch import picture, suggest
-from skythaw.spec_pixels import Stretch
+from skythaw.machine.files import replacing, writing
+from skythaw.spec import Stretch
 
 SCHEMA = 1
 MARGIN, FONT_SIZE = 4, 14

@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 from PIL import features
 
-from skythaw.data.forms import LARGEST
+from skythaw.data.image_form import LARGEST
 
 BEGIN = re.compile(rb"\xff\xd8\xff\xe0\x00\x10JFIF\0.{9}", re.DOTALL)
 FRAME = re.compile(rb"\x08(..)(..)(?:\x01\x01\x11.|\x03\x01[\x11\x21\x22].\x02\x11.\x03\x11.)", re.DOTALL)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from skythaw.data.cutouts import Cutouts, is_number
-from skythaw.data.forms import Form
-from skythaw.data.images import BrokenImageError, probe
+from skythaw.data.decode import BrokenImageError, probe
+from skythaw.data.image_form import Form
 
 PIXEL_SCALE = 0.4
 """arcsec per pixel, where no column `pixel_scale` says"""

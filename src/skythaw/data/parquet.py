@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skythaw.data.files import writing
 from skythaw.errors import DataError
+from skythaw.machine.files import writing
 
 SCHEMA = 1
 GROUP_ROWS = 1000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skythaw.spec_pixels import Stretch
+from skythaw.spec import Stretch
 
 BLUE_TO_RED = (*"uUB", "blue", *"gV", "green", *"rR", "red", *"iIzyYJHK")
 """Bands whose place in the spectrum is known."""

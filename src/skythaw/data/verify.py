@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.images import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError, decode
 
 SCHEMA = 1
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from typing import Any
 
-from skythaw.engines.base import Engine, Outcome, Outcomes, attempt
+from skythaw.engines.engine import Engine, Outcome, Outcomes, attempt
 
 CONTEXT = get_context("spawn")
 GRACE = 5.0

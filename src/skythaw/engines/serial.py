@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from skythaw.engines.base import Engine, Outcomes, attempt
+from skythaw.engines.engine import Engine, Outcomes, attempt
 
 
 class Serial(Engine):

@@ -23,10 +23,10 @@ from typing import Any, Literal, Self
 
 from filelock import FileLock, Timeout
 
-from skythaw.data.files import writing
 from skythaw.errors import LedgerError, OutputError
+from skythaw.machine.files import writing
 from skythaw.spec import Cell
-from skythaw.study.result import Result
+from skythaw.study.cell_result import Result
 
 SCHEMA = 1
 TABLES = """

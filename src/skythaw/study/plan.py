@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.backbones.catalogue import Backbone, chosen
-from skythaw.backbones.catalogue import backbone as find_backbone
-from skythaw.backbones.facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
-from skythaw.backbones.weights import Weights, locate
+from skythaw.backbones.known_backbones import Backbone, chosen
+from skythaw.backbones.known_backbones import backbone as find_backbone
+from skythaw.backbones.network_facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
+from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import SpecError, UnknownNameError, WeightsError
-from skythaw.spec import Cell, Recipe, Study, WeightsChoice
-from skythaw.spec_pixels import Pixels
-from skythaw.study.material import Material, open_material
-from skythaw.study.memory import memory_of
-from skythaw.study.reuse import BUDGET, Reuse, Sets, epochs_of, group_of, plan_reuse
+from skythaw.spec import Cell, Pixels, Recipe, Study, WeightsChoice
+from skythaw.study.memory_need import memory_of
+from skythaw.study.study_data import StudyData, open_study_data
+from skythaw.tuning.frozen.reuse_plan import BUDGET, ObjectSets, Reuse, epochs_of, group_of, plan_reuse
 from skythaw.tuning.strategies import strategy
 
 STEP = 10**8
@@ -46,7 +45,7 @@ class PlannedCell:
     crossing: int | None
     """numbers of one image that cross the cut; None where there is none"""
     memory: int
-    """bytes that the cell needs, about: `skythaw.study.memory`"""
+    """bytes that the cell needs, about: `skythaw.study.memory_need`"""
     cost: float = 0.0
     """FLOPs of the whole cell, forward and backward, as the study will run it"""
 
@@ -70,7 +69,7 @@ class Plan:
     """what the ledger keeps: everything that decides the study's numbers"""
     reuse: tuple[Reuse, ...]
     """which frozen activations are kept"""
-    material: Material = field(repr=False)
+    study_data: StudyData = field(repr=False)
 
     @property
     def flops(self) -> float:
@@ -97,11 +96,11 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     SpecError, UnknownNameError, DataError, WeightsError
         The study can't be run as it is; the message says why, and what would be right.
     """
-    material = open_material(study, cache)
-    warnings = material.warnings()
+    study_data = open_study_data(study, cache)
+    warnings = study_data.warnings()
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
-    settings = _settings(study, material)
+    settings = _settings(study, study_data)
     counts = {pixels.inputs for pixels, _ in settings}
     for name in study.grid.backbone:
         choice = study.weights.get(name, WeightsChoice())
@@ -109,9 +108,9 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         digests[name] = weights.sha256 if weights else ABSENT
         backbones = {n: chosen(find_backbone(name).with_bands(n), choice) for n in counts}
         networks = {n: facts(backbone, cache) for n, backbone in backbones.items()}
-        classes = len(material.cutouts.classes)
+        classes = len(study_data.cutouts.classes)
         depths = {n: _depths(study, network, classes, warnings) for n, network in networks.items()}
-        for cell in _cells(study, material, name, settings, depths):
+        for cell in _cells(study, study_data, name, settings, depths):
             settled = cell.model_copy(
                 update={"weights": choice.model_copy(update={"file": None}), "weights_sha256": digests[name]}
             )
@@ -122,20 +121,20 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
                 _require_room(cell, networks[n])
                 flops = block_flops(backbones[n], cell.pixels.size, cache)
                 found = cuts(backbones[n], cell.pixels.size, cache)
-                cells[settled.key] = _measure(settled, weights, networks[n], material, flops, found)
+                cells[settled.key] = _measure(settled, weights, networks[n], study_data, flops, found)
     if unused := sorted(set(study.weights) - set(study.grid.backbone)):
         raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
-    reuse = _plan_reuse(list(cells.values()), material, budget)
-    checksums = {"data": material.cutouts.sha256, "test": material.test.sha256 if material.test else None}
+    reuse = _plan_reuse(list(cells.values()), study_data, budget)
+    checksums = {"data": study_data.cutouts.sha256, "test": study_data.test.sha256 if study_data.test else None}
     return Plan(
         study=study,
-        cells=tuple(_priced(list(cells.values()), reuse, material)),
-        objects=material.objects,
-        classes=material.cutouts.classes,
+        cells=tuple(_priced(list(cells.values()), reuse, study_data)),
+        objects=study_data.objects,
+        classes=study_data.cutouts.classes,
         warnings=tuple(dict.fromkeys(warnings)),
         description={**study.describe(), "sha256": {**checksums, "weights": digests}},
         reuse=tuple(reuse.values()),
-        material=material,
+        study_data=study_data,
     )
 
 
@@ -144,14 +143,14 @@ def plan_trials(plan: Plan, cells: Iterable[PlannedCell], cache: Path, budget: i
 
     As trials they are not scored on the test set.
     """
-    material = plan.material
+    study_data = plan.study_data
     if trial:
         nothing = np.zeros(0, dtype=np.int64)
-        parts = replace(material.parts, test=nothing)
-        material = replace(material, parts=parts, test=None, tested=nothing.astype(bool))
+        parts = replace(study_data.parts, test=nothing)
+        study_data = replace(study_data, parts=parts, test=None, tested=nothing.astype(bool))
     wanted = list(cells)
-    reuse = _plan_reuse(wanted, material, budget)
-    return replace(plan, cells=tuple(_priced(wanted, reuse, material)), reuse=tuple(reuse.values()))
+    reuse = _plan_reuse(wanted, study_data, budget)
+    return replace(plan, cells=tuple(_priced(wanted, reuse, study_data)), reuse=tuple(reuse.values()))
 
 
 def _weights(backbone: Backbone, choice: WeightsChoice, download: bool, warnings: list[str]) -> Weights | None:
@@ -178,30 +177,30 @@ def _depths(study: Study, network: Facts, classes: int, warnings: list[str]) -> 
     return list(first)
 
 
-def _settings(study: Study, material: Material) -> list[tuple[Pixels, Recipe]]:
+def _settings(study: Study, study_data: StudyData) -> list[tuple[Pixels, Recipe]]:
     """Every combination of the further axes, in the order of the grid."""
     found = []
     for values in itertools.product(*study.grid.axes.values()):
         settings = dict(zip(study.grid.axes, values, strict=True))
-        pixels = _pixels(study, settings, material)
+        pixels = _pixels(study, settings, study_data)
         recipe = Recipe.model_validate(
             {**study.recipe.model_dump(), **{n: v for n, v in settings.items() if n in Recipe.model_fields}}
         )
-        pixels.require_room(material.side, recipe.shift)
+        pixels.require_room(study_data.side, recipe.shift)
         found.append((pixels, recipe))
     return found
 
 
 def _cells(
     study: Study,
-    material: Material,
+    study_data: StudyData,
     backbone: str,
     settings: list[tuple[Pixels, Recipe]],
     depths: dict[int, list[int]],
 ) -> Iterator[Cell]:
     """The cells of one backbone, in the order of the grid, without weights; depths are by the number of bands."""
     grid = study.grid
-    sizes = [material.train_size(size) for size in grid.train_size]
+    sizes = [study_data.train_size(size) for size in grid.train_size]
     for name in grid.strategy:
         strategy(name)
     for pixels, recipe in settings:
@@ -219,8 +218,8 @@ def _cells(
                 recipe=recipe,
                 weights=WeightsChoice(),
                 weights_sha256=ABSENT,
-                data_sha256=material.cutouts.sha256,
-                test_sha256=material.test.sha256 if material.test else None,
+                data_sha256=study_data.cutouts.sha256,
+                test_sha256=study_data.test.sha256 if study_data.test else None,
             )
 
 
@@ -230,16 +229,16 @@ def _require_batches(size: int, recipe: Recipe) -> None:
         raise SpecError(f"batchnorm = 'train' with batch = {recipe.batch} and {size} images makes batches of one image")
 
 
-def _pixels(study: Study, settings: dict[str, Any], material: Material) -> Pixels:
+def _pixels(study: Study, settings: dict[str, Any], study_data: StudyData) -> Pixels:
     data = study.data
-    crop = settings.get("crop", data.crop or material.side)
+    crop = settings.get("crop", data.crop or study_data.side)
     pixels = Pixels(
         crop=crop,
         size=settings.get("size", data.size or crop),
         bands=settings.get("bands", data.bands),
         stretch=settings.get("stretch", data.stretch),
     )
-    return pixels.settled(material.form.bands, material.form.floats)
+    return pixels.settled(study_data.form.bands, study_data.form.floats)
 
 
 def _require_room(cell: Cell, network: Facts) -> None:
@@ -254,26 +253,28 @@ def _measure(
     cell: Cell,
     weights: Weights | None,
     network: Facts,
-    material: Material,
+    study_data: StudyData,
     flops: tuple[int, ...],
     found: tuple[CutFacts, ...],
 ) -> PlannedCell:
     """How much of the network a cell trains, and what that takes."""
     blocks = len(network.blocks)
     thaw = strategy(cell.strategy)(blocks, cell.depth)
-    ratios = network.ratios(thaw.blocks, len(material.cutouts.classes), flops, thaw.only)
-    memory, cut = memory_of(cell, network, thaw, found, material.objects["validation"]), thaw.cut(blocks)
+    ratios = network.ratios(thaw.blocks, len(study_data.cutouts.classes), flops, thaw.only)
+    memory, cut = memory_of(cell, network, thaw, found, study_data.objects["validation"]), thaw.cut(blocks)
     return PlannedCell(cell, weights, blocks, ratios, flops, cut, found[cut].values, memory)
 
 
-def sets_of(material: Material) -> Sets:
+def sets_of(study_data: StudyData) -> ObjectSets:
     """Which objects a study trains on and scores."""
-    return Sets(material.cutouts.labels, material.parts, None if material.test is None else material.tested)
+    return ObjectSets(
+        study_data.cutouts.labels, study_data.parts, None if study_data.test is None else study_data.tested
+    )
 
 
-def _plan_reuse(cells: list[PlannedCell], material: Material, budget: int) -> dict[str, Reuse]:
+def _plan_reuse(cells: list[PlannedCell], study_data: StudyData, budget: int) -> dict[str, Reuse]:
     """What is kept for each group of cells that share a network and its input; the first group has the first claim."""
-    sets = sets_of(material)
+    sets = sets_of(study_data)
     groups: dict[str, list[PlannedCell]] = {}
     for planned in cells:
         groups.setdefault(group_of(planned.cell), []).append(planned)
@@ -285,9 +286,9 @@ def _plan_reuse(cells: list[PlannedCell], material: Material, budget: int) -> di
     return found
 
 
-def _priced(cells: list[PlannedCell], reuse: dict[str, Reuse], material: Material) -> Iterator[PlannedCell]:
+def _priced(cells: list[PlannedCell], reuse: dict[str, Reuse], study_data: StudyData) -> Iterator[PlannedCell]:
     """The cells with their costs; a prefix whose activations are kept costs nothing here."""
-    n = material.objects
+    n = study_data.objects
     for planned in cells:
         cell, epochs = planned.cell, epochs_of(planned.cell)
         suffix = sum(planned.flops) - planned.prefix

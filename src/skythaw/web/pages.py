@@ -14,12 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from skythaw.errors import DataError, LedgerError
-from skythaw.report.style import DARK, LIGHT
-from skythaw.serving.explaining import FAR
-from skythaw.web.api import OneDesk, OneRun, desk_of, info
-from skythaw.web.drawing import curves
-from skythaw.web.guard import COOKIE
-from skythaw.web.runs import COLUMNS, PAGE, Run, Wanted
+from skythaw.explain.explanation import FAR
+from skythaw.report.figures.figure_style import DARK, LIGHT
+from skythaw.web.json_api import OneQueue, OneRun, info, queue_of
+from skythaw.web.request_guard import COOKIE
+from skythaw.web.shown_run import COLUMNS, PAGE, ObjectFilter, ShownRun
+from skythaw.web.svg_curves import curves
 
 router = APIRouter()
 DIGITS = {"macro_f1": ".3f", "accuracy": ".3f", "seconds": ".1f"}
@@ -28,9 +28,9 @@ DIGITS = {"macro_f1": ".3f", "accuracy": ".3f", "seconds": ".1f"}
 @router.get("/")
 def home(request: Request) -> Response:
     """What is served."""
-    site = request.app.state.site
-    bundles = [info(name, desk) for name, desk in site.bundles.items()]
-    runs = [(name, run.title, _state(run)) for name, run in site.runs.items()]
+    service = request.app.state.service
+    bundles = [info(name, queue) for name, queue in service.bundles.items()]
+    runs = [(name, run.title, _state(run)) for name, run in service.runs.items()]
     return page(request, "home", "skythaw", bundles=bundles, runs=runs)
 
 
@@ -43,7 +43,7 @@ def ask_token(request: Request) -> Response:
 @router.post("/login")
 def take_token(request: Request, token: Annotated[str, Form(max_length=1000)] = "") -> Response:
     """Let a browser in: it gets a cookie that scripts can't read and other sites can't send."""
-    rules = request.app.state.site.rules
+    rules = request.app.state.service.rules
     if not rules.knows(token.strip()):
         return page(request, "login", "A token is needed", status=401, wrong=True)
     answer = RedirectResponse("/", 303)
@@ -122,7 +122,7 @@ def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
     )
 
 
-class Choice(Wanted):
+class Choice(ObjectFilter):
     """The same of a cell that is chosen in the page's form."""
 
     cell: str = ""
@@ -145,7 +145,7 @@ def objects(request: Request, name: str, one: OneRun, wanted: Annotated[Choice, 
         if 1 <= number <= last
     }
     classes = entry.result.classes if entry.result else ()
-    bundles = list(request.app.state.site.bundles)
+    bundles = list(request.app.state.service.bundles)
     return page(
         request, "objects", f"Objects of {one.title}", name=name, wanted=wanted, cell=entry.key, done=done, total=total,
         rows=rows, classes=classes, last=last, links=links, bundles=bundles,
@@ -161,12 +161,12 @@ def image(one: OneRun, object_id: Annotated[str, Query(alias="object", max_lengt
 
 @router.get("/bundles/{name}")
 async def bundle(
-    request: Request, name: str, desk: OneDesk, run: str = "", object_id: Annotated[str, Query(alias="object")] = ""
+    request: Request, name: str, queue: OneQueue, run: str = "", object_id: Annotated[str, Query(alias="object")] = ""
 ) -> Response:
     """A classifier: a form for images, and what it says of an object of a run's data."""
     if not object_id:
         return _bundle(request, name)
-    one: Run | None = request.app.state.site.runs.get(run)
+    one: ShownRun | None = request.app.state.service.runs.get(run)
     if one is None:
         raise HTTPException(404, "there is no run of that name here")
     data = await run_in_threadpool(one.image, object_id)
@@ -174,7 +174,7 @@ async def bundle(
 
 
 @router.post("/bundles/{name}")
-async def ask(request: Request, name: str, desk: OneDesk, files: list[UploadFile]) -> Response:
+async def ask(request: Request, name: str, queue: OneQueue, files: list[UploadFile]) -> Response:
     """What the classifier says of uploaded images."""
     given = [file for file in files if file.filename or file.size]
     if not given:
@@ -193,17 +193,17 @@ SHOWN = 12
 async def _explained(request: Request, name: str, data: bytes) -> tuple[dict[str, Any] | None, str]:
     """What a bundle says of an image, or why nothing."""
     try:
-        return await desk_of(request, name).explained(data), ""
+        return await queue_of(request, name).explained(data), ""
     except DataError as error:
         return None, " ".join(str(error).split())
 
 
 def _bundle(request: Request, name: str, results: list[Any] | None = None, status: int = 200) -> Response:
-    desk = desk_of(request, name)
+    queue = queue_of(request, name)
     return page(
-        request, "bundle", desk.about.name, status, name=name, about=desk.about, info=info(name, desk),
-        results=results or [], far=FAR, runs=list(request.app.state.site.runs),
-        largest=request.app.state.site.rules.largest,
+        request, "bundle", queue.about.name, status, name=name, about=queue.about, info=info(name, queue),
+        results=results or [], far=FAR, runs=list(request.app.state.service.runs),
+        largest=request.app.state.service.rules.largest,
     )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def _policy(text: str) -> str:
     return found.group(1) if found else "default-src 'none'"
 
 
-def _state(run: Run) -> dict[str, Any] | None:
+def _state(run: ShownRun) -> dict[str, Any] | None:
     """How far a run is; None if its folder can't be read any more."""
     try:
         return run.status()

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.data.cutouts import write_cutouts
-from skythaw.data.forms import Form, one_form
-from skythaw.data.images import BrokenImageError, decode, probe
-from skythaw.data.sources.labels import LabelTable, read_labels
+from skythaw.data.decode import BrokenImageError, decode, probe
+from skythaw.data.image_form import Form, one_form
+from skythaw.data.sources.label_table import LabelTable, read_labels
 from skythaw.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skythaw.data.sources.mock.source import Source, arcsec_per_kpc, distance_modulus, k_correction, redshift_at
+from skythaw.data.sources.mock.mock_source import Source, arcsec_per_kpc, distance_modulus, k_correction, redshift_at
 
 Floats = NDArray[np.float64]
 

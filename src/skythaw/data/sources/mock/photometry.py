@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skythaw.data.sources.mock.sky import CALIBRATION, GAIN, PIXEL_SCALE, Field
-from skythaw.data.sources.mock.source import Source
+from skythaw.data.sources.mock.mock_sky import CALIBRATION, GAIN, PIXEL_SCALE, Field
+from skythaw.data.sources.mock.mock_source import Source
 
 Floats = NDArray[np.float64]
 

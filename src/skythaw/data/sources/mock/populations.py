@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skythaw.data.sources.mock.galaxies import draw_galaxy, make_galaxy
+from skythaw.data.sources.mock.mock_source import Source
 from skythaw.data.sources.mock.quasars import draw_quasar
-from skythaw.data.sources.mock.source import Source
 from skythaw.data.sources.mock.stars import draw_star, star_mags
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skythaw.data.sources.mock.galaxies import make_galaxy
-from skythaw.data.sources.mock.source import Source, distance_modulus, k_correction
+from skythaw.data.sources.mock.mock_source import Source, distance_modulus, k_correction
 
 Floats = NDArray[np.float64]
 

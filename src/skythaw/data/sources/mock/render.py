@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from skythaw.data.sources.mock.sky import CALIBRATION, DARK, GAIN, PIXEL_SCALE, Field, Placed
-from skythaw.data.sources.mock.source import Source
+from skythaw.data.sources.mock.mock_sky import CALIBRATION, DARK, GAIN, PIXEL_SCALE, Field, Placed
+from skythaw.data.sources.mock.mock_source import Source
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skythaw.data.sources.mock.source import Source
+from skythaw.data.sources.mock.mock_source import Source
 
 STAR_TYPES = (
     ("turn-off", 0.60, 0.12, 0.045),

@@ -1,0 +1,296 @@
+"""What a network is made of, in numbers: computed once, kept in the cache folder, read without torch after that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from skythaw.backbones.known_backbones import Backbone
+from skythaw.errors import CutError, SpecError
+from skythaw.spec import parse_depth
+
+if TYPE_CHECKING:
+    from skythaw.backbones.network import Network
+
+FORMAT = 2
+"""Raised by one when what is kept, or how it is counted, changes."""
+LARGEST_PROBE = 512
+"""pixels: a network that doesn't work up to here is given up"""
+
+
+@dataclass(frozen=True)
+class BlockFacts:
+    """One block in numbers."""
+
+    name: str
+    parameters: int
+    layers: int
+    """Modules with parameters of their own: convolution, linear, batch norm."""
+    norm_parameters: int
+    norm_layers: int
+    """Those of normalisation layers."""
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """How much of a network is trained, from 0 to 1; the head is counted in both parts of each ratio."""
+
+    tpr: float
+    """Tuning parameter ratio."""
+    tlr: float
+    """Tuning layer ratio."""
+    tfr: float | None
+    """Tuning FLOP ratio of the forward pass; None without FLOPs."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A network in numbers."""
+
+    name: str
+    blocks: tuple[BlockFacts, ...]
+    """In forward order."""
+    channels: int
+    """Features of the last map."""
+    smallest_input: int
+    """pixels a side: the smallest square that passes in training and evaluation, not below the total stride"""
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole backbone."""
+        return sum(block.parameters for block in self.blocks)
+
+    @property
+    def layers(self) -> int:
+        """Of the whole backbone."""
+        return sum(block.layers for block in self.blocks)
+
+    def depth(self, depth: int | str, classes: int) -> int:
+        """Settle a depth as a count of blocks.
+
+        ``"25%"`` is of the blocks, half a block rounded up; ``"tpr:10%"`` is the depth of the nearest tuning parameter
+        ratio with a head for so many classes, the smaller of two as near.
+
+        Raises
+        ------
+        SpecError
+            It is not a depth, or beyond the network.
+        """
+        kind, value = parse_depth(depth)
+        count = len(self.blocks)
+        if kind == "percent":
+            return math.floor(value * count / 100 + 0.5)
+        if kind == "tpr":
+            return min(
+                range(count + 1),
+                key=lambda n: abs(self.ratios(range(count - n, count), classes, None).tpr - value / 100),
+            )
+        if value > count:
+            raise SpecError(f"depth {depth} is beyond the network: {self.name} has {count} blocks")
+        return int(value)
+
+    def ratios(
+        self,
+        trained: Collection[int],
+        classes: int,
+        flops: tuple[int, ...] | None,
+        only: Literal["all", "norm"] = "all",
+    ) -> Ratios:
+        """How much is trained if these blocks are (by index, in forward order), with the head for so many classes.
+
+        `flops` are those of `block_flops`: the forward FLOPs of each block. With ``only = "norm"`` their normalisation
+        layers alone are trained; the FLOPs counted are still those of the blocks.
+        """
+        weights, norm = self.channels * classes, only == "norm"
+        parameters = sum((b.norm_parameters if norm else b.parameters) for b in (self.blocks[i] for i in trained))
+        layers = sum((b.norm_layers if norm else b.layers) for b in (self.blocks[i] for i in trained))
+        head = weights + classes
+        return Ratios(
+            tpr=(parameters + head) / (self.parameters + head),
+            tlr=(layers + 1) / (self.layers + 1),
+            tfr=None if flops is None else (sum(flops[i] for i in trained) + 2 * weights) / (sum(flops) + 2 * weights),
+        )
+
+
+@dataclass(frozen=True)
+class CutFacts:
+    """A cut in numbers, for one image."""
+
+    values: int | None
+    """numbers that cross; at depth 0 the pooled features. None where there is no cut: with all blocks trained, or in a
+    network that can't be traced"""
+    held: int
+    """bytes that a training step of what lies above holds until its backward pass (batch norm on running statistics)"""
+    widest: int
+    """bytes of the largest map among them"""
+
+
+def facts(backbone: Backbone, cache: Path) -> Facts:
+    """The network in numbers, from the cache folder if they are there.
+
+    Raises
+    ------
+    CutError
+        It is no CNN, can't be divided into blocks, or works at no size up to `LARGEST_PROBE`.
+    """
+    file = _file(backbone, cache, "facts")
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept["blocks"] = tuple(BlockFacts(**block) for block in kept["blocks"])
+        return Facts(**kept)
+    except (OSError, ValueError, KeyError, TypeError):
+        found = _measure(backbone)
+    _keep(file, asdict(found))
+    return found
+
+
+def block_flops(backbone: Backbone, size: int, cache: Path) -> tuple[int, ...]:
+    """Forward FLOPs of each block, in forward order, for one image of `size` pixels a side.
+
+    Convolutions and matrix products count, a multiplication and an addition as two.
+
+    Raises
+    ------
+    CutError
+        The network doesn't work on images of that size.
+    """
+    file = _file(backbone, cache, f"flops-{size}")
+    try:
+        return tuple(int(flops) for flops in json.loads(file.read_text(encoding="utf-8"))["flops"])
+    except (OSError, ValueError, KeyError, TypeError):
+        found = _count_flops(backbone, size)
+    _keep(file, {"flops": found})
+    return found
+
+
+def cuts(backbone: Backbone, size: int, cache: Path) -> tuple[CutFacts, ...]:
+    """The cut at each depth, from 0 to all blocks, for images of `size` pixels a side.
+
+    Raises
+    ------
+    CutError
+        The network doesn't work on images of that size.
+    """
+    file = _file(backbone, cache, f"cuts-{size}")
+    try:
+        return tuple(CutFacts(**each) for each in json.loads(file.read_text(encoding="utf-8"))["cuts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        found = _look_at_cuts(backbone, size)
+    _keep(file, {"cuts": [asdict(each) for each in found]})
+    return found
+
+
+def _file(backbone: Backbone, cache: Path, what: str) -> Path:
+    try:
+        made_by = version(backbone.library)
+    except PackageNotFoundError:
+        made_by = ""
+    content = [FORMAT, backbone.name, backbone.library, made_by, backbone.model, backbone.options]
+    content += [backbone.input_size, backbone.bands]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return cache / "networks" / f"{backbone.name.replace(':', '-').replace('/', '-')}-{key}-{what}.json"
+
+
+def _keep(file: Path, content: dict[str, Any]) -> None:
+    """Write a file that is there whole or not at all; a cache that can't be written is done without."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as part:
+            json.dump(content, part)
+        Path(part.name).replace(file)
+    except OSError:
+        return
+
+
+def _shadow(backbone: Backbone) -> Network:
+    """The network on the meta device: shapes without numbers."""
+    from skythaw.backbones.network import build
+    from skythaw.backbones.pretrained_weights import RANDOM
+
+    return build(backbone, RANDOM).to("meta")
+
+
+def _measure(backbone: Backbone) -> Facts:
+    from skythaw.backbones.network import norm_parameters
+
+    network = _shadow(backbone)
+    norm_names = norm_parameters(network.features)
+    blocks = []
+    for block in network.blocks:
+        parameters = sum(network.features.get_parameter(name).numel() for name in block.parameters)
+        norms = [name for name in block.parameters if name in norm_names]
+        blocks.append(
+            BlockFacts(
+                name=block.name,
+                parameters=parameters,
+                layers=len({name.rpartition(".")[0] for name in block.parameters}),
+                norm_parameters=sum(network.features.get_parameter(name).numel() for name in norms),
+                norm_layers=len({name.rpartition(".")[0] for name in norms}),
+            )
+        )
+    return Facts(backbone.name, tuple(blocks), network.channels, _smallest_input(network))
+
+
+def _smallest_input(network: Network) -> int:
+    """The smallest size that passes, from the total stride up: below it, the last map would see mostly padding."""
+    rows = [_rows(network, size) for size in (LARGEST_PROBE // 2, LARGEST_PROBE)]
+    stride = LARGEST_PROBE // 2 // max(rows[1] - rows[0], 1) if all(rows) else 1
+    for size in range(stride, LARGEST_PROBE + 1):
+        if _rows(network.train(), size) and _rows(network.eval(), size):
+            return size
+    raise CutError(f"{network.name} works on no image of up to {LARGEST_PROBE} pixels a side")
+
+
+def _rows(network: Network, size: int) -> int:
+    """Rows of the last map for an image of that size; 0 if it doesn't pass."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            return int(network(torch.empty(2, network.bands, size, size, device="meta")).shape[2])
+    except (RuntimeError, ValueError, AssertionError):
+        return 0
+
+
+def _look_at_cuts(backbone: Backbone, size: int) -> tuple[CutFacts, ...]:
+    from skythaw.backbones.cut_size import footprints
+    from skythaw.backbones.fold_batchnorm import fold
+
+    network = _shadow(backbone)
+    fold(network.features)
+    try:
+        return tuple(CutFacts(*each) for each in footprints(network, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise CutError(f"{backbone.name} doesn't work on images of {size} pixels: {error}") from None
+
+
+def _count_flops(backbone: Backbone, size: int) -> tuple[int, ...]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from skythaw.backbones.network import blocks_within
+
+    network = _shadow(backbone)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        try:
+            network(torch.empty(1, network.bands, size, size, device="meta"))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise CutError(f"{backbone.name} doesn't work on images of {size} pixels: {error}") from None
+    root = type(network).__name__ + ".features"
+    counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    flops = [0] * len(network.blocks)
+    block_of = network.block_of()
+    inside: tuple[str, ...] = ()
+    for name, module in network.features.named_modules():  # outer modules first
+        within = blocks_within(module, name, block_of)
+        if len(within) == 1 and not name.startswith(inside):
+            flops[within.pop()] += counts.get(f"{root}.{name}", 0)
+            inside += (f"{name}.",)
+    return tuple(flops)

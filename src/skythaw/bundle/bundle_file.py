@@ -1,0 +1,268 @@
+"""A bundle: a folder that holds a fine-tuned classifier and all that it takes to use it. Imports no torch.
+
+::
+
+    bundle.json              what it is: network, classes, what it expects of an image, temperature, scores, origin
+    model.safetensors        every weight; its metadata hold the checksum of bundle.json
+    model.onnx               the same network for other programs (where it was exported with ONNX)
+    references.safetensors  training images to compare others with, and their places in the space of features
+    README.md                a model card
+
+Nothing in a bundle is ever run or unpickled, and what does not fit together is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal, NoReturn, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from skythaw.data.image_form import RGB
+from skythaw.errors import BundleError, UnknownNameError
+from skythaw.spec import Cell, Frozen, Seed
+from skythaw.spec.validation_message import one_line
+
+ABOUT, WEIGHTS, ONNX, CARD = "bundle.json", "model.safetensors", "model.onnx", "README.md"
+REFERENCES = "references.safetensors"
+LARGEST_ABOUT = 1 << 20
+LARGEST_HEADER = 1 << 20
+"""bytes; text like this may take thirty times as much memory when it is read"""
+LARGEST_STEP = 1 << 28
+"""numbers in a batch of images as the network gets them"""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PLAIN_OPTIONS: dict[str, tuple[str | int, ...]] = {
+    "pad_type": ("", "same", "valid"),
+    "output_stride": (8, 16, 32),
+    **dict.fromkeys(("bn_eps", "bn_momentum", "drop_rate", "drop_path_rate"), ()),
+}
+"""What a bundle may tell the library that builds its network, and the values; none: a number from 0 to 1.
+
+Others could make it read files.
+"""
+SCORES = frozenset({"own", "macro_f1", "accuracy", "per_class"})
+
+
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} holds characters that can't be shown")
+    return text
+
+
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+Level = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""of pixels scaled to 0..1"""
+
+
+class Expected(Frozen):
+    """What the classifier expects of an image; crop, size, bands and stretch are the cell's."""
+
+    side: Annotated[int, Field(ge=4, le=4096)]
+    """pixels a side of the images it was trained on"""
+    bands: Annotated[tuple[Word, ...], Field(min_length=1, max_length=100)]
+    """of those images, in order"""
+    dtype: Literal["uint8", "float32"]
+    """8-bit (JPEG, PNG), or floats (FITS)"""
+    pixel_scale: float | None
+    """arcsec per pixel; None where it is not known"""
+    mean: tuple[Level, ...]
+    """of each band the network gets, after the stretch"""
+    std: tuple[Annotated[Level, Field(ge=1e-6)], ...]
+    interpolation: Literal["bicubic"]
+    """how images are resized where size differs from crop"""
+
+
+class About(Frozen):
+    """What `bundle.json` says."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Word
+    cell: Cell
+    """the cell it is"""
+    classes: Annotated[tuple[Word, ...], Field(min_length=2)]
+    expected: Expected
+    blocks: Annotated[int, Field(ge=1)]
+    """of the network"""
+    features: Annotated[int, Field(ge=1)]
+    """of its last map"""
+    temperature: Annotated[float, Field(ge=0.01, le=100)]
+    """fitted on validation; logits are divided by it"""
+    scores: dict[str, Any]
+    """on the test set, with 95 % intervals where there are predictions"""
+    objects: dict[str, Any]
+    """how many objects in each part, and of each class"""
+    licence: str
+    """of the pretrained weights"""
+    pretrained: str
+    """where those come from"""
+    seed: Seed
+    versions: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z]+$")], Sha256] = Field(default_factory=dict)
+    """the bundle's other files that programs read, with their checksums"""
+    refit: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda images: images is None)
+    """images, training and validation together, that the weights were trained again on; None: they are the cell's"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        pixels, inputs = self.cell.pixels, self.cell.pixels.inputs
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes {list(self.classes)}: one is there twice")
+        if len(self.expected.mean) != inputs or len(self.expected.std) != inputs:
+            raise ValueError(f"mean and std should have {inputs} numbers, one for each band the network gets")
+        if pixels.crop > self.expected.side:
+            raise ValueError(f"crop = {pixels.crop} is larger than the images of {self.expected.side} pixels")
+        if self.cell.depth > self.blocks:
+            raise ValueError(f"depth = {self.cell.depth} is more than there are blocks: {self.blocks}")
+        step = self.cell.recipe.batch * max(pixels.crop, pixels.size) ** 2 * inputs
+        if step > LARGEST_STEP:
+            raise ValueError(f"batches of {self.cell.recipe.batch} images of {pixels.size} pixels are too large")
+        if self.expected.dtype == "uint8" and self.expected.bands != RGB:
+            raise ValueError(f"images of 8 bits have the bands {', '.join(RGB)}")
+        if missing := SCORES - self.scores.keys():
+            raise ValueError(f"the scores lack {min(missing)!r}")
+        try:
+            pixels.settled(self.expected.bands, self.expected.dtype == "float32")
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _leads_nowhere(self) -> Self:
+        weights = self.cell.weights
+        if weights.file is not None:
+            raise ValueError(f"the weights' file {str(weights.file)!r}: a bundle names no files")
+        for name, value in weights.options.items():
+            if name not in PLAIN_OPTIONS:
+                raise ValueError(f"the network's option {name!r} is not one a bundle may set")
+            known = PLAIN_OPTIONS[name]
+            if value not in known if known else not (isinstance(value, int | float) and 0 <= value <= 1):
+                raise ValueError(f"the network's option {name} = {value!r} should be {known or 'from 0 to 1'}")
+        return self
+
+    def canonical(self) -> str:
+        """The text that `bundle.json` holds."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @property
+    def references(self) -> bool:
+        """Whether it keeps training images to compare others with."""
+        return REFERENCES in self.files
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of `canonical`, kept with the weights."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def read_about(folder: Path) -> About:
+    """What a bundle says of itself, if its weights belong to it.
+
+    Raises
+    ------
+    BundleError
+        No bundle; a file is torn, too large or says what can't be; or the weights are of another bundle.
+    """
+    folder = Path(folder)
+    text = _read(folder / ABOUT, LARGEST_ABOUT)
+    try:
+        about = About.model_validate(plain_json(text))
+    except ValidationError as error:
+        raise BundleError(f"{folder / ABOUT}: {one_line(error, About)}") from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise BundleError(f"{folder / ABOUT} is not plain JSON: {error}") from None
+    said = header(folder / WEIGHTS).get("__metadata__", {}).get("about_sha256")
+    if said != about.sha256:
+        raise BundleError(f"{folder}: {WEIGHTS} belongs to another {ABOUT}: one of the two was changed")
+    return about
+
+
+def read_file(folder: Path, about: About, name: str, largest: int) -> bytes | None:
+    """The content of one of the bundle's other files; None if it came without.
+
+    Raises
+    ------
+    BundleError
+        It is gone, larger than `largest` bytes, or not the one that the bundle was made with.
+    """
+    if name not in about.files:
+        return None
+    data = _read(Path(folder) / name, largest)
+    if hashlib.sha256(data).hexdigest() != about.files[name]:
+        raise BundleError(f"{Path(folder) / name} is not the one that the bundle was made with: its checksum differs")
+    return data
+
+
+def header(path: Path) -> dict[str, dict[str, Any]]:
+    """The header of a safetensors file, which alone is read: what it says of each tensor, and `__metadata__`.
+
+    Raises
+    ------
+    BundleError
+        It is no safetensors file.
+    """
+    try:
+        with opened(path) as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > LARGEST_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            found = plain_json(file.read(length))
+        if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+            raise ValueError("its header is no table of tensors")
+        return found
+    except (ValueError, struct.error, RecursionError, OverflowError) as error:
+        raise BundleError(f"can't read {path} as safetensors: {error}") from None
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file of a bundle: a regular one, in its folder.
+
+    Raises
+    ------
+    BundleError
+        It is none, or leads elsewhere: a link can name any file of this machine, and a pipe never ends.
+    """
+    try:
+        if not path.resolve().is_relative_to(path.parent.resolve()):
+            raise BundleError(f"{path} is a link that leads out of the bundle; put the file itself there")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BundleError(f"{path} is no regular file")
+        return path.open("rb")
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        if isinstance(error, BundleError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(f"{path.parent} is no bundle: can't read {path.name}: {reason}") from None
+
+
+def plain_json(text: bytes) -> Any:
+    """JSON as it is meant: UTF-8, no name twice, numbers finite; raises `ValueError` or `RecursionError`."""
+    return json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _not_finite(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _not_finite(text)
+
+
+def _read(path: Path, largest: int) -> bytes:
+    with opened(path) as file:
+        if os.fstat(file.fileno()).st_size > largest:
+            raise BundleError(f"{path} has more than {largest} bytes; that is no {path.name} of a bundle")
+        return file.read(largest)

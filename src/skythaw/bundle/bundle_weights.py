@@ -1,0 +1,114 @@
+"""The weights of a bundle: refused before they cost memory where they can't be its network's, then put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from skythaw.backbones.known_backbones import backbone_of
+from skythaw.backbones.load_weights import CLASSIFIERS
+from skythaw.backbones.network import outline
+from skythaw.bundle.bundle_file import About, header
+from skythaw.errors import BundleError, SkythawError
+
+TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
+"""safetensors' names of types, and torch's; a network has no others"""
+SPARE = 32 << 20
+"""bytes that the library's network may have and ours not: what comes after the last feature map"""
+
+
+def require_own(path: Path, about: About) -> None:
+    """Raise `BundleError` unless a file holds what a bundle's network and head hold, all numbers finite.
+
+    Names, shapes and types are compared from the header, with a network that takes no memory: a short text can ask for
+    a network of 4 GB, and a file of a few bytes can announce as much.
+    """
+    found = {name: _kind(entry, path) for name, entry in header(path).items() if name != "__metadata__"}
+    classes, features = len(about.classes), about.features
+    head = {"head.linear.weight": ("float32", (classes, features)), "head.linear.bias": ("float32", (classes,))}
+    body = {name: kind for name, kind in found.items() if name.startswith("features.")}
+    if (rest := found.keys() - body.keys()) != head.keys():
+        raise BundleError(f"{path} is of another network: {min(rest ^ head.keys())} is in one of the two only")
+    whole = {f"features.{name}": _kind_of(tensor) for name, tensor in _outline(about).items()}
+    if odd := sorted(body.keys() - whole.keys()):
+        raise BundleError(f"{path} is of another network: {odd[0]} is in one of the two only")
+    for name, kind in (whole | head).items():
+        if name in found and found[name] != kind:
+            raise BundleError(f"{path}: {name} is {_shown(found[name])}, the network has {_shown(kind)}")
+    absent = [name for name in whole.keys() - body.keys() if name.split(".")[1] not in CLASSIFIERS]
+    if absent and sum(prod(whole[name][1]) * 4 for name in absent) > SPARE:
+        raise BundleError(f"{path} is of another network: {min(absent)} is in one of the two only")
+    _require_finite(path)
+
+
+def fill(own: dict[str, Tensor], path: Path) -> None:
+    """Put the weights of a file into a model's tensors, if they are exactly its own: names, shapes, types.
+
+    Raises
+    ------
+    BundleError
+        They are not.
+    """
+    with _reading(path) as file:
+        if odd := sorted(own.keys() ^ set(file.keys())):
+            raise BundleError(f"{path} is of another network: {odd[0]} is in one of the two only")
+        for name, tensor in own.items():
+            found = file.get_tensor(name)
+            if _kind_of(found) != _kind_of(tensor):
+                raise BundleError(f"{path}: {name} is {_shown(_kind_of(found))}, not {_shown(_kind_of(tensor))}")
+            tensor.copy_(found)
+
+
+Kind = tuple[str, tuple[int, ...]]
+"""type and shape"""
+
+
+def _kind(entry: dict[str, Any], path: Path) -> Kind:
+    """What the header says of a tensor."""
+    shape = entry.get("shape")
+    if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+        raise BundleError(f"can't read {path} as safetensors: {str(shape)[:80]} is no shape")
+    kind = entry.get("dtype")
+    return TYPES.get(kind, kind) if isinstance(kind, str) else "?", tuple(shape)
+
+
+def _kind_of(tensor: Tensor) -> Kind:
+    return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
+
+
+def _shown(kind: Kind) -> str:
+    return f"{kind[0]} {list(kind[1])}"
+
+
+def _outline(about: About) -> dict[str, Tensor]:
+    try:
+        return outline(backbone_of(about.cell))
+    except SkythawError:
+        raise
+    except Exception as error:  # a library with options that are none raises anything
+        raise BundleError(f"{about.cell.backbone} can't be built as the bundle says: {error!r}") from None
+
+
+def _require_finite(path: Path) -> None:
+    with _reading(path) as file:
+        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+            tensor = file.get_tensor(name)
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise BundleError(f"{path}: {name} holds numbers that are not finite")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """A safetensors file, open; what its library finds wrong is the bundle's fault."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"can't read {path} as safetensors: {error}") from None

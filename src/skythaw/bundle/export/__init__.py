@@ -1,0 +1,1 @@
+"""From a finished cell to a bundle."""

@@ -1,0 +1,290 @@
+"""Export a finished cell of a run as a bundle."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save
+
+from skythaw.backbones.known_backbones import Backbone, backbone_of
+from skythaw.backbones.network import build
+from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
+from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, About, Expected
+from skythaw.bundle.classifier import named_tensors
+from skythaw.bundle.export.model_card import model_card
+from skythaw.bundle.export.pick_references import collect
+from skythaw.bundle.export.refit import Refit, train_again
+from skythaw.bundle.export.to_onnx import can_export, to_onnx
+from skythaw.bundle.references import MOST
+from skythaw.data.cutouts import Cutouts, read_cutouts
+from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.network_input import batch_input
+from skythaw.data.overlaps import first_form
+from skythaw.errors import BundleError, DataError, LedgerError, SpecError, UnknownNameError, WeightsError
+from skythaw.machine.files import sync_folder, writing
+from skythaw.report.report_facts import report_facts
+from skythaw.spec import Cell, WeightsChoice
+from skythaw.spec.validation_message import one_line
+from skythaw.stats.calibration import fit_temperature
+from skythaw.stats.scored_sample import read_sample
+from skythaw.study.cell_result import Result
+from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.trained_weights import weights_path
+from skythaw.tuning.thawed_network import ThawedNetwork, assemble
+
+CHECKED = 32
+"""images for which the ONNX file must say what torch says"""
+KEPT = 4000
+"""training images, at most, that a bundle keeps"""
+SHORTEST_KEY = 6
+"""letters of a cell's key that are enough, where they name one cell"""
+
+
+def export(  # noqa: PLR0913 (each is an option of the command)
+    run: Path,
+    bundle: Path,
+    *,
+    key: str | None = None,
+    weights: Path | None = None,
+    data: Path | None = None,
+    onnx: bool | None = None,
+    refit: Refit | None = None,
+    references: int = KEPT,
+) -> About:
+    """Write a cell of a run as a bundle; the folder appears whole or not at all, and replaces an older bundle.
+
+    Parameters
+    ----------
+    run
+        the run folder
+    bundle
+        the folder to make
+    key
+        the beginning of a cell's key; by default, of the recommended depth of the best network the cell whose
+        validation score is best
+    weights
+        the pretrained weights that the cell started from, where they are no longer where they were
+    data
+        the training data, where they are no longer where they were
+    onnx
+        write an ONNX file, too; by default, if the packages for it are installed
+    refit
+        train the cell again on training and validation together, and write that: see `train_again`; scores and
+        temperature stay the cell's. None writes the cell as it is
+    references
+        how many of the training images to keep, at most, to compare others with: see `skythaw.bundle.references`
+
+    Returns
+    -------
+    About
+        what the bundle says of itself
+
+    Raises
+    ------
+    LedgerError, UnknownNameError
+        There is no such run, or no such finished cell.
+    WeightsError, DataError
+        The pretrained weights or the data are gone, or are others.
+    BundleError, OutputError
+        `bundle` is something else, or can't be written.
+    SpecError
+        `references` is negative, or more than a bundle can keep.
+    """
+    run, bundle = Path(run), Path(bundle)
+    if not 0 <= references <= MOST:
+        raise SpecError(f"references = {references}: a bundle keeps 0 to {MOST} training images")
+    if bundle.exists() and not (bundle / ABOUT).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
+        raise BundleError(f"{bundle} is there and is no bundle; choose another folder")
+    with Ledger.read(run) as ledger:
+        facts = report_facts(ledger)
+        entry = _choose(ledger.entries(), facts, key, run)
+        cell, result = entry.cell, _finished(entry)
+        started = _pretrained(cell, ledger, weights)
+        where = data or Path((ledger.remark("data") or {}).get("path") or "")
+        cutouts = _data(cell, where)
+    again = refit and train_again(cell, result, where, started, refit)
+    model = _model(cell, started, len(result.classes), again.trained if again else _trained(cell, run))
+    try:
+        about = _about(entry, facts, cutouts, model, run, started)
+    except ValidationError as error:
+        raise BundleError(f"the cell {cell.key} can't be a bundle: {one_line(error, About)}") from None
+    if again:
+        about = about.model_copy(update={"refit": again.images})
+    others = {}
+    if onnx or (onnx is None and can_export()):
+        others[ONNX] = to_onnx(model, about, _some(cutouts, about))
+    if references:
+        others |= collect(model, about, cutouts, references)
+    about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in others.items()}})
+    tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
+    own = {
+        WEIGHTS: save(tensors, {"about_sha256": about.sha256}),
+        ABOUT: about.canonical().encode(),
+        CARD: model_card(about, ONNX in others).encode(),
+    }
+    _write(bundle, own | others)
+    return about
+
+
+def _choose(entries: list[Entry], facts: dict[str, Any], key: str | None, run: Path) -> Entry:
+    """The cell that is meant."""
+    done = {entry.key: entry for entry in entries if entry.state == "done" and entry.result}
+    if not done:
+        raise LedgerError(f"{run} has no finished cell to export")
+    if key is not None:
+        found = [each for each in done if each.startswith(key)] if len(key) >= SHORTEST_KEY else []
+        if len(found) != 1:
+            what = (
+                f"{len(found)} finished cells begin so" if len(key) >= SHORTEST_KEY else f"give {SHORTEST_KEY} letters"
+            )
+            raise UnknownNameError(f"no one cell {key!r} in {run}: {what}; report --json lists the keys of each row")
+        return done[found[0]]
+    best = max((r for r in facts["recommended"] if r["main"]), key=lambda r: r["validation_macro_f1"]["mean"])
+    same = ("backbone", "strategy", "train_size", "depth", *facts["axes"])
+    row = next(row for row in facts["rows"] if all(row[name] == best[name] for name in same))
+    keys = [each for each in row["keys"] if each in done]
+    return done[max(keys, key=lambda each: _finished(done[each]).scores["validation"]["macro_f1"])]
+
+
+def _finished(entry: Entry) -> Result:
+    if entry.result is None:
+        raise LedgerError(f"the cell {entry.key} is not finished")
+    return entry.result
+
+
+def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
+    """The weights that the cell started from, wherever they are now."""
+    if cell.weights_sha256 == RANDOM.sha256:
+        return RANDOM
+    noted = (ledger.remark("weights") or {}).get(cell.backbone)
+    for path in (given, None if noted is None else Path(noted)):
+        if path is not None and (path == given or path.is_file()):
+            found = locate(backbone_of(cell), WeightsChoice(file=path))
+            if found.sha256 == cell.weights_sha256:
+                return found
+            if path == given:
+                raise WeightsError(f"{path} is not what the cell started from: its SHA-256 is {found.sha256}")
+    try:
+        found = locate(backbone_of(cell), None, download=False)
+    except WeightsError:
+        found = RANDOM
+    if found.sha256 != cell.weights_sha256:
+        raise WeightsError(
+            f"the weights that {cell.backbone} started from are not here (SHA-256 {cell.weights_sha256}); give them by "
+            "--weights FILE"
+        )
+    return found
+
+
+def _data(cell: Cell, path: Path) -> Cutouts:
+    try:
+        cutouts = read_cutouts(path)
+    except DataError as error:
+        raise DataError(f"{error}; say where the training data are now by --data FILE") from None
+    if cutouts.sha256 != cell.data_sha256:
+        raise DataError(f"{path} is not what the cell was trained on; give that by --data FILE")
+    return cutouts
+
+
+def _trained(cell: Cell, run: Path) -> dict[str, torch.Tensor]:
+    """What the cell trained."""
+    path = weights_path(run, cell.key)
+    try:
+        return load_file(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise LedgerError(f"can't read the trained weights {path}: {error}") from None
+
+
+def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.Tensor]) -> ThawedNetwork:
+    """The pretrained network with what was trained of it."""
+    model = assemble(build(backbone_of(cell), started), cell, classes)
+    own = model.trained()
+    if odd := sorted(own.keys() ^ trained.keys()):
+        raise LedgerError(f"the trained weights of {cell.key} are of another cell: {odd[0]} is in one of the two only")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(trained[name])
+    return model
+
+
+def _about(
+    entry: Entry, facts: dict[str, Any], cutouts: Cutouts, model: ThawedNetwork, run: Path, started: Weights
+) -> About:
+    cell, result = entry.cell, _finished(entry)
+    form, network = first_form(cutouts), backbone_of(cell)
+    if form is None:
+        raise DataError(f"{cutouts.paths[0]}: no image can be read")
+    scale = float(np.nanmedian(cutouts.numbers("pixel_scale"))) if "pixel_scale" in cutouts.table.column_names else None
+    row = next(row for row in facts["rows"] if entry.key in row["keys"])
+    names = ("seeds", "macro_f1", "accuracy", "per_class")
+    return About(
+        schema=1,
+        name=str(facts["name"]),
+        cell=cell,
+        classes=result.classes,
+        expected=Expected(
+            side=form.size[0],
+            bands=form.bands,
+            dtype=form.dtype,
+            pixel_scale=scale if scale is None or np.isfinite(scale) else None,
+            mean=network.preprocessing.mean,
+            std=network.preprocessing.std,
+            interpolation="bicubic",
+        ),
+        blocks=len(model.network.blocks),
+        features=model.network.channels,
+        temperature=_temperature(run, entry, result.classes),
+        scores={"own": result.scores["test"], **{name: row[name] for name in names}},
+        objects={"parts": facts["objects"], "balance": facts["data"]["balance"], "train_size": cell.train_size},
+        licence=_licence(network, started),
+        pretrained=network.weights if started.source in ("package", "download") else started.source,
+        seed=cell.seed,
+        versions=result.versions,
+    )
+
+
+def _some(cutouts: Cutouts, about: About) -> torch.Tensor:
+    """A few images of the data, as the network gets them."""
+    found = []
+    for name, image, _ in cutouts.images():
+        with suppress(BrokenImageError):
+            found.append(decode(image, name))
+        if len(found) == CHECKED:
+            break
+    return batch_input(np.stack(found), np.arange(len(found)), about.cell.pixels, bands=about.expected.bands)
+
+
+def _licence(network: Backbone, started: Weights) -> str:
+    return network.licence if started.source in ("package", "download") else "unknown (weights of the user's own)"
+
+
+def _temperature(run: Path, entry: Entry, classes: tuple[str, ...]) -> float:
+    """Fitted on validation; 1 where its predictions are gone."""
+    sample = read_sample(run, "validation", classes, [entry.key])
+    return 1.0 if sample is None else fit_temperature(sample.probabilities(entry.key), sample.true)
+
+
+def _write(bundle: Path, files: dict[str, bytes]) -> None:
+    """Write a folder that appears whole, in place of an older one."""
+    with writing(bundle):
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", dir=bundle.parent))
+        try:
+            for name, content in files.items():
+                (part / name).write_bytes(content)
+            part.chmod(0o755)
+            if bundle.exists():
+                shutil.rmtree(bundle)
+            part.rename(bundle)
+            sync_folder(bundle.parent)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise

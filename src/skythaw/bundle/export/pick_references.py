@@ -1,0 +1,145 @@
+"""At export: the training images that a bundle keeps, and how far validation is from them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from PIL import Image
+
+from skythaw.bundle.bundle_file import REFERENCES, About
+from skythaw.bundle.classifier import Classifier
+from skythaw.bundle.references import DIMENSIONS, LONGEST_NAME, Kept, References, Space, locate, to_bytes, unit
+from skythaw.data.cutouts import Cutouts
+from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.split import nested_order, split
+from skythaw.machine.files import plain_name
+from skythaw.machine.numerics import numerics
+from skythaw.report.figures.object_pictures import LARGEST, rendered
+from skythaw.spec import Cell
+from skythaw.tuning.thawed_network import ThawedNetwork
+
+HELD = 1000
+"""images of validation, at most, whose distances are kept"""
+TOGETHER = 256
+"""images decoded at once"""
+QUALITY = 90
+"""of the JPEG thumbnails"""
+
+
+def collect(model: ThawedNetwork, about: About, cutouts: Cutouts, count: int) -> dict[str, bytes]:
+    """The file of a bundle that holds its training images.
+
+    Parameters
+    ----------
+    model
+        the classifier, on the CPU
+    about
+        what its bundle says
+    cutouts
+        the data that its cell was trained on
+    count
+        of training images, at most; classes are in their proportion
+
+    Returns
+    -------
+    dict
+        content by name; the same for the same cell, byte for byte
+
+    Raises
+    ------
+    DataError
+        An image is not as it was in training.
+    """
+    cell = about.cell
+    training, validation = rows_of(cell, cutouts)
+    kept = training[:count]  # the classes take turns in it
+    held = validation[nested_order(cutouts.labels[validation], cell.seed)[:HELD]]
+    classifier = Classifier(about, copy.deepcopy(model).to(memory_format=torch.channels_last), torch.device("cpu"))
+    with numerics(cell.recipe.threads, cell.seed, "cpu"):
+        features = np.zeros((len(kept) + len(held), about.features), np.float32)
+        images = [b""] * len(kept)
+        for places, crops in _crops(cutouts, np.concatenate([kept, held]), cell.pixels.crop):
+            features[places] = classifier.see(crops).features
+            for place, crop in zip(places, crops, strict=True):
+                if place < len(kept):
+                    images[place] = _thumbnail(crop, about)
+    space = fit_space(features[: len(kept)], features[len(kept) :])
+    ids = [plain_name(cutouts.object_ids[row])[:LONGEST_NAME] for row in kept]
+    return {REFERENCES: to_bytes(space, Kept(ids, cutouts.labels[kept].tolist(), images), about.classes)}
+
+
+def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that a cell was trained on, in their order, and those of validation, as `run_cell` divides them."""
+    parts = split(
+        cutouts,
+        cell.split,
+        usable=_usable(cutouts) if cell.skip_broken else None,
+        external_test=cell.test_sha256 is not None,
+    )
+    pool = parts.train
+    return pool[nested_order(cutouts.labels[pool], cell.seed)[: cell.train_size]], parts.validation
+
+
+def fit_space(
+    training: Float32[np.ndarray, "object feature"],
+    validation: Float32[np.ndarray, "validation feature"],
+) -> Space:
+    """The principal components of training features at unit length, at least four images to each, and the places."""
+    x = unit(training)
+    mean = x.mean(0)
+    dimensions = max(1, min(DIMENSIONS, x.shape[1], len(x) // 4))
+    axes = np.linalg.eigh((x - mean).T @ (x - mean))[1][:, ::-1][:, :dimensions]
+    mean, basis = mean.astype(np.float32), np.ascontiguousarray(axes, np.float32)
+    space = Space(mean, basis, locate(training, mean, basis).astype(np.float32), np.zeros(1, np.float32))
+    held = References(space).distances(validation)
+    return Space(mean, basis, space.place, held)
+
+
+def _usable(cutouts: Cutouts) -> np.ndarray:
+    """Whether each image can be used, bool [object], as `open_store` finds out."""
+    return np.array([_decoded(*each) is not None for each in cutouts.images()], dtype=bool)
+
+
+def _decoded(name: str, data: bytes, sha256: str) -> np.ndarray | None:
+    try:
+        return _checked(name, data, sha256)
+    except BrokenImageError:
+        return None
+
+
+def _checked(name: str, data: bytes, sha256: str) -> np.ndarray:
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BrokenImageError(name, "bytes differ from their checksum")
+    return decode(data, name)
+
+
+def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list[int], np.ndarray]]:
+    """The middles of some images [object, y, x, band], some at a time, with their places in `rows`."""
+    wanted = {int(row): place for place, row in enumerate(rows)}
+    places: list[int] = []
+    found: list[np.ndarray] = []
+    for row, (name, data, sha256) in enumerate(cutouts.images()):
+        if row in wanted:
+            image = _checked(name, data, sha256)
+            top, left = ((length - side) // 2 for length in image.shape[:2])
+            found.append(image[top : top + side, left : left + side].copy())
+            places.append(wanted[row])
+        if len(found) == TOGETHER:
+            yield places, np.stack(found)
+            places, found = [], []
+    if found:
+        yield places, np.stack(found)
+
+
+def _thumbnail(crop: np.ndarray, about: About) -> bytes:
+    image = rendered(crop, about.expected.bands, about.cell.pixels)
+    image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()

@@ -1,0 +1,123 @@
+"""``skythaw backbones`` and ``skythaw blocks``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skythaw.cli.terminal import count, make_table, percent, print_json, print_table, say, tracked, warn
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+def backbones(context: typer.Context, as_json: Json = False) -> None:
+    """The networks: parameters, blocks, and where their weights come from."""
+    rows, problems = _backbone_rows(context.obj)
+    for name, reason in problems.items():
+        warn(f"{name}: {reason}")
+    if as_json:
+        print_json({"schema": 1, "backbones": rows, "problems": problems})
+        return
+    numbers = ("parameters", "blocks", "layers", "trained at", "at least")
+    table = make_table(None, ("backbone", "weights", "licence of the weights", *numbers), text_columns=3)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["weights"],
+            row["licence"],
+            count(row["parameters"]),
+            str(row["blocks"]),
+            str(row["layers"]),
+            f"{row['input_size']} px",
+            f"{row['smallest_input']} px",
+        )
+    print_table(table)
+    say("Any other CNN of timm: timm:NAME. Parameters are those of the backbone, without a head.")
+
+
+def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """A row for each network that works, and the reason for each that does not."""
+    from dataclasses import asdict
+
+    from skythaw import registry
+    from skythaw.backbones.known_backbones import backbone
+    from skythaw.backbones.network_facts import facts
+    from skythaw.errors import SkythawError
+
+    rows = []
+    problems = registry.problems("backbone")
+    names = registry.names("backbone")
+    for name in tracked(names, len(names), "measuring", "networks"):
+        try:
+            network = backbone(name)
+            known = facts(network, cache)
+        except SkythawError as error:
+            problems.setdefault(name, str(error))
+            continue
+        rows.append(
+            {
+                "name": name,
+                "parameters": known.parameters,
+                "blocks": len(known.blocks),
+                "layers": known.layers,
+                "weights": network.weights,
+                "licence": network.licence,
+                "input_size": network.input_size,
+                "smallest_input": known.smallest_input,
+                "preprocessing": asdict(network.preprocessing),
+            }
+        )
+    return rows, problems
+
+
+def blocks(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, or timm:NAME.")],
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of the image, for TFR. Default: as its weights were trained.")
+    ] = None,
+    classes: Annotated[int, typer.Option(min=2, help="Classes of the head.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """A network's blocks from the top: parameters, layers, and what training down to each would tune."""
+    rows, title = block_rows(name, size, classes, context.obj)
+    if as_json:
+        print_json({"schema": 1, "backbone": name, "classes": classes, "blocks": rows})
+        return
+    table = make_table(title, ("block", "depth", "parameters", "layers", "TPR", "TLR", "TFR"))
+    for row in rows:
+        table.add_row(
+            row["name"],
+            str(row["depth"]),
+            f"{row['parameters']:,}",
+            str(row["layers"]),
+            *(percent(row[ratio], 2) for ratio in ("tpr", "tlr", "tfr")),
+        )
+    print_table(table)
+    say("TPR, TLR, TFR: share of parameters, layers and forward FLOPs trained down to this block, head included.")
+
+
+def block_rows(name: str, size: int | None, classes: int, cache: Path) -> tuple[list[dict[str, Any]], str]:
+    """The rows of ``skythaw blocks``, from the top, after one for the head alone; and a title."""
+    from skythaw.backbones.known_backbones import backbone
+    from skythaw.backbones.network_facts import block_flops, facts
+    from skythaw.errors import SpecError
+
+    network = backbone(name)
+    known = facts(network, cache)
+    size = size or network.input_size
+    if size < known.smallest_input:
+        raise SpecError(f"{name} takes images of at least {known.smallest_input} pixels, not --size {size}")
+    flops = block_flops(network, size, cache)
+    rows = []
+    for depth in range(len(known.blocks) + 1):
+        ratios = known.ratios(range(len(known.blocks) - depth, len(known.blocks)), classes, flops)
+        if depth == 0:
+            block = {"name": "head", "parameters": (known.channels + 1) * classes, "layers": 1}
+        else:
+            below = known.blocks[-depth]
+            block = {"name": below.name, "parameters": below.parameters, "layers": below.layers}
+        rows.append({**block, "depth": depth, "tpr": ratios.tpr, "tlr": ratios.tlr, "tfr": ratios.tfr})
+    return rows, f"{name}: {len(known.blocks)} blocks, {count(known.parameters)} parameters, at {size} px"

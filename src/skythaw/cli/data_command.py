@@ -1,0 +1,142 @@
+"""``skythaw data``: make, import and inspect sets of cutouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skythaw.cli.sdss_command import sdss
+from skythaw.cli.terminal import make_table, print_json, print_table, say, tracked, warn
+from skythaw.errors import DataError
+
+app = typer.Typer(no_args_is_help=True, help="Make, import and inspect sets of cutouts.")
+app.command("sdss")(sdss)
+Out = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")]
+
+
+@app.command()
+def mock(
+    out: Out,
+    objects: Annotated[int, typer.Option(help="How many, in equal shares of galaxies, quasars and stars.")] = 1200,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    size: Annotated[int, typer.Option(metavar="PX", help="Pixels of a cutout, at 0.396 arcsec each.")] = 64,
+) -> None:
+    """A mock survey, as SDSS would see it, rendered with GalSim."""
+    from skythaw import registry
+
+    registry.get("source", "mock")(
+        out, objects, seed, size, progress=lambda items: tracked(items, objects, "rendering")
+    )
+    say(f"wrote {objects} cutouts of {size} px to {out}")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folders of images named by class; or images, with --labels.")],
+    out: Out,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="A table with a name or file, a label, and further columns for each image."),
+    ] = None,
+    skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and say which.")] = False,
+) -> None:
+    """Labelled JPEG or PNG images, or FITS images, into one Parquet file; their bytes stay as they are."""
+    from skythaw import registry
+
+    result = registry.get("source", "folder")(
+        folder,
+        out,
+        labels,
+        skip_broken=skip_broken,
+        progress=lambda items, total: tracked(items, total, "importing"),
+    )
+    for object_id, reason in result.broken.items():
+        warn(f"left out {object_id}: {reason}")
+    say(f"wrote {result.objects} cutouts to {out}")
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A Parquet file of cutouts, or a folder of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Write a contact sheet: some objects of each class.")
+    ] = None,
+) -> None:
+    """Counts, sizes, bands and their values, duplicates, broken images, and overlap on the sky."""
+    from skythaw.data.inspect import contact_sheet
+    from skythaw.data.inspect import inspect as look
+
+    found = look(file)
+    if sheet is not None:
+        contact_sheet(file, sheet)
+    if as_json:
+        print_json(found)
+        return
+    table = make_table(f"{file}: {found['objects']} objects", ("class", "objects", "share"))
+    for name, number in found["classes"].items():
+        table.add_row(name, str(number), f"{100 * number / found['objects']:.1f} %")
+    if found["unlabelled"]:
+        table.add_row("(no label)", str(found["unlabelled"]), f"{100 * found['unlabelled'] / found['objects']:.1f} %")
+    print_table(table)
+    say("sizes: " + ", ".join(f"{size} ({number})" for size, number in found["image_sizes"].items()))
+    say("kind: " + ", ".join(f"{kind} ({number})" for kind, number in found["kinds"].items()))
+    say("bands: " + (", ".join(found["bands"]) if found["bands"] else "not the same in all images"))
+    if found["percentiles"]:
+        _print_values(found)
+    say(
+        f"broken: {len(found['broken'])}"
+        + "".join(f"\n  {b['object_id']}: {b['reason']}" for b in found["broken"][:20])
+    )
+    say(
+        f"exact duplicates: {len(found['duplicates'])}"
+        + "".join(f"\n  {' = '.join(g)}" for g in found["duplicates"][:20])
+    )
+    say("overlap on the sky: " + _overlap(found["overlaps"]))
+    if sheet is not None:
+        say(f"wrote the contact sheet {sheet}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A Parquet file of cutouts, or a folder of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Hold every cutout against its checksum: one flipped bit is found."""
+    from skythaw.data.verify import verify as check
+
+    found = check(file, lambda items, total: tracked(items, total, "verifying"))
+    if as_json:
+        print_json(found)
+    for each in [] if as_json else found["damaged"][:20]:
+        say(f"{each['object_id']}: {each['reason']}")
+    if found["unchecked"]:
+        warn(f"{found['unchecked']} cutouts have no recorded checksum: they decode, more can't be said")
+    if damaged := len(found["damaged"]):
+        first = found["damaged"][0]
+        raise DataError(
+            f"{file}: {damaged} of {found['objects']} cutouts are damaged, the first is {first['object_id']} "
+            f"({first['reason']}); get the file again"
+        )
+    if not as_json:
+        say(f"{file}: all {found['objects']} cutouts are whole")
+
+
+def _overlap(overlaps: dict[str, Any]) -> str:
+    if overlaps["basis"] is None:
+        return "unknown (no ra and dec, and no run, camcol and field)"
+    how = "overlap another on the sky" if overlaps["basis"] == "coordinates" else "share a field with another"
+    return f"{overlaps['cutouts']} cutouts {how}"
+
+
+def _print_values(found: dict[str, Any]) -> None:
+    """Percentiles of each band, and the line of a study file that they suggest."""
+    rows = found["percentiles"]
+    table = make_table("values of the pixels", ("band", *(f"{p} %" for p in next(iter(rows.values())))))
+    for band, some in rows.items():
+        table.add_row(band, *(f"{value:.4g}" for value in some.values()))
+    print_table(table)
+    low, high = found["stretch"]["low"], found["stretch"]["high"]
+    say(f'to begin with, in [data] of a study:\nstretch = {{ kind = "asinh", low = {low}, high = {high} }}')

@@ -1,0 +1,93 @@
+"""``skythaw demo``: the whole story in one command."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skythaw.cli.terminal import say, tracked
+
+OBJECTS = 600
+NEW = 150
+"""objects that the classifier has not seen"""
+STUDY = """\
+# What `skythaw demo` runs; change it and run it again:  skythaw study run study.toml --out another-folder
+name = "demo"
+
+[data]
+path = "mock.parquet"
+split = { by = "field", validation = 0.15, test = 0.35, seed = 0 }
+
+[grid]
+backbone = ["efficientnet_lite0"]
+depth = ["0%", "25%", "50%", "100%"]
+train_size = [250]
+seed = [0, 1]
+
+[recipe]
+epochs = 6
+"""
+
+
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept; run again, it goes on.")] = Path(
+        "demo-run"
+    ),
+) -> None:
+    """A mock survey, a small depth study on it, the report, and a classifier that predicts: offline, in minutes."""
+    from skythaw.cli.report_command import ImageSource, print_report, write_all
+    from skythaw.cli.study_command import How, run_watched
+    from skythaw.data.sources.mock.mock_survey import make_mock
+    from skythaw.machine.files import replacing
+    from skythaw.report.report_facts import report_facts
+    from skythaw.spec import Study
+    from skythaw.study.ledger import Ledger
+
+    survey, study_file, run = out / "mock.parquet", out / "study.toml", out / "run"
+    if not survey.exists():
+        say(f"1. a mock survey of {OBJECTS} galaxies, quasars and stars: {survey}")
+        make_mock(survey, OBJECTS, 0, 64, progress=lambda items: tracked(items, OBJECTS, "rendering"))
+    if not study_file.exists():
+        with replacing(study_file) as file:
+            file.write(STUDY.encode())
+    say(f"2. a study of fine-tuning depth: {study_file}")
+    summary = run_watched(Study.load(study_file), run, context.obj, How())
+    say(f"3. what came of it ({summary.done} of {summary.cells} cells): {run}\n")
+    with Ledger.read(run) as ledger:
+        facts, entries = report_facts(ledger), ledger.entries()
+    print_report(facts)
+    if not facts["rows"]:
+        say(f"no cell could be run; why: skythaw study status {run}")
+        raise typer.Exit(1)
+    page, picture = out / "report.html", out / "depth.png"
+    write_all(facts, {"page": page, "picture": picture}, ImageSource([survey], entries[0].cell.pixels))
+    say(f"\nOpen {page} in a browser: the whole report. The depths as a picture: {picture}")
+    say(f"Again, for programs: skythaw report {run} --json report.json")
+    _predict(out, run)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _predict(out: Path, run: Path) -> None:
+    """The recommended classifier as a bundle, and what it says of objects that it has not seen."""
+    from skythaw.bundle.export.export_bundle import export
+    from skythaw.data.cutouts import read_cutouts
+    from skythaw.data.sources.mock.mock_survey import make_mock
+    from skythaw.predict.predict_images import PredictSettings, predict_to
+
+    new, bundle, predictions = out / "new.parquet", out / "classifier", out / "predictions.csv"
+    if not new.exists():
+        make_mock(new, NEW, 1, 64, progress=lambda items: tracked(items, NEW, "rendering"))
+    about = export(run, bundle, onnx=False)
+    say(f"\n4. the recommended classifier ({about.cell.depth} of {about.blocks} blocks trained) as a bundle: {bundle}")
+    predict_to(bundle, [new], predictions, PredictSettings(threads=1))
+    with predictions.open(encoding="utf-8", newline="") as file:
+        said = [row["label"] for row in csv.DictReader(file)]
+    right = sum(a == b for a, b in zip(said, read_cutouts(new).labels, strict=True))
+    say(f"5. what it says of {len(said)} objects of another mock sky ({right} right): {predictions}")
+    say(f"Your own images: skythaw predict {bundle} IMAGES... -o predictions.parquet")
+    say(f"\nAll of it in a browser: skythaw serve --run {run} --bundle {bundle}")

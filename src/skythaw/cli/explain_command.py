@@ -1,0 +1,59 @@
+"""``skythaw explain``: why a bundle answers as it does on one image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skythaw.cli.shared_options import Device
+from skythaw.cli.terminal import print_json, say
+
+if TYPE_CHECKING:
+    from skythaw.explain.explanation import Explanation
+
+JSON_SCHEMA = 1
+
+
+def explain(
+    bundle: Annotated[Path, typer.Argument(help="A folder that `skythaw export` wrote.")],
+    image: Annotated[str, typer.Argument(help="A JPEG, PNG or FITS file, or DATA.parquet:OBJECT_ID.")],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="PNG", help="The picture to write.")],
+    label: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="The class to explain. Default: the most probable.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="The numbers, for programs.")] = False,
+) -> None:
+    """One picture of why a classifier says what it says: where it looks, and which training images are near."""
+    from skythaw.bundle.classifier import load
+    from skythaw.explain.explanation import explain, find_image
+    from skythaw.explain.explanation_figure import check_picture, save_png
+
+    check_picture(out)
+    classifier = load(bundle, device=device)
+    name, pixels = find_image(image, classifier)
+    found = explain(classifier, pixels, name, label)
+    save_png(found, out)
+    if as_json:
+        print_json(_facts(found, out))
+        return
+    say(", ".join(f"{each} {p:.3f}" for each, p in sorted(found.p.items(), key=lambda item: -item[1])))
+    say(found.verdict)
+    say(f"wrote {out}")
+
+
+def _facts(found: Explanation, out: Path) -> dict[str, Any]:
+    return {
+        "schema": JSON_SCHEMA,
+        "image": found.name,
+        "p": found.p,
+        "class": found.label,
+        "distance": found.distance,
+        "percentile": found.percentile,
+        "nearest": [
+            {"object_id": each.object_id, "label": each.label, "distance": each.distance} for each in found.neighbours
+        ],
+        "file": str(out),
+    }

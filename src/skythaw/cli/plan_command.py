@@ -1,0 +1,177 @@
+"""``skythaw study plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skythaw.cli.shared_options import CacheSize, Json, SkipBroken, StudyFile, cores_for, load_study
+from skythaw.cli.terminal import (
+    count,
+    duration,
+    make_table,
+    parse_bytes,
+    percent,
+    print_json,
+    print_table,
+    say,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from skythaw.study.plan import Plan, PlannedCell
+    from skythaw.tuning.frozen.reuse_plan import Use
+
+
+def plan(
+    context: typer.Context,
+    study_file: StudyFile,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run folder: show what is done there already.")
+    ] = None,
+    cache_size: CacheSize = "20GB",
+    skip_broken: SkipBroken = False,
+    as_json: Json = False,
+) -> None:
+    """The cells of a study, what is done, and what the rest costs. Runs nothing."""
+    from skythaw.study.machine_speed import MachineSpeed
+    from skythaw.study.plan import make_plan
+
+    planned = make_plan(
+        load_study(study_file, skip_broken), context.obj, budget=parse_bytes(cache_size, "--cache-size")
+    )
+    states = _states_in(out)
+    left = [p for p in planned.cells if states.get(p.cell.key) != "done"]
+    passes = [(reuse.uses[0].cell, reuse.flops) for reuse in planned.reuse] if left else []
+    work = [(p.cell, p.cost) for p in left] + passes
+    waiting = sum(flops for _, flops in work)
+    pace, workers = MachineSpeed(context.obj), cores_for(planned.study)
+    expected = sum(flops / pace.rate(cell) for cell, flops in work) / workers
+    measured = all(pace.measured(cell) for cell, _ in work)
+    if as_json:
+        rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
+        told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
+        told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting}
+        told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
+        told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
+        print_json({"schema": 1, **told})
+        return
+    for warning in planned.warnings:
+        warn(warning)
+    print_table(_plan_table(planned, states))
+    print_table(_use_table(planned))
+    say(f"{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
+
+
+def _states_in(out: Path | None) -> dict[str, str]:
+    """States of the cells in a run folder."""
+    if out is None or not (out / "ledger.sqlite").exists():
+        return {}
+    from skythaw.study.ledger import Ledger
+
+    with Ledger.read(out) as ledger:
+        return {entry.key: entry.state for entry in ledger.entries()}
+
+
+def _plan_table(planned: Plan, states: dict[str, str]) -> Any:
+    objects = ", ".join(f"{number} {part}" for part, number in planned.objects.items())
+    classes = ", ".join(planned.classes)
+    title = f"{planned.study.name}: {len(planned.cells)} cells; classes {classes}; objects: {objects}"
+    axes = list(planned.study.grid.axes)
+    numbers = ("depth", "blocks", "TPR", "TLR", "TFR", "memory", "seeds", "cost")
+    table = make_table(title, ("backbone", "strategy", "state", "images", *axes, *numbers), text_columns=3)
+    for row in _by_seed(planned, states, axes):
+        table.add_row(*row)
+    return table
+
+
+def _use_table(planned: Plan) -> Any:
+    """Which frozen activations are kept."""
+    columns = ("backbone", "activations", "why", "images", "depth", "prefix", "passes", "different", "bytes")
+    table = make_table("frozen activations", columns, text_columns=3)
+    for reuse in planned.reuse:
+        for use in reuse.uses:
+            table.add_row(
+                use.cell.backbone,
+                "kept" if use.keep else "computed",
+                use.why,
+                f"{use.cell.pixels.size} px",
+                str(use.depth),
+                f"{count(use.prefix)}FLOP",
+                count(use.passes),
+                count(use.train_pairs + use.score_pairs),
+                f"{count(use.bytes)}B" if use.keep else "",
+            )
+    return table
+
+
+def _use_row(use: Use) -> dict[str, Any]:
+    return {
+        "backbone": use.cell.backbone,
+        "pixels": use.cell.pixels.model_dump(mode="json"),
+        "depth": use.depth,
+        "kept": use.keep,
+        "why": use.why,
+        "prefix_flops": use.prefix,
+        "passes": use.passes,
+        "different": use.train_pairs + use.score_pairs,
+        "bytes": use.bytes if use.keep else 0,
+    }
+
+
+def _expected(seconds: float, measured: bool, workers: int) -> str:
+    """How long it will take: by what cells took on this machine, else by what a core usually does."""
+    if not seconds:
+        return ""
+    how = "as cells took on this machine before" if measured else "a guess: not every network was run here yet"
+    return f", about {duration(seconds)} with {workers} at a time ({how})"
+
+
+def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:
+    cell, ratios = planned.cell, planned.ratios
+    return {
+        "key": cell.key,
+        "state": state,
+        "backbone": cell.backbone,
+        "strategy": cell.strategy,
+        "train_size": cell.train_size,
+        "depth": cell.depth,
+        "blocks": planned.blocks,
+        "seed": cell.seed,
+        "tpr": ratios.tpr,
+        "tlr": ratios.tlr,
+        "tfr": ratios.tfr,
+        "flops": planned.cost,
+        "memory": planned.memory,
+        "pixels": cell.pixels.model_dump(mode="json"),
+        "recipe": cell.recipe.model_dump(mode="json"),
+    }
+
+
+def _by_seed(planned: Plan, states: dict[str, str], axes: list[str]) -> list[list[str]]:
+    """The rows of the plan's table: cells that differ by their seed alone are one row."""
+    groups: dict[str, list[PlannedCell]] = {}
+    for p in planned.cells:
+        groups.setdefault(p.cell.model_copy(update={"seed": 0}).model_dump_json(), []).append(p)
+    rows = []
+    for group in groups.values():
+        cell, ratios = group[0].cell, group[0].ratios
+        done = sum(states.get(p.cell.key) == "done" for p in group)
+        rows.append(
+            [
+                cell.backbone,
+                cell.strategy,
+                "done" if done == len(group) else f"{done} done" if done else "waiting",
+                str(cell.train_size),
+                *(str(cell.setting(axis)) for axis in axes),
+                str(cell.depth),
+                str(group[0].blocks),
+                *(percent(ratio) for ratio in (ratios.tpr, ratios.tlr, ratios.tfr)),
+                f"{count(max(p.memory for p in group))}B",
+                str(len(group)),
+                f"{count(sum(p.cost for p in group))}FLOP",
+            ]
+        )
+    return rows

@@ -1,0 +1,74 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skythaw import registry
+from skythaw.errors import SpecError
+from skythaw.machine.processor import cores
+
+if TYPE_CHECKING:
+    from skythaw.spec import Study
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Engine = Annotated[str, typer.Option(help="processes, serial, or ray: a Ray cluster.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        help="Of a running Ray cluster, HOST:PORT or auto. Default: one is started on this machine.",
+    ),
+]
+NodeCache = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="For caches at each node of a Ray cluster. Default: in its temporary folder."),
+]
+GpuShare = Annotated[
+    float, typer.Option(metavar="SHARE", min=0.01, max=1, help="Of a GPU for each cell on a Ray cluster, with cuda.")
+]
+CellMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that each cell reserves on a Ray cluster, as 4GB; 0: none. Default: what the plan expects.",
+    ),
+]
+CacheSize = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile what is trained (torch.compile). For GPUs; not yet tried on one.")
+]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
+
+
+def load_study(study_file: Path, skip_broken: bool) -> Study:
+    """Read a study file."""
+    from skythaw.spec import Study
+
+    study = Study.load(study_file)
+    return study.skipping_broken() if skip_broken else study
+
+
+def cores_for(study: Study) -> int:
+    """As many workers as the cores bear, given each cell's threads."""
+    threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
+    return max(1, cores() // threads)
+
+
+def require_cluster(context: typer.Context, engine: str) -> None:
+    """Raise `SpecError` where an option that is for a cluster is given to an engine that uses none."""
+    if registry.get("engine", engine).cluster:
+        return
+    for name in ("address", "node_cache", "gpu_share", "cell_memory"):
+        source = context.get_parameter_source(name) if name in context.params else None
+        if source is not None and source.name == "COMMANDLINE":  # an address in the environment is for others
+            raise SpecError(f"--{name.replace('_', '-')} is for a Ray cluster: say --engine ray, too")

@@ -1,0 +1,258 @@
+"""`fetch_sdss`: from a request to a file of cutouts. START READING HERE.
+
+The objects of the request are written to the state file (`state.py`), slice by slice of the sky, or from the user's own
+catalogue; then threads fetch what waits, and each image is kept as it comes; then the result is built from the state
+file alone. So it may be stopped at any moment, and equal replies give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from skythaw.data.cutouts import write_cutouts
+from skythaw.data.sources.sdss import spectra_query
+from skythaw.data.sources.sdss.fetch_images import fetch_all
+from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, Item, State
+from skythaw.data.sources.sdss.http_client import Client, Manners
+from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
+from skythaw.data.sources.sdss.positions import FRAME, read_catalog
+from skythaw.data.sources.sdss.sdss_request import Request
+from skythaw.errors import DataError, RemoteError
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Passes an iterable of known length through, and shows how far it is, under a name."""
+
+
+@dataclass(frozen=True)
+class FetchSummary:
+    """What became of a request."""
+
+    asked: int
+    """objects"""
+    fetched: int
+    rejected: dict[str, int]
+    """objects without an image, by reason (`Reason`)"""
+    state: Path
+    """the state file, with every object's reason"""
+
+
+def fetch_sdss(
+    out: Path,
+    request: Request,
+    manners: Manners | None = None,
+    *,
+    workers: int = 2,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> FetchSummary:
+    """Build a file of cutouts from the SDSS archive, or go on with it.
+
+    Beside `out` there is a state file, `OUT.sdss`: with it, nothing is fetched twice. It may be deleted afterwards.
+
+    Parameters
+    ----------
+    out
+        the Parquet file to make or replace
+    request
+        what is wanted
+    manners
+        how the services are treated
+    workers
+        requests under way at once, all within the one rate
+    retry_failed
+        try again what failed for good, too; what may pass (see `Reason.passes`) is always tried again
+    progress
+        called with what is to be done, how much it is, and its name
+
+    Returns
+    -------
+    FetchSummary
+
+    Raises
+    ------
+    RemoteError
+        The services do not answer, or not what they should; the same call goes on later.
+    DataError, SpecError
+        The catalogue, or the state file, can't be used; or nothing could be fetched.
+    OutputError
+        `out` or the state file can't be written.
+    """
+    out = Path(out)
+    state = settle(
+        out.with_name(out.name + ".sdss"),
+        request,
+        manners or Manners(),
+        workers=workers,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
+    try:
+        return _build(out, state, request)
+    finally:
+        state.close()
+
+
+def settle(
+    path: Path,
+    request: Request,
+    manners: Manners,
+    *,
+    workers: int = 2,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> State:
+    """The state file of a request, open, when every object has its image or its reason; see `fetch_sdss`."""
+    show = progress or (lambda items, total, name: items)
+    state = State(path)
+    try:
+        state.bind(request.describe())
+        client = Client(manners)
+        try:
+            _list_objects(state, client, request, show)
+            state.retry(set(Reason) - {Reason.DUPLICATE, Reason.BAD_POSITION} if retry_failed else TRANSIENT)
+            state.mend()
+            while waiting := state.counts().get(WAITING, 0):
+                for _ in show(fetch_all(state, client, request, workers), waiting, "fetching"):
+                    pass
+                state.mend()
+        finally:
+            client.close()
+    except BaseException:
+        state.close()
+        raise
+    return state
+
+
+def ask(client: Client, request: Request, query: str, read: Callable[[bytes], Any]) -> Any:
+    """What `read` makes of the reply to a query.
+
+    Raises
+    ------
+    RemoteError
+        There is no good reply.
+    """
+    fields = {"cmd": query, "format": "csv"}
+    try:
+        return client.get(spectra_query.address(request.release), fields, spectra_query.LARGEST_REPLY, read)
+    except Fault as fault:
+        raise RemoteError(f"SkyServer, DR{request.release}, to a query: {fault.detail}") from None
+
+
+def _list_objects(state: State, client: Client, request: Request, show: Progress) -> None:
+    """Write every object of the request to the state file, as far as they are not there."""
+    if state.get("listed"):
+        return
+    if request.catalog is None and request.sql is None:
+        for stratum in request.strata:
+            listing = _list_stratum(state, client, request, stratum)
+            for _ in show(listing, request.wanted, f"looking for {', '.join(stratum)}"):
+                pass
+        state.add([], listed=True)
+        return
+    source = request.catalog or ask(client, request, " ".join((request.sql or "").split()), _whole_table)
+    catalog = read_catalog(source, request.columns)
+    columns = [(name, str(kind)) for name, kind in catalog.columns]
+    notes: dict[str, Any] = {"columns": columns}
+    if isinstance(source, bytes):
+        notes["replies"] = {"sql": hashlib.sha256(source).hexdigest()}
+    state.add(catalog.items, listed=True, **notes)
+
+
+def _list_stratum(state: State, client: Client, request: Request, stratum: tuple[str, ...]) -> Iterator[None]:
+    """Ask for slices of the sky, in an order drawn by the seed, until there are enough objects; yield for each object.
+
+    Within a slice objects come in an order drawn by the seed too, so a smaller sample is the beginning of a larger one,
+    and the order of the service's rows makes no difference.
+    """
+    order = sorted(range(spectra_query.SLICES), key=lambda number: _draw(request.seed, f"slice {number}"))
+    replies: dict[str, str] = state.get("replies") or {}
+    there = state.usable(stratum)
+    yield from (None for _ in range(there))
+    for number in order:
+        name = f"{'+'.join(stratum)} {number}"
+        if there >= request.wanted or name in replies:
+            continue
+        query = spectra_query.slice_query(stratum, number, request.limits)
+        rows = ask(client, request, query, lambda reply: spectra_query.read_slice(reply, stratum, request.release))
+        rows.sort(key=lambda row: _draw(request.seed, row["specObjID"]))
+        replies[name] = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+        added = state.add(map(_item, rows), limit=request.wanted - there, replies=replies)
+        there += added
+        yield from (None for _ in range(added))
+
+
+def _whole_table(reply: bytes) -> bytes:
+    """The reply to the user's own query, rows sorted, if it is a whole table that the service did not cut off."""
+    _, rows = spectra_query.read_table(reply)
+    if (count := sum(1 for _ in rows)) >= spectra_query.ROW_LIMIT:
+        raise Fault(Reason.TOO_LARGE, f"{count} rows: the service cuts tables off there, in silence; ask for less")
+    first, header, *lines = reply.splitlines()
+    return b"\n".join([first, header, *sorted(lines), b""])
+
+
+def _draw(seed: int, text: str) -> bytes:
+    """A number drawn for a text: the same on every machine, another for each seed."""
+    return hashlib.sha256(f"{seed}:{text}".encode()).digest()
+
+
+def _item(row: spectra_query.Row) -> Item:
+    """An object of the clean sample: its label is the spectrum's class, its position that of the photometry."""
+    own = {"specObjID", "class", "photoRa", "photoDec", *FRAME}
+    extra = {name: value for name, value in row.items() if name not in own}
+    frame = (row["run"], row["camcol"], row["field"])
+    return Item(row["specObjID"], row["class"], row["photoRa"], row["photoDec"], row["bestObjID"], frame, extra)
+
+
+def _build(out: Path, state: State, request: Request) -> FetchSummary:
+    """Write the result from the state file, and count."""
+    counts = state.counts()
+    outcome = FetchSummary(
+        asked=sum(counts.values()),
+        fetched=counts.get(FETCHED, 0),
+        rejected={name: counts[name] for name in map(str, Reason) if name in counts},
+        state=state.path,
+    )
+    if not outcome.fetched:
+        why = ", ".join(f"{name}: {count}" for name, count in outcome.rejected.items()) or "no object was found"
+        raise DataError(f"there is no image to write to {out}; {why} ({state.path} has every object's reason)")
+    places: tuple[tuple[str, pa.DataType], ...] = (("ra", pa.float64()), ("dec", pa.float64()))
+    frame = [(name, pa.int64()) for name in FRAME] if state.has_frames() else []
+    added = (("release", pa.string()), ("pixel_scale", pa.float64()))
+    recipe = {
+        **request.describe(),
+        "replies": state.get("replies") or {},
+        "asked": outcome.asked,
+        "rejected": outcome.rejected,
+        "skythaw": version("skythaw"),
+    }
+    if request.sql is None and request.catalog is None:
+        recipe["query"] = spectra_query.slice_query(request.classes, 0, request.limits)
+    write_cutouts(out, _rows(state, request), [*places, *frame, *_kept(state), *added], recipe)
+    return outcome
+
+
+def _kept(state: State) -> list[tuple[str, pa.DataType]]:
+    """Names and types of the columns that come with the objects."""
+    if (columns := state.get("columns")) is not None:
+        return [(name, pa.type_for_alias(kind)) for name, kind in columns]
+    own = {"specObjID", "class", *FRAME}
+    kinds = {**dict.fromkeys(spectra_query.TEXT, pa.string()), **dict.fromkeys(spectra_query.WHOLE, pa.int64())}
+    names = [name for name in spectra_query.HEADER if name not in own and not name.startswith("photo")]
+    return [(name, kinds.get(name, pa.float64())) for name in names]
+
+
+def _rows(state: State, request: Request) -> Iterator[dict[str, Any]]:
+    ending = "jpg" if request.images == "jpeg" else "fits"
+    common = {"release": f"DR{request.release}", "pixel_scale": request.scale}
+    for item, image in state.fetched():
+        frame = dict(zip(FRAME, item.frame or (None,) * 3, strict=True))
+        own = {"object_id": item.object_id, "label": item.label, "ra": item.ra, "dec": item.dec, "image": image}
+        yield {**item.extra, **frame, **common, **own, "image_path": f"{item.object_id}.{ending}"}

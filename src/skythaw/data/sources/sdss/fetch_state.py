@@ -1,0 +1,294 @@
+"""What became of every object: one SQLite file beside the result, images included, so that each is there whole or not.
+
+A kill loses at most what was under way; a power cut at most the last few images, which are then fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
+from skythaw.errors import DataError, OutputError
+
+FORMAT = 1
+WAITING, FETCHED = "waiting", "fetched"
+UNKNOWN = (-1, -1, -1)
+"""run, camcol and field where they are not known"""
+PAGE = 500
+"""rows read at once"""
+TABLES = """
+create table if not exists about (name text primary key, value text not null) without rowid;
+create table if not exists objects (
+    place integer primary key, object_id text not null unique, source text unique, state text not null,
+    detail text, label text, ra real, dec real,
+    run integer not null, camcol integer not null, field integer not null, extra text not null
+);
+create index if not exists by_field on objects (state, run, camcol, field, place);
+create table if not exists images (place integer primary key, sha256 text not null, bytes blob not null);
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object of the request."""
+
+    object_id: str
+    label: str | None
+    ra: float | None
+    """ICRS degrees, as all positions here"""
+    dec: float | None
+    source: str | None
+    """what it is called on the sky, if that differs: two rows alike in it are one object"""
+    frame: tuple[int, int, int] | None
+    """run, camcol and field"""
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An object whose image is still to be fetched."""
+
+    place: int
+    object_id: str
+    ra: float
+    dec: float
+    frame: tuple[int, int, int] | None
+
+
+class State:
+    """The state file of one request, held by one process. Safe in its threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._file_lock = FileLock(path.with_name(path.name + ".lock"))
+        with self._guard():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._file_lock.acquire(timeout=0)
+            except Timeout:
+                raise DataError(f"another process is fetching into {path}; wait for it, or stop it") from None
+        try:
+            with self._guard():
+                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                self._db.execute("pragma journal_mode = wal")
+                self._db.execute("pragma synchronous = normal")
+                self._db.executescript(TABLES)
+        except BaseException:
+            self._file_lock.release()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()
+            self._file_lock.release()
+
+    def get(self, name: str) -> Any:
+        """A note, or None."""
+        with self._reading() as db:
+            row = db.execute("select value from about where name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def bind(self, request: dict[str, Any]) -> None:
+        """Make the file that of a request, or make sure that it is.
+
+        Raises
+        ------
+        DataError
+            It is of another one; the message says what differs.
+        """
+        kept = self.get("request")
+        if kept is None or (kept != request and not self.counts()):  # no object was listed for that one
+            with self._writing() as db:
+                db.execute("delete from about")
+                self._note(db, request=request, format=FORMAT)
+            return
+        if odd := sorted(name for name in kept.keys() | request.keys() if kept.get(name) != request.get(name)):
+            shown = ", ".join(f"{name} = {kept.get(name)!r}, not {request.get(name)!r}" for name in odd[:3])
+            raise DataError(f"{self.path} is of another request ({shown}); choose another output file, or delete it")
+
+    def add(self, items: Iterable[Item], limit: int | None = None, **notes: Any) -> int:
+        """Add objects, and notes, at once or not at all, until `limit` of them count; how many do.
+
+        One without a position, or whose `source` is there already, is added with its reason, and does not count.
+        """
+        counted = 0
+        with self._writing() as db:
+            for item in items:
+                if limit is not None and counted >= limit:
+                    break
+                counted += self._insert(db, item)
+            self._note(db, **notes)
+        return counted
+
+    def usable(self, labels: Sequence[str]) -> int:
+        """Objects with these labels that count."""
+        marks = ", ".join("?" * len(labels))
+        with self._reading() as db:
+            found = db.execute(
+                f"select count(*) from objects where label in ({marks}) and state not in (?, ?)",
+                (*labels, Reason.DUPLICATE, Reason.BAD_POSITION),
+            )
+            return int(found.fetchone()[0])
+
+    def has_frames(self) -> bool:
+        """Whether the field of any object is known."""
+        with self._reading() as db:
+            return db.execute("select 1 from objects where field >= 0 limit 1").fetchone() is not None
+
+    def counts(self) -> dict[str, int]:
+        """Objects in each state: `waiting`, `fetched`, or a `Reason`."""
+        with self._reading() as db:
+            return dict(Counter(dict(db.execute("select state, count(*) from objects group by state"))))
+
+    def targets(self) -> Iterator[Target]:
+        """What is still to be fetched, objects of one field together, as it is when asked for."""
+        last: tuple[int, ...] = (*UNKNOWN, -1)
+        while True:
+            with self._reading() as db:
+                rows = db.execute(
+                    "select place, object_id, ra, dec, run, camcol, field from objects where state = ? and "
+                    "(run, camcol, field, place) > (?, ?, ?, ?) order by run, camcol, field, place limit ?",
+                    (WAITING, *last, PAGE),
+                ).fetchall()
+            for place, object_id, ra, dec, *frame in rows:
+                last = (*frame, place)
+                yield Target(place, object_id, ra, dec, _known(frame))
+            if not rows:
+                return
+
+    def settle(self, found: Iterable[tuple[Target, bytes | Fault]]) -> None:
+        """Keep images, or why there are none: all of them, or none of them."""
+        with self._writing() as db:
+            for target, image in found:
+                fault = image if isinstance(image, Fault) else None
+                state, detail = (FETCHED, None) if fault is None else (fault.reason.value, fault.detail[:300])
+                db.execute("update objects set state = ?, detail = ? where place = ?", (state, detail, target.place))
+                if isinstance(image, bytes):
+                    sha256 = hashlib.sha256(image).hexdigest()
+                    db.execute("insert or replace into images values (?, ?, ?)", (target.place, sha256, image))
+
+    def retry(self, reasons: Iterable[Reason] = TRANSIENT) -> int:
+        """Let objects that failed for one of these reasons wait again; how many there are."""
+        names = [reason.value for reason in reasons]
+        marks = ", ".join("?" * len(names))
+        with self._writing() as db:
+            return db.execute(f"update objects set state = '{WAITING}' where state in ({marks})", names).rowcount
+
+    def mend(self) -> int:
+        """Let objects wait again whose image is not the one that was kept; how many there are."""
+        with self._reading() as db:
+            rows = db.execute(
+                "select place, sha256, bytes from objects left join images using (place) where state = ?", (FETCHED,)
+            )
+            bad = [place for place, sha256, data in rows if hashlib.sha256(data or b"").hexdigest() != sha256]
+        with self._writing() as db:
+            for place in bad:
+                db.execute("update objects set state = ? where place = ?", (WAITING, place))
+                db.execute("delete from images where place = ?", (place,))
+        return len(bad)
+
+    def fetched(self) -> Iterator[tuple[Item, bytes]]:
+        """Every object that has its image, in the order of the request."""
+        with self._reading() as db:
+            rows = db.execute(
+                "select object_id, label, ra, dec, source, run, camcol, field, extra, bytes "
+                "from objects join images using (place) where state = ? order by place",
+                (FETCHED,),
+            )
+            for object_id, label, ra, dec, source, *frame, extra, data in rows:
+                yield Item(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
+
+    def outcomes(self) -> Iterator[tuple[str, float | None, float | None, str, bytes | None]]:
+        """Id, ra, dec, state and image (None where there is none) of every object, in the order of the request."""
+        with self._reading() as db:
+            yield from db.execute(
+                "select object_id, ra, dec, state, bytes from objects left join images using (place) order by place"
+            )
+
+    def failed(self) -> Iterator[tuple[str, str, str]]:
+        """Id, reason and detail of every object that has no image."""
+        with self._reading() as db:
+            yield from db.execute(
+                "select object_id, state, ifnull(detail, '') from objects where state not in (?, ?) order by place",
+                (WAITING, FETCHED),
+            )
+
+    def _insert(self, db: sqlite3.Connection, item: Item) -> bool:
+        """Add an object; whether it counts."""
+        state, detail, source = WAITING, None, item.source
+        if not _on_sky(item.ra, item.dec):
+            state, detail, source = Reason.BAD_POSITION.value, f"ra = {item.ra}, dec = {item.dec}", None
+        elif source and (row := db.execute("select object_id from objects where source = ?", (source,)).fetchone()):
+            state, detail, source = Reason.DUPLICATE.value, f"the same as {row[0]}", None
+        try:
+            db.execute(
+                "insert into objects (object_id, source, state, detail, label, ra, dec, run, camcol, field, extra) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(item.object_id, source, state, detail, item.label, item.ra, item.dec),
+                    *(item.frame or UNKNOWN),
+                    json.dumps(item.extra, sort_keys=True),
+                ),
+            )
+        except sqlite3.IntegrityError:
+            raise DataError(f"object_id {item.object_id!r} occurs twice; every object needs an id of its own") from None
+        return state == WAITING
+
+    def _note(self, db: sqlite3.Connection, **notes: Any) -> None:
+        for name, value in notes.items():
+            db.execute("insert or replace into about values (?, ?)", (name, json.dumps(value)))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._guard():
+            yield self._db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction."""
+        with self._lock, self._guard():
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Say in one line what SQLite finds wrong with the file or its disk."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"can't write {self.path}: {error}") from None
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path} is damaged ({error}); delete it to begin again") from None
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"can't write {self.path}: {error.strerror or error}") from None
+
+
+def _known(frame: Sequence[int]) -> tuple[int, int, int] | None:
+    run, camcol, field = frame
+    return None if (run, camcol, field) == UNKNOWN else (run, camcol, field)
+
+
+def _on_sky(ra: float | None, dec: float | None) -> bool:
+    """Whether these are degrees on the sky. SkyServer would fold others back and send another place."""
+    return ra is not None and dec is not None and 0 <= ra < 360 and -90 <= dec <= 90

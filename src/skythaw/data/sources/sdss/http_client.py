@@ -1,0 +1,231 @@
+"""A polite client: at the rate set, one voice for all threads, patient with faults, deaf to hostile answers."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import httpx
+import tenacity
+
+from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
+from skythaw.data.sources.sdss.rate_limit import RateLimit
+from skythaw.errors import RemoteError, SpecError
+
+T = TypeVar("T")
+HOME = "https://pypi.org/project/skythaw"
+LONGEST_PAUSE = 900.0
+"""seconds; a service that asks for a longer one is left alone: the user may go on later"""
+REDIRECTS = 3
+STATUSES = {404: Reason.OUTSIDE, 408: Reason.TIMEOUT, 429: Reason.RATE_LIMITED}
+OUR_FAULT = re.compile(r"Invalid (column|object) name|Incorrect syntax|could not be bound|Conversion failed")
+"""What SQL Server says, with status 500, of a query that will never work."""
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How the client behaves; none of it decides what comes back."""
+
+    rate: float = 1.0
+    """requests a second, of all threads together"""
+    timeout: float = 60.0
+    """seconds for one whole answer"""
+    attempts: int = 5
+    """how often a request is sent before its fault is taken for the answer"""
+    contact: str = HOME
+    """an address at which the user can be reached, told to the service"""
+    base_url: str | None = None
+    """takes the place of each service's scheme and host"""
+    backoff: float = 1.0
+    """seconds; waits grow from here, doubled each time, up to 60, each drawn at random below that"""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("rate", 1e-4, 1e6), ("timeout", 1e-3, 1e6), ("attempts", 1, 1e6)):
+            if not least <= getattr(self, name) <= most:
+                raise SpecError(f"{name} = {getattr(self, name)} should be {least:g} to {most:g}")
+        try:
+            parts = urlsplit(self.base_url or HOME)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise SpecError(f"base URL {self.base_url!r} should be such as https://mirror.example.org")
+        if not self.contact.isascii() or not self.contact.isprintable():
+            raise SpecError(f"contact {self.contact!r} should be an e-mail address or a web page, in plain letters")
+
+
+class Client:
+    """Fetches whole answers. Safe in several threads."""
+
+    def __init__(self, manners: Manners) -> None:
+        self.manners = manners
+        self.stop = threading.Event()
+        """set: no more requests, and who waits to send one gets `Stopped`"""
+        self._pace = RateLimit(manners.rate, self.stop)
+        agent = f"skythaw/{version('skythaw')} (+{HOME}; contact: {manners.contact})"
+        self._http = httpx.Client(
+            timeout=manners.timeout,
+            headers={"User-Agent": agent, "Accept-Encoding": "identity"},
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def get(self, url: str, query: dict[str, str], largest: int, check: Callable[[bytes], T]) -> T:
+        """What `check` makes of the body of the answer, which is whole and has status 200.
+
+        Faults that may pass are tried again, after a while drawn at random from one that doubles; `Retry-After` holds
+        for all threads.
+
+        Parameters
+        ----------
+        url
+            of the service, without its query
+        query
+            its parameters
+        largest
+            bytes; more is a fault
+        check
+            raises `Fault` if the body is not what was asked for
+
+        Raises
+        ------
+        Fault
+            What came is not that, after all attempts.
+        RemoteError
+            The service asks for a pause of more than `LONGEST_PAUSE`.
+        """
+        address = self._address(url, query)
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.manners.attempts),
+            wait=self._wait,
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, Fault) and e.reason.passes),
+            sleep=self._pace.sleep,
+            reraise=True,
+        )
+        return retrying(self._attempt, address, largest, check)
+
+    def _attempt(self, address: str, largest: int, check: Callable[[bytes], T]) -> T:
+        """One request; what a fault says of pauses holds for all threads."""
+        try:
+            return check(self._once(address, largest))
+        except Fault as fault:
+            pause = fault.pause
+            if pause is None and fault.reason is Reason.RATE_LIMITED:
+                pause = 60 * self.manners.backoff
+            if (pause or 0) > LONGEST_PAUSE:
+                raise RemoteError(
+                    f"the service asks for a pause of {(pause or 0) / 60:.0f} minutes; the same command goes on then"
+                ) from None
+            self._pace.pause(pause or 0)
+            raise
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        return random.uniform(0, min(60.0, self.manners.backoff * 2 ** (state.attempt_number - 1)))
+
+    def _address(self, url: str, query: dict[str, str]) -> str:
+        parts = urlsplit(url)
+        if self.manners.base_url:
+            base = urlsplit(self.manners.base_url)
+            parts = parts._replace(scheme=base.scheme, netloc=base.netloc, path=base.path.rstrip("/") + parts.path)
+        text = "&".join(f"{name}={quote(value, safe='(),*/:')}" for name, value in query.items())
+        return urlunsplit(parts._replace(query=text))
+
+    def _once(self, address: str, largest: int) -> bytes:
+        """One request, with the redirects inside its host."""
+        for _ in range(REDIRECTS + 1):
+            self._pace.wait()
+            try:
+                found = self._exchange(address, largest)
+            except httpx.TimeoutException:
+                raise Fault(Reason.TIMEOUT, f"no answer within {self.manners.timeout:g} s") from None
+            except httpx.RemoteProtocolError as error:
+                raise Fault(Reason.TRUNCATED, f"the answer broke off or is no HTTP: {error}") from None
+            except (httpx.TransportError, OSError) as error:
+                raise Fault(Reason.CONNECTION, f"{type(error).__name__}: {error}") from None
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+                raise Fault(Reason.REFUSED, f"{type(error).__name__}: {error}") from None
+            if isinstance(found, bytes):
+                return found
+            address = found
+        raise Fault(Reason.REDIRECTED, f"redirected more than {REDIRECTS} times")
+
+    def _exchange(self, address: str, largest: int) -> bytes | str:
+        """The body of one answer, or where it sends us inside its host."""
+        end = time.monotonic() + self.manners.timeout
+        with self._http.stream("GET", address) as answer:
+            if answer.has_redirect_location:
+                return _inside(address, answer.headers.get("location", ""))
+            if answer.status_code != 200:
+                gist = _gist(_beginning(answer, end))
+                ours = answer.status_code < 500 or OUR_FAULT.search(gist)
+                reason = STATUSES.get(answer.status_code, Reason.REFUSED if ours else Reason.UNAVAILABLE)
+                pause = _seconds(answer.headers.get("retry-after"))
+                raise Fault(reason, f"status {answer.status_code}: {gist}", pause)
+            return _body(answer, largest, end)
+
+
+def _body(answer: httpx.Response, largest: int, end: float) -> bytes:
+    """Read to the end, but no more than `largest` bytes, and not beyond the moment `end`."""
+    if (coding := answer.headers.get("content-encoding", "identity")) != "identity":
+        raise Fault(Reason.NOT_AN_IMAGE, f"an answer in the coding {coding!r}, which was not asked for")
+    parts, size = [], 0
+    for part in answer.iter_raw():
+        parts.append(part)
+        size += len(part)
+        if size > largest:
+            raise Fault(Reason.TOO_LARGE, f"more than {largest} bytes")
+        if time.monotonic() > end:
+            raise Fault(Reason.TIMEOUT, f"not whole in time; {size} bytes came")
+    return b"".join(parts)
+
+
+def _beginning(answer: httpx.Response, end: float) -> bytes:
+    """What an answer of an error begins with, as far as it comes until the moment `end`."""
+    body = b""
+    for part in answer.iter_raw():
+        body += part
+        if len(body) >= 4096 or time.monotonic() > end:
+            break
+    return body
+
+
+def _inside(address: str, target: str) -> str:
+    """Where a redirect leads, if that is on the same host, with the same scheme or https."""
+    old, new = urlsplit(address), urlsplit(str(httpx.URL(address).join(target)))
+    if new.netloc != old.netloc or new.scheme not in {old.scheme, "https"}:
+        raise Fault(Reason.REDIRECTED, f"redirected to {target[:100]!r}")
+    return urlunsplit(new)
+
+
+def _seconds(wish: str | None) -> float | None:
+    """What `Retry-After` asks for: seconds, or until a date; None without it."""
+    if not wish:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", wish.strip()):
+        return float(wish)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(wish).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _gist(body: bytes) -> str:
+    """What an answer says of an error: the service's own message, or the beginning, as one line of printable text."""
+    text = body[:4096].decode("utf-8", "replace")
+    try:
+        text = str(json.loads(text)["ErrorMessage"])
+    except (ValueError, KeyError, TypeError):
+        text = re.sub(r"<[^>]*>", " ", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200] or "(nothing)"

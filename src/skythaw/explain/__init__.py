@@ -1,0 +1,1 @@
+"""Why a classifier answers as it does on one image."""

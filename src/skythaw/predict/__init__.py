@@ -1,0 +1,1 @@
+"""Many images through a bundle, in bounded memory."""

@@ -1,0 +1,140 @@
+"""Positions on the sky as inputs: cutouts of a catalogue, fetched from SDSS at the size and scale of a bundle.
+
+Every object of the catalogue is a row of the file that is made: with its image, or with the reason why there is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skythaw.bundle.bundle_file import About
+from skythaw.data.parquet import IMAGE, parquet_writer, reading
+from skythaw.data.sources.sdss.fetch_sdss import Progress, settle
+from skythaw.data.sources.sdss.fetch_state import State
+from skythaw.data.sources.sdss.http_client import Manners
+from skythaw.data.sources.sdss.missing_reasons import Reason
+from skythaw.data.sources.sdss.sdss_request import SIZES, Request
+from skythaw.errors import BundleError, SpecError
+from skythaw.machine.files import replacing
+
+ROWS = 64
+"""written at once"""
+REQUEST = b"request"
+"""key of the file's metadata"""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where images of positions come from, and how the service is treated."""
+
+    release: int = 17
+    service: str = "skyserver"
+    columns: dict[str, str] = field(default_factory=dict)
+    """what columns of the catalogue are called, where their names don't tell"""
+    manners: Manners = field(default_factory=Manners)
+    progress: Progress = lambda items, total, name: items
+
+
+def request_of(about: About, inputs: Sequence[str | Path], archive: Archive) -> Request:
+    """What to ask the archive for, so that a bundle can judge it.
+
+    Raises
+    ------
+    BundleError
+        The bundle is of other images than the archive's colour JPEGs, or does not say at what scale they were.
+    SpecError
+        Not one catalogue; or the archive can't give such images.
+    """
+    expected = about.expected
+    if len(inputs) != 1:
+        raise SpecError(f"--sdss takes one catalogue, not {len(inputs)} inputs")
+    if expected.dtype != "uint8":
+        raise BundleError(
+            f"the bundle is of {expected.dtype} with bands {', '.join(expected.bands)}; --sdss fetches colour JPEGs: "
+            "fetch by `skythaw data sdss --images fits --catalog`, and predict that file"
+        )
+    if expected.pixel_scale is None:
+        raise BundleError(
+            "the bundle does not say at what scale (arcsec per pixel) its images were, so that none can be fetched; "
+            "fetch by `skythaw data sdss --catalog` with --scale, and predict that file"
+        )
+    least = SIZES[0] if archive.service == "skyserver" else 0  # a larger image is cut in the middle
+    return Request(
+        release=archive.release,
+        service=archive.service,
+        size=max(expected.side, least),
+        scale=expected.pixel_scale,
+        catalog=Path(inputs[0]),
+        columns=archive.columns,
+    )
+
+
+def fetch_catalogue(about: About, inputs: Sequence[str | Path], out: Path, archive: Archive) -> Path:
+    """Fetch what `skythaw predict --sdss` predicts: a Parquet file beside the output, OUT.sdss.parquet.
+
+    The state of the fetching is in OUT.sdss: stopped, the same call goes on, and asks for nothing twice. What may pass
+    (see `Reason.passes`) is tried again by every call, until a prediction of the file has begun.
+
+    Raises
+    ------
+    BundleError, SpecError
+        See `request_of`.
+    DataError, RemoteError, OutputError
+        See `skythaw.data.sources.sdss.fetch_sdss.fetch_sdss`.
+    """
+    request = request_of(about, inputs, archive)
+    state, file = (out.with_name(out.name + ending) for ending in (".sdss", ".sdss.parquet"))
+    asked = json.dumps(request.describe(), sort_keys=True)
+    if out.with_name(f"{out.name}.part").exists() and _asked(file) == asked:
+        return file
+    settled = settle(state, request, archive.manners, progress=archive.progress)
+    try:
+        schema = SCHEMA.with_metadata({REQUEST: asked.encode()})
+        with replacing(file) as opened, parquet_writer(opened, schema, file) as write:
+            rows = _rows(settled)
+            while some := list(islice(rows, ROWS)):
+                write(pa.Table.from_pylist(some, schema))
+    finally:
+        settled.close()
+    return file
+
+
+SCHEMA = pa.schema(
+    [
+        ("object_id", pa.string()),
+        ("ra", pa.float64()),
+        ("dec", pa.float64()),
+        ("image", IMAGE),
+        ("sha256", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+def _rows(state: State) -> Iterator[dict[str, Any]]:
+    for name, ra, dec, became, image in state.outcomes():
+        row = {"object_id": name, "ra": ra, "dec": dec}
+        if image is None:
+            yield row | {"reason": f"not fetched, {became}: {Reason(became).words}"}
+        else:
+            yield row | {
+                "image": {"bytes": image, "path": f"{name}.jpg"},
+                "sha256": hashlib.sha256(image).hexdigest(),
+            }
+
+
+def _asked(file: Path) -> str | None:
+    """What a file was fetched for; None where there is no such file."""
+    if not file.exists():
+        return None
+    with reading(file), pq.ParquetFile(file) as opened:
+        return ((opened.schema_arrow.metadata or {}).get(REQUEST) or b"").decode()

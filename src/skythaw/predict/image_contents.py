@@ -1,0 +1,243 @@
+"""The kinds of inputs: image files, and rows of Parquet files. Each has names at once, and images when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, islice, repeat
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from skythaw.data.decode import BrokenImageError
+from skythaw.data.parquet import reading
+from skythaw.errors import DataError
+from skythaw.machine.files import plain_name
+
+PARQUET = (".parquet", ".pq")
+LARGEST_FILE = 256 << 20
+"""bytes; a larger file is no cutout"""
+ROWS = 64
+"""of a Parquet file that are read at once"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Where the bytes of one image are, or why there are none."""
+
+    where: bytes | str
+    """the bytes, or the path of a file"""
+    inside: str | None = None
+    """the folder that the file must lie in"""
+    sha256: str | None = None
+    """of the bytes, where it was recorded"""
+    reason: str | None = None
+    """why there is nothing to read"""
+
+    def read(self) -> bytes:
+        """The bytes; raises `BrokenImageError` with the reason why not."""
+        if self.reason is not None:
+            raise BrokenImageError("", self.reason)
+        if isinstance(self.where, str):
+            return _read(self.where, self.inside)
+        if self.sha256 and hashlib.sha256(self.where).hexdigest() != self.sha256:
+            raise BrokenImageError("", "its bytes differ from their checksum")
+        return self.where
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files."""
+
+    names: Sequence[str]
+    paths: Sequence[str]
+    reasons: Mapping[int, str]
+    """why there is nothing to read, by place"""
+    inside: str | None = None
+    """the folder that the files must lie in"""
+
+    def place(self, row: int) -> str:
+        """A longer name for a row, where another is called like it."""
+        return plain_name(self.paths[row]) or f"row {row}"
+
+    def marks(self) -> Iterator[str]:
+        """Texts that change when the files do."""
+        for path in self.paths:
+            yield mark(path)
+
+    def contents(self, start: int) -> Iterator[Content]:
+        """The images from a row on."""
+        for row in range(start, len(self.paths)):
+            yield Content(self.paths[row], self.inside, reason=self.reasons.get(row))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a Parquet file of images: of ours, or of Hugging Face's form. A damaged row group costs its rows."""
+
+    path: str
+    names: pa.ChunkedArray
+    ends: tuple[int, ...]
+    """the row after each row group"""
+    columns: tuple[str, ...]
+    """to read for an image: its bytes, and its checksum and why there is none, where there are such columns"""
+
+    @classmethod
+    def open(cls, path: str) -> Rows:
+        """Read all but the images; raises `DataError` where it is no such file."""
+        with reading(Path(path)), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            schema, groups = file.schema_arrow, file.metadata.num_row_groups
+            require_images(path, schema)
+            require_ids(path, schema)
+            ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
+            ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
+        return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, image_columns(schema))
+
+    def place(self, row: int) -> str:
+        """A longer name for a row, where another is called like it."""
+        return f"{plain_name(self.path)}:{row}"
+
+    def marks(self) -> Iterator[str]:
+        """Texts that change when the file does."""
+        yield mark(self.path)
+
+    def contents(self, start: int) -> Iterator[Content]:
+        """The images from a row on."""
+        row, reason = start, "its file is no longer the one that was opened"
+        try:
+            with reading(Path(self.path)), pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
+                for group, end in enumerate(self.ends):
+                    begin = self.ends[group - 1] if group else 0
+                    try:
+                        for content in islice(self._group(file, group, max(0, row - begin)), max(0, end - row)):
+                            yield content
+                            row += 1
+                    except DataError as error:
+                        reason = str(error)
+                    yield from repeat(Content(b"", reason=reason), max(0, end - row))
+                    row = max(row, end)
+        except DataError as error:
+            yield from repeat(Content(b"", reason=str(error)), len(self.names) - row)
+
+    def _group(self, file: pq.ParquetFile, group: int, skip: int) -> Iterator[Content]:
+        with reading(Path(self.path)):
+            if skip >= file.metadata.row_group(group).num_rows:
+                return
+            yield from contents_of(file, group, self.columns, skip)
+
+
+def mark(path: str) -> str:
+    """A file's path, size and time of change, if it is there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a path object for each of a million files takes longer than this)
+    except (OSError, ValueError):
+        return f"{path}\0\n"
+    return f"{path}\0{found.st_size} {found.st_mtime_ns}\n"
+
+
+def _read(path: str, inside: str | None) -> bytes:
+    """A regular file's bytes, if it lies in the folder `inside`, links resolved."""
+    try:
+        if inside is not None:
+            path = str(Path(path).resolve())
+            if not Path(path).is_relative_to(Path(inside).resolve()):
+                raise BrokenImageError("", f"it leads out of the folder {inside}")
+        found = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
+        if not stat.S_ISREG(found.st_mode):
+            raise BrokenImageError("", "it is no regular file")
+        if found.st_size > LARGEST_FILE:
+            raise BrokenImageError("", f"a file of {found.st_size} bytes is too large for a cutout")
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read()
+    except OSError as error:
+        raise BrokenImageError("", error.strerror or str(error)) from None
+    except (ValueError, RuntimeError) as error:  # a null byte in the name; links in a circle
+        raise BrokenImageError("", f"its name can't be used: {error}") from None
+
+
+def require_images(path: str, schema: pa.Schema) -> None:
+    """Raise `DataError` unless a Parquet file has the column of images."""
+    if "image" not in schema.names:
+        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
+    kind = schema.field("image").type
+    if not (pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == "bytes"):
+        raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")
+    kind = kind.field(0).type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
+
+
+def require_ids(path: str, schema: pa.Schema) -> None:
+    """Raise `DataError` if a Parquet file has a column of ids that are neither text nor whole numbers."""
+    if "object_id" not in schema.names:
+        return
+    kind = schema.field("object_id").type
+    plainly = kind.value_type if pa.types.is_dictionary(kind) else kind
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not (pa.types.is_integer(plainly) or any(is_text(plainly) for is_text in texts)):
+        raise DataError(f"{path}: column 'object_id' is {kind}; it should be text")
+
+
+def image_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """What is read for an image: its bytes, and its checksum and why there is none, where there are such columns."""
+    texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
+    return ("image.bytes", *texts)
+
+
+def contents_of(file: pq.ParquetFile, group: int, columns: Sequence[str], skip: int = 0) -> Iterator[Content]:
+    """The images of a row group but for the first; `columns` are those of `image_columns`."""
+    for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(columns)):
+        if skip < len(batch):
+            images = pc.struct_field(batch.column("image"), [0]).to_pylist()
+            sums, reasons = (
+                batch.column(name).to_pylist() if name in columns else [None] * len(images)
+                for name in ("sha256", "reason")
+            )
+            for data, sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
+                yield Content(data or b"", sha256=sha256, reason=None if data else reason)
+        skip = max(0, skip - len(batch))
+
+
+def walk(folder: str, without: Collection[str] = ()) -> Iterator[tuple[str, list[str], OSError | None]]:
+    """Each folder from this one down, its files, and why it can't be looked into, if so.
+
+    Links are followed, but not in circles; hidden files and folders, and those in `without` (real paths), are passed
+    over.
+    """
+    seen, closed = set(), list[OSError]()
+    for place, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
+        here, real = Path(place).as_posix(), real_folder(place)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:], names[:] = (
+            [name for name in some if not name.startswith(".") and f"{real}/{name}" not in without]
+            for some in (folders, names)
+        )
+        yield here, names, None
+    for error in closed:
+        yield Path(error.filename).as_posix(), [], error
+
+
+@lru_cache(maxsize=1024)
+def real_folder(folder: str) -> str:
+    """A folder's path with no link in it."""
+    return Path(os.path.realpath(folder)).as_posix()
+
+
+def _names(path: str, ids: pa.ChunkedArray | None, rows: int) -> pa.ChunkedArray:
+    """The ids of a file as text; FILE:ROW where there are none."""
+    numbered = pa.chunked_array([[f"{plain_name(Path(path).name)}:{row}" for row in range(rows)]], pa.string())
+    if ids is None:
+        return numbered
+    ids = ids.cast(pa.string())
+    if not ids.null_count and not pc.any(pc.equal(ids, "")).as_py():
+        return ids
+    return pc.if_else(pc.equal(pc.fill_null(ids, ""), ""), numbered, ids)

@@ -1,0 +1,265 @@
+"""Predictions on disk: shards while it lasts, and one file in the end (Parquet, CSV or ECSV)."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from skythaw.data.parquet import parquet_writer, reading
+from skythaw.errors import DataError, OutputError, SpecError
+from skythaw.machine.files import replacing, writing
+
+BINDING, LOCK = "about.json", "lock"
+FORMULA = r"^([=+\-@\t\r])"
+"""how a cell begins that a spreadsheet would run"""
+
+
+class Shards:
+    """The folder of an unfinished prediction. Every shard but the last has `size` rows."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder, self.size = folder, size
+        self.count = 0
+        """whole shards from the first on"""
+        while _is_whole(self._path(self.count), size):
+            self.count += 1
+
+    @property
+    def rows(self) -> int:
+        """How many are done."""
+        return self.count * self.size
+
+    def settle(self, name: str, wanted: str | None, decide: Callable[[], str]) -> str:
+        """What was wanted or decided when the prediction began; if it begins now, that is decided and written down.
+
+        Raises
+        ------
+        SpecError
+            Something else is wanted now.
+        """
+        there = self.settled(name)
+        if not there:
+            there = wanted or decide()
+            _write_binding(self.folder, _binding(self.folder) | {name: there})
+        elif wanted not in (None, there):
+            raise _another(self.folder, name, there, wanted)
+        return there
+
+    def settled(self, name: str) -> str:
+        """What was decided; empty if nothing was."""
+        return str(_binding(self.folder).get(name, ""))
+
+    def add(self, table: pa.Table) -> None:
+        """The next shard, renamed into place whole."""
+        path = self._path(self.count)
+        with replacing(path) as file, parquet_writer(file, table.schema, path) as write:
+            write(table)
+        self.count += 1
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Each shard."""
+        for number in range(self.count):
+            path = self._path(number)
+            with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+                table = file.read()
+            yield table
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.parquet"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone.
+
+    Raises
+    ------
+    DataError
+        Another process has it.
+    OutputError
+        It can't be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise DataError(f"another process is writing to {folder}; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shards]:
+    """Open the folder of an unfinished prediction, or make it; removed when the block ends.
+
+    It is kept if the block raises and a shard is there.
+
+    Parameters
+    ----------
+    folder
+        where
+    binding
+        what the shards belong to, JSON-able
+    size
+        rows a shard; part of what they belong to
+
+    Raises
+    ------
+    SpecError
+        The folder belongs to something else: the message says what differs.
+    DataError
+        Another process has it open.
+    OutputError
+        It can't be made.
+    """
+    with alone(folder):
+        _bind(folder, {**binding, "shard": size})
+        opened = Shards(folder, size)
+        try:
+            yield opened
+        except BaseException:
+            if not opened.count:
+                _remove(folder)
+            raise
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    with writing(folder):
+        for each in sorted(folder.glob("*.parquet"), reverse=True):  # the binding goes last: a kill here is no loss
+            each.unlink()
+        shutil.rmtree(folder)
+
+
+def check_output(out: Path) -> None:
+    """Raise unless predictions can be written under this name."""
+    if out.suffix.lower() not in _FORMS:
+        raise SpecError(f"the output {out} should end in {', '.join(_FORMS)}, not {out.suffix!r}")
+    if out.is_dir():
+        raise OutputError(f"can't write {out}: it is a folder")
+
+
+def write_table(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
+    """Write predictions in the form that the file's ending names; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    out
+        the file
+    schema
+        of each of the tables
+    tables
+        some rows each
+    about
+        where they come from: the `meta` of ECSV; Parquet has it in the schema already, CSV has no place for it
+    """
+    with replacing(out) as file:
+        _FORMS[out.suffix.lower()](file, out, schema, tables, about)
+
+
+def _bind(folder: Path, binding: Mapping[str, Any]) -> None:
+    """Write down what the folder belongs to, or hold it against what is written there."""
+    if not (folder / BINDING).exists():
+        if odd := sorted(each.name for each in folder.iterdir() if not each.name.startswith((".", LOCK))):
+            raise SpecError(f"{folder} is there and is no unfinished prediction: it holds {odd[0]}")
+        _write_binding(folder, binding)
+        return
+    there = _binding(folder)
+    for name, value in binding.items():
+        if there.get(name) != value:
+            raise _another(folder, name, there.get(name), value)
+
+
+def _binding(folder: Path) -> dict[str, Any]:
+    """What is written there."""
+    path = folder / BINDING
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(f"can't read {path}: {error}; remove {folder} to begin again") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _write_binding(folder: Path, binding: Mapping[str, Any]) -> None:
+    with replacing(folder / BINDING) as file:
+        file.write(json.dumps(dict(binding), indent=2).encode())
+
+
+def _another(folder: Path, name: str, there: object, now: object) -> SpecError:
+    return SpecError(
+        f"{folder} is an unfinished prediction of another {name}: {str(there)[:80]}, now {str(now)[:80]}; give the "
+        "command it was begun by, another output, or remove it to begin again"
+    )
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    """Whether there is a full shard."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return bool(file.metadata.num_rows == size)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _parquet(
+    file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]
+) -> None:
+    with parquet_writer(file, schema, out) as write:
+        for table in tables:
+            write(table)
+
+
+def _csv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
+    _rows(file, out, schema, map(_unformulated, tables), header=True)
+
+
+def _unformulated(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before what a spreadsheet would take for a formula, in columns of text."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            table = table.set_column(place, field, pc.replace_substring_regex(table[field.name], FORMULA, r"'\1"))
+    return table
+
+
+def _ecsv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
+    """Astropy's ECSV (APE 6): its header, then rows; no value between two commas is a masked one."""
+    from astropy.table import Table
+
+    kinds = {field.name: str if pa.types.is_string(field.type) else np.float32 for field in schema}
+    header = io.StringIO()
+    empty = Table({name: np.zeros(0, kind) for name, kind in kinds.items()}, meta=dict(about))
+    empty.write(header, format="ascii.ecsv", delimiter=",")
+    with writing(out):
+        file.write(header.getvalue().encode())
+    _rows(file, out, schema, tables, header=False)
+
+
+def _rows(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, header: bool) -> None:
+    """Lines of values between commas: texts quoted, nothing for a null."""
+    options = pyarrow.csv.WriteOptions(include_header=header, quoting_style="needed")
+    with writing(out), pyarrow.csv.CSVWriter(file, schema, write_options=options) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+_FORMS: dict[str, Callable[[BinaryIO, Path, pa.Schema, Iterable[pa.Table], Mapping[str, Any]], None]] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".ecsv": _ecsv,
+}

@@ -1,0 +1,83 @@
+"""The rows of predictions: what their columns are, and how a batch that was seen becomes some."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from skythaw.bundle.bundle_file import About
+from skythaw.bundle.classifier import Classifier, Seen
+from skythaw.data.parquet import parquet_writer
+
+FAR = ("distance", "percentile")
+OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
+
+
+def schema_of(about: About, backend: str) -> pa.Schema:
+    """The columns of predictions, with their origin as metadata."""
+    names = [f"p_{name}" for name in about.classes]
+    fields = [
+        ("object_id", pa.string()),
+        *((name, pa.float32()) for name in names),
+        ("label", pa.string()),
+        ("entropy", pa.float32()),
+        *((name, pa.float32()) for name in (FAR if about.references else ())),
+        ("status", pa.string()),
+    ]
+    return pa.schema(fields, {"skythaw": json.dumps(origin(about, backend), sort_keys=True)})
+
+
+def origin(about: About, backend: str) -> dict[str, Any]:
+    """Where predictions come from."""
+    return {
+        "schema": 1,
+        "bundle": about.name,
+        "bundle_sha256": about.sha256,
+        "cell": about.cell.key,
+        "classes": list(about.classes),
+        "temperature": about.temperature,
+        "backend": backend,
+        "skythaw": version("skythaw"),
+    }
+
+
+def rows_of(
+    classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, seen: Seen | None
+) -> pa.Table:
+    """Rows of some images: what was seen of those whose status is OK, nothing of the others."""
+    references, ok = classifier.references, status == OK
+    p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
+    far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)
+    if seen is not None:
+        p[ok] = seen.p
+        if references:
+            distances = references.distances(seen.features)
+            far[ok] = np.stack([distances, references.percentiles(distances)], axis=1)
+    known = np.asarray(np.isfinite(p).all(1))
+    status[ok & ~known] = NOT_FINITE
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(p > 0, p * np.log(p), 0).sum(1) / np.log(p.shape[1])
+    labels = np.array(classifier.classes, dtype=object)[np.where(known, np.nan_to_num(p).argmax(1), 0)]
+    columns = [
+        pa.array(names, pa.string()),
+        *(pa.array(column, pa.float32(), mask=~known) for column in p.T),
+        pa.array(labels, pa.string(), mask=~known),
+        *(pa.array(column, pa.float32(), mask=~known) for column in (np.abs(entropy.clip(-1, 1)), *far.T)),
+        pa.array(status, pa.string()),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def as_bytes(tables: Sequence[pa.Table], schema: pa.Schema) -> bytes:
+    """Tables as one Parquet file."""
+    file = io.BytesIO()
+    with parquet_writer(file, schema, Path("a shard")) as write:
+        write(pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table())
+    return file.getvalue()

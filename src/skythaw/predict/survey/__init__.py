@@ -1,0 +1,1 @@
+"""A survey in shards, by any engine."""

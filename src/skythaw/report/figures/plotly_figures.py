@@ -1,0 +1,228 @@
+"""A figure as plotly draws it: traces and a layout, with slots (`@ink`) where the theme puts its colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from textwrap import wrap
+from typing import Any
+
+from skythaw.report.figures.elements import Chart, Figure, Heat, Series
+from skythaw.report.figures.figure_style import Look, look, shorten, ticks_of
+from skythaw.report.page.number_format import say
+
+CROWD = 30
+"""A line through more points has small symbols."""
+FEW = 10
+"""A matrix of more columns has small numbers."""
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What the page needs to draw a figure."""
+
+    traces: tuple[dict[str, Any], ...]
+    layout: dict[str, Any]
+    height: int
+    """in pixels"""
+    least: int
+    """width in pixels under which it scrolls sideways"""
+    most: int | None
+    """width in pixels above which it grows no more"""
+
+
+def plot(figure: Figure) -> Plot:
+    """Make the plot of a figure."""
+    return _heat(figure) if isinstance(figure, Heat) else _chart(figure)
+
+
+def words(text: str) -> str:
+    """Text that plotly shows as it is: it reads a few HTML tags and entities otherwise."""
+    return escape(text, quote=False)
+
+
+def finite(values: Iterable[float | None]) -> list[float | None]:
+    """The numbers, with None for what JSON has no word for."""
+    return [None if v is None or not math.isfinite(v) else v for v in values]
+
+
+def _chart(chart: Chart) -> Plot:
+    traces = [_trace(series, i) for i, series in enumerate(chart.series)]
+    ringed = [i for i, series in enumerate(chart.series) if series.marked]
+    traces += [_rings(chart, i, first=i == ringed[0]) for i in ringed]
+    layout = _layout(chart)
+    if chart.log_x:
+        layout["xaxis"] |= {"type": "log", **_decades(chart)}
+    if chart.diagonal and (line := _diagonal(chart)):
+        traces.insert(0, line)
+    if chart.level is not None:
+        line = {"color": "@muted", "width": 1.5, "dash": "dash"}
+        ends = {"xref": "paper", "x0": 0, "x1": 1, "y0": chart.level, "y1": chart.level}
+        layout["shapes"] = [{"type": "line", "layer": "below", "line": line, **ends}]
+    return Plot(tuple(traces), layout, 400, 0, None)
+
+
+def _trace(series: Series, i: int) -> dict[str, Any]:
+    how: Look = look(i)
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers" if series.joined else "markers",
+        "name": words(shorten(series.label)),
+        "meta": i,
+        "x": finite(series.x),
+        "y": finite(series.y),
+        "text": _hovers(series),
+        "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
+        "marker": {"color": how.colour, "symbol": how.symbol.plotly, "size": 8 if len(series.x) <= CROWD else 4},
+        "line": {"color": how.colour, "dash": how.dash.plotly, "width": 2},
+    }
+    if series.low and series.high:
+        up = [None if y is None or b is None else max(0.0, b - y) for y, b in zip(series.y, series.high, strict=True)]
+        down = [None if y is None or a is None else max(0.0, y - a) for y, a in zip(series.y, series.low, strict=True)]
+        ends = {"array": finite(up), "arrayminus": finite(down)}
+        trace["error_y"] = {"symmetric": False, "color": how.colour, "thickness": 1.2, "width": 3, **ends}
+    return trace
+
+
+def _hovers(series: Series) -> list[str]:
+    """What is said of each point: value, interval, place, note."""
+    nothing = (None,) * len(series.x)
+    notes = series.notes or ("",) * len(series.x)
+    ends = zip(series.low or nothing, series.high or nothing, strict=True)
+    texts = []
+    for x, y, (low, high), note in zip(series.x, series.y, ends, notes, strict=True):
+        span = "" if low is None or high is None else f" ({say(low)} to {say(high)})"
+        lines = [f"{say(y)}{span} at {say(x, whole=True)}", *wrap(note, 44)]
+        texts.append("<br>".join(map(words, lines)))
+    return texts
+
+
+def _rings(chart: Chart, i: int, *, first: bool) -> dict[str, Any]:
+    series = chart.series[i]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": words(chart.ring),
+        "meta": i,
+        "legendgroup": "ring",
+        "showlegend": first and bool(chart.ring),
+        "hoverinfo": "skip",
+        "x": finite(series.x[k] for k in series.marked),
+        "y": finite(series.y[k] for k in series.marked),
+        "marker": {"color": "@ink", "symbol": "circle-open", "size": 18, "line": {"width": 2, "color": "@ink"}},
+    }
+
+
+def _diagonal(chart: Chart) -> dict[str, Any] | None:
+    """The line y = x over the span of all numbers; bent where x is logarithmic."""
+    numbers = [v for s in chart.series for v in (*finite(s.x), *finite(s.y)) if v is not None]
+    if chart.log_x:
+        numbers = [v for v in numbers if v > 0]
+    if not numbers:
+        return None
+    low, high, steps = min(numbers), max(numbers), 60 if chart.log_x else 1
+    line = [low * (high / low) ** (k / steps) for k in range(steps + 1)] if chart.log_x else [low, high]
+    how = {"color": "@muted", "dash": "dash", "width": 1.5}
+    return {"type": "scatter", "mode": "lines", "name": "y = x", "x": line, "y": line, "line": how, "hoverinfo": "skip"}
+
+
+def _decades(chart: Chart) -> dict[str, Any]:
+    """Ticks where the points are, if they are few; else plotly's own."""
+    if places := ticks_of(x for series in chart.series for x in series.x):
+        return {"tickvals": places, "ticktext": [say(place, whole=True) for place in places]}
+    return {}
+
+
+def _heat(heat: Heat) -> Plot:
+    values = [finite(row) for row in heat.values]
+    texts = [["" if v is None else format(v, heat.form) for v in row] for row in values]
+    columns, rows = len(heat.columns), len(heat.rows)
+    small = columns > FEW
+    trace = {
+        "type": "heatmap",
+        "x": list(range(columns)),
+        "y": list(range(rows)),
+        "z": values,
+        "customdata": _cells(heat, texts),
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "hoverongaps": False,
+        "colorscale": "@scale",
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+    }
+    layout = _layout(heat)
+    layout["xaxis"] |= _categories(heat.columns) | {"range": [-0.5, columns - 0.5]}
+    layout["yaxis"] |= _categories(heat.rows) | {"range": [rows - 0.5, -0.5]}
+    longest = max((len(t) for line in texts for t in line), default=4)
+    labels = 50 + 7 * min(24, max(map(len, heat.rows), default=0))
+    least = labels + columns * ((6 if small else 16) + 8 * longest)
+    height = 86 + min(64, 34 + 100 // max(rows, 1)) * rows
+    return Plot((trace, _written(values, texts, 12 if small else 13)), layout, height, least, labels + 140 * columns)
+
+
+def _written(values: list[list[float | None]], texts: list[list[str]], size: int) -> dict[str, Any]:
+    """The numbers in the cells, each in the ink that its cell is read best with: plotly's own choice is pale."""
+    there = [(x, y, v) for y, row in enumerate(values) for x, v in enumerate(row) if v is not None]
+    numbers = [v for _, _, v in there]
+    low, span = min(numbers, default=0.0), max(numbers, default=0.0) - min(numbers, default=0.0)
+    shares = [(v - low) / span if span else 0.5 for v in numbers]
+    inks = ["@on-low" if f < 0.455 else "@on-middle" if f < 0.625 else "@on-high" for f in shares]
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": [x for x, _, _ in there],
+        "y": [y for _, y, _ in there],
+        "text": [words(texts[y][x]) for x, y, _ in there],
+        "textfont": {"size": size, "color": inks},
+        "hoverinfo": "skip",
+    }
+
+
+def _cells(heat: Heat, texts: list[list[str]]) -> list[list[str]]:
+    return [
+        [words(f"{row}, {column}: {text}") for column, text in zip(heat.columns, line, strict=True)]
+        for row, line in zip(heat.rows, texts, strict=True)
+    ]
+
+
+def _categories(names: tuple[str, ...]) -> dict[str, Any]:
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [words(shorten(name, 24)) for name in names]}
+    return ticks | {"ticks": "", "showgrid": False, "showline": False}
+
+
+def _layout(figure: Figure) -> dict[str, Any]:
+    def axis(label: str) -> dict[str, Any]:
+        return {
+            "title": {"text": words(label), "standoff": 10, "font": {"size": 13}},
+            "type": "linear",
+            "automargin": True,
+            "gridcolor": "@grid",
+            "linecolor": "@muted",
+            "tickcolor": "@muted",
+            "ticks": "outside",
+            "ticklen": 4,
+            "showline": True,
+            "zeroline": False,
+        }
+
+    return {
+        "xaxis": axis(figure.x_label),
+        "yaxis": axis(figure.y_label),
+        "margin": {"l": 54, "r": 12, "t": 14, "b": 46},
+        "paper_bgcolor": "@panel",
+        "plot_bgcolor": "@panel",
+        "font": {"family": FONT, "size": 13, "color": "@ink"},
+        "hoverlabel": {
+            "align": "left",
+            "namelength": 48,
+            "bgcolor": "@panel",
+            "bordercolor": "@muted",
+            "font": {"size": 12, "color": "@ink"},
+        },
+        "hovermode": "closest",
+        "showlegend": False,
+    }

@@ -1,0 +1,130 @@
+"""The numbers of a report, computed in one place: no plotting, no torch. Their form is on the page docs/report.md."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from skythaw.data.split import nested_order
+from skythaw.report.report_rows import ReportRow, axes_of, finished_cells, lines, probes, row
+from skythaw.report.statistics.depth_contest import MARGIN
+from skythaw.report.statistics.evidence import Evidence, gather
+from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.study_status import status
+
+SCHEMA = 1
+SHEET = 12
+"""Objects of each class on the contact sheet."""
+
+
+def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
+    """Everything a report says, as JSON-able numbers and words.
+
+    Parameters
+    ----------
+    ledger
+        of the run
+    margin
+        macro-F1 that a shallower depth may lose and still be recommended
+
+    Returns
+    -------
+    dict
+        ``rows`` (one a line of the table), ``recommended`` (one a network, strategy and training size), and what is
+        behind them: docs/report.md has every name. Without predictions in the run folder there are no intervals
+        (``low`` and ``high`` are None), no comparisons, and validation alone recommends.
+    """
+    entries = ledger.entries()
+    axes = axes_of(ledger)
+    finished = finished_cells(entries)
+    every = lines(finished, axes)
+    evidence = gather(ledger.folder, finished, every, margin) if finished else None
+    rows = [row(line, evidence.drawn if evidence else None) for line in every]
+    return {
+        "schema": SCHEMA,
+        "name": ledger.remark("name"),
+        "classes": ledger.remark("classes"),
+        "objects": ledger.remark("objects"),
+        "warnings": ledger.remark("warnings") or [],
+        "axes": list(axes),
+        "rows": rows,
+        "probes": probes(finished, axes),
+        "recommended": _recommended(every, rows, evidence),
+        "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
+        "search": ledger.remark("search"),
+        "cells": {k: v for k, v in status(ledger).items() if k != "failures"},
+        "data": _data(ledger, evidence),
+        "method": evidence.method() if evidence else None,
+        "comparisons": evidence.comparisons() if evidence else [],
+        "size_curves": evidence.size_curves() if evidence else [],
+        "claims": evidence.claims(rows) if evidence else [],
+        "failures": evidence.failures() if evidence else None,
+    }
+
+
+def _recommended(
+    every: Sequence[ReportRow], rows: Sequence[dict[str, Any]], evidence: Evidence | None
+) -> list[dict[str, Any]]:
+    """For each backbone, strategy and training size, the row that is recommended.
+
+    By the comparison of depths on test (``how`` is ``test``, see `Contest.recommended`); where there are no
+    predictions, the best mean macro-F1 on validation (``validation``): the shallower on a tie, and a row with fewer
+    finished seeds than another does not compete.
+    """
+    together: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for i, line in enumerate(every):
+        together[line.contest].append(i)
+    main = set(evidence.main() if evidence else _largest(together))
+    found = []
+    for key, some in together.items():
+        if evidence and key in evidence.contests:
+            line = evidence.chosen[key][evidence.contests[key].recommended.depth]
+            found.append(_shown(rows[every.index(line)], "test", key in main))
+        else:
+            best = max(some, key=lambda i: (len(every[i].cells), every[i].validation, -every[i].depth))
+            found.append(_shown(rows[best], "validation", key in main))
+    return found
+
+
+def _largest(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """For each backbone the largest training size, of the first strategy."""
+    keys = list(keys)
+    names = dict.fromkeys(key[0] for key in keys)
+    rank = {key: (key[1] == keys[0][1], key[2]) for key in keys}
+    return [max((key for key in keys if key[0] == name), key=lambda key: rank[key]) for name in names]
+
+
+def _shown(best: dict[str, Any], how: str, main: bool) -> dict[str, Any]:
+    left_out = ("per_class", "confusion", "keys", "alarms", "peak_memory", "seconds")
+    return {**{name: value for name, value in best.items() if name not in left_out}, "how": how, "main": main}
+
+
+def _data(ledger: Ledger, evidence: Evidence | None) -> dict[str, Any]:
+    """What the images are, how they were divided, and some of the test objects by class."""
+    study = ledger.study
+    sheet: dict[str, list[str]] = {}
+    if evidence:
+        sample = evidence.sample
+        order = nested_order(sample.true, seed=0)
+        for i, name in enumerate(sample.classes):
+            sheet[name] = [sample.ids[j] for j in order if sample.true[j] == i][:SHEET]
+    return {
+        "split": study.get("data", {}).get("split"),
+        "sha256": study.get("sha256"),
+        "balance": ledger.remark("balance"),
+        "columns": sorted(evidence.sample.numbers) if evidence else [],
+        "sheet": sheet,
+    }
+
+
+def _alarm(entry: Entry, text: str) -> dict[str, Any]:
+    cell = entry.cell
+    return {
+        "key": entry.key,
+        "backbone": cell.backbone,
+        "depth": cell.depth,
+        "train_size": cell.train_size,
+        "seed": cell.seed,
+        "alarm": text,
+    }

@@ -1,0 +1,191 @@
+"""The statistics of a report, from the predictions that a run folder holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skythaw.report.report_rows import Finished, ReportRow, ScoredRows, lines_by_rate
+from skythaw.report.statistics.claims import claims
+from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.failures import errors_by_column, mistakes
+from skythaw.report.statistics.network_contest import ContestedNetwork
+from skythaw.report.statistics.robustness import early_signs, other_choices
+from skythaw.report.statistics.size_law import size_curve
+from skythaw.stats.bootstrap import DRAWS, Bootstrap, Scores
+from skythaw.stats.calibration import calibration
+from skythaw.stats.intervals import LEVEL
+from skythaw.stats.scored_sample import Sample, read_sample
+
+Key = tuple[Any, ...]
+"""Backbone, strategy and training size."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores in draws, and the depths of each network against each other."""
+
+    finished: list[Finished]
+    axes: tuple[str, ...]
+    bootstrap: Bootstrap
+    validation: Sample | None
+    drawn: ScoredRows
+    contests: dict[Key, Contest]
+    chosen: dict[Key, dict[int, ReportRow]]
+    """the line of each depth: of several that differ in a further axis, the best on validation"""
+
+    @property
+    def sample(self) -> Sample:
+        return self.bootstrap.sample
+
+    def method(self) -> dict[str, Any]:
+        """How intervals were made."""
+        sample = self.sample
+        return {
+            "level": LEVEL,
+            "interval": "percentile",
+            "draws": DRAWS,
+            "drawn": "groups of the split" if sample.grouped else "objects",
+            "objects": len(sample),
+            "groups": int(sample.group.max()) + 1,
+            "missing": len(sample.missing),
+        }
+
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Each contest in numbers: see `Contest.facts`; with `robust`, `early_signs` and `calibration`."""
+        return [
+            {
+                **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
+                **contest.facts(),
+                "robust": {**other_choices(contest), "lr": self._by_rate(key, contest)},
+                "early_signs": self._early_signs(key, contest),
+                "calibration": self._calibration(contest),
+            }
+            for key, contest in self.contests.items()
+        ]
+
+    def size_curves(self) -> list[dict[str, Any]]:
+        """For each backbone and strategy, the recommended depth's score against the training size."""
+        found = []
+        for backbone, strategy in dict.fromkeys(key[:2] for key in self.contests):
+            some = sorted((key[2], c) for key, c in self.contests.items() if key[:2] == (backbone, strategy))
+            most = max(len(contest.whole) for _, contest in some)
+            some = [(size, contest) for size, contest in some if len(contest.whole) == most]
+            draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
+            if curve := size_curve([size for size, _ in some], draws):
+                found.append({"backbone": backbone, "strategy": strategy, **curve})
+        return found
+
+    def claims(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The seed study's claims; each network with its largest training size and the study's first strategy."""
+        by_keys = {tuple(row["keys"]): row for row in rows}
+        entrants = []
+        for key in self.main():
+            found = {depth: by_keys[line.keys] for depth, line in self.chosen[key].items()}
+            entrants.append(ContestedNetwork(key[0], self.contests[key], found))
+        return claims(entrants)
+
+    def failures(self) -> dict[str, Any]:
+        """Where the best of the networks fails, at its recommended depth."""
+        key = max(self.main(), key=lambda key: self._recommended(key).mean("macro_f1"))
+        candidate = self._recommended(key)
+        p = np.mean([self.sample.probabilities(each) for each in candidate.keys], axis=0)
+        return {
+            **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
+            "depth": candidate.depth,
+            "columns": errors_by_column(candidate.keys, self.bootstrap),
+            **mistakes(p, self.sample),
+        }
+
+    def main(self) -> list[Key]:
+        """For each backbone, the contest that speaks for it.
+
+        That with the most complete depths and then the most training images, of the study's first strategy.
+        """
+        first = next(iter(self.contests))[1]
+        ranks = {key: (key[1] == first, len(c.whole), key[2]) for key, c in self.contests.items()}
+        names = dict.fromkeys(key[0] for key in self.contests)
+        return [max((key for key in ranks if key[0] == name), key=lambda key: ranks[key]) for name in names]
+
+    def _recommended(self, key: Key) -> Candidate:
+        return self.contests[key].recommended
+
+    def _by_rate(self, key: Key, contest: Contest) -> dict[str, int]:
+        """The depth that each learning rate alone would recommend; empty where there is one rate."""
+        rates: dict[Any, list[ReportRow]] = defaultdict(list)
+        for some in lines_by_rate(self.finished, self.axes):
+            for rate, line in some.items():
+                if line.contest == key and set(line.keys) <= set(self.sample.said):
+                    rates[rate].append(line)
+        found = {}
+        for rate, tried in rates.items() if len(rates) > 1 else ():
+            candidates = [_candidate(line, self.bootstrap.scores(line.keys)) for line in _by_depth(tried).values()]
+            alone = Contest(candidates, self.sample, contest.margin)
+            if len(alone.whole) == len(contest.whole):  # a rate that is not finished says nothing
+                found[str(rate)] = alone.recommended.depth
+        return found
+
+    def _early_signs(self, key: Key, contest: Contest) -> dict[str, Any]:
+        scores = [each.mean("macro_f1") for each in contest.whole]
+        results = [self.chosen[key][each.depth].results for each in contest.whole]
+        return early_signs([each.depth for each in contest.whole], scores, results)
+
+    def _calibration(self, contest: Contest) -> dict[str, Any] | None:
+        keys = contest.recommended.keys
+        if self.validation is None or not set(keys) <= set(self.validation.said):
+            return None
+        return calibration(keys, self.validation, self.bootstrap)
+
+
+def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: float) -> Evidence | None:
+    """Read the predictions of a run and compare its depths; None where there are no predictions.
+
+    Parameters
+    ----------
+    run
+        the run folder
+    finished
+        its scored cells
+    every
+        the lines of the report, made of them
+    margin
+        score that a shallower depth may lose
+    """
+    sample = read_sample(run, "test", finished[0][1].classes, [result.key for _, result in finished])
+    if sample is None:
+        return None
+    bootstrap = Bootstrap(sample)
+    drawn = ScoredRows(every, bootstrap)
+    together: dict[Key, list[ReportRow]] = defaultdict(list)
+    for line in every:
+        if line in drawn:
+            together[line.contest].append(line)
+    if not together:
+        return None
+    chosen = {key: _by_depth(some) for key, some in together.items()}
+    contests = {
+        key: Contest([_candidate(line, drawn.scores(line)) for line in some.values()], sample, margin)
+        for key, some in chosen.items()
+    }
+    wanted = [key for contest in contests.values() for key in contest.recommended.keys]
+    validation = read_sample(run, "validation", sample.classes, wanted)
+    return Evidence(finished, every[0].axes, bootstrap, validation, drawn, contests, chosen)
+
+
+def _candidate(line: ReportRow, scores: Scores) -> Candidate:
+    return Candidate(line.depth, line.seeds, line.keys, scores, line.validation)
+
+
+def _by_depth(some: Sequence[ReportRow]) -> dict[int, ReportRow]:
+    """The line of each depth, the shallowest first; on a tie the first."""
+    found: dict[int, ReportRow] = {}
+    for line in sorted(some, key=lambda each: each.depth):
+        before = found.get(line.depth)
+        if before is None or (len(line.cells), line.validation) > (len(before.cells), before.validation):
+            found[line.depth] = line
+    return found

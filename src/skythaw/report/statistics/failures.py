@@ -1,0 +1,115 @@
+"""Where a classifier fails: against each column of numbers, and object by object."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.intervals import limits
+from skythaw.stats.scored_sample import Sample
+
+BINS = 8
+FEWEST = 20
+"""objects of a bin, at least"""
+LISTED = 24
+
+
+def errors_by_column(keys: tuple[str, ...], bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """The share of objects classified wrongly, mean over cells, in bins of every column of numbers.
+
+    Objects without a number are left out. Intervals are of the objects alone, and not corrected for the number of
+    columns.
+    """
+    sample = bootstrap.sample
+    wrong = np.mean([sample.said[key] != sample.true for key in keys], axis=0)
+    found = []
+    for name, values in sample.numbers.items():
+        known = np.isfinite(values)
+        bins = [
+            _bin(low, high, inside, wrong, bootstrap)
+            for low, high in _edges(values[known])
+            if (inside := _inside(values, low, high)).any()
+        ]
+        if len(bins) > 1:
+            found.append({"column": name, "objects": int(known.sum()), "bins": bins})
+    return found
+
+
+def _inside(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Which values are in a bin; a value on a border is in the upper one, the largest of all in the last."""
+    last = high == np.nanmax(values[np.isfinite(values)])
+    return (values >= low) & ((values < high) | ((values == high) & (last or low == high)))
+
+
+def _edges(values: np.ndarray) -> list[tuple[float, float]]:
+    """Lower and upper ends of bins: one for each value if there are few, else of about equally many objects.
+
+    None for whole numbers that are all different: those are names.
+    """
+    distinct = np.unique(values)
+    if len(distinct) == len(values) and (values == np.round(values)).all():
+        return []
+    if len(distinct) <= BINS:
+        return [(float(value), float(value)) for value in distinct]
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, int(np.clip(len(values) // FEWEST, 1, BINS)) + 1)))
+    return [(float(low), float(high)) for low, high in pairwise(edges)]
+
+
+def _bin(low: float, high: float, inside: np.ndarray, wrong: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
+    count, errors = bootstrap.totals([inside.astype(float), np.where(inside, wrong, 0.0)]).T
+    drawn = count > 0
+    error = errors[drawn] / count[drawn]
+    at_least, at_most = (float(np.clip(end, 0, 1)) for end in limits(bootstrap.widened(error)))
+    return {
+        "from": float(low),
+        "to": float(high),
+        "objects": int(inside.sum()),
+        "error": float(error[0]),
+        "low": at_least,
+        "high": at_most,
+    }
+
+
+def mistakes(p: Float[np.ndarray, "object class"], sample: Sample) -> dict[str, Any]:
+    """The objects whose label is least believed: hard ones, and often wrongly labelled ones.
+
+    An object is a *suspect* by confident learning (Northcutt, Jiang & Chuang, JAIR 70, 1373, 2021) where another class
+    has a probability at least as large as objects of that class have on average. They are ordered by the margin: the
+    probability of the label less the largest other.
+
+    Parameters
+    ----------
+    p
+        probabilities of the test objects, mean over the cells of a depth
+    sample
+        the test objects
+
+    Returns
+    -------
+    dict
+        ``wrong`` and ``suspects`` (counts), and ``listed``: the `LISTED` worst
+    """
+    true, rows = sample.true, np.arange(len(sample))
+    usual = np.array([p[true == c, c].mean() if (true == c).any() else np.inf for c in range(p.shape[1])])
+    others = p.copy()
+    others[rows, true] = -1.0
+    rival = others.argmax(1)
+    margin = p[rows, true] - others[rows, rival]
+    suspect = np.any(others >= usual, axis=1)
+    worst = [int(i) for i in np.argsort(margin, kind="stable")[:LISTED] if margin[i] < 0]
+    listed = [
+        {
+            "object_id": sample.ids[i],
+            "label": sample.classes[true[i]],
+            "predicted": sample.classes[rival[i]],
+            "p_label": float(p[i, true[i]]),
+            "p_predicted": float(p[i, rival[i]]),
+            "suspect": bool(suspect[i]),
+        }
+        for i in worst
+    ]
+    return {"wrong": int((margin < 0).sum()), "suspects": int(suspect.sum()), "listed": listed}

@@ -1,0 +1,28 @@
+"""What is to be done: a study, its cells, and how they are trained. All frozen, read from TOML, without torch."""
+
+from skythaw.spec.cell import CELL_SCHEMA, Cell
+from skythaw.spec.pixel_settings import Bands, Frozen, Pixels, Side, Stretch
+from skythaw.spec.recipe import AUTO_RATES, Recipe, Seed, Split, WeightsChoice, trial_epochs
+from skythaw.spec.study import Data, Grid, Study, parse_depth
+from skythaw.spec.validation_message import one_line
+
+__all__ = [
+    "AUTO_RATES",
+    "CELL_SCHEMA",
+    "Bands",
+    "Cell",
+    "Data",
+    "Frozen",
+    "Grid",
+    "Pixels",
+    "Recipe",
+    "Seed",
+    "Side",
+    "Split",
+    "Stretch",
+    "Study",
+    "WeightsChoice",
+    "one_line",
+    "parse_depth",
+    "trial_epochs",
+]

@@ -1,0 +1,54 @@
+"""One training run, and everything that decides its numbers: `Cell`.
+
+Its `key` is the SHA-256 of its canonical JSON: two cells with one key give the same numbers on the same machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from skythaw.spec.pixel_settings import Frozen, Pixels, Stretch
+from skythaw.spec.recipe import Positive, Recipe, Seed, Split, WeightsChoice
+
+CELL_SCHEMA = 2
+"""Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
+
+
+class Cell(Frozen):
+    """One training run, and everything that decides its numbers."""
+
+    backbone: str
+    strategy: str
+    depth: Annotated[int, Field(ge=0)]
+    """blocks trained, counted from the top"""
+    train_size: Positive
+    seed: Seed
+    pixels: Pixels
+    split: Split
+    skip_broken: bool
+    recipe: Recipe
+    weights: WeightsChoice
+    """as chosen, without the file's path: its content is in `weights_sha256`"""
+    weights_sha256: str
+    data_sha256: str
+    test_sha256: str | None
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
+        content = {"schema": CELL_SCHEMA, **self.model_dump(mode="json")}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def setting(self, axis: str) -> Any:
+        """What stands for the cell on an axis, in tables: a number or words."""
+        place = next(each for each in (self, self.pixels, self.recipe) if axis in type(each).model_fields)
+        value = getattr(place, axis)
+        if isinstance(value, tuple):
+            return "+".join(map(str, value))
+        return str(value) if isinstance(value, Stretch) else value

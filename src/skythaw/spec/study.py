@@ -1,0 +1,190 @@
+"""What a person writes: `Study`, read from a TOML file. A `Cell` is the same with every default and name settled."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from skythaw.errors import SpecError, nearest
+from skythaw.spec.cell import CELL_SCHEMA
+from skythaw.spec.pixel_settings import Bands, Frozen, Pixels, Side, Stretch
+from skythaw.spec.recipe import Positive, Recipe, Seed, Split, WeightsChoice
+from skythaw.spec.validation_message import one_line
+
+DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
+
+
+class Data(Frozen):
+    """The labelled cutouts of a study; paths are relative to the study file."""
+
+    path: Path
+    test_path: Path | None = None
+    """An external test set; `split` then divides `path` into training and validation only."""
+    crop: Side | None = None
+    """pixels; None is the whole cutout"""
+    size: Side | None = None
+    """pixels; None is the crop as it is"""
+    bands: Bands | None = Field(None, exclude_if=lambda bands: bands is None)
+    """by name, or by number from 0; None is all of them"""
+    stretch: Stretch = Stretch(kind="linear")
+    skip_broken: bool = False
+    """Leave out images that can't be read (they are listed in the ledger) instead of refusing them."""
+    split: Split = Split()
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> Self:
+        share = self.split.validation + self.split.test
+        if self.test_path is None and share >= 1:
+            raise ValueError(f"split: validation + test = {share:g} leaves no training images")
+        return self
+
+
+def _weights_choice(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"random": True} if value == "random" else {"file": value}
+    return value
+
+
+class Grid(BaseModel):
+    """The axes of a study; each is a list. Beside the five named ones, any key of `Pixels` or `Recipe`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    backbone: tuple[str, ...] = Field(min_length=1)
+    depth: tuple[int | str, ...] = Field(("0%", "25%", "50%", "75%", "100%"), min_length=1)
+    train_size: tuple[Positive | Literal["all"], ...] = Field(("all",), min_length=1)
+    seed: tuple[Seed, ...] = Field((0,), min_length=1)
+    strategy: tuple[str, ...] = Field(("top",), min_length=1)
+
+    @field_validator("depth")
+    @classmethod
+    def _depths(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        for depth in value:
+            parse_depth(depth)
+        return value
+
+    @model_validator(mode="after")
+    def _axes(self) -> Self:
+        for name, values in self.axes.items():
+            if name not in AXES:
+                raise ValueError(f"no such axis: {name!r}; {nearest(name, [*AXES, *type(self).model_fields])}")
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{name} = {values!r} must be a list with at least one value")
+        for name, values in [*self.axes.items(), *((n, getattr(self, n)) for n in type(self).model_fields)]:
+            if len({json.dumps(v, default=str) for v in values}) < len(values):
+                raise ValueError(f"{name} = {list(values)!r} has the same value twice")
+        return self
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The axes that are keys of `Pixels` or `Recipe`."""
+        return self.model_extra or {}
+
+
+AXES = [*Pixels.model_fields, *Recipe.model_fields]
+
+
+class Study(Frozen):
+    """A grid of cells over one data set: what a study file says."""
+
+    name: str = Field("study", pattern=r"^[\w.-]+$")
+    data: Data
+    grid: Grid
+    recipe: Recipe = Recipe()
+    weights: dict[str, Annotated[WeightsChoice, BeforeValidator(_weights_choice)]] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Study:
+        """Read a study file.
+
+        Raises
+        ------
+        SpecError
+            No such file, not TOML, an unknown key or a bad value: named by its dotted name, with the nearest right one.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"can't read the study file {path}: {getattr(error, 'strerror', None) or error}") from None
+        try:
+            content = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SpecError(f"{path} is not TOML: {error}") from None
+        return cls.parse(content, name=str(path)).relative_to(Path(path).parent)
+
+    @classmethod
+    def parse(cls, content: dict[str, Any], name: str = "study") -> Study:
+        """Make a study from the content of its file; every axis is checked against the model it belongs to."""
+        try:
+            study = cls.model_validate(content)
+        except ValidationError as error:
+            raise SpecError(f"{name}: {one_line(error, cls)}") from None
+        settled = {axis: [_settled(axis, v) for v in values] for axis, values in study.grid.axes.items()}
+        return study.model_copy(update={"grid": study.grid.model_copy(update=settled)})
+
+    def relative_to(self, folder: Path) -> Study:
+        """The same study with its relative paths taken from `folder`."""
+
+        def anchored(path: Path | None) -> Path | None:
+            return None if path is None else folder / path.expanduser()
+
+        data = self.data.model_copy(
+            update={"path": anchored(self.data.path), "test_path": anchored(self.data.test_path)}
+        )
+        weights = {n: w.model_copy(update={"file": anchored(w.file)}) for n, w in self.weights.items()}
+        return self.model_copy(update={"data": data, "weights": weights})
+
+    def skipping_broken(self) -> Study:
+        """The same study with ``data.skip_broken``."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"skip_broken": True})})
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the study's numbers, defaults written out: no name and no path."""
+        content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path"}})
+        content["weights"] = {n: w.model_dump(mode="json", exclude={"file"}) for n, w in self.weights.items()}
+        return {"cell_schema": CELL_SCHEMA, **content}
+
+
+def parse_depth(depth: int | str) -> tuple[Literal["blocks", "percent", "tpr"], float]:
+    """Read a depth: a count of blocks (``3``), a share of blocks (``"25%"``) or of parameters (``"tpr:10%"``).
+
+    Returns
+    -------
+    kind, value
+        the unit, and the count or the percentage
+
+    Raises
+    ------
+    SpecError
+        It is none of these.
+    """
+    if isinstance(depth, int) and not isinstance(depth, bool):
+        if depth < 0:
+            raise SpecError(f"depth {depth} is negative; 0 trains the head alone")
+        return "blocks", depth
+    text = str(depth).replace(" ", "")
+    if match := re.fullmatch(r"(tpr:)?(\d+(?:\.\d+)?)%", text):
+        value = float(match[2])
+        if value > 100:
+            raise SpecError(f"depth {depth!r} is more than 100%")
+        return ("tpr" if match[1] else "percent"), value
+    raise SpecError(
+        f"depth {depth!r} is not a count of blocks (3), a share of blocks ('25%') or of parameters ('tpr:10%'); "
+        + nearest(text, DEPTH_FORMS)
+    )
+
+
+def _settled(axis: str, value: Any) -> Any:
+    """The value of an axis as the model it belongs to reads it."""
+    try:
+        if axis in Recipe.model_fields:
+            return getattr(Recipe.model_validate({axis: value}), axis)
+        return getattr(Pixels.model_validate({"crop": 4, "size": 4, axis: value}), axis)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SpecError(f"grid.{axis}: {first['msg'].lower()}, not {value!r}") from None

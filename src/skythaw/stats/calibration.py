@@ -1,0 +1,106 @@
+"""Do probabilities mean what they say? Reliability, its error, and temperature scaling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.intervals import limits
+from skythaw.stats.scored_sample import Sample
+
+BINS = 15
+TINY = 1e-12
+
+
+def fit_temperature(p: Float[np.ndarray, "object class"], true: Int[np.ndarray, " object"]) -> float:
+    """The temperature that makes the log loss smallest; above 1 where the network is too sure of itself.
+
+    Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
+
+    Parameters
+    ----------
+    p
+        probabilities of objects that were not trained on (validation)
+    true
+        indices of their true classes
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        scaled = tempered(p, float(np.exp(log_temperature)))
+        return -float(np.log(np.maximum(scaled[np.arange(len(p)), true], TINY)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def tempered(p: Float[np.ndarray, "object class"], temperature: float) -> Float[np.ndarray, "object class"]:
+    """Probabilities at another temperature: their logarithms divided by it, and normalised."""
+    logits = np.log(np.maximum(p.astype(np.float64), TINY)) / temperature
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def calibration(keys: tuple[str, ...], validation: Sample, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Calibration on test of one depth's cells, before and after temperature scaling fitted on validation.
+
+    Returns
+    -------
+    dict
+        ``temperatures`` (one a cell), ``before`` and ``after``: each has ``ece`` (expected calibration error with
+        interval), ``log_loss`` and ``bins`` of the top probability, all means over the cells
+    """
+    test = bootstrap.sample
+    temperatures = [fit_temperature(validation.probabilities(key), validation.true) for key in keys]
+    raw = [test.probabilities(key) for key in keys]
+    scaled = [tempered(p, each) for p, each in zip(raw, temperatures, strict=True)]
+    return {
+        "temperatures": temperatures,
+        "before": _reliability(raw, bootstrap),
+        "after": _reliability(scaled, bootstrap),
+    }
+
+
+def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, Any]:
+    """Expected calibration error over bins of equal width (Naeini et al., AAAI 2015), and the bins themselves."""
+    true, rows = bootstrap.sample.true, np.arange(len(bootstrap.sample))
+    eces, losses, sums = [], [], []
+    for p in several:
+        top, right = p.max(1), p.argmax(1) == true
+        which = np.minimum((top * BINS).astype(int), BINS - 1)
+        values = (np.ones(len(p)), top, right)
+        found = bootstrap.totals([np.where(which == i, value, 0.0) for value in values for i in range(BINS)])
+        count, sure, hit = (found[:, i * BINS : (i + 1) * BINS] for i in range(3))
+        eces.append(np.abs(sure - hit).sum(1) / count.sum(1))
+        losses.append(-np.log(np.maximum(p[rows, true], TINY)).mean())
+        sums.append((count, sure, hit))
+    count, sure, hit = (np.sum([each[i] for each in sums], axis=0) for i in range(3))
+    ece = np.mean(eces, axis=0)
+    # draws repeat objects, which makes bins err more: the draws are put about the sample's own error
+    centred = np.concatenate([ece[:1], ece[1:] - ece[1:].mean() + ece[0]])
+    low, high = (max(0.0, end) for end in limits(bootstrap.widened(centred)))
+    return {
+        "ece": {"mean": float(ece[0]), "low": low, "high": high},
+        "log_loss": float(np.mean(losses)),
+        "bins": [
+            _bin(i, count[:, i], sure[:, i], hit[:, i], bootstrap) | {"objects": float(count[0, i]) / len(several)}
+            for i in range(BINS)
+            if count[0, i]
+        ],
+    }
+
+
+def _bin(i: int, count: np.ndarray, sure: np.ndarray, hit: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
+    drawn = count > 0
+    share = bootstrap.widened(hit[drawn] / count[drawn])
+    low, high = (float(np.clip(end, 0, 1)) for end in limits(share))
+    return {
+        "from": i / BINS,
+        "to": (i + 1) / BINS,
+        "probability": float(sure[0] / count[0]),
+        "accuracy": float(hit[0] / count[0]),
+        "low": low,
+        "high": high,
+    }

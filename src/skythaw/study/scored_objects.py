@@ -1,0 +1,58 @@
+"""Keep what a report will ask about the objects that are scored: `skythaw.stats.object_table` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from skythaw.data.cutouts import Cutouts, is_number
+from skythaw.data.overlaps import FIELD
+from skythaw.data.split import groups
+from skythaw.errors import DataError, SpecError
+from skythaw.machine.files import replacing
+from skythaw.stats.object_table import FIXED, objects_path
+from skythaw.study.study_data import StudyData
+
+
+def save_objects(run: Path, study_data: StudyData) -> None:
+    """Keep the scored objects of a study in its run folder, unless they are there."""
+    if objects_path(run).exists():
+        return
+    validation = _rows(study_data.cutouts, study_data.parts.validation, "validation", study_data)
+    if study_data.test is None:
+        test = _rows(study_data.cutouts, study_data.parts.test, "test", study_data)
+    else:
+        test = _rows(study_data.test, np.flatnonzero(study_data.tested), "test", study_data)
+    with replacing(objects_path(run)) as file:
+        pq.write_table(pa.concat_tables([validation, test], promote_options="default"), file, compression="zstd")
+
+
+def _rows(cutouts: Cutouts, rows: np.ndarray, part: str, study_data: StudyData) -> pa.Table:
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        "object_id": pa.array([cutouts.object_ids[i] for i in rows], pa.string()),
+        "part": pa.array([part] * len(rows), pa.string()),
+        "group": pa.array(_groups(cutouts, study_data)[rows], pa.int64()),
+    }
+    for name in cutouts.table.column_names:
+        values = cutouts.table[name]
+        if name not in (*FIXED, *FIELD) and is_number(values.type):
+            columns[name] = pc.cast(values.take(pa.array(rows)), pa.float64(), safe=False)
+    return pa.table(columns)
+
+
+def _groups(cutouts: Cutouts, study_data: StudyData) -> np.ndarray:
+    """The split's groups; -1 where they are not known: an external test set may lack the columns they need.
+
+    A random split has no groups; then fields, or pixels of the sky, are taken where there are such columns.
+    """
+    by = study_data.study.data.split
+    for way in ("field", "healpix") if by.by == "random" else (by.by,):
+        try:
+            return groups(cutouts, way, by.nside)
+        except (SpecError, DataError):
+            continue
+    return np.full(len(cutouts), -1)

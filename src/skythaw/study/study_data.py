@@ -1,0 +1,173 @@
+"""The data sets of a study, opened, checked against each other, and divided; no image is decoded. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
+from skythaw.data.image_form import Form
+from skythaw.data.overlaps import FIELD, basis_of, first_form, overlapping
+from skythaw.data.pixel_store import find_store
+from skythaw.data.split import Parts, split
+from skythaw.errors import DataError, SpecError
+from skythaw.spec import Study
+
+SKY = ("object_id", "ra", "dec", "pixel_scale", *FIELD)
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """The data sets of a study."""
+
+    study: Study
+    cutouts: Cutouts
+    test: Cutouts | None
+    parts: Parts
+    tested: np.ndarray
+    """bool [object of the external test set]: those that are scored; empty without one"""
+    form: Form
+    """of a cutout, of the smaller of both sets"""
+
+    @property
+    def side(self) -> int:
+        """Pixels of a cutout."""
+        return self.form.size[0]
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """How many there are in each part."""
+        return {
+            "train": len(self.parts.train),
+            "validation": len(self.parts.validation),
+            "test": len(self.parts.test) if self.test is None else int(self.tested.sum()),
+        }
+
+    @property
+    def balance(self) -> dict[str, dict[str, int]]:
+        """Objects of each class in each part."""
+        labels = {name: self.cutouts.labels[getattr(self.parts, name)] for name in ("train", "validation", "test")}
+        if self.test is not None:
+            labels["test"] = self.test.labels[self.tested]
+        return {part: {c: int((some == c).sum()) for c in self.cutouts.classes} for part, some in labels.items()}
+
+    def train_size(self, size: int | str) -> int:
+        """Settle a training size, and check that every class is in it."""
+        labels = self.cutouts.labels[self.parts.train].astype(str)
+        if isinstance(size, str):
+            return len(labels)
+        if size > len(labels):
+            raise SpecError(f"train_size = {size} is more than there are: {len(labels)} training images")
+        if size < self.smallest_train_size:
+            names, counts = np.unique(labels, return_counts=True)
+            rarest = int(counts.argmin())
+            raise SpecError(
+                f"train_size = {size} is too few for all classes: {str(names[rarest])!r} is {counts[rarest]} of "
+                f"{len(labels)} training images, so it takes {self.smallest_train_size} to have one of it"
+            )
+        return size
+
+    @cached_property
+    def smallest_train_size(self) -> int:
+        """Training images that it takes to have each class."""
+        _, counts = np.unique(self.cutouts.labels[self.parts.train].astype(str), return_counts=True)
+        return math.ceil(len(self.parts.train) / counts.min())
+
+    def warnings(self) -> list[str]:
+        """What the user should know about the split."""
+        found = []
+        if self.study.data.split.by == "random":
+            found.append("split by = 'random' ignores the sky: neighbouring cutouts overlap and leak across it")
+        cutouts, part = self._together()
+        basis = basis_of(cutouts)
+        touched = int(overlapping(cutouts, part, self.side).sum())
+        if touched:
+            how = "overlap on the sky with one" if basis == "coordinates" else "share a field with one"
+            found.append(f"{touched} cutouts {how} in another part")
+        if basis is None and self.study.data.split.by == "random":
+            found.append("how many cutouts overlap can't be said: there are no coordinates or fields")
+        return found
+
+    def _together(self) -> tuple[Cutouts, np.ndarray]:
+        """Where all objects are on the sky, those of an external test set behind the others; and the part of each."""
+        part = np.full(len(self.cutouts), -1)
+        for number, rows in enumerate((self.parts.train, self.parts.validation, self.parts.test)):
+            part[rows] = number
+        if self.test is None:
+            return self.cutouts, part
+        both = [self.cutouts.table, self.test.table]
+        names = [name for name in SKY if all(name in table.column_names for table in both)]
+        try:
+            table = pa.concat_tables([table.select(names) for table in both], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise DataError(
+                f"{self.test.paths[0]} and {self.cutouts.paths[0]} differ in their columns: {error}"
+            ) from None
+        return Cutouts(self.cutouts.paths, table, {}), np.concatenate([part, np.full(len(self.test), 2)])
+
+
+def open_study_data(study: Study, cache: Path) -> StudyData:
+    """Read the tables of a study, check them, and divide the objects.
+
+    Images known to be broken (from decoded images in the cache folder) are left out.
+
+    Raises
+    ------
+    DataError, SpecError
+        The sets can't be used, or not together; the message says why.
+    """
+    data = study.data
+    cutouts, usable = _open(data.path, cache, data.skip_broken)
+    require_classes(cutouts)
+    parts = split(cutouts, data.split, usable=usable, external_test=data.test_path is not None)
+    form = _form(cutouts)
+    if data.test_path is None:
+        return StudyData(study, cutouts, None, parts, np.zeros(0, dtype=bool), form)
+    test, usable = _open(data.test_path, cache, data.skip_broken)
+    tested = test.labelled & usable
+    _check_test(test, np.flatnonzero(tested), cutouts)
+    forms = (form, _form(test))
+    if len({(each.kind, each.bands) for each in forms}) > 1:
+        said, there = (f"{each.kind} of bands {', '.join(each.bands)}" for each in forms)
+        raise DataError(f"{test.paths[0]} has images in {there}, {cutouts.paths[0]} in {said}: they must be alike")
+    return StudyData(study, cutouts, test, parts, tested, min(forms, key=lambda each: each.size))
+
+
+def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, np.ndarray]:
+    """A data set, and which of its images can be used, as far as is known: bool [object]."""
+    cutouts = read_cutouts(path)
+    store = find_store(cutouts, cache, skip_broken=skip_broken)
+    return cutouts, np.ones(len(cutouts), dtype=bool) if store is None else store.usable
+
+
+def _form(cutouts: Cutouts) -> Form:
+    """Of the first image that can be read: square."""
+    form = first_form(cutouts)
+    if form is None:
+        raise DataError(f"{cutouts.paths[0]}: no image can be read")
+    height, width = form.size
+    if height != width:
+        raise DataError(f"{cutouts.paths[0]}: images have {width} x {height} pixels; cutouts must be square")
+    return form
+
+
+def _check_test(test: Cutouts, rows: np.ndarray, cutouts: Cutouts) -> None:
+    """An external test set has the same classes, and no object and no image of the other set."""
+    there, here = set(test.labels[rows]), set(cutouts.classes)
+    if odd := sorted(there ^ here):
+        lacks = cutouts.paths[0] if odd[0] in there else test.paths[0]
+        raise DataError(f"{test.paths[0]} and {cutouts.paths[0]} must have the same classes: {lacks} has no {odd[0]!r}")
+    for what, ours, theirs in (
+        ("objects", cutouts.object_ids, test.object_ids),
+        ("images", cutouts.image_sha256, test.image_sha256),
+    ):
+        if shared := set(ours) & set(theirs):
+            raise DataError(
+                f"{test.paths[0]} shares {len(shared)} {what} with {cutouts.paths[0]} ({min(shared)}): a test set must "
+                "hold objects of its own"
+            )

@@ -1,0 +1,246 @@
+"""The JSON interface, `/api/v1`; described by `/api/openapi.json`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+
+from skythaw.web.inference import InferenceQueue
+from skythaw.web.shown_run import PAGE, ObjectFilter, ShownRun
+
+FILES = 64
+"""images in one request"""
+State = Literal["waiting", "running", "done", "failed"]
+
+
+class Problem(BaseModel):
+    """Why a request was not served."""
+
+    status: int
+    detail: str
+
+
+class BundleInfo(BaseModel):
+    """A classifier."""
+
+    name: str
+    title: str
+    network: str
+    depth: int
+    blocks: int
+    classes: list[str]
+    crop: int
+    bands: list[str]
+    kind: Literal["uint8", "float32"]
+    pixel_scale: float | None
+    macro_f1: float
+    accuracy: float
+    cell: str
+    sha256: str
+
+
+class Prediction(BaseModel):
+    """What a classifier says of one image."""
+
+    file: str
+    status: str
+    """``ok``, or why there are no probabilities"""
+    label: str | None = None
+    probabilities: dict[str, float] | None = None
+    entropy: float | None = None
+    distance: float | None = None
+    percentile: float | None = None
+
+
+class PredictionReply(BaseModel):
+    """One entry an image, in the order they were sent."""
+
+    bundle: str
+    predictions: list[Prediction]
+
+
+class RunStatus(BaseModel):
+    """How far a run is."""
+
+    name: str
+    title: str
+    cells: int
+    done: int
+    failed: int
+    running: int
+    seconds_left: float | None
+
+
+class CellRow(BaseModel):
+    """A cell of a study."""
+
+    key: str
+    backbone: str
+    strategy: str
+    train_size: int
+    depth: int
+    seed: int
+    state: State
+    macro_f1: float | None
+    accuracy: float | None
+    peak_epoch: int | None
+    seconds: float | None
+
+
+class ObjectRow(BaseModel):
+    """What a cell said of one object."""
+
+    object_id: str
+    label: str
+    predicted: str
+    probabilities: dict[str, float]
+
+
+class Objects(BaseModel):
+    """A page of objects, the surest first."""
+
+    total: int
+    page: int
+    objects: list[ObjectRow]
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
+    for code, text in {
+        400: "not understood",
+        401: "a token is needed",
+        403: "asked by a page of another site",
+        404: "there is none of that name",
+        408: "took too long to arrive",
+        413: "too large",
+        415: "compressed",
+        421: "not our name",
+        422: "it can't be used; the detail says why",
+        503: "busy",
+    }.items()
+}
+router = APIRouter(responses=REFUSALS)
+
+
+def run_of(request: Request, name: str) -> ShownRun:
+    """The run that an address names."""
+    found: ShownRun | None = request.app.state.service.runs.get(name)
+    if found is None:
+        raise HTTPException(404, "there is no run of that name here")
+    return found
+
+
+def queue_of(request: Request, name: str) -> InferenceQueue:
+    """The bundle that an address names."""
+    found: InferenceQueue | None = request.app.state.service.bundles.get(name)
+    if found is None:
+        raise HTTPException(404, "there is no bundle of that name here")
+    return found
+
+
+OneRun = Annotated[ShownRun, Depends(run_of)]
+OneQueue = Annotated[InferenceQueue, Depends(queue_of)]
+
+
+@router.get("/health", response_class=PlainTextResponse, responses={})
+async def health() -> str:
+    """Whether the service is up."""
+    return "ok"
+
+
+@router.get("/api/v1/version")
+async def the_version() -> dict[str, str]:
+    """The version of skythaw."""
+    return {"skythaw": version("skythaw")}
+
+
+@router.get("/api/v1/bundles")
+async def bundles(request: Request) -> list[BundleInfo]:
+    """The classifiers that can be asked."""
+    return [info(name, queue) for name, queue in request.app.state.service.bundles.items()]
+
+
+@router.get("/api/v1/bundles/{name}")
+async def bundle(name: str, queue: OneQueue) -> BundleInfo:
+    """One classifier."""
+    return info(name, queue)
+
+
+@router.post("/api/v1/bundles/{name}/predict")
+async def predict(
+    name: str,
+    queue: OneQueue,
+    files: Annotated[list[UploadFile], File(description="JPEG, PNG or FITS files", min_length=1, max_length=FILES)],
+) -> PredictionReply:
+    """Classify images; one that can't be read has its reason in `status`, and the others go on."""
+    from skythaw.errors import DataError
+
+    said = []
+    for number, file in enumerate(files):
+        data = await file.read()
+        try:
+            said.append(Prediction(file=f"{number}", status="ok", **await queue.probabilities(data)))
+        except DataError as error:
+            said.append(Prediction(file=f"{number}", status=" ".join(str(error).split())))
+    return PredictionReply(bundle=queue.about.sha256, predictions=said)
+
+
+@router.get("/api/v1/runs")
+def runs(request: Request) -> list[RunStatus]:
+    """The runs that are shown."""
+    return [_status(name, run) for name, run in request.app.state.service.runs.items()]
+
+
+@router.get("/api/v1/runs/{name}")
+def run(name: str, one: OneRun) -> RunStatus:
+    """How far a run is."""
+    return _status(name, one)
+
+
+@router.get("/api/v1/runs/{name}/recommended")
+def recommended(one: OneRun) -> list[dict[str, Any]]:
+    """The depths that are recommended so far, as in `skythaw report --json`."""
+    return one.recommended()
+
+
+@router.get("/api/v1/runs/{name}/cells")
+def cells(one: OneRun) -> list[CellRow]:
+    """The cells of a study."""
+    return [CellRow(**row) for row in one.cells()]
+
+
+@router.get("/api/v1/runs/{name}/cells/{key}/objects", description=f"Objects of one cell, {PAGE} a page.")
+def objects(one: OneRun, key: str, wanted: Annotated[ObjectFilter, Query()]) -> Objects:
+    """What a cell said of the objects it was scored on: by true class, predicted class and probability."""
+    total, rows = one.objects(key, wanted)
+    return Objects(total=total, page=wanted.page, objects=[ObjectRow(**row) for row in rows])
+
+
+def info(name: str, queue: InferenceQueue) -> BundleInfo:
+    """What the service says of a bundle."""
+    about = queue.about
+    return BundleInfo(
+        name=name,
+        title=about.name,
+        network=about.cell.backbone,
+        depth=about.cell.depth,
+        blocks=about.blocks,
+        classes=list(about.classes),
+        crop=about.cell.pixels.crop,
+        bands=list(about.expected.bands),
+        kind=about.expected.dtype,
+        pixel_scale=about.expected.pixel_scale,
+        macro_f1=about.scores["own"]["macro_f1"],
+        accuracy=about.scores["own"]["accuracy"],
+        cell=about.cell.key,
+        sha256=about.sha256,
+    )
+
+
+def _status(name: str, run: ShownRun) -> RunStatus:
+    return RunStatus(name=name, title=run.title, **{k: v for k, v in run.status().items() if k != "failures"})

@@ -1,0 +1,216 @@
+"""What pages show of a run folder. It may be running: it is read anew each time, the report when cells were added."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, Field
+
+from skythaw.data.cutouts import Cutouts, read_cutouts
+from skythaw.errors import DataError, LedgerError, SkythawError, UnknownNameError
+from skythaw.report import sentences
+from skythaw.report.figures.object_pictures import picture_of, pictures
+from skythaw.report.page.html_page import render
+from skythaw.report.page.page_sections import make_page, wanted_images
+from skythaw.report.report_facts import report_facts
+from skythaw.stats.cell_predictions import predictions_path
+from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.study_status import status
+
+PAGE = 40
+"""objects on a page"""
+COLUMNS = (
+    "backbone",
+    "strategy",
+    "train_size",
+    "depth",
+    "seed",
+    "state",
+    "macro_f1",
+    "accuracy",
+    "peak_epoch",
+    "seconds",
+)
+"""of the table of cells"""
+
+
+class ObjectFilter(BaseModel):
+    """Which objects of a cell's predictions are asked for."""
+
+    part: Literal["validation", "test"] = "test"
+    label: str = ""
+    """true class; all if empty"""
+    predicted: str = ""
+    """class that was predicted; all if empty"""
+    least: float = Field(0.0, ge=0, le=1)
+    """probability of the predicted class, at least"""
+    wrong: bool = False
+    """only those that were predicted wrong"""
+    page: int = Field(1, ge=1, le=1_000_000)
+
+
+class ShownRun:
+    """A run folder that is shown."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with Ledger.read(folder) as ledger:
+            self.title = str(ledger.remark("name") or folder.name)
+        self._lock = threading.Lock()
+        self._made: tuple[int, dict[str, Any], str] | None = None
+        self._data: list[Cutouts] | None = None
+
+    def status(self) -> dict[str, Any]:
+        """How far it is: `skythaw study status`."""
+        with Ledger.read(self.folder) as ledger:
+            return status(ledger)
+
+    def answers(self) -> list[tuple[str, str]]:
+        """Network and answer for each of the report's recommendations so far."""
+        facts, _ = self._report()
+        return [(each["backbone"], sentences.answer(facts, each)) for each in sentences.main_choices(facts)]
+
+    def recommended(self) -> list[dict[str, Any]]:
+        """The report's recommendations so far, as in `skythaw report --json`."""
+        return list(self._report()[0]["recommended"])
+
+    def report(self) -> str:
+        """The report as a page; raises `DataError` while no cell is done."""
+        facts, page = self._report()
+        if not facts["rows"]:
+            raise DataError("no cell is done yet: there is no report so far")
+        return page
+
+    def cells(self, sort: str = "", descending: bool = False, text: str = "") -> list[dict[str, Any]]:
+        """A row for each cell, sorted by one of `COLUMNS`; with `text` only those in which it occurs."""
+        rows = [_row(entry) for entry in self._entries()]
+        if text:
+            rows = [row for row in rows if text.lower() in " ".join(map(str, row.values())).lower()]
+        if sort in COLUMNS:
+            there = sorted((r for r in rows if r[sort] is not None), key=lambda r: r[sort], reverse=descending)
+            rows = there + [row for row in rows if row[sort] is None]
+        return rows
+
+    def cell(self, key: str) -> Entry:
+        """The cell of a key."""
+        for entry in self._entries():
+            if entry.key == key:
+                return entry
+        raise UnknownNameError("there is no such cell in this run")
+
+    def objects(self, key: str, wanted: ObjectFilter) -> tuple[int, list[dict[str, Any]]]:
+        """How many objects of a cell's predictions match, and those of one page, the surest first."""
+        entry = self.cell(key)
+        if entry.result is None:
+            raise DataError("that cell is not done yet: it has no predictions")
+        classes = entry.result.classes
+        names = [f"p_{name}" for name in classes]
+        try:
+            table = pq.read_table(
+                predictions_path(self.folder, entry.key),
+                columns=["object_id", "label", "predicted", *names],
+                filters=[("part", "=", wanted.part)],
+            )
+        except (OSError, pa.ArrowException):
+            raise LedgerError("the predictions of that cell can't be read") from None
+        sure = pc.max_element_wise(*(table[name] for name in names)) if len(names) > 1 else table[names[0]]
+        keep = pc.greater_equal(sure, wanted.least)
+        for column, value in (("label", wanted.label), ("predicted", wanted.predicted)):
+            if value:
+                keep = pc.and_(keep, pc.equal(table[column], value))
+        if wanted.wrong:
+            keep = pc.and_(keep, pc.not_equal(table["label"], table["predicted"]))
+        found = table.append_column("sure", sure).filter(keep)
+        order = pc.sort_indices(found, [("sure", "descending"), ("object_id", "ascending")])
+        start = (wanted.page - 1) * PAGE
+        return len(found), [
+            {
+                "object_id": row["object_id"],
+                "label": row["label"],
+                "predicted": row["predicted"],
+                "probabilities": {name: row[f"p_{name}"] for name in classes},
+            }
+            for row in found.take(order[start : start + PAGE]).to_pylist()
+        ]
+
+    def picture(self, object_id: str) -> bytes:
+        """An object's image as its network saw it, PNG; raises `UnknownNameError` where there is none."""
+        cutouts, row = self._find(object_id)
+        found = picture_of(cutouts, row, self._entries()[0].cell.pixels)
+        if found is None:
+            raise UnknownNameError("the image of that object can't be shown")
+        return found
+
+    def image(self, object_id: str) -> bytes:
+        """An object's image file, as it is in the data."""
+        cutouts, row = self._find(object_id)
+        return next(cutouts.images(row))[1]
+
+    def _find(self, object_id: str) -> tuple[Cutouts, int]:
+        for cutouts in self._cutouts():
+            row = pc.index(cutouts.table["object_id"], object_id).as_py()
+            if row >= 0:
+                return cutouts, row
+        raise UnknownNameError("there is no object of that name in the run's data, or the data are no longer there")
+
+    def _cutouts(self) -> list[Cutouts]:
+        with self._lock:
+            if self._data is None:
+                self._data = []
+                for path in self._paths():
+                    try:
+                        self._data.append(read_cutouts(path, need_labels=False))
+                    except DataError:
+                        continue
+            return self._data
+
+    def _paths(self) -> list[Path]:
+        with Ledger.read(self.folder) as ledger:
+            return [Path(each) for each in (ledger.remark("data") or {}).values() if each]
+
+    def _entries(self) -> list[Entry]:
+        with Ledger.read(self.folder) as ledger:
+            return ledger.entries()
+
+    def _report(self) -> tuple[dict[str, Any], str]:
+        """Facts and page, made again when a cell was added."""
+        with self._lock:
+            with Ledger.read(self.folder) as ledger:
+                entries = ledger.entries()
+                done = sum(entry.state == "done" for entry in entries)
+                if self._made is None or self._made[0] != done:
+                    facts = report_facts(ledger)
+                    self._made = (done, facts, self._page(facts, entries) if facts["rows"] else "")
+            return self._made[1], self._made[2]
+
+    def _page(self, facts: dict[str, Any], entries: list[Entry]) -> str:
+        try:
+            found = pictures(self._paths(), wanted_images(facts), entries[0].cell.pixels)
+        except SkythawError:
+            found = {}
+        return render(make_page(facts, found, version("skythaw"), date.today()))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    cell, result = entry.cell, entry.result
+    test = {} if result is None else result.scores.get("test", {})
+    return {
+        "key": entry.key,
+        "backbone": cell.backbone,
+        "strategy": cell.strategy,
+        "train_size": cell.train_size,
+        "depth": cell.depth,
+        "seed": cell.seed,
+        "state": entry.state,
+        "macro_f1": test.get("macro_f1"),
+        "accuracy": test.get("accuracy"),
+        "peak_epoch": None if result is None else result.peak_epoch,
+        "seconds": None if result is None else result.seconds["total"],
+    }

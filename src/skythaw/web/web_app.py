@@ -1,0 +1,117 @@
+"""The service: pages for people, `/api/v1` for programs, over the runs and bundles that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from skythaw.errors import BundleError, DataError, LedgerError, SkythawError, UnknownNameError
+from skythaw.web import json_api, pages
+from skythaw.web.inference import BusyError, InferenceQueue
+from skythaw.web.request_guard import Guard, Rules
+from skythaw.web.shown_run import ShownRun
+
+STATUS: tuple[tuple[type[SkythawError], int], ...] = (
+    (BusyError, 503),
+    (UnknownNameError, 404),
+    (DataError, 422),
+    (LedgerError, 500),
+    (BundleError, 500),
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served."""
+
+    runs: Mapping[str, ShownRun]
+    bundles: Mapping[str, InferenceQueue]
+    rules: Rules
+    pool: ThreadPoolExecutor
+    """the one thread in which bundles answer"""
+
+
+def open_service(runs: list[Path], bundles: list[Path], rules: Rules, device: str = "cpu") -> Service:
+    """Open runs and bundles; each is called by its folder's name, with a number where two are called alike.
+
+    Raises
+    ------
+    LedgerError, BundleError
+        One is no run folder, or no bundle.
+    """
+    pool = ThreadPoolExecutor(1, "skythaw-queue")
+    queues = {name: InferenceQueue(path, pool, device) for name, path in named(bundles).items()}
+    return Service({name: ShownRun(path) for name, path in named(runs).items()}, queues, rules, pool)
+
+
+def named(paths: list[Path]) -> dict[str, Path]:
+    """A name for each folder that an address can hold."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in path.resolve().name).strip(
+            "."
+        )
+        name, number = name or "it", 2
+        while (unique := name if number == 2 and name not in found else f"{name}-{number}") in found:
+            number += 1
+        found[unique] = path
+    return found
+
+
+def make_app(service: Service) -> Guard:
+    """The service as an ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.pool.shutdown(cancel_futures=True)
+
+    app = FastAPI(
+        title="skythaw",
+        version=version("skythaw"),
+        description="Fine-tuned classifiers of cutouts of the sky, and the studies they come from.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.include_router(json_api.router)
+    app.include_router(pages.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=str(files("skythaw.web") / "static")), name="static")
+    for kind in (HTTPException, RequestValidationError, SkythawError):
+        app.add_exception_handler(kind, refusal)
+    return Guard(app, service.rules, refusal)
+
+
+async def refusal(request: Request, error: Exception) -> Response:
+    """The answer to a request that can't be served: one sentence, as JSON for programs and as a page for people."""
+    status, text, headers = _said(error)
+    if request.url.path.startswith(("/api/", "/health")):
+        return JSONResponse({"status": status, "detail": text}, status, headers, "application/problem+json")
+    return pages.refused(request, status, text, headers)
+
+
+def _said(error: Exception) -> tuple[int, str, dict[str, str]]:
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail), dict(error.headers or {})
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return 422, f"{where}: {first['msg'].lower()}", {}
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    if status == 500:  # its message names folders of this machine
+        return status, "what is served here can't be read any more; ask who runs the service", {}
+    return status, " ".join(str(error).split()), {"retry-after": "2"} if status == 503 else {}
