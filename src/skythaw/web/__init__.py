@@ -1,1 +1,1 @@
-"""Pages over runs and bundles. They call report and serving, and compute nothing themselves."""
+"""Pages over runs and bundles. They call report and bundle, and compute nothing themselves."""

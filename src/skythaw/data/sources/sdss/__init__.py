@@ -1,1 +1,1 @@
-"""Labelled cutouts from the archive of the Sloan Digital Sky Survey. Start reading in `source.py`."""
+"""Labelled cutouts from the archive of the Sloan Digital Sky Survey. Start reading in `fetch_sdss`."""
