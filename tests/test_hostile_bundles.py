@@ -15,7 +15,7 @@ from helpers_study import draw
 from skythaw.backbones.network import build, outline
 from skythaw.backbones.pretrained_weights import RANDOM
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 MEMORY = 50 << 20
 """bytes, beside 1.2 x the size of the weights' file"""
 SLOWEST = 10.0

@@ -20,7 +20,7 @@ from skythaw.bundle.bundle_file import read_about
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.predict.predict_images import predict_to
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 MEMORY = 200 << 20
 SLOWEST = 10.0
 """seconds: five times what is promised, for machines with much else to do"""

@@ -187,7 +187,7 @@ def test_the_claim_of_a_killed_runner_is_free_at_once(folder):
     other.stdout.close()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_kill_at_any_moment_loses_no_finished_cell(folder):
     """Twenty kills of a process that does nothing but finish cells; what it said was kept must be there."""
     script = """

@@ -26,7 +26,7 @@ from skythaw.predict import from_sky
 from skythaw.predict.from_sky import Archive, fetch_catalogue, request_of
 from skythaw.predict.predict_images import PredictSettings, predict_to
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 SKY = {"objects": 60, "seed": 8, "faults": {"outside404": 0.1, "black200": 0.1, "html503": 0.1}}
 UNIVERSE = Universe(**SKY)
 

@@ -37,7 +37,7 @@ def node():
         yield made
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_item_whose_workers_die_again_and_again_is_given_up_and_the_others_go_on(node):
     with Ray(address=node.address) as engine:
         outcomes = {o.item: o for o in engine.map(die_on_three, range(5))}
@@ -47,7 +47,7 @@ def test_an_item_whose_workers_die_again_and_again_is_given_up_and_the_others_go
     assert [o.value for x, o in sorted(outcomes.items()) if x != 3] == [0, 1, 2, 4]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_answers_larger_than_the_store_arrive(node):
     """The store has 80 MB, an answer 60: what does not fit goes over the disk."""
     with Ray(address=node.address) as engine:
@@ -122,7 +122,7 @@ assert ray_constants.ENABLE_RAY_CLUSTER
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_cluster_of_ours_listens_on_the_loopback_interface_alone():
     """Though Ray was imported before, and told otherwise. (In a process of its own: Ray confuses clusters in one.)"""
     known = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
@@ -148,7 +148,7 @@ def test_a_disk_too_full_for_a_shared_file_is_said_in_one_line(node, tmp_path, m
             engine.share(file)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_shared_file_larger_than_the_store_arrives(node, tmp_path):
     file = tmp_path / "large.bin"
     file.write_bytes(os.urandom(1 << 20) * 150)
@@ -179,7 +179,7 @@ def test_ray_that_is_not_installed_is_said_in_one_line(monkeypatch):
         Ray()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_stopped_driver(tmp_path, how):
     """Ctrl-C leaves no process and no file; kill -9 no process, and files that the next driver removes."""
@@ -218,7 +218,7 @@ def test_the_folder_of_a_driver_that_lives_stays(monkeypatch):
         assert not made.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("after", [0.0, 1.0])
 def test_control_c_while_ray_starts_ends_it(tmp_path, after):
     """Nothing runs on; what processes that were just starting may still have written goes with the next start."""

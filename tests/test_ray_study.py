@@ -140,7 +140,7 @@ def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, seria
     assert not [left for each in nodes for left in each.glob("cells/*")]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
     two_nodes, undisturbed, tmp_path, cache, monkeypatch
 ):
@@ -169,7 +169,7 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
     assert numbers(tmp_path / "run") == numbers(folder / "run")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_nodes, undisturbed, tmp_path, cache):
     folder, _ = undisturbed
     run = tmp_path / "run"

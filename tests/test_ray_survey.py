@@ -19,7 +19,7 @@ from skythaw.predict.survey import predict_survey as surveying
 from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
 from skythaw.study.on_cluster import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 SETTING = PredictSettings(device="cpu", shard=20)
 
 

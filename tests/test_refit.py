@@ -23,7 +23,7 @@ from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
 from skythaw.study.run_study import RunSettings, run_study
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 GRID = {
     '"0%", "50%", "100%"': '"0%", "50%"',
     "seed = [0, 1]": 'seed = [0]\nstrategy = ["top", "lp_ft", "gradual"]',

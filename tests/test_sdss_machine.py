@@ -25,7 +25,7 @@ from skythaw.data.sources.sdss.missing_reasons import Reason
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 SKY = {"objects": 8, "seed": 12, "faults": {"outside404": 0.2, "html503": 0.3}}
 FAULTS = ["html503", "rate429", "cut", "html200", "outside404", "black200", "wrong_size", "truncated_jpeg", "empty"]
 

@@ -20,7 +20,7 @@ from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.sources.sdss.missing_reasons import Reason
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 FAULTS = {
     **{"html503": 0.05, "rate429": 0.02, "cut": 0.02, "html200": 0.01},
     **{"outside404": 0.01, "black200": 0.01, "hang": 0.005},

@@ -65,7 +65,7 @@ def test_all_are_tried_and_the_best_is_trained_in_full(searched):
             assert other.fate == ("worse in the trial" if sure else "not told apart from the best")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_on_a_cluster_it_is_the_same_search(searched, skythaw):
     """No cell gets the threads of idle nodes, so all numbers are those of one worker here."""
     here, _ = searched
@@ -134,7 +134,7 @@ def test_a_trial_keeps_no_weights_and_scores_nothing_that_does_not_choose(search
         assert set(entry.result.scores) == ({"train", "validation", "test"} if last else {"validation"})
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_workers_that_would_be_idle_lend_their_threads(searched, cache):
     """Once and for all: the same search with fewer workers finds everything done."""
     here, standings = searched

@@ -278,7 +278,7 @@ def done_in(folder):
     return count(folder, "done")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache):
     """Killed twice, at whatever moment it is, children too: no finished cell is lost, the result is the same."""
     for kill in range(2):
@@ -294,7 +294,7 @@ def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cach
     assert not list(here.rglob("*.tmp")), "what the kills left is swept away"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
     with start(here, cache, "--workers", "2") as process:
@@ -309,7 +309,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
     assert not _processes_with(str(here)), "no worker is left"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seconds", [2, 6])
 def test_ctrl_c_on_a_terminal_reaches_workers_too_and_is_as_quiet(here, cache, seconds):
     """A terminal signals the whole group, perhaps while workers are still importing."""
@@ -322,7 +322,7 @@ def test_ctrl_c_on_a_terminal_reaches_workers_too_and_is_as_quiet(here, cache, s
     assert not _processes_with(str(here))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_runs_on_one_folder_share_the_work(finished, here, cache):
     with start(here, cache, "--workers", "1") as one, start(here, cache, "--workers", "1") as two:
         wait_until(lambda: running_in(here / "run") == 2, one)

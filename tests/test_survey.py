@@ -73,7 +73,7 @@ def test_every_image_has_its_row_and_the_manifest_says_where(made, tmp_path):
     assert shards[2]["input"] == str(folder / "nights" / "night1.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_processes_give_the_same_bytes(made, tmp_path):
     folder, _ = made
     for spread in (SERIAL, SurveyEngine("processes", 2)):
@@ -185,7 +185,7 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     same(found.take(good), expected.take(good))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path, monkeypatch):
     folder, expected = made
     monkeypatch.setattr(surveying, "Work", DeadlyWork)
@@ -395,7 +395,7 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     assert [each.name for each in other.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command(made, tmp_path, skythaw):
     folder, _ = made
     command = ("predict", folder / "bundle", folder / "nights", "--device", "cpu", "-o")

@@ -113,7 +113,7 @@ def left_of(temporary):
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("engine", ["serial", "processes", "ray"])
 def test_a_survey_shows_images_rate_and_time_left(made, tmp_path, cache, engine):
     folder, bundle = made
@@ -125,7 +125,7 @@ def test_a_survey_shows_images_rate_and_time_left(made, tmp_path, cache, engine)
     assert re.search(r"wrote 180 rows to out in .* images/s", seen)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_study_shows_cells_and_time_left(tmp_path, cache):
     make_survey(tmp_path / "survey.parquet")
     file = write_study(tmp_path, replace={"epochs = 7": "epochs = 2"})
@@ -138,7 +138,7 @@ def test_a_study_shows_cells_and_time_left(tmp_path, cache):
     assert "6 of 6 cells are done" in seen
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_other_long_work_shows_what_is_done(made, tmp_path, cache):
     folder, bundle = made
     commands = {
@@ -152,7 +152,7 @@ def test_other_long_work_shows_what_is_done(made, tmp_path, cache):
         assert re.search(pattern, seen), seen
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("engine", "how"), STOPS)
 def test_a_stopped_survey_goes_on(made, tmp_path, cache, temporary, engine, how):
     folder, bundle = made
@@ -171,7 +171,7 @@ def test_a_stopped_survey_goes_on(made, tmp_path, cache, temporary, engine, how)
     assert len(set(rows(tmp_path / "out")["object_id"].to_pylist())) == 180
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("engine", "how"), STOPS)
 def test_a_stopped_study_says_so(tmp_path, cache, temporary, engine, how):
     make_survey(tmp_path / "survey.parquet")
