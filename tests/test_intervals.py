@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import norm, ttest_rel
+from scipy.stats import norm, t, ttest_rel
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
 from skythaw.report.statistics.depth_contest import Candidate, Contest
@@ -75,7 +75,7 @@ def contest_of(sample, depths=3, draws=400):
     return Contest(candidates, sample)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("groups", [8, 15])
 def test_few_groups_have_wide_intervals(groups):
     """Percentiles alone would cover 86 to 90 % here."""
@@ -90,7 +90,7 @@ def test_few_groups_have_wide_intervals(groups):
     assert np.mean(false) <= 0.08
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_a_depth_that_is_less_steady_than_the_others_has_an_interval_of_its_own(seeds):
     """Pooled with the others, 62 % would be covered. It stays a little short: the test may miss the difference."""
@@ -144,7 +144,7 @@ def test_seeds_that_depths_do_not_share_are_not_compared():
     assert found["incomplete"] == [1]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("seeds", "seed_spread", "group_spread"),
     [(3, 0.1, 0.5), (5, 0.02, 0.8), (2, 0.15, 0.0)],
@@ -252,6 +252,15 @@ def test_the_p_value_of_a_difference_between_seeds_alone_is_the_paired_t_test():
     scores = np.repeat(np.stack([a, b])[:, :, None], 101, axis=2)
     found = difference((scores[0] - scores[1]).mean(0), spread_of_differences(scores), 6)
     assert found.p == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-6)
+
+
+def test_the_degrees_of_freedom_of_a_p_value_are_satterthwaites():
+    """By hand: of the variance 4e-4, the objects give 3e-4 and the seeds, with 5 degrees, 1e-4: 5 * (4 / 1)^2 = 80."""
+    draws = np.array([0.05, *(0.05 + np.sqrt(3e-4 / 2) * np.array([1.0, -1.0]))])
+    found = difference(draws, SeedSpread(6e-4, 0.0, 5), 6)
+    assert found.p == pytest.approx(2 * t.sf(2.5, 80), rel=1e-9)
+    assert found.p != pytest.approx(2 * t.sf(2.5, 5), rel=0.1), "the seeds' degrees of freedom alone"
+    assert found.p != pytest.approx(2 * norm.sf(2.5), rel=0.1), "as if the seeds' spread were known"
 
 
 def test_equal_models_have_a_p_value_of_one_and_a_sure_difference_of_zero():

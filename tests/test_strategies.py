@@ -24,7 +24,7 @@ from skythaw.tuning.linear_probe import pooled, solve, start_from
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.layer_decay import LOWEST
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.training_loop import _optimizer, fit, predict
+from skythaw.tuning.training_loop import fit, optimizer_of, predict
 
 WAYS = [*registry.names("strategy"), "block:2"]
 CASES = [
@@ -130,7 +130,7 @@ def test_in_a_phase_only_its_blocks_learn():
 
 def test_layer_decay_gives_each_block_a_rate_of_its_own():
     model = model_of("mobilenetv2", "layer_decay", 19)
-    rates = sorted({group["lr"] for group in _optimizer(model, Recipe(lr=1e-3)).param_groups})
+    rates = sorted({group["lr"] for group in optimizer_of(model, Recipe(lr=1e-3)).param_groups})
     assert len(rates) == 19
     assert rates[0] == pytest.approx(LOWEST * 1e-3)
     assert rates[-1] == 1e-3
