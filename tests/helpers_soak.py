@@ -25,14 +25,19 @@ def soak(cases: Iterable[Any], keep: int | Collection[Any] = 1) -> list[Any]:
     return marked
 
 
+def few(examples: int) -> pytest.MarkDecorator:
+    """A test with the argument `examples`: a few in `make test`, and so many in `make soak`."""
+    return pytest.mark.parametrize("examples", [min(FEW, examples), pytest.param(examples, marks=pytest.mark.soak)])
+
+
 def fuzz(examples: int, *strategies: Any, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Test a function with made-up arguments: a few in `make test`, and `examples` in `make soak`.
+    """Test a function with made-up arguments: a few times in `make test`, and `examples` times in `make soak`.
 
     `strategies` are those of hypothesis; keywords are its settings. The function takes no fixtures.
     """
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
-        @pytest.mark.parametrize("examples", [min(FEW, examples), pytest.param(examples, marks=pytest.mark.soak)])
+        @few(examples)
         def test(examples: int) -> None:
             settings(max_examples=examples, deadline=None, **more)(given(*strategies)(check))()
 

@@ -132,7 +132,11 @@ def test_biases_and_the_scales_of_norms_are_not_decayed(networks, name):
     network = networks(name)
     head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
     model = ThawedNetwork(network, top(len(network.blocks), len(network.blocks)), head, "train")
-    decay = {id(p): g["weight_decay"] for g in optimizer_of(model, Recipe(weight_decay=0.1)).param_groups for p in g["params"]}
+    decay = {
+        id(p): g["weight_decay"]
+        for g in optimizer_of(model, Recipe(weight_decay=0.1)).param_groups
+        for p in g["params"]
+    }
     kinds = (torch.nn.Conv2d, torch.nn.Linear)
     for module in model.modules():
         for kind, parameter in module.named_parameters(recurse=False):

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example
 from hypothesis import strategies as st
 
+from helpers_soak import fuzz
 from helpers_study import make_survey, write_study
 from skythaw.cli.terminal import parse_bytes
 from skythaw.data.split import Parts
@@ -86,8 +87,8 @@ def test_the_budget_is_kept_to_and_the_best_use_of_it_stays():
     assert plan_reuse(cells([0, 1, 2]), sets(), prefixes, 0).kept == ()
 
 
-@settings(max_examples=200, deadline=None)
-@given(
+@fuzz(
+    200,
     st.dictionaries(st.integers(0, 6), st.tuples(st.integers(0, 10**10), st.integers(1, 10**7)), min_size=1),
     st.integers(1, 3),
     st.integers(1, 12),
