@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
 import pytest
@@ -22,6 +23,7 @@ SHAPED = ("skythaw.tuning", "skythaw.data.network_input", "skythaw.data.views", 
 install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402
+from skythaw import registry  # noqa: E402
 from skythaw.cli import main  # noqa: E402
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's clusters keep to the loopback interface
@@ -51,6 +53,20 @@ def here(tmp_path) -> Path:
     make_survey(tmp_path / "survey.parquet")
     write_study(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def own_engine(monkeypatch):
+    """Register an engine as a plug-in would; its name."""
+
+    def register(kind, name="own"):
+        module = ModuleType("engine_of_a_test")
+        module.KIND = kind
+        monkeypatch.setitem(sys.modules, "engine_of_a_test", module)
+        monkeypatch.setitem(registry.BUILTIN["engine"], name, "engine_of_a_test:KIND")
+        return name
+
+    return register
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from skythaw.backbones.known_backbones import backbone, backbone_of
 from skythaw.backbones.network_facts import cuts, facts
 from skythaw.bundle.bundle_file import read_about
 from skythaw.engines.engine import open_engine
-from skythaw.predict import predict_images
+from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.survey.survey_worker import memory_for
 from skythaw.spec import Study
 from skythaw.study import memory_need
@@ -122,7 +122,7 @@ def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_
     count = len(cuts(backbone_of(about.cell), 32, cache)) - 1
     widest = cuts(backbone_of(about.cell), 32, cache)[count].widest
     one, two, threads, onnx = (
-        memory_for(bundle, about, predict_images.Setting(device="cpu", **how))
+        memory_for(bundle, about, PredictSettings(device="cpu", **how))
         for how in (
             {"backend": "torch", "batch": 256},
             {"backend": "torch", "batch": 512},
