@@ -13,8 +13,8 @@ A kept value has the same bits as a value that is computed again. Three rules se
 
 * What a prefix gives for an image must not depend on the images beside it. So a prefix always gets 32 images at once
   (`crossing.SLICE`); the last slice is filled up.
-* The precision is the cell's (`Recipe.activations`), whether values are kept or not. Training starts from 16-bit numbers
-  by default. Scores, and the pooled features of depth 0, are always of 32-bit numbers.
+* The precision is the cell's (`Recipe.activations`), whether values are kept or not. Training starts from 16-bit
+  numbers by default. Scores, and the pooled features of depth 0, are always of 32-bit numbers.
 * The folder of a set of values is named after everything that decides their bits: the data, the pixels, the network and
   its weights, the depth, the precision, the processor and the versions of torch and timm (`activation_cache`).
 
