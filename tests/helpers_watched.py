@@ -1,4 +1,4 @@
-"""An engine that calls a function of a test before each item. The fixture `own_engine` gives such engines a name."""
+"""Engines that do something before each item. The fixture `own_engine` gives an engine of a test a name."""
 
 from __future__ import annotations
 
@@ -6,31 +6,25 @@ from skythaw.engines.serial import Serial
 from skythaw.study.run_cell import CellTask
 
 
-class Watched(Serial):
-    """Works here, and calls `before` with each item first. What that raises is what becomes of the item."""
+def watched(before):
+    """A kind of engine that works here and calls `before` with each item: what that raises becomes of the item."""
 
-    @staticmethod
-    def before(item):
-        pass
+    class Watched(Serial):
+        def map(self, function, items):
+            def work(item):
+                before(item)
+                return function(item)
 
-    def map(self, function, items):
-        def work(item):
-            self.before(item)
-            return function(item)
+            return super().map(work, items)
 
-        return super().map(work, items)
+    return Watched
 
 
 def failing(is_bad):
-    """What to call before cells, so that some of them fail."""
+    """A kind of engine whose workers fail on some cells."""
 
     def before(item):
         if isinstance(item, CellTask) and is_bad(item.cell):
             raise RuntimeError("a cosmic ray")
 
-    return before
-
-
-def watched(before):
-    """A kind of engine that calls `before` with each item."""
-    return type("Own", (Watched,), {"before": staticmethod(before)})
+    return watched(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import signal
 import subprocess
@@ -37,6 +36,13 @@ def node():
         yield made
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """What can't be had is given up soon."""
+    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
+
+
 @pytest.mark.soak
 def test_an_item_whose_workers_die_again_and_again_is_given_up_and_the_others_go_on(node):
     with Ray(address=node.address) as engine:
@@ -54,17 +60,14 @@ def test_answers_larger_than_the_store_arrive(node):
         assert [len(o.value) for o in engine.map(big, range(4))] == [60 << 20] * 4
 
 
-def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, monkeypatch):
-    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
-    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
+def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, impatient):
     with Ray(address=node.address) as engine:
         (outcome,) = engine.map(Greedy(), [1])
         assert outcome.error == "no node of the Ray cluster has 1 CPUs, 1 GPUs"
         assert [o.value for o in engine.map(square, [2])] == [4]
 
 
-def test_items_like_one_that_was_given_up_are_given_up_at_once(node, monkeypatch):
-    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
+def test_items_like_one_that_was_given_up_are_given_up_at_once(node, impatient):
     with Ray(address=node.address) as engine:
         start, outcomes = None, []
         for outcome in engine.map(Greedy(), range(200)):
@@ -74,9 +77,7 @@ def test_items_like_one_that_was_given_up_are_given_up_at_once(node, monkeypatch
     assert [o.error for o in outcomes] == ["no node of the Ray cluster has 1 CPUs, 1 GPUs"] * 200
 
 
-def test_a_cluster_without_nodes_is_said_once(monkeypatch):
-    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
-    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
+def test_a_cluster_without_nodes_is_said_once(impatient):
     said = pytest.raises(RemoteError, match="the Ray cluster has had no node that works for")
     with cluster(0) as head, Ray(address=head.address) as engine, said:
         list(engine.map(square, range(3)))
@@ -167,14 +168,7 @@ def test_an_address_is_for_ray_alone():
 
 
 def test_ray_that_is_not_installed_is_said_in_one_line(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name == "ray":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnknownNameError, match=r"pip install 'skythaw\[ray\]'"):
         Ray()
 

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from helpers_soak import fuzz
 from helpers_study import make_survey, write_study
+from helpers_watched import watched
 from skythaw.cli.terminal import parse_bytes
 from skythaw.data.split import Parts
 from skythaw.errors import SpecError
 from skythaw.spec import Recipe, Study
-from skythaw.study import run_study as running
 from skythaw.study.ledger import Ledger
 from skythaw.study.plan import make_plan
+from skythaw.study.run_cell import CellTask
 from skythaw.study.run_study import RunSettings, Watcher, run_study
 from skythaw.tuning.epoch_draw import draw
 from skythaw.tuning.frozen import fill_cache
@@ -189,10 +190,10 @@ class Noting(Watcher):
         self.images += images
 
 
-def run(here, cache, name, size=BIG, **replace):
+def run(here, cache, name, size=BIG, engine="serial", **replace):
     study = Study.load(write_study(here, replace=REPLACE | replace))
     watcher = Noting()
-    summary = run_study(study, RunSettings(here / name, cache, "serial", 1, "cpu", size), watcher)
+    summary = run_study(study, RunSettings(here / name, cache, engine, 1, "cpu", size), watcher)
     assert summary.failed == 0
     with Ledger.read(here / name) as ledger:
         return {e.key: e.result for e in ledger.entries()}, watcher
@@ -255,22 +256,21 @@ def _refuse_but_one(images, chosen, *rest):
     return BATCH(images, chosen, *rest)
 
 
-def test_activations_that_vanish_are_computed_again(slow_machine, here, without, tmp_path, monkeypatch):
+def test_activations_that_vanish_are_computed_again(slow_machine, here, without, tmp_path, own_engine):
     """As another run's eviction would."""
-    whole = running.run_cell
     harmed = []
 
-    def harming(task):
+    def harm(task):
+        if not isinstance(task, CellTask):
+            return
         folders = sorted(activations_folder(tmp_path).iterdir())
         if len(harmed) % 2 == 0 and folders:
             shutil.rmtree(folders[0])
         elif folders:
             (folders[0] / "present").unlink()
         harmed.append(len(folders))
-        return whole(task)
 
-    monkeypatch.setattr(running, "run_cell", harming)
-    results, _ = run(here, tmp_path, "harmed")
+    results, _ = run(here, tmp_path, "harmed", engine=own_engine(watched(harm)))
     assert judged(results) == judged(without)
     assert harmed[0] > 1
     shutil.rmtree(here / "harmed")

@@ -19,14 +19,17 @@ from safetensors.torch import save_file
 
 from conftest import SKYTHAW
 from helpers_study import make_survey, write_study
+from helpers_watched import failing, watched
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import split
 from skythaw.errors import LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
-from skythaw.study import run_study as running
 from skythaw.study.ledger import Ledger
 from skythaw.study.run_study import RunSettings, run_study
+
+QUICK = {"epochs = 7": "epochs = 1"}
+"""for tests of what happens around the training"""
 
 
 def run(here, cache, name="run", engine="serial", workers=1, **replace):
@@ -122,30 +125,22 @@ def test_other_engines_and_workers_give_the_same_bits(finished, tmp_path, cache,
     assert all(ours[key].equals(theirs[key]) for key in theirs)
 
 
-def test_a_second_run_does_nothing(finished, cache, monkeypatch):
-    monkeypatch.setattr(running, "run_cell", lambda task: pytest.fail("a finished cell ran again"))
-    summary = run(finished.parent, cache)
+def test_a_second_run_does_nothing(finished, cache, own_engine):
+    engine = own_engine(failing(lambda cell: True))
+    summary = run(finished.parent, cache, engine=engine)
     assert (summary.done, summary.failed) == (6, 0)
     assert [e.attempts for e in entries(finished)] == [1] * 6
 
 
-def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, monkeypatch):
-    whole = running.run_cell
-
-    def failing(task):
-        if task.cell.depth == 4 and task.cell.seed == 1:
-            raise RuntimeError("a cosmic ray")
-        return whole(task)
-
-    monkeypatch.setattr(running, "run_cell", failing)
-    summary = run(here, cache)
+def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, own_engine):
+    engine = own_engine(failing(lambda cell: cell.depth == 4 and cell.seed == 1))
+    summary = run(here, cache, engine=engine, replace=QUICK)
     assert (summary.done, summary.failed) == (5, 1)
     assert "RuntimeError: a cosmic ray" in next(e.error for e in entries(here / "run") if e.state == "failed")
-    monkeypatch.setattr(running, "run_cell", whole)
-    assert run(here, cache).done == 6
+    assert run(here, cache, replace=QUICK).done == 6
 
 
-def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
+def test_smaller_training_sets_are_inside_larger_ones(here, cache, own_engine):
     from skythaw.study.cell_sets import load_sets
 
     drawn = {}
@@ -155,8 +150,8 @@ def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
         drawn[task.cell.train_size, task.cell.seed] = set(sets.ids["train"])
         raise RuntimeError("seen enough")
 
-    monkeypatch.setattr(running, "run_cell", look)
-    run(here, cache, replace={"[75]": '[15, 30, "all"]', 'depth = ["0%", "50%", "100%"]': "depth = [0]"})
+    change = {"[75]": '[15, 30, "all"]', 'depth = ["0%", "50%", "100%"]': "depth = [0]"}
+    run(here, cache, engine=own_engine(watched(look)), replace=change)
     sizes = sorted({size for size, _ in drawn})
     assert sizes[:2] == [15, 30]
     for seed in (0, 1):
