@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers_soak import soak
 from skythaw import registry
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build
@@ -66,7 +67,13 @@ def cases():
     return small + big
 
 
-@pytest.mark.parametrize(("name", "word", "batchnorm"), cases())
+USUAL = [
+    (SMALL[n], word, batchnorm) for n in range(3) for word in ("none", "half") for batchnorm in ("running", "train")
+]
+USUAL += [("mobilenetv2", "half", "running")]
+
+
+@pytest.mark.parametrize(("name", "word", "batchnorm"), soak(cases(), USUAL))
 def test_only_the_trained_part_changes(networks, name, word, batchnorm):
     network = networks(name)
     depth = depth_of(network, word)

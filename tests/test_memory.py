@@ -8,6 +8,7 @@ import torch
 
 from helpers_bundle import make_bundle
 from helpers_networks import SMALL, fresh, images
+from helpers_soak import soak
 from helpers_study import write_study
 from skythaw.backbones.known_backbones import backbone, backbone_of
 from skythaw.backbones.network_facts import cuts, facts
@@ -46,7 +47,7 @@ def held(model, batch):
     return sum(found.values()), result  # which keeps them at their places
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", soak(REAL, ["timm:test_resnet", "timm:test_efficientnet"]))
 def test_what_a_cut_holds_is_what_training_above_it_holds(name, cache):
     found = cuts(backbone(name), 64, cache)
     count = len(found) - 1

@@ -17,7 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from helpers_networks import NAMED, network, serving
+from helpers_networks import every_named, network, serving
 from skythaw.backbones.known_backbones import Backbone, backbone
 from skythaw.backbones.load_weights import read_state
 from skythaw.backbones.network import build
@@ -71,7 +71,7 @@ def assert_loaded(net, state):
             assert torch.equal(tensor, original), name
 
 
-@pytest.mark.parametrize("name", NAMED)
+@every_named
 def test_official_files(name, tmp_path):
     state = official_state(backbone(name))
     path = tmp_path / "w.safetensors"
