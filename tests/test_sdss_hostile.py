@@ -20,7 +20,7 @@ import pytest
 from hypothesis import strategies as st
 
 from helpers_sdss import fetch, images, requests_of, write_catalog
-from helpers_soak import fuzz
+from helpers_soak import fuzz, soak
 from sdss_server import HOSTILE, SQL_FAULTS, serving
 from sdss_sql import Sql
 from sdss_universe import Universe, fits_bytes
@@ -187,7 +187,7 @@ def test_too_many_queries_a_minute_are_recovered_from(tmp_path):
         assert fetch(tmp_path / "a.parquet", url, Request(total=15)).fetched == 15
 
 
-@pytest.mark.parametrize("fault", ["html200", "cut", "bad_id", "hang", "endless"])
+@pytest.mark.parametrize("fault", soak(["hang", "html200", "cut", "bad_id", "endless"]))
 def test_a_query_service_that_never_recovers_ends_the_command_with_one_line(fault, tmp_path):
     out = tmp_path / "a.parquet"
     sky = {"objects": 200, "seed": 7, "sql_faults": [fault] * 50, "hang_seconds": 3}

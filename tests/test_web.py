@@ -14,7 +14,7 @@ import pytest
 
 import corpus_images
 from helpers_bundle import make_bundle
-from helpers_soak import few
+from helpers_soak import SIZES, few
 from helpers_web import LARGEST, TOKEN, make_client, rules
 from skythaw import load
 from skythaw.data.cutouts import read_cutouts
@@ -101,10 +101,12 @@ def test_one_bad_image_of_several_has_its_reason_and_the_others_go_on(folder, im
     assert said[0]["probabilities"] == said[3]["probabilities"]
 
 
-def test_hundreds_of_bad_images_have_their_reasons(folder):
+@pytest.mark.parametrize("size", SIZES)
+def test_hundreds_of_bad_images_have_their_reasons(folder, size):
     """T14, through the service: nothing but an answer, 64 files a time; none that must not be read is."""
     corpus = {name: each for name, each in corpus_images.images().items() if len(each[0]) < LARGEST // 64}
     assert len(corpus) > 500
+    corpus = corpus if size == "whole" else corpus_images.some_of(corpus)
     names = list(corpus)
     for start in range(0, len(names), 64):
         some = names[start : start + 64]
@@ -116,11 +118,13 @@ def test_hundreds_of_bad_images_have_their_reasons(folder):
             assert each["status"] != "ok" or corpus[name][1], name
 
 
-def test_bad_fits_files_have_their_reasons(tmp_path, cache):
+@pytest.mark.parametrize("size", SIZES)
+def test_bad_fits_files_have_their_reasons(tmp_path, cache, size):
     """T15, through the service."""
     make_bundle(tmp_path, cache, floats=True)
     corpus = {name: each for name, each in corpus_images.floats().items() if len(each[0]) < LARGEST}
     assert len(corpus) > 100
+    corpus = corpus if size == "whole" else corpus_images.some_of(corpus)
     requests = [
         ("POST", "/api/v1/bundles/bundle/predict", {"files": [("files", ("a.fits", data))]})
         for data, _ in corpus.values()
