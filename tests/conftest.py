@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import secrets
@@ -33,6 +34,12 @@ torch.set_num_threads(1)  # threads that wait for each other cost more than thes
 LONGEST = ("test_study", "test_search", "test_sdss_machine", "test_sdss_reliability", "test_predict_sky", "test_reuse")
 """files that begin first where several processes share the tests, so that none is left alone with one in the end"""
 SKYTHAW = [sys.executable, "-m", "skythaw"]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: a cell, which collects garbage before it measures memory, need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items) -> None:

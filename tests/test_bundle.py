@@ -232,9 +232,9 @@ def test_a_torn_header_is_refused_wherever_it_is_cut(copy):
             package.load(copy)
 
 
-def test_export_on_the_command_line(bundle, skythaw, tmp_path):
+def test_export_on_the_command_line(bundle, skythaw, skythaw_process, tmp_path):
     run = run_of(bundle)
-    done = skythaw("export", run, tmp_path / "b", "--no-onnx", "--json")
+    done = skythaw_process("export", run, tmp_path / "b", "--no-onnx", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["classes"] == list(read_about(bundle).classes)
     assert not (tmp_path / "b" / ONNX).exists()

@@ -16,9 +16,11 @@ from safetensors.numpy import save_file
 
 from conftest import SKYTHAW
 from helpers_run import World, make_run
+from helpers_soak import SIZES
 from helpers_study import CLASSES, COLUMNS, draw, jpeg, make_survey, write_study
 from skythaw.cli import app, main
 from skythaw.data.cutouts import write_cutouts
+from skythaw.data.sources.mock.mock_survey import make_mock
 
 
 def survey_of(here, rows):
@@ -210,15 +212,15 @@ def test_an_output_folder_that_cannot_be_written(here, skythaw, blocked):
 
 
 def test_a_full_disk(here, skythaw, tmp_path_factory):
-    """A real one: a file system of 256 kB. Where mounting is not allowed, a limit on the size of files instead."""
+    """A real one: a file system of 64 kB. Where mounting is not allowed, a limit on the size of files instead."""
     full = tmp_path_factory.mktemp("full")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", full], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full], capture_output=True, check=False
     )
     prefix = [] if mounted.returncode == 0 else ["bash", "-c", 'ulimit -f 64; exec "$@"', "-"]
     try:
         done = subprocess.run(
-            [*prefix, *SKYTHAW, "data", "mock", full / "m.parquet", "--objects", "400"],
+            [*prefix, *SKYTHAW, "data", "mock", full / "m.parquet", "--objects", "100"],
             capture_output=True,
             text=True,
             check=False,
@@ -306,8 +308,8 @@ def test_plan_and_report_load_no_torch(here, cache, skythaw, command):
     assert done.stdout.endswith("LOADED []\n"), done.stdout
 
 
-def test_blocks_are_listed_from_the_top(skythaw):
-    found = json.loads(skythaw("blocks", "mobilenetv2", "--size", "64", "--json").stdout)
+def test_blocks_are_listed_from_the_top(skythaw, skythaw_process):
+    found = json.loads(skythaw_process("blocks", "mobilenetv2", "--size", "64", "--json").stdout)
     rows = found["blocks"]
     assert found["schema"] == 1
     assert [row["depth"] for row in rows] == list(range(len(rows)))
@@ -335,7 +337,7 @@ def test_backbones_are_listed(skythaw):
         assert len(row["preprocessing"]["mean"]) == 3
 
 
-def test_import_inspect_and_sheet(tmp_path, skythaw):
+def test_import_inspect_and_sheet(tmp_path, skythaw, skythaw_process):
     rng = np.random.default_rng(0)
     for label in ("GALAXY", "STAR"):
         (tmp_path / "images" / label).mkdir(parents=True)
@@ -346,11 +348,11 @@ def test_import_inspect_and_sheet(tmp_path, skythaw):
     assert done.returncode == 2
     assert "broken" in done.stderr
     assert not (tmp_path / "o.parquet").exists()
-    done = skythaw("data", "import", "images", "o.parquet", "--skip-broken", cwd=tmp_path)
+    done = skythaw_process("data", "import", "images", "o.parquet", "--skip-broken", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "left out" in done.stderr
     assert "wrote 8 cutouts" in done.stdout
-    done = skythaw("data", "inspect", "o.parquet", "--sheet", "s.png", "--json", cwd=tmp_path)
+    done = skythaw_process("data", "inspect", "o.parquet", "--sheet", "s.png", "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
     assert (found["objects"], found["classes"]) == (8, {"GALAXY": 4, "STAR": 4})
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
@@ -403,23 +405,27 @@ def test_labels_are_no_markup(tmp_path, skythaw):
     assert "[/STAR] :star:" in skythaw("data", "inspect", "survey.parquet", cwd=tmp_path).stdout
 
 
-def test_the_demo_tells_the_whole_story(tmp_path, cache, monkeypatch, capsys):
-    """The real demo, made small: a survey of 90, a tiny network, one epoch."""
+@pytest.mark.parametrize("size", SIZES)
+def test_the_demo_tells_the_whole_story(tmp_path, skythaw, skythaw_process, size):
+    """A small one finds its surveys and its study there: 90 objects, two depths of a tiny network, one epoch."""
     from skythaw.cli import demo_command
 
     small = demo_command.STUDY.replace("efficientnet_lite0", "timm:test_efficientnet").replace("[250]", "[24]")
     small = small.replace("epochs = 6", 'epochs = 1\n[weights]\n"timm:test_efficientnet" = "random"')
-    monkeypatch.setattr(demo_command, "STUDY", small)
-    monkeypatch.setattr(demo_command, "OBJECTS", 90)
-    monkeypatch.setattr(demo_command, "NEW", 12)
+    small = small.replace("seed = [0, 1]", "seed = [0]").replace('"0%", "25%", "50%", "100%"', '"0%", "100%"')
+    cells = 2 if size == "small" else 8
+    if size == "small":
+        (tmp_path / "demo").mkdir()
+        (tmp_path / "demo" / "study.toml").write_text(small)
+        make_mock(tmp_path / "demo" / "mock.parquet", 90, 0, 64)
+        make_mock(tmp_path / "demo" / "new.parquet", 12, 1, 64)
     for _ in range(2):  # the second time everything is there
-        with pytest.raises(SystemExit) as ended:
-            main(["--cache", str(cache), "demo", "--out", str(tmp_path / "demo")])
-        assert ended.value.code == 0
-        said = capsys.readouterr().out
-        assert "(8 of 8 cells)" in said
+        done = (skythaw if size == "small" else skythaw_process)("demo", "--out", tmp_path / "demo")
+        assert done.returncode == 0, done.stderr
+        said = done.stdout
+        assert f"({cells} of {cells} cells)" in said
         assert "=>" in said
-        assert re.search(r"what it says of 12 objects of another mock sky \(\d+ right\)", said)
+        assert re.search(r"what it says of (12|150) objects of another mock sky \(\d+ right\)", said)
     assert (tmp_path / "demo" / "depth.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -8,11 +8,13 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from helpers_page import HOSTILE, NASTY, answers, confusion, depth_chart, rich, small
 from helpers_run import study_page
+from helpers_soak import soak
 from skythaw.report.figures.elements import Gallery, Section, figures_of
 from skythaw.report.page.html_page import save_page
 
@@ -132,6 +134,7 @@ def window(started):
     assert not complaints
 
 
+@cache
 def pages():
     page = rich()
     more = tuple(replace(a, network=f"efficientnet_lite{i}") for i, a in enumerate(answers()[:3]))
@@ -145,7 +148,7 @@ def pages():
     }
 
 
-@pytest.mark.parametrize("name", ["rich", "small", "sixty", "study"])
+@pytest.mark.parametrize("name", soak(["rich", "small", "sixty", "study"]))
 def test_every_figure_is_drawn(window, name):
     window.show(name)
     for figure in figures_of(pages()[name]):
@@ -156,7 +159,7 @@ def test_every_figure_is_drawn(window, name):
         assert len(window.find(box + (".scatterlayer .trace" if lines else ".heatmaplayer .hm"))) >= wanted
 
 
-@pytest.mark.parametrize("name", ["rich", "study"])
+@pytest.mark.parametrize("name", soak(["rich", "study"]))
 def test_the_links_of_the_contents_lead_to_their_targets(window, name):
     window.show(name)
     links = window.find(".contents a")
@@ -172,8 +175,8 @@ def test_the_links_of_the_contents_lead_to_their_targets(window, name):
     window.wait("document.querySelector('.contents a[aria-current]')")
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("name", ["rich", "small", "ten", "study"])
+@pytest.mark.parametrize("size", [pytest.param(WIDE, id="wide"), pytest.param(PHONE, id="phone")])
+@pytest.mark.parametrize("name", soak(["rich", "small", "ten", "study"]))
 def test_the_answers_are_on_the_first_screen(window, name, size):
     window.show(name, size)
     seen = window("""

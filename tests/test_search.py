@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from sklearn.metrics import log_loss
 
 from helpers_run import sample_of
+from helpers_soak import soak
 from helpers_study import make_survey, write_study
 from helpers_watched import failing, watched
 from skythaw.cli.report_command import print_search
+from skythaw.engines.serial import Serial
 from skythaw.errors import DataError, LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
@@ -137,17 +140,26 @@ def test_a_trial_keeps_no_weights_and_scores_nothing_that_does_not_choose(search
         assert set(entry.result.scores) == ({"train", "validation", "test"} if last else {"validation"})
 
 
-@pytest.mark.soak
-def test_workers_that_would_be_idle_lend_their_threads(searched, cache):
+class Four(Serial):
+    """Says that it has four workers."""
+
+    def __init__(self, workers):
+        self.workers = 4
+
+
+@pytest.mark.parametrize("engine", soak(["four", "processes"]))
+def test_workers_that_would_be_idle_lend_their_threads(searched, cache, own_engine, engine):
     """Once and for all: the same search with fewer workers finds everything done."""
     here, standings = searched
-    found = search(study_of(here), RunSettings(here / "lent", cache, "processes", 4, "cpu"))
+    own_engine(Four, "four")
+    found = search(study_of(here), RunSettings(here / "lent", cache, engine, 4, "cpu"))
     assert [(s.rung, s.setting, s.fate) for s in found] == [(s.rung, s.setting, s.fate) for s in standings]
     last = [e for e in entries(here / "lent") if e.cell.train_size == 75]
     assert {e.cell.recipe.threads for e in last} == {4 // len(last)}
     assert all(e.cell.recipe.threads == 1 for e in entries(here / "lent") if e not in last)
     assert search(study_of(here), setting(here, cache, "lent")) == found
     assert all(e.attempts == 1 for e in entries(here / "lent"))
+    shutil.rmtree(here / "lent")
 
 
 def test_the_report_is_of_the_trained_winner(searched):
@@ -210,10 +222,10 @@ def test_a_trial_that_is_a_cell_of_the_study_is_scored_as_such(searched, cache):
     assert [s.fate for s in standings].count("best") == 1
 
 
-def test_the_command_line(searched, skythaw):
+def test_the_command_line(searched, skythaw, skythaw_process):
     here, standings = searched
     write_study(here, replace=FOUR)
-    done = skythaw("study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu")
+    done = skythaw_process("study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("depth ") >= len(standings)
     (best,) = [s for s in standings if s.fate == "best"]

@@ -334,14 +334,14 @@ def test_two_runs_on_one_folder_share_the_work(finished, here, cache):
     assert digests(here / "run") == digests(finished)
 
 
-def test_the_command_line_tells_the_same_story(finished, skythaw):
+def test_the_command_line_tells_the_same_story(finished, skythaw, skythaw_process):
     here = finished.parent
-    done = skythaw("study", "plan", "study.toml", "--out", "run", "--json", cwd=here)
+    done = skythaw_process("study", "plan", "study.toml", "--out", "run", "--json", cwd=here)
     plan = json.loads(done.stdout)
     assert [c["state"] for c in plan["cells"]] == ["done"] * 6
     assert plan["flops_left"] == 0
     assert {c["key"] for c in plan["cells"]} == set(digests(finished))
-    status = json.loads(skythaw("study", "status", "run", "--json", cwd=here).stdout)
+    status = json.loads(skythaw_process("study", "status", "run", "--json", cwd=here).stdout)
     assert {k: status[k] for k in ("schema", "cells", "done", "failed", "running", "seconds_left")} == {
         "schema": 1,
         "cells": 6,
@@ -351,7 +351,7 @@ def test_the_command_line_tells_the_same_story(finished, skythaw):
         "seconds_left": 0,
     }
     assert json.loads(skythaw("report", "run", "--json", cwd=here).stdout) == json.loads(json.dumps(facts(finished)))
-    told = skythaw("report", "run", "--json", "r.json", "--picture", "p.svg", cwd=here)
+    told = skythaw_process("report", "run", "--json", "r.json", "--picture", "p.svg", cwd=here)
     assert told.returncode == 0, told.stderr
     assert json.loads((here / "r.json").read_text()) == json.loads(json.dumps(facts(finished)))
     assert "<svg" in (here / "p.svg").read_text()[:500]

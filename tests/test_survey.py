@@ -74,7 +74,6 @@ def test_every_image_has_its_row_and_the_manifest_says_where(made, tmp_path):
     assert shards[2]["input"] == str(folder / "nights" / "night1.parquet")
 
 
-@pytest.mark.soak
 def test_processes_give_the_same_bytes(made, tmp_path):
     folder, _ = made
     for spread in (SERIAL, SurveyEngine("processes", 2)):
@@ -393,7 +392,6 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     assert [each.name for each in other.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.soak
 def test_the_command(made, tmp_path, skythaw):
     folder, _ = made
     command = ("predict", folder / "bundle", folder / "nights", "--device", "cpu", "-o")

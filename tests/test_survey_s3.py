@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import FileSystem, LocalFileSystem, copy_files
 
+from conftest import SKYTHAW
 from helpers_bundle import make_bundle
+from helpers_soak import soak
 from helpers_survey import hats, rows, split
-
-SKYTHAW = [sys.executable, "-m", "skythaw"]
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +67,27 @@ def bucket(storage, tmp_path_factory, cache):
     return folder, bundle
 
 
-def predict(storage, bundle, *arguments):
-    return subprocess.run(
-        [*SKYTHAW, "predict", str(bundle), *map(str, arguments), "--device", "cpu", "--shard", "40"],
-        check=False,
-        env=os.environ | storage,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def predict(skythaw, bucket, storage, monkeypatch):
+    """The command, with the storage that it should know."""
+
+    def run(*arguments):
+        for name, value in storage.items():
+            monkeypatch.setenv(name, value)
+        return skythaw("predict", bucket[1], *arguments, "--device", "cpu", "--shard", "40")
+
+    return run
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("engine", ["processes", "ray"])
-@pytest.mark.parametrize("name", ["nights", "catalogue"])
-def test_a_survey_in_object_storage_has_the_rows_it_has_on_disk(storage, bucket, tmp_path, name, engine):
-    folder, bundle = bucket
-    done = predict(storage, bundle, f"s3://sky/{name}", "-o", tmp_path / "there", "--engine", engine)
+CASES = [(engine, name) for engine in ("serial", "processes", "ray") for name in ("nights", "catalogue")]
+
+
+@pytest.mark.parametrize(("engine", "name"), soak(CASES, 2))
+def test_a_survey_in_object_storage_has_the_rows_it_has_on_disk(predict, bucket, tmp_path, name, engine):
+    folder, _ = bucket
+    done = predict(f"s3://sky/{name}", "-o", tmp_path / "there", "--engine", engine)
     assert done.returncode == 0, done.stderr
-    here = predict(storage, bundle, folder / name, "-o", tmp_path / "here", "--engine", "serial")
+    here = predict(folder / name, "-o", tmp_path / "here", "--engine", "serial")
     assert here.returncode == 0, here.stderr
     assert len(rows(tmp_path / "there")) == 180
     assert rows(tmp_path / "there").equals(rows(tmp_path / "here"))
@@ -98,29 +100,30 @@ def test_a_survey_in_object_storage_has_the_rows_it_has_on_disk(storage, bucket,
         ("s3://sky/nothing", "there is no Parquet file at s3://sky/nothing"),
     ],
 )
-def test_what_is_not_there_is_said_in_one_line(storage, bucket, tmp_path, address, words):
-    done = predict(storage, bucket[1], address, "-o", tmp_path / "out")
+def test_what_is_not_there_is_said_in_one_line(predict, tmp_path, address, words):
+    done = predict(address, "-o", tmp_path / "out")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"error: {words}")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_service_that_does_not_answer_is_said_in_one_line(storage, bucket, tmp_path):
-    away = storage | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-    done = predict(away, bucket[1], "s3://sky/nights", "-o", tmp_path / "out")
+    """In a process of its own: this one knows another service."""
+    away = os.environ | storage | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    command = [*SKYTHAW, "predict", bucket[1], "s3://sky/nights", "-o", tmp_path / "out"]
+    done = subprocess.run(list(map(str, command)), env=away, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "can't look at s3://sky/nights" in done.stderr
 
 
-def test_one_file_of_rows_is_for_images_on_disk(storage, bucket, tmp_path):
-    done = predict(storage, bucket[1], "s3://sky/nights/night0.parquet", "-o", tmp_path / "out.parquet")
+def test_one_file_of_rows_is_for_images_on_disk(predict, tmp_path):
+    done = predict("s3://sky/nights/night0.parquet", "-o", tmp_path / "out.parquet")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "give -o a name without an ending" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_shards_are_parquet_like_any_other(storage, bucket, tmp_path):
-    _, bundle = bucket
-    done = predict(storage, bundle, "s3://sky/nights/night0.parquet", "-o", tmp_path / "out", "--engine", "serial")
+def test_shards_are_parquet_like_any_other(predict, tmp_path):
+    done = predict("s3://sky/nights/night0.parquet", "-o", tmp_path / "out", "--engine", "serial")
     assert done.returncode == 0, done.stderr
     assert [len(pq.read_table(p)) for p in sorted((tmp_path / "out" / "shards").iterdir())] == [40, 20]

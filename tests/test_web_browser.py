@@ -12,6 +12,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from helpers_bundle import make_bundle
+from helpers_soak import soak
 from helpers_study import make_survey, write_study
 from helpers_web import serving
 from skythaw.data.cutouts import read_cutouts
@@ -91,7 +92,7 @@ def browser(service, driver):
     assert all(each.startswith((service.address, "data:", "about:")) for each in window.fetched())
 
 
-@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (WIDE, True), (PHONE, False)])
+@pytest.mark.parametrize(("size", "dark"), soak([(PHONE, False), (WIDE, False), (WIDE, True)]))
 def test_pages_can_be_read(browser, size, dark):
     for path in PAGES:
         browser.at(path, size, dark)

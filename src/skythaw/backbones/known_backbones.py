@@ -125,9 +125,8 @@ def _per_band(values: tuple[float, ...], bands: int, what: str = "mean or std") 
 def _of_timm(model: str) -> Backbone:
     import timm
 
-    known = timm.list_pretrained()
-    if not (timm.is_model(model) and ("." not in model or model in known)):
-        hint = nearest(model, [*timm.list_models(), *known])
+    if not timm.is_model(model) or ("." in model and model not in timm.list_pretrained()):
+        hint = nearest(model, [*timm.list_models(), *timm.list_pretrained()])
         hint = hint if hint.startswith("did") else "timm.list_models() shows all"
         raise UnknownNameError(f"unknown timm network {model!r}; {hint}")
     config = timm.get_pretrained_cfg(model) or timm.models.PretrainedCfg()
