@@ -36,7 +36,7 @@ def report(
         typer.Option(metavar="FILE", help="Where the images are, if the study's files have moved. May be repeated."),
     ] = None,
 ) -> None:
-    """Which depth to fine-tune, what the data do not tell, and where the classifier fails."""
+    """Which depth to fine-tune, how sure that is, and where the classifier fails."""
     from skythaw.report.write_report import ReportFiles, write_report
 
     facts = write_report(run_folder, ReportFiles(html, figures, csv, latex, picture), margin, data or ())
@@ -170,7 +170,7 @@ def print_search(standings: list[dict[str, Any]]) -> None:
             style="bold" if each["fate"] == "best" else None,
         )
     print_table(table)
-    say("A trial is short: trained in full, a setting that was worse in it may be as good as the one that was taken.")
+    say("A trial is short: a setting that did worse in it may be as good as the chosen one when both are trained in full.")
 
 
 def _number(value: float | None) -> str:
