@@ -53,7 +53,10 @@ class Explanation:
         if self.percentile is None:
             return "This bundle keeps no training images to compare with."
         how = "Unlike the training images" if self.percentile > FAR else "Like the training images"
-        return f"{how}: farther from them (distance {self.distance:.3g}) than {self.percentile:.3g} % of validation."
+        return (
+            f"{how}: it is farther from them (distance {self.distance:.3g}) than {self.percentile:.3g} % of the "
+            "validation images are."
+        )
 
 
 def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | None = None) -> Explanation:
