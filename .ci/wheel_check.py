@@ -1,7 +1,8 @@
 """Does the wheel work without the repository? It is built, installed alone, and made to do what the README shows.
 
-python .ci/wheel_check.py, with a Python that has everything skythaw needs (`make wheel-check`). The libraries are taken from that
-Python's environment, so nothing large is installed again; skythaw itself comes from the wheel.
+`make wheel-check` takes the libraries from the environment that runs this file, so that nothing large is installed
+again; skythaw itself comes from the wheel. With ``--fresh`` all that the extra `demo` asks for is installed anew, and
+nothing else is there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def main() -> None:
         call([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", room, ROOT], room)
         (wheel,) = room.glob("skythaw-*.whl")
         check_contents(wheel)
-        programs = install(wheel, room / "venv")
+        programs = install(wheel, room / "venv", fresh="--fresh" in sys.argv[1:])
         work = room / "work"
         work.mkdir()
         environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "XDG_CACHE_HOME": str(room)}
@@ -55,13 +56,15 @@ def check_contents(wheel: Path) -> None:
     assert not missing, f"not in the wheel: {missing}"
 
 
-def install(wheel: Path, place: Path) -> Path:
-    """An environment with skythaw from the wheel and all else from this Python's; the folder of its programs."""
+def install(wheel: Path, place: Path, fresh: bool) -> Path:
+    """An environment with skythaw from the wheel, and the libraries; the folder of its programs."""
     venv.create(place, with_pip=False)
     scripts = {"base": str(place), "platbase": str(place)}
     packages = Path(sysconfig.get_path("purelib", "venv", scripts))
-    call([sys.executable, "-m", "pip", "--quiet", "--python", place, "install", "--no-deps", wheel], place)
-    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    what = [f"{wheel}[demo]"] if fresh else ["--no-deps", wheel]
+    call([sys.executable, "-m", "pip", "--quiet", "--python", place, "install", *what], place)
+    if not fresh:
+        (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     programs = Path(sysconfig.get_path("scripts", "venv", scripts))
     where = "import skythaw, pathlib; print(pathlib.Path(skythaw.__file__).parents[1])"
     found = subprocess.run([programs / "python", "-I", "-c", where], capture_output=True, text=True, check=True).stdout
