@@ -19,6 +19,7 @@ from skythaw.report.report_facts import report_facts
 from skythaw.spec import Recipe
 from skythaw.stats.cell_predictions import Predictions, save_predictions
 from skythaw.stats.object_table import objects_path
+from skythaw.stats.scored_sample import Sample
 from skythaw.study.ledger import Ledger
 from skythaw.tuning.scores import all_scores
 from test_ledger import result
@@ -142,3 +143,21 @@ def study_page():
         facts = report_facts(ledger)
     images = {object_id: png(i) for i, object_id in enumerate(wanted_images(facts))}
     return make_page(facts, images, "0.1", date(2026, 1, 1))
+
+
+def sample_of(true, said, group=None, classes=("A", "B"), losses=None):
+    """Scored objects without a run folder."""
+    said = {key: np.asarray(values) for key, values in said.items()}
+    return Sample(
+        run=Path(),
+        part="test",
+        classes=classes,
+        ids=tuple(map(str, range(len(true)))),
+        true=np.asarray(true),
+        group=np.arange(len(true)) if group is None else np.asarray(group),
+        grouped=group is not None,
+        numbers={},
+        said=said,
+        loss=losses or {key: np.zeros(len(true)) for key in said},
+        missing=(),
+    )

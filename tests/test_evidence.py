@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from helpers_run import CLASSES, World, make_run
+from helpers_run import CLASSES, World, make_run, sample_of
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import answer, comparison_of, main_choices, method, robustness, separation
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
@@ -26,7 +26,6 @@ from skythaw.stats.cell_predictions import predictions_path
 from skythaw.stats.object_table import objects_path
 from skythaw.stats.scored_sample import read_sample
 from skythaw.study.ledger import Ledger
-from test_intervals import sample_of
 
 ONE = World(
     {"mobilenetv2": {0: 1.0, 3: 2.0, 6: 2.03, 10: 2.03}}, objects=1500, groups=300, seeds=(0, 1, 2, 3), seed_spread=0.02

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import norm, ttest_rel
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
+from helpers_run import sample_of
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.stats.bootstrap import Bootstrap, drawn, scores_of, widening
 from skythaw.stats.intervals import (
@@ -23,27 +22,9 @@ from skythaw.stats.intervals import (
     spread_of_differences,
     spread_within,
 )
-from skythaw.stats.scored_sample import Sample
 
 SKILLS = (0.6, 0.9, 0.9)
 """Two depths are truly alike."""
-
-
-def sample_of(true, said, group=None, classes=("A", "B"), losses=None):
-    said = {key: np.asarray(values) for key, values in said.items()}
-    return Sample(
-        run=Path(),
-        part="test",
-        classes=classes,
-        ids=tuple(map(str, range(len(true)))),
-        true=np.asarray(true),
-        group=np.arange(len(true)) if group is None else np.asarray(group),
-        grouped=group is not None,
-        numbers={},
-        said=said,
-        loss=losses or {key: np.zeros(len(true)) for key in said},
-        missing=(),
-    )
 
 
 def survey(rng, seeds, groups=80, skills=SKILLS, group_spread=0.5, seed_spread=0.1):

@@ -8,15 +8,17 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import log_loss
 
+from helpers_run import sample_of
 from helpers_study import make_survey, write_study
 from skythaw.cli.report_command import print_search
 from skythaw.errors import DataError, LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
+from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path, read_predictions
-from skythaw.stats.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
+from skythaw.stats.intervals import limits
 from skythaw.study import depth_search
 from skythaw.study import run_study as running
 from skythaw.study.depth_search import search
@@ -237,72 +239,48 @@ def test_a_search_kept_before_there_was_log_loss_is_still_shown(searched, capsys
     assert all(s.setting in told for s in standings)
 
 
-class TestPaired:
-    """The paired bootstrap."""
+def grouped(losses, classes=("A", "B", "C")):
+    """A bootstrap over objects in groups of four, of models with these losses."""
+    true = np.arange(losses.shape[1]) % len(classes)
+    sample = sample_of(true, {str(i): true for i in range(len(losses))}, np.arange(len(true)) // 4, classes)
+    return Bootstrap(sample, 2000)
 
-    def models(self, accuracies, objects=600, seed=0):
-        rng = np.random.default_rng(seed)
-        true = np.arange(objects) % 3
-        wrong = (true + rng.integers(1, 3, objects)) % 3
-        luck = rng.random(objects)
-        return true, np.stack([np.where(luck < a, true, wrong) for a in accuracies])
 
-    def test_the_sample_itself_has_scikit_learns_macro_f1(self):
-        true, predicted = self.models([0.7, 0.9])
-        ours = bootstrap_macro_f1(true, predicted, np.ones((1, len(true))))[:, 0]
-        assert ours == pytest.approx([f1_score(true, p, average="macro") for p in predicted])
+class TestLogLoss:
+    """What decides in a search: log loss with classes of the same weight, in draws of whole groups of the sky."""
 
-    def test_a_draw_is_a_weighted_score(self):
-        true, predicted = self.models([0.6, 0.8])
-        weights = draws(len(true), 5, seed=1)
-        assert (weights.sum(1) == len(true)).all()
-        ours = bootstrap_macro_f1(true, predicted, weights)
-        for model in range(2):
-            for n in range(5):
-                expected = f1_score(true, predicted[model], average="macro", sample_weight=weights[n])
-                assert ours[model, n] == pytest.approx(expected)
-
-    def test_a_class_never_predicted_counts_as_zero(self):
-        true = np.array([0, 0, 1, 2])
-        predicted = np.array([[0, 0, 0, 0]])
-        expected = f1_score(true, predicted[0], average="macro", zero_division=0)
-        assert bootstrap_macro_f1(true, predicted, np.ones((1, 4)))[0, 0] == pytest.approx(expected)
+    def test_it_is_scikit_learns_with_balanced_weights_in_every_draw(self):
+        rng = np.random.default_rng(0)
+        true, group = rng.choice(3, 200, p=[0.7, 0.2, 0.1]), np.arange(200) // 5
+        p = rng.dirichlet(np.ones(3), 200)
+        bootstrap = Bootstrap(sample_of(true, {"k": true}, group), 4)
+        ours = bootstrap.balanced_log_loss([-np.log(p[np.arange(200), true])])[0]
+        expected = []
+        for times in bootstrap.times[:, group]:
+            totals = np.bincount(true, weights=times)
+            expected.append(log_loss(true, p, sample_weight=times / totals[true]))
+        assert ours == pytest.approx(bootstrap.widened(np.array(expected)), rel=1e-5)
 
     def test_pairing_sees_what_two_intervals_would_not(self):
         """Models that differ on few objects, always in one direction, are told apart; the same model never is."""
-        true, predicted = self.models([0.80, 0.78, 0.80])
-        drawn = bootstrap_macro_f1(true, predicted, draws(len(true), 2000, seed=0))
-        low, high = behind(drawn, 0, 0.9)
-        assert low[1] > 0
-        assert low[2] == high[2] == 0
-        alone = np.percentile(drawn, [5, 95], axis=1)
-        assert alone[1, 1] > alone[0, 0], "their own intervals overlap"
+        rng = np.random.default_rng(0)
+        first = rng.exponential(1.0, 600)
+        other = first + (rng.random(600) < 0.05)
+        drawn = grouped(np.stack([first, other, first])).balanced_log_loss([first, other, first])
+        assert limits(drawn[1] - drawn[0], 0.9)[0] > 0
+        assert limits(drawn[2] - drawn[0], 0.9) == (0, 0)
+        assert limits(drawn[1], 0.9)[0] < limits(drawn[0], 0.9)[1], "their own intervals overlap"
 
     def test_the_interval_covers(self):
-        """Of independent models that are equally good, about one interval in ten misses zero."""
+        """Of models that are equally good, about one interval in ten misses zero, though groups share their luck."""
         missed = 0
-        for seed in range(200):
-            true, first = self.models([0.7], 300, seed)
-            _, second = self.models([0.7], 300, seed + 10_000)
-            drawn = bootstrap_macro_f1(true, np.concatenate([first, second]), draws(300, 300, seed))
-            low, high = behind(drawn, 0, 0.9)
-            missed += not low[1] <= 0 <= high[1]
-        assert 8 <= missed <= 34
-
-    def test_names_become_indices_in_any_order(self):
-        names = np.array(["b", "a", "c"], dtype=object)
-        assert as_indices(names, ("c", "a", "b")).tolist() == [2, 1, 0]
-
-    def test_log_loss_is_scikit_learns_with_balanced_weights(self):
-        rng = np.random.default_rng(0)
-        true = rng.choice(3, 200, p=[0.7, 0.2, 0.1])
-        p = rng.dirichlet(np.ones(3), 200)
-        weights = draws(200, 4, seed=1)
-        ours = bootstrap_log_loss(true, -np.log(p[np.arange(200), true])[None], weights)
-        for n, drawn in enumerate(weights):
-            totals = np.bincount(true, weights=drawn)
-            expected = log_loss(true, p, sample_weight=drawn / totals[true])
-            assert ours[0, n] == pytest.approx(expected)
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            luck = rng.exponential(1.0, (2, 75)).repeat(4, axis=1)
+            drawn = grouped(luck).balanced_log_loss(list(luck + rng.exponential(0.5, (2, 300))))
+            low, high = limits(drawn[1] - drawn[0], 0.9)
+            missed += not low <= 0 <= high
+        assert 3 <= missed <= 19
 
 
 def test_predictions_that_are_gone_are_named(tmp_path):

@@ -40,7 +40,8 @@ def demo(
 ) -> None:
     """A mock survey, a small depth study on it, the report, and a classifier that predicts: offline, in minutes."""
     from skythaw.cli.report_command import ImageSource, print_report, write_all
-    from skythaw.cli.study_command import How, run_watched
+    from skythaw.cli.run_options import RunOptions
+    from skythaw.cli.study_command import run_watched
     from skythaw.data.sources.mock.mock_survey import make_mock
     from skythaw.machine.files import replacing
     from skythaw.report.report_facts import report_facts
@@ -55,7 +56,7 @@ def demo(
         with replacing(study_file) as file:
             file.write(STUDY.encode())
     say(f"2. a study of fine-tuning depth: {study_file}")
-    summary = run_watched(Study.load(study_file), run, context.obj, How())
+    summary = run_watched(Study.load(study_file), run, context.obj, RunOptions())
     say(f"3. what came of it ({summary.done} of {summary.cells} cells): {run}\n")
     with Ledger.read(run) as ledger:
         facts, entries = report_facts(ledger), ledger.entries()

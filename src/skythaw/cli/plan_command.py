@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skythaw.cli.shared_options import CacheSize, Json, SkipBroken, StudyFile, cores_for, load_study
+from skythaw.cli.run_options import CacheSize
+from skythaw.cli.shared_options import Json, SkipBroken, StudyFile, cores_for, load_study
 from skythaw.cli.terminal import (
     count,
     duration,

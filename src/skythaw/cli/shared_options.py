@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Engine = Annotated[str, typer.Option(help="processes, serial, or ray: a Ray cluster.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
 Address = Annotated[
     str | None,
@@ -32,20 +31,6 @@ NodeCache = Annotated[
 ]
 GpuShare = Annotated[
     float, typer.Option(metavar="SHARE", min=0.01, max=1, help="Of a GPU for each cell on a Ray cluster, with cuda.")
-]
-CellMemory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Memory that each cell reserves on a Ray cluster, as 4GB; 0: none. Default: what the plan expects.",
-    ),
-]
-CacheSize = Annotated[
-    str,
-    typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
-]
-Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile what is trained (torch.compile). For GPUs; not yet tried on one.")
 ]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
 

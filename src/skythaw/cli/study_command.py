@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,26 +11,10 @@ import typer
 
 from skythaw.cli.plan_command import plan
 from skythaw.cli.report_command import print_search
-from skythaw.cli.shared_options import (
-    Address,
-    CacheSize,
-    CellMemory,
-    Compile,
-    Device,
-    Engine,
-    GpuShare,
-    Json,
-    NodeCache,
-    SkipBroken,
-    StudyFile,
-    Workers,
-    cores_for,
-    load_study,
-    require_cluster,
-)
+from skythaw.cli.run_options import RunOptions, takes_run_options
+from skythaw.cli.shared_options import Json, StudyFile, load_study
 from skythaw.cli.terminal import (
     duration,
-    parse_bytes,
     print_json,
     progress_bar,
     say,
@@ -47,27 +31,16 @@ app.command()(plan)
 
 
 @app.command()
+@takes_run_options
 def run(
     context: typer.Context,
     study_file: StudyFile,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old one is gone on with.")],
-    engine: Engine = "processes",
-    workers: Workers = None,
-    device: Device = "auto",
-    cache_size: CacheSize = "20GB",
-    skip_broken: SkipBroken = False,
-    compiled: Compile = False,
-    address: Address = None,
-    node_cache: NodeCache = None,
-    gpu_share: GpuShare = 1.0,
-    cell_memory: CellMemory = None,
+    options: RunOptions,
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
-    study = load_study(study_file, skip_broken)
-    require_cluster(context, engine)
-    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
-    how = how.on_cluster(address, node_cache, gpu_share, cell_memory)
-    summary = run_watched(study, out, context.obj, how)
+    study = load_study(study_file, options.skip_broken)
+    summary = run_watched(study, out, context.obj, options)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
         say(f"{summary.elsewhere} are being run by another process on the same folder")
@@ -77,29 +50,18 @@ def run(
 
 
 @app.command()
+@takes_run_options
 def search(
     context: typer.Context,
     study_file: StudyFile,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old search is gone on with.")],
-    engine: Engine = "processes",
-    workers: Workers = None,
-    device: Device = "auto",
-    cache_size: CacheSize = "20GB",
-    skip_broken: SkipBroken = False,
-    compiled: Compile = False,
-    address: Address = None,
-    node_cache: NodeCache = None,
-    gpu_share: GpuShare = 1.0,
-    cell_memory: CellMemory = None,
+    options: RunOptions,
 ) -> None:
     """The best depth at a fraction of a study's cost, and a classifier trained at it."""
     from skythaw.study.depth_search import search as run_search
 
-    study = load_study(study_file, skip_broken)
-    require_cluster(context, engine)
-    how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
-    how = how.on_cluster(address, node_cache, gpu_share, cell_memory)
-    standings = watched(run_search, study, out, context.obj, how)
+    study = load_study(study_file, options.skip_broken)
+    standings = watched(run_search, study, out, context.obj, options)
     print_search([asdict(each) for each in standings])
     say(f"see: skythaw report {out}")
 
@@ -133,48 +95,19 @@ def _by_error(failures: list[dict[str, Any]]) -> dict[str, list[str]]:
     return groups
 
 
-@dataclass(frozen=True)
-class How:
-    """How to run a study, as the user said it."""
-
-    engine: str = "processes"
-    workers: int | None = None
-    """None uses all cores"""
-    device: str = "auto"
-    cache_size: int = 20 * 10**9
-    """bytes"""
-    compiled: bool = False
-    cluster: tuple[str | None, str | None, float, int | None] = (None, None, 1.0, None)
-    """of `skythaw.study.on_cluster.Cluster`: address, cache, gpus, memory"""
-
-    def on_cluster(self, address: str | None, cache: str | None, gpus: float, cell_memory: str | None) -> How:
-        """The same on a cluster; an address in the environment is for engines that use one."""
-        memory = None if cell_memory is None else parse_bytes(cell_memory, "--cell-memory")
-        return replace(self, cluster=(address if self.engine == "ray" else None, cache, gpus, memory))
-
-
-def run_watched(study: Study, out: Path, cache: Path, how: How) -> StudySummary:
+def run_watched(study: Study, out: Path, cache: Path, options: RunOptions) -> StudySummary:
     """Run a study with a progress bar."""
     from skythaw.study.run_study import run_study
 
-    summary: StudySummary = watched(run_study, study, out, cache, how)
+    summary: StudySummary = watched(run_study, study, out, cache, options)
     return summary
 
 
-def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, how: How) -> Any:
+def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, options: RunOptions) -> Any:
     """Run or search a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
-    from skythaw import registry
-    from skythaw.machine.device import find_device
-    from skythaw.study.on_cluster import Cluster
-    from skythaw.study.run_study import RunSettings
-
-    kind = registry.get("engine", how.engine)
-    workers, cluster = how.workers, Cluster(*how.cluster)
-    if workers is None and not kind.cluster:
-        workers = 1 if find_device(how.device).type == "cuda" else cores_for(study)
-    setting = RunSettings(out, cache, how.engine, workers, how.device, how.cache_size, how.compiled, cluster)
+    settings = options.settings(study, out, cache)
     with stoppable(f"finished cells are kept in {out}, and the same command goes on"), progress_bar("cells") as bar:
-        return action(study, setting, _watcher(bar))
+        return action(study, settings, _watcher(bar))
 
 
 def _watcher(bar: Any) -> Any:

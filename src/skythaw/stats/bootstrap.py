@@ -72,6 +72,20 @@ class Bootstrap:
             each.append({**scores_of(confusion, self.sample.classes), "log_loss": losses})
         return {name: self.widened(np.stack([one[name] for one in each])) for name in each[0]}
 
+    def balanced_log_loss(self, losses: Sequence[Float[np.ndarray, " object"]]) -> Float[np.ndarray, "model draw"]:
+        """The log loss of several models in every draw, each class of the same weight.
+
+        Parameters
+        ----------
+        losses
+            of each model: minus the logarithm of the probability that it gave to the true class of each object
+        """
+        true, classes = self.sample.true, np.unique(self.sample.true)
+        count = self.totals([true == c for c in classes])
+        total = self.totals([np.where(true == c, loss, 0.0) for loss in losses for c in classes])
+        means = _share(total.reshape(-1, len(losses), len(classes)), count[:, None])
+        return self.widened((means.sum(2) / (count > 0).sum(1)[:, None]).T)
+
     def _counts(self, key: str) -> Int[np.ndarray, "group count"]:
         """Of each group, the objects of each true class that a cell gave each class: class by class in a row."""
         sample, classes = self.sample, len(self.sample.classes)
@@ -128,4 +142,5 @@ def scores_of(confusion: Float[np.ndarray, "draw class class"], classes: Sequenc
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """One divided by the other; 0 where that is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

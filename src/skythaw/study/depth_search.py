@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from skythaw.errors import DataError
+from skythaw.errors import DataError, LedgerError
 from skythaw.spec import Cell, Study
-from skythaw.stats.cell_predictions import read_predictions
-from skythaw.stats.paired import as_indices, behind, bootstrap_log_loss, bootstrap_macro_f1, draws
+from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.cell_predictions import predictions_path
+from skythaw.stats.intervals import limits
+from skythaw.stats.scored_sample import read_sample
 from skythaw.study.plan import PlannedCell, plan_trials
 from skythaw.study.run_study import OpenStudy, RunSettings, Watcher, execute, opened
 
@@ -27,8 +29,8 @@ SURVIVE = 0.5
 LEVEL = 0.9
 """confidence of the intervals that decide what is worse in a trial"""
 DRAWS = 1000
-SMALLEST = 1e-7
-"""probability; an object whose class got less counts as if it had got this"""
+LARGEST_LOSS = -math.log(1e-7)
+"""of one object: one whose class got a smaller probability counts as if it had got 1e-7"""
 
 ContestKey = tuple[str, str, int]
 """backbone, strategy, training size: settings of one contest compete with each other"""
@@ -176,8 +178,9 @@ def _judge(
         raise DataError(
             f"every cell of {backbone}, {strategy}, {size} images failed; why: skythaw study status {run.setting.out}"
         )
-    losses, scores, drawn = _scores(whole, run)
-    low, high = behind(-drawn, int(losses.argmin()), LEVEL)
+    drawn, scores = _scores(whole, run)
+    losses = drawn[:, 0]
+    low, high = np.transpose([limits(each - drawn[losses.argmin()], LEVEL) for each in drawn])
     fates = ["best"] if last else _fates(losses, low, most=1 if next_is_last else math.ceil(SURVIVE * len(whole)))
     standings = {
         c.name: replace(
@@ -205,19 +208,18 @@ def _fates(losses: np.ndarray, low: np.ndarray, most: int) -> list[str]:
     return fates
 
 
-def _scores(candidates: list[TrialSetting], run: OpenStudy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """On validation, mean over seeds: log loss and macro-F1 of each candidate, and its log loss in each draw."""
-    classes, folder = run.plan.classes, run.setting.out
-    losses, scores, drawn = [], [], []
-    for candidate in candidates:
-        read = [read_predictions(folder, planned.cell.key, "validation", classes) for planned in candidate.cells]
-        true, p = as_indices(read[0][0], classes), np.stack([each for _, each in read])
-        itself = np.ones((1, len(true)))
-        loss = -np.log(np.maximum(p[:, np.arange(len(true)), true], SMALLEST)).mean(0, keepdims=True)
-        losses.append(bootstrap_log_loss(true, loss, itself).item())
-        drawn.append(bootstrap_log_loss(true, loss, draws(len(true), DRAWS, seed=0))[0])
-        scores.append(bootstrap_macro_f1(true, p.argmax(2), itself).mean())
-    return np.array(losses), np.array(scores), np.stack(drawn)
+def _scores(candidates: list[TrialSetting], run: OpenStudy) -> tuple[np.ndarray, np.ndarray]:
+    """Means over seeds, on validation: log loss in every draw of the sky [candidate, draw], macro-F1 [candidate]."""
+    keys = [[planned.cell.key for planned in candidate.cells] for candidate in candidates]
+    every = [key for some in keys for key in some]
+    sample = read_sample(run.setting.out, "validation", run.plan.classes, every)
+    if sample is None or sample.missing:
+        gone = predictions_path(run.setting.out, sample.missing[0] if sample else every[0])
+        raise LedgerError(f"can't read the predictions {gone}: give the search a new folder")
+    bootstrap = Bootstrap(sample, DRAWS)
+    losses = [np.mean([np.minimum(sample.loss[key], LARGEST_LOSS) for key in some], axis=0) for some in keys]
+    scores = [bootstrap.scores(some)["macro_f1"][:, 0].mean() for some in keys]
+    return bootstrap.balanced_log_loss(losses), np.array(scores)
 
 
 def _standing(contest: ContestKey, candidate: TrialSetting, number: int, fate: str) -> Standing:

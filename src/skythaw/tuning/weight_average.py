@@ -1,4 +1,8 @@
-"""Weight averaging: an exponential moving average of the trained tensors."""
+"""Weight averaging: an exponential moving average of the trained tensors.
+
+torch's `AveragedModel` would copy the frozen part as well, and can't lend its weights to the model for a while; so only
+its arithmetic is used here.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Average:
@@ -29,14 +34,13 @@ class Average:
         self.values = [t.clone() for t in self.tensors]
         self.steps = 0
 
-    @torch.no_grad()
     def update(self) -> None:
         """Take one step's tensors into the average."""
         if self.decay is None:
             return
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.values, self.tensors, 1 - decay)
+        get_ema_multi_avg_fn(decay)(self.values, self.tensors, self.steps)
 
     @contextmanager
     @torch.no_grad()

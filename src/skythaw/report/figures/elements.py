@@ -1,4 +1,4 @@
-"""What a report is made of: figures, tables and pictures as plain records, drawn by `matplotlib_figures` and laid out by `html_page`.
+"""What a report is made of: figures, tables and pictures as plain records.
 
 Each figure is described once, here, with its numbers; the page draws it with plotly, `--figures` with matplotlib, and
 `table_of` gives the same numbers as a table.

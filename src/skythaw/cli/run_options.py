@@ -1,0 +1,104 @@
+"""The options of `skythaw study run` and `skythaw study search`, which both run cells."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from skythaw import registry
+from skythaw.cli.shared_options import (
+    Address,
+    Device,
+    Engine,
+    GpuShare,
+    NodeCache,
+    SkipBroken,
+    cores_for,
+    require_cluster,
+)
+from skythaw.cli.terminal import parse_bytes
+
+if TYPE_CHECKING:
+    from skythaw.spec import Study
+    from skythaw.study.run_study import RunSettings
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")]
+CellMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that each cell reserves on a Ray cluster, as 4GB; 0: none. Default: what the plan expects.",
+    ),
+]
+CacheSize = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile what is trained (torch.compile). For GPUs; not yet tried on one.")
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a study, as the user said it."""
+
+    engine: Engine = "processes"
+    workers: Workers = None
+    device: Device = "auto"
+    cache_size: CacheSize = "20GB"
+    skip_broken: SkipBroken = False
+    compiled: Compile = False
+    address: Address = None
+    node_cache: NodeCache = None
+    gpu_share: GpuShare = 1.0
+    cell_memory: CellMemory = None
+
+    def settings(self, study: Study, out: Path, cache: Path) -> RunSettings:
+        """The same as the library takes it, with the number of workers settled."""
+        from skythaw.machine.device import find_device
+        from skythaw.study.on_cluster import Cluster
+        from skythaw.study.run_study import RunSettings
+
+        memory = None if self.cell_memory is None else parse_bytes(self.cell_memory, "--cell-memory")
+        address = self.address if self.engine == "ray" else None  # one in the environment is for engines that use one
+        workers = self.workers
+        if workers is None and not registry.get("engine", self.engine).cluster:
+            workers = 1 if find_device(self.device).type == "cuda" else cores_for(study)
+        return RunSettings(
+            out=out,
+            cache=cache,
+            engine=self.engine,
+            workers=workers,
+            device=self.device,
+            cache_size=parse_bytes(self.cache_size, "--cache-size"),
+            compiled=self.compiled,
+            cluster=Cluster(address, self.node_cache, self.gpu_share, memory),
+        )
+
+
+def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command whose parameter `options` is a `RunOptions` take each of them as an option of its own."""
+    own = inspect.signature(command, eval_str=True)
+    hints = get_type_hints(RunOptions, include_extras=True)
+    options = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(RunOptions)
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        chosen = RunOptions(**{each.name: given.pop(each.name) for each in options})
+        require_cluster(given["context"], chosen.engine)
+        command(**given, options=chosen)
+
+    parameters = [*(each for each in own.parameters.values() if each.name != "options"), *options]
+    wrapped.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapped
