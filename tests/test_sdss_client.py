@@ -175,12 +175,11 @@ def test_who_waits_is_woken_by_the_end_of_the_run():
         assert all(isinstance(each.exception(timeout=30), Stopped) for each in waiting)
 
 
-def test_the_service_is_told_who_asks():
-    with answering(lambda *_: GOOD) as (url, log), client(url, contact="mailto:me@example.org") as one:
+@pytest.mark.parametrize(("contact", "said"), [("me@example.org", "me@example.org"), (None, "not given")])
+def test_the_service_is_told_who_asks(contact, said):
+    with answering(lambda *_: GOOD) as (url, log), client(url, contact=contact) as one:
         get(one)
-    assert re.fullmatch(
-        r"skythaw/\S+ \(\+https://pypi.org/project/skythaw; contact: mailto:me@example.org\)", log[0][2]["User-Agent"]
-    )
+    assert re.fullmatch(rf"skythaw/\S+ \(contact: {said}\)", log[0][2]["User-Agent"])
     assert log[0][2]["Accept-Encoding"] == "identity"
 
 

@@ -22,7 +22,6 @@ from skythaw.data.sources.sdss.rate_limit import RateLimit
 from skythaw.errors import RemoteError, SpecError
 
 T = TypeVar("T")
-HOME = "https://pypi.org/project/skythaw"
 LONGEST_PAUSE = 900.0
 """seconds; a service that asks for a longer one is left alone: the user may go on later"""
 REDIRECTS = 3
@@ -41,8 +40,8 @@ class Manners:
     """seconds for one whole answer"""
     attempts: int = 5
     """how often a request is sent before its fault is taken for the answer"""
-    contact: str = HOME
-    """an address at which the user can be reached, told to the service"""
+    contact: str | None = None
+    """an e-mail address or a web page of the user, told to the service"""
     base_url: str | None = None
     """takes the place of each service's scheme and host"""
     backoff: float = 1.0
@@ -53,13 +52,13 @@ class Manners:
             if not least <= getattr(self, name) <= most:
                 raise SpecError(f"{name} = {getattr(self, name)} should be {least:g} to {most:g}")
         try:
-            parts = urlsplit(self.base_url or HOME)
+            parts = urlsplit(self.base_url or "https://example.org")
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             good = False
         if not good:
             raise SpecError(f"base URL {self.base_url!r} should be such as https://mirror.example.org")
-        if not self.contact.isascii() or not self.contact.isprintable():
+        if self.contact and not (self.contact.isascii() and self.contact.isprintable()):
             raise SpecError(f"contact {self.contact!r} should be an e-mail address or a web page, in plain letters")
 
 
@@ -71,7 +70,7 @@ class Client:
         self.stop = threading.Event()
         """set: no more requests, and who waits to send one gets `Stopped`"""
         self._pace = RateLimit(manners.rate, self.stop)
-        agent = f"skythaw/{version('skythaw')} (+{HOME}; contact: {manners.contact})"
+        agent = f"skythaw/{version('skythaw')} (contact: {manners.contact or 'not given'})"
         self._http = httpx.Client(
             timeout=manners.timeout,
             headers={"User-Agent": agent, "Accept-Encoding": "identity"},
