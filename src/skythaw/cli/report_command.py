@@ -171,7 +171,7 @@ def print_search(standings: list[dict[str, Any]]) -> None:
         )
     print_table(table)
     say(
-        "A trial is short. A setting that did worse in it may be as good as the chosen one, if both are trained in full."
+        "A trial is short. A setting that did worse in it may be as good as the chosen one if both are trained in full."
     )
 
 
