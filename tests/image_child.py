@@ -15,6 +15,7 @@ import numpy as np
 
 import skythaw
 from hostile_child import memory
+from skythaw.bundle.backends import Torch
 from skythaw.machine.allocator import trim
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.predict_images import PredictSettings, predictions
@@ -33,7 +34,7 @@ if __name__ == "__main__":
         trim()
         Path("/proc/self/clear_refs").write_text("5")
         before, start = memory("VmRSS"), time.perf_counter()
-        (row,) = next(predictions(classifier, [(name, content)], PredictSettings(batch=1))).to_pylist()
+        (row,) = next(predictions(Torch(classifier), [(name, content)], PredictSettings(batch=1))).to_pylist()
         seconds = time.perf_counter() - start
         grown = memory("VmHWM") - before
         print(json.dumps({"row": row, "path": content.where, "seconds": seconds, "grown": grown}), flush=True)

@@ -24,6 +24,7 @@ import skythaw
 from helpers_bundle import make_bundle
 from helpers_data import encode
 from helpers_study import make_survey
+from skythaw.bundle.backends import Torch
 from skythaw.bundle.bundle_file import read_about
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts, write_cutouts
@@ -112,7 +113,7 @@ def run(classifier, *given, batch=256, **setting):
     """Rows by object_id."""
     found = find_inputs([*map(str, given)])
     rows = pa.concat_tables(
-        predictions(classifier, found.items(), PredictSettings(batch, "cpu", **setting))
+        predictions(Torch(classifier), found.items(), PredictSettings(batch, "cpu", **setting))
     ).to_pylist()
     assert len({row["object_id"] for row in rows}) == len(rows) == len(found)
     return {row["object_id"]: row for row in rows}
@@ -291,7 +292,7 @@ def test_images_are_read_as_they_are_needed(classifier, images):
             taken += 1
             yield str(taken), Content(data)
 
-    stream = predictions(classifier, endless(), PredictSettings(16, "cpu", threads=2, shard=40))
+    stream = predictions(Torch(classifier), endless(), PredictSettings(16, "cpu", threads=2, shard=40))
     sizes, ahead = [], []
     for table in islice(stream, 6):
         sizes.append(len(table))

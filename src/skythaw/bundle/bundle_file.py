@@ -24,8 +24,8 @@ from typing import Annotated, Any, BinaryIO, Literal, NoReturn, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from skythaw.data.image_form import RGB
-from skythaw.errors import BundleError, UnknownNameError
+from skythaw.data.image_form import RGB, Form
+from skythaw.errors import BundleError, DataError, UnknownNameError
 from skythaw.spec import Cell, Frozen, Seed
 from skythaw.spec.validation_message import one_line
 
@@ -144,6 +144,20 @@ class About(Frozen):
             if value not in known if known else not (isinstance(value, int | float) and 0 <= value <= 1):
                 raise ValueError(f"the network's option {name} = {value!r} should be {known or 'from 0 to 1'}")
         return self
+
+    def require(self, form: Form) -> None:
+        """Raise `DataError` unless images of that form are like those that the classifier was trained on."""
+        height, width = form.size
+        if height != width or width < self.cell.pixels.crop:
+            raise DataError(
+                f"images of {width} x {height} pixels: this classifier takes square ones of at least "
+                f"{self.cell.pixels.crop}, of the same scale as in training ({self.expected.side} pixels there)"
+            )
+        if form.dtype != self.expected.dtype or form.bands != self.expected.bands:
+            raise DataError(
+                f"images of {form.dtype} with bands {', '.join(form.bands)}: this classifier was trained on "
+                f"{self.expected.dtype} with {', '.join(self.expected.bands)}"
+            )
 
     def canonical(self) -> str:
         """The text that `bundle.json` holds."""

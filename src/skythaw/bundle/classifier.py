@@ -93,7 +93,7 @@ class Classifier:
     def see(self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True) -> Seen:
         """The same as `predict`, and the features that the probabilities come from."""
         stack = images if isinstance(images, np.ndarray) else self._stack(images)
-        self.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
+        self.about.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
         if not len(stack):
             return Seen(np.zeros((0, len(self.classes)), np.float32), np.zeros((0, self.about.features), np.float32))
         expected = self.about.expected
@@ -109,21 +109,6 @@ class Classifier:
         )
         p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
         return Seen(tempered(p, self.about.temperature).astype(np.float32) if calibrated else p, features)
-
-    def require(self, form: Form) -> None:
-        """Raise `DataError` unless images of that form are such as the classifier was trained on."""
-        expected, pixels = self.about.expected, self.about.cell.pixels
-        height, width = form.size
-        if height != width or width < pixels.crop:
-            raise DataError(
-                f"images of {width} x {height} pixels: this classifier takes square ones of at least {pixels.crop}, of "
-                f"the same scale as in training ({expected.side} pixels there)"
-            )
-        if form.dtype != expected.dtype or form.bands != expected.bands:
-            raise DataError(
-                f"images of {form.dtype} with bands {', '.join(form.bands)}: this classifier was trained on "
-                f"{expected.dtype} with {', '.join(expected.bands)}"
-            )
 
     def _names(self, count: int) -> tuple[str, ...]:
         """The bands of an array, which has no names: those of training, if there are as many."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skythaw.bundle.bundle_file import ONNX, About, read_file
+from skythaw.bundle.bundle_file import ONNX, About
 from skythaw.errors import BundleError
 
 if TYPE_CHECKING:
@@ -31,17 +29,6 @@ def runtime() -> Any:
     import onnxruntime
 
     return onnxruntime
-
-
-def read_graph(folder: Path, about: About) -> bytes | None:
-    """The content of the bundle's ONNX file; None if it has none, or onnxruntime is not installed.
-
-    Raises
-    ------
-    BundleError
-        It is not the one that the bundle was made with.
-    """
-    return read_file(folder, about, ONNX, LARGEST) if importlib.util.find_spec("onnxruntime") else None
 
 
 def open_session(content: bytes, about: About, threads: int = 1) -> InferenceSession:

@@ -115,7 +115,7 @@ def find_image(given: str, classifier: Classifier) -> tuple[str, np.ndarray]:
     name, content = _content(given)
     try:
         data = content.read()
-        classifier.require(probe(data))
+        classifier.about.require(probe(data))
         return name, decode(data, name)
     except BrokenImageError as error:
         raise DataError(f"{given} can't be read: {error.reason}") from None

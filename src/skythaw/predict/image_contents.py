@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skythaw.data.decode import BrokenImageError
+from skythaw.data.decode import BrokenImageError, require_checksum
 from skythaw.data.parquet import reading
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
@@ -46,8 +45,8 @@ class Content:
             raise BrokenImageError("", self.reason)
         if isinstance(self.where, str):
             return _read(self.where, self.inside)
-        if self.sha256 and hashlib.sha256(self.where).hexdigest() != self.sha256:
-            raise BrokenImageError("", "its bytes differ from their checksum")
+        if self.sha256:
+            require_checksum(self.where, self.sha256, "")
         return self.where
 
 

@@ -17,10 +17,10 @@ import pyarrow as pa
 import torch
 from threadpoolctl import threadpool_limits
 
-from skythaw.bundle.backends import Backend, Torch, fastest_backend, open_backend, require_onnx
-from skythaw.bundle.bundle_file import read_about
-from skythaw.bundle.classifier import BATCH, Classifier, load
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.bundle.backends import Backend, open_backend, require_backend
+from skythaw.bundle.bundle_file import About, read_about
+from skythaw.bundle.classifier import BATCH, Classifier
+from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.machine.numerics import numerics
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import Content
@@ -126,34 +126,46 @@ def predict_to(
     bundle, out, setting = Path(bundle), Path(out), setting or PredictSettings()
     check_output(out)
     about = read_about(bundle)
-    if setting.backend == "onnx":
-        require_onnx(about, setting.device)
+    require_backend(setting.backend, about, setting.device)
     part = out.with_name(f"{out.name}.part")
     found = find_inputs(inputs, (out, part))
     binding = {"bundle": about.sha256, "inputs": [str(each) for each in inputs], "objects": len(found)}
     start, summary = time.perf_counter(), PredictSummary()
-    with shards(part, binding | {"set of files (names, sizes or times)": found.sha256}, setting.shard) as kept:
-        summary.resumed = kept.rows
-        if kept.rows < len(found):
-            items = found.items(kept.rows)
-            steps = items if progress is None else progress(items, len(found) - kept.rows)
+    with shards(part, binding | {"set of files (names, sizes or times)": found.sha256}, setting.shard) as unfinished:
+        summary.resumed = unfinished.rows
+        if unfinished.rows < len(found):
+            items = found.items(unfinished.rows)
+            shown = items if progress is None else progress(items, len(found) - unfinished.rows)
             with numerics(1, about.seed, setting.device):
-                classifier = load(bundle, device=setting.device)
-                backend, steps = _chosen(kept, classifier, bundle, setting, iter(steps))
+                backend, all_items = _begin(bundle, about, setting, unfinished, iter(shown))
                 begun = time.perf_counter()
-                for table in _gathered(predictions(classifier, steps, setting, backend), setting.shard):
-                    kept.add(table)
+                for table in _gathered(predictions(backend, all_items, setting), setting.shard):
+                    unfinished.add(table)
                 summary.predicting = time.perf_counter() - begun
-        summary.backend = kept.settled(BACKEND)
-        tables = map(summary.count, kept.tables())
+        summary.backend = unfinished.noted(BACKEND)
+        tables = map(summary.count, unfinished.tables())
         write_table(out, schema_of(about, summary.backend), tables, origin(about, summary.backend))
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def predictions(
-    classifier: Classifier, items: Iterable[Item], setting: PredictSettings, backend: Backend | None = None
-) -> Generator[pa.Table, None, None]:
+def _begin(
+    bundle: Path, about: About, setting: PredictSettings, unfinished: Shards, items: Iterator[Item]
+) -> tuple[Backend, Iterator[Item]]:
+    """Open the bundle with the backend that this prediction began with, or begins with now; and give back all images.
+
+    The first images are read ahead where a backend is to be chosen by them.
+    """
+    name = unfinished.agreed(BACKEND, None if setting.backend == "auto" else setting.backend) or "auto"
+    first = list(islice(items, TRIED)) if name == "auto" else []
+    pixels = [_pixels(about, content) for _, content in first]
+    readable = [image for image in pixels if not isinstance(image, str)]
+    backend = open_backend(bundle, name, setting.device, readable, sha256=about.sha256)
+    unfinished.note(BACKEND, backend.name)
+    return backend, chain(first, items)
+
+
+def predictions(backend: Backend, items: Iterable[Item], setting: PredictSettings) -> Generator[pa.Table, None, None]:
     """Predict images as they come, a batch in each thread; no more is read than the batches under way.
 
     On a CPU every thread has a network of its own with the same weights: on tasks this small, threads that share the
@@ -162,31 +174,29 @@ def predictions(
 
     Parameters
     ----------
-    classifier
-        from a bundle
+    backend
+        a bundle, opened to predict with it
     items
         name and content of each image
     setting
         a batch never reaches over the end of a shard, so that rows don't depend on where a prediction was stopped
-    backend
-        what the network runs on; torch if it isn't said
 
     Yields
     ------
     pyarrow.Table
         of `schema_of`, the rows of one batch, in order
     """
-    backend = backend or Torch(classifier)
-    networks: SimpleQueue[Backend] = SimpleQueue()
+    classifier = backend.classifier
+    free: SimpleQueue[Backend] = SimpleQueue()
     for number in range(setting.threads if classifier.device.type == "cpu" else 1):
-        networks.put(backend.twin() if number else backend)
+        free.put(backend.twin() if number else backend)
     schema = schema_of(classifier.about, backend.name)
     pool = ThreadPoolExecutor(setting.threads, "skythaw", initializer=torch.set_flush_denormal, initargs=(True,))
     waiting: deque[Future[pa.Table]] = deque()
     with threadpool_limits(1, "blas"):  # whose threads, for a product this small, spin and take cores from the others
         try:
             for batch in _batches(items, setting):
-                waiting.append(pool.submit(_predicted, networks, classifier, schema, batch))
+                waiting.append(pool.submit(_predicted, free, classifier, schema, batch))
                 if len(waiting) > setting.threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -202,49 +212,28 @@ def _batches(items: Iterable[Item], setting: PredictSettings) -> Iterator[list[I
         yield batch
 
 
-def _chosen(
-    kept: Shards, classifier: Classifier, bundle: Path, setting: PredictSettings, items: Iterator[Item]
-) -> tuple[Backend, Iterator[Item]]:
-    """The backend that this prediction began with, or begins with now, tried on its first images; and all images."""
-    head: list[Item] = []
-    tried: list[Backend] = []
-
-    def fastest() -> str:
-        head.extend(islice(items, TRIED))
-        found = [each for each in (_pixels(classifier, content) for _, content in head) if not isinstance(each, str)]
-        tried.append(fastest_backend(classifier, bundle, found))
-        return tried[0].name
-
-    name = kept.settle(BACKEND, None if setting.backend == "auto" else setting.backend, fastest)
-    backend = tried[0] if tried else open_backend(name, classifier, bundle)
-    return backend, chain(head, items)
+def _predicted(
+    free: SimpleQueue[Backend], classifier: Classifier, schema: pa.Schema, batch: Sequence[Item]
+) -> pa.Table:
+    """Predictions of some images, by the next backend that is free."""
+    pixels = [_pixels(classifier.about, content) for _, content in batch]
+    status = np.array([image if isinstance(image, str) else OK for image in pixels], dtype=object)
+    seen = None
+    if readable := [image for image in pixels if not isinstance(image, str)]:
+        backend = free.get()
+        try:
+            seen = backend.see(np.stack(readable))
+        finally:
+            free.put(backend)
+    return rows_of(classifier, schema, [name for name, _ in batch], status, seen)
 
 
-def _pixels(classifier: Classifier, content: Content) -> np.ndarray | str:
+def _pixels(about: About, content: Content) -> np.ndarray | str:
     """An image's middle pixels [y, x, band], or why there are none."""
-    crop = classifier.about.cell.pixels.crop
     try:
-        pixels = decode(content.read(), "", classifier.require)
+        return middle(decode(content.read(), "", about.require), about.cell.pixels.crop)
     except BrokenImageError as error:
         return error.reason
-    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + crop, left : left + crop].copy()  # without the rest, which would stay in memory
-
-
-def _predicted(
-    networks: SimpleQueue[Backend], classifier: Classifier, schema: pa.Schema, batch: Sequence[Item]
-) -> pa.Table:
-    """Predictions of some images, by the next network that is free."""
-    found = [_pixels(classifier, content) for _, content in batch]
-    status = np.array([each if isinstance(each, str) else OK for each in found], dtype=object)
-    seen = None
-    if images := [each for each in found if not isinstance(each, str)]:
-        network = networks.get()
-        try:
-            seen = network.see(np.stack(images))
-        finally:
-            networks.put(network)
-    return rows_of(classifier, schema, [name for name, _ in batch], status, seen)
 
 
 def _gathered(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

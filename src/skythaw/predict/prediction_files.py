@@ -41,24 +41,25 @@ class Shards:
         """How many are done."""
         return self.count * self.size
 
-    def settle(self, name: str, wanted: str | None, decide: Callable[[], str]) -> str:
-        """What was wanted or decided when the prediction began; if it begins now, that is decided and written down.
+    def agreed(self, name: str, wanted: str | None) -> str | None:
+        """What was noted under a name when the prediction began, or else what is wanted now; both may be None.
 
         Raises
         ------
         SpecError
-            Something else is wanted now.
+            Something else was noted than is wanted now.
         """
-        there = self.settled(name)
-        if not there:
-            there = wanted or decide()
-            _write_binding(self.folder, _binding(self.folder) | {name: there})
-        elif wanted not in (None, there):
-            raise _another(self.folder, name, there, wanted)
-        return there
+        noted = self.noted(name)
+        if noted and wanted not in (None, noted):
+            raise _another(self.folder, name, noted, wanted)
+        return noted or wanted
 
-    def settled(self, name: str) -> str:
-        """What was decided; empty if nothing was."""
+    def note(self, name: str, value: str) -> None:
+        """Write something down that this prediction is bound to from now on."""
+        _write_binding(self.folder, _binding(self.folder) | {name: value})
+
+    def noted(self, name: str) -> str:
+        """What was noted under a name; empty if nothing was."""
         return str(_binding(self.folder).get(name, ""))
 
     def add(self, table: pa.Table) -> None:

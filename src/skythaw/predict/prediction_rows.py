@@ -1,4 +1,4 @@
-"""The rows of predictions: what their columns are, and how a batch that was seen becomes some."""
+"""The rows of predictions: what their columns are, and how a batch that was seen becomes some. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from skythaw.bundle.bundle_file import About
-from skythaw.bundle.classifier import Classifier, Seen
 from skythaw.data.parquet import parquet_writer
+
+if TYPE_CHECKING:
+    from skythaw.bundle.classifier import Classifier, Seen
 
 FAR = ("distance", "percentile")
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"

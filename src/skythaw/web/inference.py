@@ -19,7 +19,7 @@ from PIL import Image
 
 from skythaw.bundle.bundle_file import About
 from skythaw.bundle.classifier import Classifier, load
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.numerics import numerics
 
@@ -133,9 +133,6 @@ def uri(image: bytes) -> str:
 def _values(classifier: Classifier, data: bytes) -> np.ndarray:
     """The middle of an image, as the classifier takes it; raises `DataError` unless it is of that kind."""
     try:
-        pixels = decode(data, "", classifier.require)
+        return middle(decode(data, "", classifier.about.require), classifier.about.cell.pixels.crop)
     except BrokenImageError as error:
         raise DataError(f"the image can't be read: {error.reason}") from None
-    crop = classifier.about.cell.pixels.crop
-    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + crop, left : left + crop].copy()

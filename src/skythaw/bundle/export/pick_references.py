@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from skythaw.bundle.bundle_file import REFERENCES, About
 from skythaw.bundle.classifier import Classifier
 from skythaw.bundle.references import DIMENSIONS, LONGEST_NAME, Kept, References, Space, locate, to_bytes, unit
 from skythaw.data.cutouts import Cutouts
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError, decode, middle, require_checksum
 from skythaw.data.split import nested_order, split
 from skythaw.machine.files import plain_name
 from skythaw.machine.numerics import numerics
@@ -108,15 +107,10 @@ def _usable(cutouts: Cutouts) -> np.ndarray:
 
 def _decoded(name: str, data: bytes, sha256: str) -> np.ndarray | None:
     try:
-        return _checked(name, data, sha256)
+        require_checksum(data, sha256, name)
+        return decode(data, name)
     except BrokenImageError:
         return None
-
-
-def _checked(name: str, data: bytes, sha256: str) -> np.ndarray:
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise BrokenImageError(name, "bytes differ from their checksum")
-    return decode(data, name)
 
 
 def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list[int], np.ndarray]]:
@@ -126,9 +120,8 @@ def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list
     found: list[np.ndarray] = []
     for row, (name, data, sha256) in enumerate(cutouts.images()):
         if row in wanted:
-            image = _checked(name, data, sha256)
-            top, left = ((length - side) // 2 for length in image.shape[:2])
-            found.append(image[top : top + side, left : left + side].copy())
+            require_checksum(data, sha256, name)
+            found.append(middle(decode(data, name), side))
             places.append(wanted[row])
         if len(found) == TOGETHER:
             yield places, np.stack(found)

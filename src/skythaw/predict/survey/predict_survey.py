@@ -13,7 +13,6 @@ after another and none answers, no image is to blame: what is left is left for a
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw import registry
-from skythaw.bundle.backends import require_onnx
-from skythaw.bundle.bundle_file import ONNX, About, read_about
+from skythaw.bundle.backends import require_backend, without_onnx
+from skythaw.bundle.bundle_file import About, read_about
 from skythaw.engines.engine import Engine, Outcome, open_engine
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.device import find_device, parse_device
@@ -264,9 +263,7 @@ def _settled(setting: PredictSettings, about: About, spread: SurveyEngine) -> Pr
     here = spread.cluster.address is None
     local = here or setting.device == "auto"
     device = str((find_device if local else parse_device)(setting.device))
+    require_backend(setting.backend, about, device, here=here)
     if setting.backend != "auto":
-        if setting.backend == "onnx":
-            require_onnx(about, device, here=here)
         return replace(setting, device=device)
-    onnx = device == "cpu" and ONNX in about.files and importlib.util.find_spec("onnxruntime") is not None
-    return replace(setting, device=device, backend="onnx" if onnx else "torch")
+    return replace(setting, device=device, backend="torch" if without_onnx(about, device) else "onnx")

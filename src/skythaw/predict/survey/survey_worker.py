@@ -9,18 +9,20 @@ from tempfile import TemporaryDirectory
 
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network_facts import cuts
-from skythaw.bundle.backends import SLICE, Backend, open_backend
+from skythaw.bundle.backends import SLICE, open_backend
 from skythaw.bundle.bundle_file import WEIGHTS, About
-from skythaw.bundle.classifier import Classifier, load
 from skythaw.engines.engine import Needs
 from skythaw.engines.shared_files import Shared
-from skythaw.errors import BundleError, DataError
+from skythaw.errors import DataError
 from skythaw.machine.numerics import numerics
 from skythaw.predict.predict_images import PredictSettings, predictions
 from skythaw.predict.prediction_rows import as_bytes, schema_of
 from skythaw.predict.survey.survey_pieces import Piece, items
 from skythaw.study.memory_need import memory_of_predicting
 from skythaw.study.on_cluster import node_folder
+
+_kept_open = lru_cache(maxsize=1)(open_backend)
+"""the bundle stays open in a worker's process from piece to piece"""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ class Work:
 
     def __call__(self, piece: Piece) -> bytes:
         folder = self.bundle.here(node_folder(self.cache)) if self.cache else self.bundle.path
-        classifier, backend = _opened(folder, self.sha256, self.setting.device, self.setting.backend)
-        with numerics(1, classifier.about.seed, self.setting.device):
-            tables = list(predictions(classifier, items(piece), self.setting, backend))
+        backend = _kept_open(folder, self.setting.backend, self.setting.device, sha256=self.sha256)
+        about = backend.classifier.about
+        with numerics(1, about.seed, self.setting.device):
+            tables = list(predictions(backend, items(piece), self.setting))
         if (rows := sum(map(len, tables))) != len(piece):
             raise DataError(f"{piece.place.shown} has changed: {rows} rows where {len(piece)} were")
-        return as_bytes(tables, schema_of(classifier.about, backend.name))
+        return as_bytes(tables, schema_of(about, backend.name))
 
 
 def memory_for(bundle: Path, about: About, setting: PredictSettings) -> int:
@@ -59,12 +62,3 @@ def memory_for(bundle: Path, about: About, setting: PredictSettings) -> int:
         cut = cuts(backbone_of(about.cell), about.cell.pixels.size, Path(cache))[-1]
     at_once = SLICE if setting.backend == "onnx" else setting.batch
     return memory_of_predicting((bundle / WEIGHTS).stat().st_size, cut, setting.threads * at_once)
-
-
-@lru_cache(maxsize=1)
-def _opened(folder: Path, sha256: str, device: str, backend: str) -> tuple[Classifier, Backend]:
-    """A bundle's classifier and what it runs on, which the worker's process keeps from piece to piece."""
-    classifier = load(folder, device=device)
-    if classifier.about.sha256 != sha256:
-        raise BundleError(f"{folder} is no longer the bundle that this prediction began with")
-    return classifier, open_backend(backend, classifier, folder)
