@@ -48,7 +48,7 @@ def depths(bundle):
     with Ledger.read(bundle.parent / "run") as ledger:
         keys = {entry.cell.depth: entry.key for entry in ledger.entries()}
     for depth, key in keys.items():
-        export(bundle.parent / "run", bundle.parent / f"depth{depth}", key=key, onnx=False)
+        export(bundle.parent / "run", bundle.parent / f"depth{depth}", cell=key, onnx=False)
     return [package.load(bundle.parent / f"depth{depth}", device="cpu") for depth in sorted(keys)]
 
 

@@ -48,7 +48,7 @@ def classifier(bundle):
 @pytest.fixture(scope="module")
 def bare(bundle):
     """The same cell without training images."""
-    export(bundle.parent / "run", bundle.parent / "bare", key=read_about(bundle).cell.key, references=0, onnx=False)
+    export(bundle.parent / "run", bundle.parent / "bare", cell=read_about(bundle).cell.key, references=0, onnx=False)
     return bundle.parent / "bare"
 
 
@@ -196,14 +196,14 @@ def test_no_images_have_no_distances(classifier):
 
 
 def test_the_same_export_gives_the_same_bytes(bundle, tmp_path):
-    export(bundle.parent / "run", tmp_path / "again", key=read_about(bundle).cell.key)
+    export(bundle.parent / "run", tmp_path / "again", cell=read_about(bundle).cell.key)
     for name in (REFERENCES, ABOUT):
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_a_few_are_kept_with_the_classes_in_turn(bundle, tmp_path, cutouts, count):
-    export(bundle.parent / "run", tmp_path / "few", key=read_about(bundle).cell.key, references=count, onnx=False)
+    export(bundle.parent / "run", tmp_path / "few", cell=read_about(bundle).cell.key, references=count, onnx=False)
     classifier = package.load(tmp_path / "few", device="cpu")
     kept = classifier.references.kept.labels
     assert len(kept) == count
@@ -222,7 +222,7 @@ def test_a_bundle_without(bare, bundle, cutouts, tmp_path, capsys):
     main_ok("explain", bare, tmp_path / "one.jpg", "-o", tmp_path / "why.png")
     assert "This bundle keeps no training images to compare with." in capsys.readouterr().out
     assert REFERENCES not in (bare / CARD).read_text()
-    assert f"`{REFERENCES}` holds ids, labels and thumbnails" in (bundle / CARD).read_text()
+    assert f"`{REFERENCES}` holds the ids, labels and thumbnails" in (bundle / CARD).read_text()
 
 
 def main_ok(*arguments):

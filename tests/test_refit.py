@@ -63,8 +63,8 @@ def pair(run, cache, tmp_path_factory):
             seen.append((epoch, number))
             yield epoch
 
-    export(run, folder / "plain", key=key, onnx=False)
-    export(run, folder / "again", key=key, onnx=False, refit=Refit(cache, "cpu", progress))
+    export(run, folder / "plain", cell=key, onnx=False)
+    export(run, folder / "again", cell=key, onnx=False, refit=Refit(cache, "cpu", progress))
     return folder / "plain", folder / "again", seen
 
 
@@ -108,8 +108,8 @@ def test_the_bundle_says_so_and_keeps_the_scores_of_the_cell(run, pair):
     assert before == after.model_copy(update={"refit": None, "files": before.files})
     assert (plain / WEIGHTS).read_bytes() != (again / WEIGHTS).read_bytes()
     said = (
-        "The weights were trained again on training and validation together (111 images); the scores and the\n"
-        "temperature are of the network trained without validation, on 75 images."
+        "The weights were trained again on training and validation together (111 images). The scores and the\n"
+        "temperature are of the network that was trained without validation, on 75 images."
     )
     assert after.refit == 111
     assert said in (again / CARD).read_text()

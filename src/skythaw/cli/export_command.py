@@ -41,7 +41,7 @@ def export(
 
     how = Refit(context.obj, device, lambda epochs, number: tracked(epochs, number, "training again", "epochs"))
     again = how if refit else None
-    about = write(run, bundle, key=cell, weights=weights, data=data, onnx=onnx, refit=again, references=references)
+    about = write(run, bundle, cell=cell, weights=weights, data=data, onnx=onnx, refit=again, references=references)
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return

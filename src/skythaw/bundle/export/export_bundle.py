@@ -52,7 +52,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     run: Path,
     bundle: Path,
     *,
-    key: str | None = None,
+    cell: str | None = None,
     weights: Path | None = None,
     data: Path | None = None,
     onnx: bool | None = None,
@@ -67,8 +67,8 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         the run folder
     bundle
         the folder to make
-    key
-        the beginning of a cell's key; by default, of the recommended depth of the best network the cell whose
+    cell
+        the beginning of the cell's key; by default, of the recommended depth of the best network the cell whose
         validation score is best
     weights
         the pretrained weights that the cell started from, where they are no longer where they were
@@ -105,17 +105,17 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         raise BundleError(f"{bundle} is there and is no bundle; choose another folder")
     with Ledger.read(run) as ledger:
         facts = report_facts(ledger)
-        entry = _choose(ledger.entries(), facts, key, run)
-        cell, result = entry.cell, _finished(entry)
-        started = _pretrained(cell, ledger, weights)
+        entry = _choose(ledger.entries(), facts, cell, run)
+        result = _finished(entry)
+        started = _pretrained(entry.cell, ledger, weights)
         where = data or Path((ledger.remark("data") or {}).get("path") or "")
-        cutouts = _data(cell, where)
-    again = refit and train_again(cell, result, where, started, refit)
-    model = _model(cell, started, len(result.classes), again.trained if again else _trained(cell, run))
+        cutouts = _data(entry.cell, where)
+    again = refit and train_again(entry.cell, result, where, started, refit)
+    model = _model(entry.cell, started, len(result.classes), again.trained if again else _trained(entry.cell, run))
     try:
         about = _about(entry, facts, cutouts, model, run, started)
     except ValidationError as error:
-        raise BundleError(f"the cell {cell.key} can't be a bundle: {one_line(error, About)}") from None
+        raise BundleError(f"the cell {entry.key} can't be a bundle: {one_line(error, About)}") from None
     if again:
         about = about.model_copy(update={"refit": again.images})
     others = {}
