@@ -18,7 +18,7 @@ from helpers_sdss import fetch, quick, requests_of, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
-from skythaw.data.sources.sdss.http_client import Client, Manners, _seconds
+from skythaw.data.sources.sdss.http_client import Client, HttpSettings, _seconds
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import Stopped
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -229,7 +229,7 @@ def test_base_url_takes_the_place_of_scheme_and_host(prefix):
 )  # fmt: skip
 def test_bad_manners_are_refused(bad):
     with pytest.raises(SpecError, match=next(iter(bad)).replace("base_url", "base URL")):
-        Manners(**bad)
+        HttpSettings(**bad)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])

@@ -78,7 +78,7 @@ class Expected(Frozen):
     """how images are resized where size differs from crop"""
 
 
-class About(Frozen):
+class BundleInfo(Frozen):
     """What `bundle.json` says."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -174,7 +174,7 @@ class About(Frozen):
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
-def read_about(folder: Path) -> About:
+def read_about(folder: Path) -> BundleInfo:
     """What a bundle says of itself, if its weights belong to it.
 
     Raises
@@ -185,9 +185,9 @@ def read_about(folder: Path) -> About:
     folder = Path(folder)
     text = _read(folder / ABOUT, LARGEST_ABOUT)
     try:
-        about = About.model_validate(plain_json(text))
+        about = BundleInfo.model_validate(plain_json(text))
     except ValidationError as error:
-        raise BundleError(f"{folder / ABOUT}: {one_line(error, About)}") from None
+        raise BundleError(f"{folder / ABOUT}: {one_line(error, BundleInfo)}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise BundleError(f"{folder / ABOUT} is not plain JSON: {error}") from None
     said = header(folder / WEIGHTS).get("__metadata__", {}).get("about_sha256")
@@ -196,7 +196,7 @@ def read_about(folder: Path) -> About:
     return about
 
 
-def read_file(folder: Path, about: About, name: str, largest: int) -> bytes | None:
+def read_file(folder: Path, about: BundleInfo, name: str, largest: int) -> bytes | None:
     """The content of one of the bundle's other files; None if it came without.
 
     Raises

@@ -14,7 +14,7 @@ from torch import Tensor
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
-from skythaw.bundle.bundle_file import WEIGHTS, About, read_about
+from skythaw.bundle.bundle_file import WEIGHTS, BundleInfo, read_about
 from skythaw.bundle.bundle_weights import fill, require_own
 from skythaw.bundle.references import References, read_references
 from skythaw.data.decode import BrokenImageError, decode
@@ -56,7 +56,7 @@ class Classifier:
     """
 
     def __init__(
-        self, about: About, model: ThawedNetwork, device: torch.device, references: References | None = None
+        self, about: BundleInfo, model: ThawedNetwork, device: torch.device, references: References | None = None
     ) -> None:
         self.about, self.model, self.device, self.references = about, model, device, references
 
@@ -139,7 +139,7 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     return Classifier(about, model, place, references)
 
 
-def make_model(about: About) -> ThawedNetwork:
+def make_model(about: BundleInfo) -> ThawedNetwork:
     """The network of a bundle, as it was cut in training, with weights that are still to come."""
     cell = about.cell
     try:

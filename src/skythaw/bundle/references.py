@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from skythaw.bundle.bundle_file import REFERENCES, About, plain_json, read_file
+from skythaw.bundle.bundle_file import REFERENCES, BundleInfo, plain_json, read_file
 from skythaw.errors import BundleError
 
 DIMENSIONS, RESIDUAL, K = 64, 3.0, 5
@@ -54,7 +54,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Space:
+class FeatureSpace:
     """Where images lie by their features."""
 
     mean: Float32[np.ndarray, " feature"]
@@ -73,7 +73,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ReferenceImages:
     """What is kept of each training image beside its place."""
 
     object_ids: list[str]
@@ -93,8 +93,8 @@ class References:
         the images; None where only distances are wanted
     """
 
-    def __init__(self, space: Space, kept: Kept | None = None) -> None:
-        self.space, self.kept = space, kept or Kept([], [], [])
+    def __init__(self, space: FeatureSpace, kept: ReferenceImages | None = None) -> None:
+        self.space, self.kept = space, kept or ReferenceImages([], [], [])
         self._known = space.place.astype(np.float64)
         self._squares = (self._known**2).sum(1)
         self._held = np.sort(space.held)
@@ -148,7 +148,7 @@ def unit(features: np.ndarray) -> Float64[np.ndarray, "object feature"]:
         return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
 
-def to_bytes(space: Space, kept: Kept, classes: tuple[str, ...]) -> bytes:
+def to_bytes(space: FeatureSpace, kept: ReferenceImages, classes: tuple[str, ...]) -> bytes:
     """The content of the file."""
     from safetensors.numpy import save
 
@@ -160,7 +160,7 @@ def to_bytes(space: Space, kept: Kept, classes: tuple[str, ...]) -> bytes:
     return save(tensors)
 
 
-def read_references(folder: Path, about: About) -> References | None:
+def read_references(folder: Path, about: BundleInfo) -> References | None:
     """The training images of a bundle; None if it came without.
 
     Raises
@@ -172,7 +172,7 @@ def read_references(folder: Path, about: About) -> References | None:
     return None if data is None else from_bytes(data, about, Path(folder) / REFERENCES)
 
 
-def from_bytes(data: bytes, about: About, path: Path) -> References:
+def from_bytes(data: bytes, about: BundleInfo, path: Path) -> References:
     """The training images that a file holds, whoever made it; raises `BundleError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -191,7 +191,7 @@ def from_bytes(data: bytes, about: About, path: Path) -> References:
     return References(space, kept)
 
 
-def _space(found: dict[str, Any], about: About, path: Path) -> Space:
+def _space(found: dict[str, Any], about: BundleInfo, path: Path) -> FeatureSpace:
     """The numbers, if they are of the right types and shapes, and not beyond what they can be."""
     shapes = {name: value.shape for name, value in found.items()}
     if {name: len(shape) for name, shape in shapes.items()} != NUMBERS:
@@ -205,10 +205,10 @@ def _space(found: dict[str, Any], about: About, path: Path) -> Space:
     for name, value in found.items():
         if value.dtype != np.float32 or not (np.abs(value) <= LARGEST_NUMBER).all():
             raise BundleError(f"{path}: {name} should be float32 numbers of at most {LARGEST_NUMBER:g}")
-    return Space(**found)
+    return FeatureSpace(**found)
 
 
-def _kept(found: dict[str, np.ndarray], rows: int, classes: tuple[str, ...]) -> Kept:
+def _kept(found: dict[str, np.ndarray], rows: int, classes: tuple[str, ...]) -> ReferenceImages:
     """Ids, labels and thumbnails, if there are as many as places; raises `ValueError`."""
     for name, kind in OTHERS.items():
         if found[name].dtype != kind or found[name].ndim != 1:
@@ -231,4 +231,4 @@ def _kept(found: dict[str, np.ndarray], rows: int, classes: tuple[str, ...]) -> 
         raise ValueError(f"an object_id is no text of at most {LONGEST_NAME} letters that can be shown")
     content = found["image"].tobytes()
     images = [content[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return Kept(ids, [classes[each] for each in label.tolist()], images)
+    return ReferenceImages(ids, [classes[each] for each in label.tolist()], images)

@@ -126,17 +126,17 @@ def _fetched(
 ) -> str:
     """The file of cutouts that are to be predicted, fetched for the positions of a catalogue."""
     from skythaw.bundle.bundle_file import read_about
-    from skythaw.data.sources.sdss.http_client import Manners
-    from skythaw.predict.from_sky import Archive, fetch_catalogue
+    from skythaw.data.sources.sdss.http_client import HttpSettings
+    from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
     from skythaw.predict.prediction_files import check_output
 
     check_output(out)
     release, service, column = source
-    archive = Archive(
+    archive = FetchSettings(
         read_release(release),
         service,
         read_columns(column),
-        Manners(**manners),
+        HttpSettings(**manners),
         lambda items, total, name: tracked(items, total, name, "objects"),
     )
     with stoppable(f"what was fetched is kept in {out}.sdss, and the same command goes on"):

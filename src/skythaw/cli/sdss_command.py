@@ -63,7 +63,7 @@ def sdss(
 ) -> None:
     """Labelled cutouts from the Sloan Digital Sky Survey. Stop it at any time; the same command goes on."""
     from skythaw import registry
-    from skythaw.data.sources.sdss.http_client import HOME, Manners
+    from skythaw.data.sources.sdss.http_client import HOME, HttpSettings
     from skythaw.data.sources.sdss.missing_reasons import Reason
     from skythaw.data.sources.sdss.sdss_request import Request
     from skythaw.data.sources.sdss.spectra_query import Limits
@@ -85,7 +85,7 @@ def sdss(
         catalog=catalog,
         columns=read_columns(column or []),
     )
-    manners = Manners(rate=rate, timeout=timeout, attempts=attempts, contact=contact or HOME, base_url=base_url)
+    manners = HttpSettings(rate=rate, timeout=timeout, attempts=attempts, contact=contact or HOME, base_url=base_url)
     with stoppable("what was fetched is kept, and the same command goes on"):
         outcome = registry.get("source", "sdss")(
             out,

@@ -14,7 +14,7 @@ from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.errors import DataError
 from skythaw.explain.saliency_maps import grad_cam, map_side, occlusion
 from skythaw.machine.files import plain_name
-from skythaw.predict.image_contents import PARQUET, Content, Rows
+from skythaw.predict.image_contents import PARQUET, Content, ParquetRows
 from skythaw.report.figures.object_pictures import rendered
 
 NEIGHBOURS = 6
@@ -129,7 +129,7 @@ def _content(given: str) -> tuple[str, Content]:
     if not place or Path(given).exists():
         return plain_name(Path(given).stem), Content(given)
     path, object_id = given[:place], given[place + 1 :]
-    rows = Rows.open(path)
+    rows = ParquetRows.open(path)
     row = rows.names.index(object_id).as_py()
     if row < 0:
         first = rows.names[0].as_py() if len(rows.names) else "none"

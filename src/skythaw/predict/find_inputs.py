@@ -22,7 +22,7 @@ from skythaw.data.sources.folder import COMPRESSED, SUFFIXES
 from skythaw.data.sources.label_table import FILE_NAMES, ID_NAMES, read_rows, refuse_ruined
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
-from skythaw.predict.image_contents import PARQUET, Content, Files, Rows, real_folder, walk
+from skythaw.predict.image_contents import PARQUET, Content, ImageFiles, ParquetRows, real_folder, walk
 
 TABLES = (".csv", ".tsv")
 PAGE = 10_000
@@ -33,7 +33,7 @@ PAGE = 10_000
 class Inputs:
     """Every image that is asked about, in order."""
 
-    sources: tuple[Files | Rows, ...]
+    sources: tuple[ImageFiles | ParquetRows, ...]
     ids: pa.ChunkedArray
     """a name for each, no two alike"""
 
@@ -87,7 +87,7 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     """
     taken = {_real(Path(path).as_posix()) for path in without}
     ours = frozenset(taken)
-    sources: list[Files | Rows] = []
+    sources: list[ImageFiles | ParquetRows] = []
     loose: list[tuple[str, str | None]] = []
     for path, reason in chain.from_iterable(_found(str(each), ours) for each in given):
         key = _real(path)
@@ -136,14 +136,14 @@ def _walk(folder: str, without: Collection[str]) -> Iterator[tuple[str, str | No
                 yield f"{here}/{name}", "compressed FITS: decompress it"
 
 
-def _opened(path: str) -> Files | Rows | str | None:
+def _opened(path: str) -> ImageFiles | ParquetRows | str | None:
     """The images in a Parquet or CSV file, or why it can't be read; None for any other file, which is an image."""
     if path.lower().endswith(TABLES):
         return _table(path)
     if not path.lower().endswith(PARQUET):
         return None
     try:
-        return Rows.open(path)
+        return ParquetRows.open(path)
     except DataError as error:
         return str(error)
 
@@ -154,12 +154,12 @@ def _real(path: str) -> str:
     return posixpath.join(real_folder(folder or "."), name)
 
 
-def _files(found: Sequence[tuple[str, str | None]]) -> list[Files]:
+def _files(found: Sequence[tuple[str, str | None]]) -> list[ImageFiles]:
     if not found:
         return []
     paths = [path for path, _ in found]
     reasons = {row: reason for row, (_, reason) in enumerate(found) if reason is not None}
-    return [Files([_stem(path) for path in paths], paths, reasons)]
+    return [ImageFiles([_stem(path) for path in paths], paths, reasons)]
 
 
 def _stem(path: str) -> str:
@@ -167,7 +167,7 @@ def _stem(path: str) -> str:
     return plain_name(posixpath.splitext(posixpath.basename(path))[0]) or plain_name(path)
 
 
-def _table(path: str) -> Files:
+def _table(path: str) -> ImageFiles:
     """The images that a CSV file names."""
     header, rows = read_rows(Path(path))
     lower = {name.lower(): place for place, name in reversed(list(enumerate(header)))}
@@ -181,7 +181,7 @@ def _table(path: str) -> Files:
     if id_at is not None:
         refuse_ruined(path, header[id_at], ids)
     folder = posixpath.dirname(path) or "."
-    return Files(
+    return ImageFiles(
         [ids[i] or _stem(name) or f"{plain_name(posixpath.basename(path))}:{i}" for i, name in enumerate(named)],
         [posixpath.join(folder, name) if name else "" for name in named],
         {i: "the row names no image" for i, name in enumerate(named) if not name},
@@ -189,9 +189,9 @@ def _table(path: str) -> Files:
     )
 
 
-def _different(sources: Sequence[Files | Rows]) -> pa.ChunkedArray:
+def _different(sources: Sequence[ImageFiles | ParquetRows]) -> pa.ChunkedArray:
     """Names, no two alike: short ones, paths where two short ones are alike, numbered where those are alike, too."""
-    parts = [s.names.chunks if isinstance(s, Rows) else [pa.array(s.names, pa.string())] for s in sources]
+    parts = [s.names.chunks if isinstance(s, ParquetRows) else [pa.array(s.names, pa.string())] for s in sources]
     names = pa.chunked_array(list(chain.from_iterable(parts)), pa.string())
     ends = np.cumsum([len(source.names) for source in sources])
     for numbered in (False, True):

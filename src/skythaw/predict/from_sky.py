@@ -16,11 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skythaw.bundle.bundle_file import About
+from skythaw.bundle.bundle_file import BundleInfo
 from skythaw.data.parquet import IMAGE, parquet_writer, reading
 from skythaw.data.sources.sdss.fetch_sdss import Progress, settle
-from skythaw.data.sources.sdss.fetch_state import State
-from skythaw.data.sources.sdss.http_client import Manners
+from skythaw.data.sources.sdss.fetch_state import FetchState
+from skythaw.data.sources.sdss.http_client import HttpSettings
 from skythaw.data.sources.sdss.missing_reasons import Reason
 from skythaw.data.sources.sdss.sdss_request import SIZES, Request
 from skythaw.errors import BundleError, SpecError
@@ -33,18 +33,18 @@ REQUEST = b"request"
 
 
 @dataclass(frozen=True)
-class Archive:
+class FetchSettings:
     """Where images of positions come from, and how the service is treated."""
 
     release: int = 17
     service: str = "skyserver"
     columns: dict[str, str] = field(default_factory=dict)
     """what columns of the catalogue are called, where their names don't tell"""
-    manners: Manners = field(default_factory=Manners)
+    manners: HttpSettings = field(default_factory=HttpSettings)
     progress: Progress = lambda items, total, name: items
 
 
-def request_of(about: About, inputs: Sequence[str | Path], archive: Archive) -> Request:
+def request_of(about: BundleInfo, inputs: Sequence[str | Path], archive: FetchSettings) -> Request:
     """What to ask the archive for, so that a bundle can judge it.
 
     Raises
@@ -78,7 +78,7 @@ def request_of(about: About, inputs: Sequence[str | Path], archive: Archive) -> 
     )
 
 
-def fetch_catalogue(about: About, inputs: Sequence[str | Path], out: Path, archive: Archive) -> Path:
+def fetch_catalogue(about: BundleInfo, inputs: Sequence[str | Path], out: Path, archive: FetchSettings) -> Path:
     """Fetch what `skythaw predict --sdss` predicts: a Parquet file beside the output, OUT.sdss.parquet.
 
     The state of the fetching is in OUT.sdss: stopped, the same call goes on, and asks for nothing twice. What may pass
@@ -120,7 +120,7 @@ SCHEMA = pa.schema(
 )
 
 
-def _rows(state: State) -> Iterator[dict[str, Any]]:
+def _rows(state: FetchState) -> Iterator[dict[str, Any]]:
     for name, ra, dec, became, image in state.outcomes():
         row = {"object_id": name, "ra": ra, "dec": dec}
         if image is None:

@@ -51,7 +51,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Files:
+class ImageFiles:
     """Image files."""
 
     names: Sequence[str]
@@ -77,7 +77,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ParquetRows:
     """The rows of a Parquet file of images: of ours, or of Hugging Face's form. A damaged row group costs its rows."""
 
     path: str
@@ -88,7 +88,7 @@ class Rows:
     """to read for an image: its bytes, and its checksum and why there is none, where there are such columns"""
 
     @classmethod
-    def open(cls, path: str) -> Rows:
+    def open(cls, path: str) -> ParquetRows:
         """Read all but the images; raises `DataError` where it is no such file."""
         with reading(Path(path)), pq.ParquetFile(path, page_checksum_verification=True) as file:
             schema, groups = file.schema_arrow, file.metadata.num_row_groups

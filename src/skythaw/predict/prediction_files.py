@@ -26,7 +26,7 @@ FORMULA = r"^([=+\-@\t\r])"
 """how a cell begins that a spreadsheet would run"""
 
 
-class Shards:
+class UnfinishedPrediction:
     """The folder of an unfinished prediction. Every shard but the last has `size` rows."""
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -106,7 +106,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shards]:
+def unfinished_prediction(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[UnfinishedPrediction]:
     """Open the folder of an unfinished prediction, or make it; removed when the block ends.
 
     It is kept if the block raises and a shard is there.
@@ -131,7 +131,7 @@ def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shar
     """
     with alone(folder):
         _bind(folder, {**binding, "shard": size})
-        opened = Shards(folder, size)
+        opened = UnfinishedPrediction(folder, size)
         try:
             yield opened
         except BaseException:

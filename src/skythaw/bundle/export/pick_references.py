@@ -11,9 +11,18 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
-from skythaw.bundle.bundle_file import REFERENCES, About
+from skythaw.bundle.bundle_file import REFERENCES, BundleInfo
 from skythaw.bundle.classifier import Classifier
-from skythaw.bundle.references import DIMENSIONS, LONGEST_NAME, Kept, References, Space, locate, to_bytes, unit
+from skythaw.bundle.references import (
+    DIMENSIONS,
+    LONGEST_NAME,
+    FeatureSpace,
+    ReferenceImages,
+    References,
+    locate,
+    to_bytes,
+    unit,
+)
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.decode import BrokenImageError, decode, middle, require_checksum
 from skythaw.data.split import nested_order, split
@@ -31,7 +40,7 @@ QUALITY = 90
 """of the JPEG thumbnails"""
 
 
-def collect(model: ThawedNetwork, about: About, cutouts: Cutouts, count: int) -> dict[str, bytes]:
+def collect(model: ThawedNetwork, about: BundleInfo, cutouts: Cutouts, count: int) -> dict[str, bytes]:
     """The file of a bundle that holds its training images.
 
     Parameters
@@ -70,7 +79,7 @@ def collect(model: ThawedNetwork, about: About, cutouts: Cutouts, count: int) ->
                     images[place] = _thumbnail(crop, about)
     space = fit_space(features[: len(kept)], features[len(kept) :])
     ids = [plain_name(cutouts.object_ids[row])[:LONGEST_NAME] for row in kept]
-    return {REFERENCES: to_bytes(space, Kept(ids, cutouts.labels[kept].tolist(), images), about.classes)}
+    return {REFERENCES: to_bytes(space, ReferenceImages(ids, cutouts.labels[kept].tolist(), images), about.classes)}
 
 
 def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
@@ -88,16 +97,16 @@ def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
 def fit_space(
     training: Float32[np.ndarray, "object feature"],
     validation: Float32[np.ndarray, "validation feature"],
-) -> Space:
+) -> FeatureSpace:
     """The principal components of training features at unit length, at least four images to each, and the places."""
     x = unit(training)
     mean = x.mean(0)
     dimensions = max(1, min(DIMENSIONS, x.shape[1], len(x) // 4))
     axes = np.linalg.eigh((x - mean).T @ (x - mean))[1][:, ::-1][:, :dimensions]
     mean, basis = mean.astype(np.float32), np.ascontiguousarray(axes, np.float32)
-    space = Space(mean, basis, locate(training, mean, basis).astype(np.float32), np.zeros(1, np.float32))
+    space = FeatureSpace(mean, basis, locate(training, mean, basis).astype(np.float32), np.zeros(1, np.float32))
     held = References(space).distances(validation)
-    return Space(mean, basis, space.place, held)
+    return FeatureSpace(mean, basis, space.place, held)
 
 
 def _usable(cutouts: Cutouts) -> np.ndarray:
@@ -130,7 +139,7 @@ def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list
         yield places, np.stack(found)
 
 
-def _thumbnail(crop: np.ndarray, about: About) -> bytes:
+def _thumbnail(crop: np.ndarray, about: BundleInfo) -> bytes:
     image = rendered(crop, about.expected.bands, about.cell.pixels)
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     out = io.BytesIO()

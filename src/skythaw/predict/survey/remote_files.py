@@ -67,7 +67,7 @@ class RemoteFile:
                 yield file
 
 
-def find_places(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
+def find_files(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
     """The Parquet files at or below a path or URL, sorted.
 
     Hidden files, and those whose name begins with ``_``, are passed over; so are margins and indices of HATS

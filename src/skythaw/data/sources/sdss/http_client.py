@@ -32,7 +32,7 @@ OUR_FAULT = re.compile(r"Invalid (column|object) name|Incorrect syntax|could not
 
 
 @dataclass(frozen=True)
-class Manners:
+class HttpSettings:
     """How the client behaves; none of it decides what comes back."""
 
     rate: float = 1.0
@@ -66,7 +66,7 @@ class Manners:
 class Client:
     """Fetches whole answers. Safe in several threads."""
 
-    def __init__(self, manners: Manners) -> None:
+    def __init__(self, manners: HttpSettings) -> None:
         self.manners = manners
         self.stop = threading.Event()
         """set: no more requests, and who waits to send one gets `Stopped`"""
