@@ -138,7 +138,7 @@ def test_a_service_that_is_down_is_one_line_and_the_same_command_goes_on(bundles
 @pytest.mark.parametrize(
     ("bundle", "arguments", "says"),
     [
-        (0, ["c.csv"], "does not say at what scale"),
+        (0, ["c.csv"], "does not say the scale of its images"),
         (1, ["c.csv", "c.csv"], "takes one catalogue, not 2 inputs"),
         (1, ["lost.csv"], "can't read the catalogue lost.csv"),
         (1, ["none.csv"], "has no column for ra"),

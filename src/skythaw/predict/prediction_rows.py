@@ -1,4 +1,4 @@
-"""The rows of predictions: what their columns are, and how a batch that was seen becomes some. Imports no torch."""
+"""The rows of predictions: their columns, and how the network's output becomes rows. Imports no torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
 
 
 def schema_of(about: BundleInfo, backend: str) -> pa.Schema:
-    """The columns of predictions, with their origin as metadata."""
+    """The columns of predictions; the metadata say where they come from."""
     names = [f"p_{name}" for name in about.classes]
     fields = [
         ("object_id", pa.string()),
@@ -53,7 +53,21 @@ def origin(about: BundleInfo, backend: str) -> dict[str, Any]:
 def rows_of(
     classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, seen: Seen | None
 ) -> pa.Table:
-    """Rows of some images: what was seen of those whose status is OK, nothing of the others."""
+    """The rows of some images. Only those whose status is OK were seen by the network, in the same order.
+
+    Parameters
+    ----------
+    classifier
+        that saw them
+    schema
+        see `schema_of`
+    names
+        of all images
+    status
+        of all images, text [object]; set here for images with numbers that are not finite
+    seen
+        what the classifier made of the images whose status is OK; None if there are none
+    """
     references, ok = classifier.references, status == OK
     p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
     far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)

@@ -33,7 +33,7 @@ from skythaw.errors import DataError, SkythawError
 from skythaw.machine.device import find_device, parse_device
 from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
-from skythaw.predict.image_contents import real_folder
+from skythaw.machine.walk_folders import real_folder
 from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.prediction_files import alone
 from skythaw.predict.prediction_rows import as_bytes, origin, schema_of
