@@ -19,9 +19,9 @@ def quick(url: str, **settings) -> HttpSettings:
     return HttpSettings(**{"base_url": url, "rate": 1000, "backoff": 0.01, "timeout": 5, **settings})
 
 
-def fetch(out: Path, url: str, request: Request, workers: int = 4, retry_failed: bool = False, **manners):
+def fetch(out: Path, url: str, request: Request, workers: int = 4, retry_failed: bool = False, **http):
     """`fetch_sdss` from a server of our own."""
-    return fetch_sdss(out, request, quick(url, **manners), workers=workers, retry_failed=retry_failed)
+    return fetch_sdss(out, request, quick(url, **http), workers=workers, retry_failed=retry_failed)
 
 
 def requests_of(log: Path) -> list[dict]:

@@ -102,7 +102,7 @@ def test_size_and_scale_are_the_bundles(bundles, tmp_path):
 def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, tmp_path, monkeypatch):
     """What failed in passing is asked for again, but not between the two halves of a prediction."""
     about, out = read_about(bundles[1]), tmp_path / "out.parquet"
-    archive = FetchSettings(manners=HttpSettings(base_url=url, rate=1000))
+    archive = FetchSettings(http=HttpSettings(base_url=url, rate=1000))
     catalogue = write_catalog(tmp_path / "c.csv", UNIVERSE)
     file = fetch_catalogue(about, [catalogue], out, archive)
     content = file.read_bytes()
@@ -129,9 +129,9 @@ def test_a_service_that_is_down_is_one_line_and_the_same_command_goes_on(bundles
     catalogue = write_catalog(tmp_path / "c.csv", UNIVERSE)
     with serving({**SKY, "faults": {"html503": 1.0}, "fault_times": 1000}) as address:
         about = read_about(bundles[1])
-        manners = HttpSettings(base_url=address, rate=1000, backoff=0.001, attempts=1)
+        http = HttpSettings(base_url=address, rate=1000, backoff=0.001, attempts=1)
         with pytest.raises(RemoteError, match="the same command goes on later"):
-            fetch_catalogue(about, [catalogue], tmp_path / "out.csv", FetchSettings(manners=manners))
+            fetch_catalogue(about, [catalogue], tmp_path / "out.csv", FetchSettings(http=http))
     assert not (tmp_path / "out.csv.sdss.parquet").exists()
 
 
@@ -161,7 +161,9 @@ def test_what_can_not_be_fetched_is_one_line(bundle, arguments, says, bundles, s
 def test_a_bundle_of_other_images_is_refused(bundles):
     about = read_about(bundles[1])
     expected = about.expected.model_copy(update={"dtype": "float32", "bands": tuple("ugriz")})
-    with pytest.raises(BundleError, match="of float32 with bands u, g, r, i, z; --sdss fetches colour JPEGs"):
+    with pytest.raises(
+        BundleError, match="takes float32 images with the bands u, g, r, i, z, and --sdss fetches colour JPEGs"
+    ):
         request_of(about.model_copy(update={"expected": expected}), ["c.csv"], FetchSettings())
     with pytest.raises(SpecError, match="not 0 inputs"):
         request_of(about, [], FetchSettings())

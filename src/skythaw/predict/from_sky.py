@@ -40,7 +40,7 @@ class FetchSettings:
     service: str = "skyserver"
     columns: dict[str, str] = field(default_factory=dict)
     """names of the catalogue's columns that are not found by their usual names"""
-    manners: HttpSettings = field(default_factory=HttpSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     progress: Progress = lambda items, total, name: items
 
 
@@ -96,7 +96,7 @@ def fetch_catalogue(about: BundleInfo, inputs: Sequence[str | Path], out: Path, 
     asked = json.dumps(request.describe(), sort_keys=True)
     if out.with_name(f"{out.name}.part").exists() and _asked(file) == asked:
         return file
-    settled = settle(state, request, archive.manners, progress=archive.progress)
+    settled = settle(state, request, archive.http, progress=archive.progress)
     try:
         schema = SCHEMA.with_metadata({REQUEST: asked.encode()})
         with replacing(file) as opened, parquet_writer(opened, schema, file) as write:

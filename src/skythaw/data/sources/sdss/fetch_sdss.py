@@ -47,7 +47,7 @@ class FetchSummary:
 def fetch_sdss(
     out: Path,
     request: Request,
-    manners: HttpSettings | None = None,
+    http: HttpSettings | None = None,
     *,
     workers: int = 2,
     retry_failed: bool = False,
@@ -63,7 +63,7 @@ def fetch_sdss(
         the Parquet file to make or replace
     request
         what is wanted
-    manners
+    http
         how the services are treated
     workers
         requests under way at once, all within the one rate
@@ -89,7 +89,7 @@ def fetch_sdss(
     state = settle(
         out.with_name(out.name + ".sdss"),
         request,
-        manners or HttpSettings(),
+        http or HttpSettings(),
         workers=workers,
         retry_failed=retry_failed,
         progress=progress,
@@ -103,7 +103,7 @@ def fetch_sdss(
 def settle(
     path: Path,
     request: Request,
-    manners: HttpSettings,
+    http: HttpSettings,
     *,
     workers: int = 2,
     retry_failed: bool = False,
@@ -114,7 +114,7 @@ def settle(
     state = FetchState(path)
     try:
         state.bind(request.describe())
-        client = Client(manners)
+        client = Client(http)
         try:
             _list_objects(state, client, request, show)
             state.retry(set(Reason) - {Reason.DUPLICATE, Reason.BAD_POSITION} if retry_failed else TRANSIENT)
