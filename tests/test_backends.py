@@ -22,7 +22,7 @@ from helpers_bundle import make_bundle
 from skythaw.bundle import backends
 from skythaw.bundle.backends import Onnx, Torch, fastest, open_backend
 from skythaw.bundle.bundle_file import ABOUT, ONNX, WEIGHTS, read_about
-from skythaw.bundle.classifier import Seen
+from skythaw.bundle.classifier import ClassifierOutput
 from skythaw.bundle.onnx_session import open_session
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
@@ -73,12 +73,12 @@ def test_they_agree(any_bundle):
     classifier, images = skythaw.load(any_bundle, device="cpu"), stack_of(any_bundle)
     torch, other = (open_backend(any_bundle, name, "cpu") for name in ("torch", "onnx"))
     for count in (1, 2, 17, len(images)):
-        one, two = torch.see(images[:count]), other.see(images[:count])
+        one, two = torch.outputs(images[:count]), other.outputs(images[:count])
         assert np.abs(one.p - two.p).max() < 1e-5
         assert np.allclose(one.features, two.features, rtol=1e-3, atol=1e-4)
         assert one.p.shape == two.p.shape == (count, len(classifier.classes))
         assert one.features.shape == two.features.shape == (count, classifier.about.features)
-    assert np.array_equal(torch.see(images[:17]).p, torch.twin().see(images[:17]).p)
+    assert np.array_equal(torch.outputs(images[:17]).p, torch.twin().outputs(images[:17]).p)
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
@@ -99,9 +99,9 @@ class Fake:
     def __init__(self, name, p, seconds, clock):
         self.name, self._p, self._seconds, self._clock = name, p, seconds, clock
 
-    def see(self, images):
+    def outputs(self, images):
         self._clock[0] += self._seconds
-        return Seen(np.full((len(images), 2), self._p, np.float32), np.zeros((len(images), 1), np.float32))
+        return ClassifierOutput(np.full((len(images), 2), self._p, np.float32), np.zeros((len(images), 1), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_graph_that_lies_of_its_shapes_is_refused(bundle, copy):
     content = good.SerializeToString()
     liar = Onnx(content, skythaw.load(rebind(copy, content), device="cpu"))
     with pytest.raises(BundleError, match=r"gives \(1, 3\) and"):
-        liar.see(stack_of(bundle)[:4])
+        liar.outputs(stack_of(bundle)[:4])
 
 
 def test_a_graph_that_says_something_else_is_not_taken(bundle, copy):

@@ -1,4 +1,4 @@
-"""What a network runs on: torch, whose numbers are a run's to the last bit, or onnxruntime, often faster on a CPU."""
+"""What a network runs on: torch, which gives the numbers of the run to the last bit, or onnxruntime, often faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from skythaw.bundle.bundle_file import ONNX, BundleInfo, read_file
-from skythaw.bundle.classifier import Classifier, Seen, load
+from skythaw.bundle.classifier import Classifier, ClassifierOutput, load
 from skythaw.bundle.onnx_session import FEATURES, INPUT, LARGEST, OUTPUT, TOLERANCE, open_session
 from skythaw.data.network_input import batch_input
 from skythaw.errors import BundleError, SpecError
@@ -32,8 +32,8 @@ class Backend(Protocol):
     classifier: Classifier
     """from the bundle"""
 
-    def see(self, images: np.ndarray) -> Seen:
-        """What the classifier makes of decoded images [object, y, x, band], cropped or not, uint8 or float32."""
+    def outputs(self, images: np.ndarray) -> ClassifierOutput:
+        """Probabilities and features of decoded images [object, y, x, band], cropped or not, uint8 or float32."""
 
     def twin(self) -> Backend:
         """The same backend for another thread; both share their weights."""
@@ -105,17 +105,17 @@ def without_onnx(about: BundleInfo, device: str, *, here: bool = True) -> str | 
 
 
 class Torch:
-    """The classifier itself. Its batches are filled up to whole steps of training: so the bits are the run's."""
+    """The classifier itself. Batches are filled up to the batch size of training, so that the bits are the run's."""
 
     name: Name = "torch"
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
 
-    def see(self, images: np.ndarray) -> Seen:
+    def outputs(self, images: np.ndarray) -> ClassifierOutput:
         count, step = len(images), self.classifier.about.cell.recipe.batch
-        seen = self.classifier.see(np.concatenate([images, images[:1].repeat(-count % step, axis=0)]))
-        return Seen(seen.p[:count], seen.features[:count])
+        output = self.classifier.outputs(np.concatenate([images, images[:1].repeat(-count % step, axis=0)]))
+        return ClassifierOutput(output.p[:count], output.features[:count])
 
     def twin(self) -> Torch:
         known = self.classifier
@@ -132,9 +132,9 @@ class Onnx:
         self.classifier = classifier
         self._session = open_session(content, classifier.about)
 
-    def see(self, images: np.ndarray) -> Seen:
+    def outputs(self, images: np.ndarray) -> ClassifierOutput:
         parts = [self._slice(images[i : i + SLICE]) for i in range(0, len(images), SLICE)]
-        return Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        return ClassifierOutput(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def twin(self) -> Onnx:
         return self
@@ -154,7 +154,7 @@ class Onnx:
 
 def fastest(backends: Sequence[Backend], images: np.ndarray) -> Backend:
     """Of backends that agree with the first on these images, the one that takes the least time for them."""
-    answers = [backend.see(images).p for backend in backends]  # which warms them up
+    answers = [backend.outputs(images).p for backend in backends]  # which warms them up
     agreeing = [
         backend for backend, p in zip(backends, answers, strict=True) if backend is backends[0] or _agree(p, answers[0])
     ]
@@ -163,7 +163,7 @@ def fastest(backends: Sequence[Backend], images: np.ndarray) -> Backend:
     for _ in range(ROUNDS if len(agreeing) > 1 else 0):
         for backend in agreeing:
             begun = time.perf_counter()
-            backend.see(images)
+            backend.outputs(images)
             best[backend] = min(best[backend], time.perf_counter() - begun)
         if time.perf_counter() - start > ENOUGH:
             break

@@ -75,7 +75,7 @@ def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | N
     DataError, UnknownNameError
         The image is none for this classifier; there is no such class; captum is not installed.
     """
-    seen, about, references = classifier.see(image[None]), classifier.about, classifier.references
+    seen, about, references = classifier.outputs(image[None]), classifier.about, classifier.references
     label = label or classifier.classes[int(seen.p[0].argmax())]
     distance = percentile = None
     neighbours: Sequence[Neighbour] = ()

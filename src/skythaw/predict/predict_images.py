@@ -222,14 +222,14 @@ def _predicted(
     """Predictions of some images, by the next backend that is free."""
     pixels = [_pixels(classifier.about, content) for _, content in batch]
     status = np.array([image if isinstance(image, str) else OK for image in pixels], dtype=object)
-    seen = None
+    output = None
     if readable := [image for image in pixels if not isinstance(image, str)]:
         backend = free.get()
         try:
-            seen = backend.see(np.stack(readable))
+            output = backend.outputs(np.stack(readable))
         finally:
             free.put(backend)
-    return rows_of(classifier, schema, [name for name, _ in batch], status, seen)
+    return rows_of(classifier, schema, [name for name, _ in batch], status, output)
 
 
 def _pixels(about: BundleInfo, content: Content) -> np.ndarray | str:

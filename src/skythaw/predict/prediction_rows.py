@@ -16,7 +16,7 @@ from skythaw.bundle.bundle_file import BundleInfo
 from skythaw.data.parquet import parquet_writer
 
 if TYPE_CHECKING:
-    from skythaw.bundle.classifier import Classifier, Seen
+    from skythaw.bundle.classifier import Classifier, ClassifierOutput
 
 FAR = ("distance", "percentile")
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
@@ -51,30 +51,30 @@ def origin(about: BundleInfo, backend: str) -> dict[str, Any]:
 
 
 def rows_of(
-    classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, seen: Seen | None
+    classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, output: ClassifierOutput | None
 ) -> pa.Table:
-    """The rows of some images. Only those whose status is OK were seen by the network, in the same order.
+    """The rows of some images; the network saw only those whose status is OK.
 
     Parameters
     ----------
     classifier
-        that saw them
+        from a bundle
     schema
         see `schema_of`
     names
         of all images
     status
         of all images, text [object]; set here for images with numbers that are not finite
-    seen
-        what the classifier made of the images whose status is OK; None if there are none
+    output
+        probabilities and features of the images whose status is OK, in order; None if there are none
     """
     references, ok = classifier.references, status == OK
     p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
     far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)
-    if seen is not None:
-        p[ok] = seen.p
+    if output is not None:
+        p[ok] = output.p
         if references:
-            distances = references.distances(seen.features)
+            distances = references.distances(output.features)
             far[ok] = np.stack([distances, references.percentiles(distances)], axis=1)
     known = np.asarray(np.isfinite(p).all(1))
     status[ok & ~known] = NOT_FINITE

@@ -82,7 +82,7 @@ def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
         It can't be read, or is not of the kind that the classifier takes.
     """
     values = _values(classifier, data)
-    seen = classifier.see(values[None])
+    seen = classifier.outputs(values[None])
     p = seen.p[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum() / np.log(len(p))
