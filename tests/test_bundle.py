@@ -263,9 +263,9 @@ def test_export_on_the_command_line(bundle, skythaw, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["RUN", "there"], "is there and is no bundle"),
-        (["RUN", "new", "--cell", "0123456789"], "0 finished cells begin so"),
-        (["RUN", "new", "--cell", "01"], "give 6 letters"),
+        (["RUN", "there"], "exists and is no bundle"),
+        (["RUN", "new", "--cell", "0123456789"], "has 0 finished cells whose keys begin with '0123456789'"),
+        (["RUN", "new", "--cell", "01"], "give at least 6 letters"),
         (["nowhere", "new"], "nowhere"),
         (["RUN", "new", "--data", "other.parquet"], "other.parquet"),
     ],

@@ -100,7 +100,7 @@ class References:
         return len(self._training)
 
     def distances(self, features: Float32[np.ndarray, "object feature"]) -> Float32[np.ndarray, " object"]:
-        """The distance of each image to its `K`-th nearest training image, from the features of `Classifier.outputs`."""
+        """The distance of each image to its `K`-th nearest training image, from features of `Classifier.outputs`."""
         kth = min(K, len(self)) - 1
         found = [np.partition(squares, kth, axis=1)[:, kth] for squares in self._compared(features)]
         return np.sqrt(np.concatenate([np.zeros(0), *found])).astype(np.float32)
@@ -111,7 +111,7 @@ class References:
         return (100 * below / len(self._validation)).astype(np.float32)
 
     def nearest(self, features: Float32[np.ndarray, "object feature"], count: int) -> list[list[Neighbour]]:
-        """The training images that are nearest to each image, the nearest first, from the features of `Classifier.outputs`."""
+        """The nearest training images of each image, the nearest first, from the features of `Classifier.outputs`."""
         found = []
         for squares in self._compared(features):
             for row in squares:
