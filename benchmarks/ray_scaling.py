@@ -33,7 +33,7 @@ from helpers_bundle import make_bundle
 from helpers_engines import square
 from helpers_ray import processes
 from helpers_study import make_survey
-from helpers_survey import ConstantWork
+from helpers_survey import ConstantPredictor
 from skythaw.bundle.bundle_file import read_about
 from skythaw.engines.ray_engine import Ray
 from skythaw.predict.predict_images import PredictSettings
@@ -41,7 +41,7 @@ from skythaw.predict.prediction_rows import as_bytes, schema_of
 from skythaw.predict.survey import predict_survey as surveying
 from skythaw.predict.survey.predict_survey import SurveyEngine, predict_survey
 from skythaw.predict.survey.remote_files import RemoteFile
-from skythaw.predict.survey.survey_pieces import Piece, SurveyPieces
+from skythaw.predict.survey.survey_chunks import Chunk, SurveyChunks
 from skythaw.predict.survey.survey_worker import memory_for
 
 SAME, GROUP = 3000, 100
@@ -120,12 +120,12 @@ def writing(bundle: Path, folder: Path, rows: int = 10_000, shards: int = 200) -
     columns = [texts.get(field.name) or pa.array(draw.random(rows), field.type) for field in schema]
     data = as_bytes([pa.table(columns, schema)], schema)
     place = RemoteFile("", "", "", "", "")
-    pieces = tuple(Piece(number, place, 0, rows) for number in range(shards))
-    work = surveying.Survey(folder / "written", schema, SurveyPieces(pieces, ""), lambda _done, _all: None)
+    chunks = tuple(Chunk(number, place, 0, rows) for number in range(shards))
+    work = surveying.SurveyRun(folder / "written", schema, SurveyChunks(chunks, ""), lambda _done, _all: None)
     work.begin({})
     start = time.perf_counter()
-    for piece in pieces:
-        work._keep(piece, data)
+    for chunk in chunks:
+        work._keep(chunk, data)
     say(what=f"shards of {rows} rows and {len(data)} bytes written", per_second=shards / (time.perf_counter() - start))
 
 
@@ -180,7 +180,7 @@ def largest_worker() -> int:
 
 def memory(bundle: Path, folder: Path, objects: int) -> None:
     """Memory of the driver, at its peak (the footers) and at the end, and of the largest worker."""
-    surveying.Work = ConstantWork
+    surveying.ChunkPredictor = ConstantPredictor
     largest = 0
 
     def told(_done: int, _all: int) -> None:

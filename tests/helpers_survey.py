@@ -1,4 +1,4 @@
-"""Surveys in pieces, and work that kills its worker: importable from other processes."""
+"""Surveys in chunks, and work that kills its worker: importable from other processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from skythaw.engines.engine import Engine, Outcome, attempt
-from skythaw.predict.survey.survey_pieces import items
-from skythaw.predict.survey.survey_worker import Work
+from skythaw.predict.survey.survey_chunks import items
+from skythaw.predict.survey.survey_worker import ChunkPredictor
 
 POISON = "1237000037"
 
@@ -27,21 +27,21 @@ class Frail(Engine):
         pass
 
     def map(self, function, items_):
-        for piece in items_:
-            if self.deadly([name for name, _ in items(piece)]):
+        for chunk in items_:
+            if self.deadly([name for name, _ in items(chunk)]):
                 self.deaths += 1
-                yield Outcome(piece, error="the worker process died: killed by SIGKILL (out of memory?)", died=True)
+                yield Outcome(chunk, error="the worker process died: killed by SIGKILL (out of memory?)", died=True)
             else:
-                yield attempt(function, piece)
+                yield attempt(function, chunk)
 
 
-class DeadlyWork(Work):
+class DeadlyPredictor(ChunkPredictor):
     """Dies of one image."""
 
-    def __call__(self, piece):
-        if any(name == POISON for name, _ in items(piece)):
+    def __call__(self, chunk):
+        if any(name == POISON for name, _ in items(chunk)):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(piece)
+        return super().__call__(chunk)
 
 
 def split(survey: Path, folder: Path, files=3, group=20) -> Path:
@@ -72,10 +72,10 @@ def rows(out: Path):
     return pq.ParquetDataset(sorted((out / "shards").glob("*.parquet"))).read()
 
 
-class ConstantWork(Work):
+class ConstantPredictor(ChunkPredictor):
     """Reads every image, and gives all the same answer: for a survey's memory without the time of a network."""
 
-    def __call__(self, piece):
+    def __call__(self, chunk):
         import pyarrow as pa
 
         from skythaw.bundle.bundle_file import read_about
@@ -83,7 +83,7 @@ class ConstantWork(Work):
 
         schema = schema_of(read_about(self.bundle.path), "torch")
         tables = []
-        for name, content in items(piece):
+        for name, content in items(chunk):
             content.read()
             tables.append({"object_id": name, "label": schema.names[1].removeprefix("p_"), "status": "ok"})
         return as_bytes([pa.Table.from_pylist(tables, schema)], schema)

@@ -13,7 +13,7 @@ import pytest
 
 from helpers_bundle import make_bundle
 from helpers_ray import cluster, workers_of
-from helpers_survey import POISON, DeadlyWork, rows, split
+from helpers_survey import POISON, DeadlyPredictor, rows, split
 from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.survey import predict_survey as surveying
 from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
@@ -66,7 +66,7 @@ def test_the_rows_of_serial_though_workers_are_killed_and_a_node_goes(made, node
 
 def test_an_image_that_kills_its_worker_is_isolated(made, nodes, tmp_path, monkeypatch):
     folder, expected = made
-    monkeypatch.setattr(surveying, "Work", DeadlyWork)
+    monkeypatch.setattr(surveying, "ChunkPredictor", DeadlyPredictor)
     out = tmp_path / "out"
     summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, SETTING, spread(nodes, tmp_path))
     assert summary.failed == {KILLS: 1}

@@ -82,7 +82,7 @@ def test_one_flipped_bit_is_found_by_the_checksum(tmp_path):
         at = whole.index(data) + int(rng.integers(len(data)))
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
         opened = open_store(read_cutouts(path), tmp_path / str(trial), skip_broken=True)
-        assert opened.broken == {name: "bytes differ from their checksum"}
+        assert opened.broken == {name: "its bytes differ from their checksum"}
         assert np.flatnonzero(~opened.usable).tolist() == [row]
 
 
@@ -186,7 +186,7 @@ def slowly(items, total):
 
 def test_processes_that_open_one_store_at_once_build_it_once(tmp_path):
     cutouts = make(tmp_path / "a.parquet")
-    body = "print(int(store.open_store(cutouts, cache, progress=slowly).pixels.sum()))"
+    body = "print(int(pixel_store.open_store(cutouts, cache, progress=slowly).pixels.sum()))"
     children = [child(tmp_path, body) for _ in range(3)]
     said = [each.communicate(timeout=60)[0].split() for each in children]
     total = str(int(open_store(cutouts, tmp_path / "cache").pixels.sum()))
@@ -198,7 +198,7 @@ def test_processes_that_open_one_store_at_once_build_it_once(tmp_path):
 def test_kill_in_the_middle_then_open_again_twice(tmp_path):
     cutouts = make(tmp_path / "a.parquet")
     for pause in (0.0, 0.1, 0.2):
-        with child(tmp_path, "store.open_store(cutouts, cache, progress=slowly)") as process:
+        with child(tmp_path, "pixel_store.open_store(cutouts, cache, progress=slowly)") as process:
             assert process.stdout.readline() == "decoding\n"
             time.sleep(pause)
             process.send_signal(signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from helpers_bundle import make_bundle
-from helpers_survey import POISON, DeadlyWork, Frail, hats, rows, split
+from helpers_survey import POISON, DeadlyPredictor, Frail, hats, rows, split
 from skythaw.bundle.export.export_bundle import export
 from skythaw.errors import BundleError, DataError, SpecError
 from skythaw.predict.predict_images import PredictSettings, predict_to
@@ -127,7 +127,7 @@ def test_a_folder_of_something_else_is_refused(made, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(SpecError, match=r"holds no predictions of ours, but thesis\.tex"):
+    with pytest.raises(SpecError, match=r"holds thesis\.tex, which is no prediction of skythaw"):
         predict_survey(bundle, [nights], other, SETTING, SERIAL)
     (out / "manifest.json").write_text("{")
     with pytest.raises(SpecError, match=r"can't read .*manifest\.json"):
@@ -161,14 +161,14 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     folder, expected = made
     nights = shutil.copytree(folder / "nights", tmp_path / "nights")
     damage_images(nights / "night1.parquet", 1)
-    real = surveying.find_pieces
+    real = surveying.find_chunks
 
     def lose(*arguments):
         found = real(*arguments)
         (nights / "night2.parquet").rename(tmp_path / "lost")
         return found
 
-    monkeypatch.setattr(surveying, "find_pieces", lose)
+    monkeypatch.setattr(surveying, "find_chunks", lose)
     arguments = (folder / "bundle", [str(nights)], tmp_path / "out", SETTING, SERIAL)
     summary = predict_survey(*arguments)
     assert sorted(summary.undone) == [4, 5]
@@ -177,7 +177,7 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     assert summary.objects == 120
     assert sum(summary.failed.values()) == 20
     (tmp_path / "lost").rename(nights / "night2.parquet")
-    monkeypatch.setattr(surveying, "find_pieces", real)
+    monkeypatch.setattr(surveying, "find_chunks", real)
     assert predict_survey(*arguments).undone == {}
     found = rows(tmp_path / "out")
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
@@ -188,7 +188,7 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
 @pytest.mark.slow
 def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path, monkeypatch):
     folder, expected = made
-    monkeypatch.setattr(surveying, "Work", DeadlyWork)
+    monkeypatch.setattr(surveying, "ChunkPredictor", DeadlyPredictor)
     out = tmp_path / "out"
     summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, TWENTY, SurveyEngine("processes", 2))
     assert summary.failed == {KILLS: 1}
@@ -363,7 +363,7 @@ def test_a_damaged_row_group_in_object_storage_costs_its_rows_alone(made, tmp_pa
 
 def test_reasons_without_end_are_counted_together(made, tmp_path, monkeypatch):
     folder, _ = made
-    monkeypatch.setattr(surveying.manifest, "REASONS", 5)
+    monkeypatch.setattr(surveying.shard_manifest, "REASONS", 5)
     table = pq.read_table(folder / "survey.parquet")
     images = [{"bytes": f"{row:04d} no image".encode(), "path": None} for row in range(180)]
     bad = table.set_column(table.schema.get_field_index("image"), "image", pa.array(images, table["image"].type))
@@ -389,7 +389,7 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(SpecError, match="holds no predictions of ours"):
+    with pytest.raises(SpecError, match="which is no prediction of skythaw"):
         predict_survey(folder / "bundle", nights, other, SETTING, SERIAL)
     assert not out.exists()
     assert [each.name for each in other.iterdir()] == ["thesis.tex"]

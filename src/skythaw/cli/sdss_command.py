@@ -63,7 +63,7 @@ def sdss(
 ) -> None:
     """Labelled cutouts from the Sloan Digital Sky Survey. Stop it at any time; the same command goes on."""
     from skythaw import registry
-    from skythaw.data.sources.sdss.http_client import Manners
+    from skythaw.data.sources.sdss.http_client import HttpSettings
     from skythaw.data.sources.sdss.missing_reasons import Reason
     from skythaw.data.sources.sdss.sdss_request import Request
     from skythaw.data.sources.sdss.spectra_query import Limits
@@ -85,12 +85,12 @@ def sdss(
         catalog=catalog,
         columns=read_columns(column or []),
     )
-    manners = Manners(rate=rate, timeout=timeout, attempts=attempts, contact=contact, base_url=base_url)
+    http = HttpSettings(rate=rate, timeout=timeout, attempts=attempts, contact=contact, base_url=base_url)
     with stoppable("what was fetched is kept, and the same command goes on"):
         outcome = registry.get("source", "sdss")(
             out,
             request,
-            manners,
+            http,
             workers=workers,
             retry_failed=retry_failed,
             progress=lambda items, number, name: tracked(items, number, name, "objects"),

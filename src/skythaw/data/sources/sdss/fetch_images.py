@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from skythaw.data.sources.sdss.fetch_state import State, Target
+from skythaw.data.sources.sdss.fetch_state import FetchState, Target
 from skythaw.data.sources.sdss.frames import fetch_cubes
 from skythaw.data.sources.sdss.http_client import Client
 from skythaw.data.sources.sdss.image_services import fetch_fits, fetch_jpeg
@@ -21,7 +21,7 @@ GIVE_UP = 20
 Job = Sequence[Target]
 
 
-def fetch_all(state: State, client: Client, request: Request, workers: int) -> Iterator[Target]:
+def fetch_all(state: FetchState, client: Client, request: Request, workers: int) -> Iterator[Target]:
     """Fetch what waits, and yield each object when it is settled, with its image or with a reason.
 
     Raises
@@ -54,7 +54,7 @@ def fetch_all(state: State, client: Client, request: Request, workers: int) -> I
 class _Crew:
     """What the threads share."""
 
-    def __init__(self, state: State, client: Client, request: Request) -> None:
+    def __init__(self, state: FetchState, client: Client, request: Request) -> None:
         self.state, self.client, self.request = state, client, request
         self.settled: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
         """jobs that are done, errors, and None from each thread that ends"""

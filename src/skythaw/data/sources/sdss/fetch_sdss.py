@@ -20,8 +20,8 @@ import pyarrow as pa
 from skythaw.data.cutouts import write_cutouts
 from skythaw.data.sources.sdss import spectra_query
 from skythaw.data.sources.sdss.fetch_images import fetch_all
-from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, Item, State
-from skythaw.data.sources.sdss.http_client import Client, Manners
+from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState, SkyObject
+from skythaw.data.sources.sdss.http_client import Client, HttpSettings
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
 from skythaw.data.sources.sdss.positions import FRAME, read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -47,7 +47,7 @@ class FetchSummary:
 def fetch_sdss(
     out: Path,
     request: Request,
-    manners: Manners | None = None,
+    http: HttpSettings | None = None,
     *,
     workers: int = 2,
     retry_failed: bool = False,
@@ -63,7 +63,7 @@ def fetch_sdss(
         the Parquet file to make or replace
     request
         what is wanted
-    manners
+    http
         how the services are treated
     workers
         requests under way at once, all within the one rate
@@ -89,7 +89,7 @@ def fetch_sdss(
     state = settle(
         out.with_name(out.name + ".sdss"),
         request,
-        manners or Manners(),
+        http or HttpSettings(),
         workers=workers,
         retry_failed=retry_failed,
         progress=progress,
@@ -103,18 +103,18 @@ def fetch_sdss(
 def settle(
     path: Path,
     request: Request,
-    manners: Manners,
+    http: HttpSettings,
     *,
     workers: int = 2,
     retry_failed: bool = False,
     progress: Progress | None = None,
-) -> State:
+) -> FetchState:
     """The state file of a request, open, when every object has its image or its reason; see `fetch_sdss`."""
     show = progress or (lambda items, total, name: items)
-    state = State(path)
+    state = FetchState(path)
     try:
         state.bind(request.describe())
-        client = Client(manners)
+        client = Client(http)
         try:
             _list_objects(state, client, request, show)
             state.retry(set(Reason) - {Reason.DUPLICATE, Reason.BAD_POSITION} if retry_failed else TRANSIENT)
@@ -146,7 +146,7 @@ def ask(client: Client, request: Request, query: str, read: Callable[[bytes], An
         raise RemoteError(f"SkyServer, DR{request.release}, to a query: {fault.detail}") from None
 
 
-def _list_objects(state: State, client: Client, request: Request, show: Progress) -> None:
+def _list_objects(state: FetchState, client: Client, request: Request, show: Progress) -> None:
     """Write every object of the request to the state file, as far as they are not there."""
     if state.get("listed"):
         return
@@ -166,7 +166,7 @@ def _list_objects(state: State, client: Client, request: Request, show: Progress
     state.add(catalog.items, listed=True, **notes)
 
 
-def _list_stratum(state: State, client: Client, request: Request, stratum: tuple[str, ...]) -> Iterator[None]:
+def _list_stratum(state: FetchState, client: Client, request: Request, stratum: tuple[str, ...]) -> Iterator[None]:
     """Ask for slices of the sky, in an order drawn by the seed, until there are enough objects; yield for each object.
 
     Within a slice objects come in an order drawn by the seed too, so a smaller sample is the beginning of a larger one,
@@ -203,15 +203,15 @@ def _draw(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed}:{text}".encode()).digest()
 
 
-def _item(row: spectra_query.Row) -> Item:
+def _item(row: spectra_query.Row) -> SkyObject:
     """An object of the clean sample: its label is the spectrum's class, its position that of the photometry."""
     own = {"specObjID", "class", "photoRa", "photoDec", *FRAME}
     extra = {name: value for name, value in row.items() if name not in own}
     frame = (row["run"], row["camcol"], row["field"])
-    return Item(row["specObjID"], row["class"], row["photoRa"], row["photoDec"], row["bestObjID"], frame, extra)
+    return SkyObject(row["specObjID"], row["class"], row["photoRa"], row["photoDec"], row["bestObjID"], frame, extra)
 
 
-def _build(out: Path, state: State, request: Request) -> FetchSummary:
+def _build(out: Path, state: FetchState, request: Request) -> FetchSummary:
     """Write the result from the state file, and count."""
     counts = state.counts()
     outcome = FetchSummary(
@@ -239,7 +239,7 @@ def _build(out: Path, state: State, request: Request) -> FetchSummary:
     return outcome
 
 
-def _kept(state: State) -> list[tuple[str, pa.DataType]]:
+def _kept(state: FetchState) -> list[tuple[str, pa.DataType]]:
     """Names and types of the columns that come with the objects."""
     if (columns := state.get("columns")) is not None:
         return [(name, pa.type_for_alias(kind)) for name, kind in columns]
@@ -249,7 +249,7 @@ def _kept(state: State) -> list[tuple[str, pa.DataType]]:
     return [(name, kinds.get(name, pa.float64())) for name in names]
 
 
-def _rows(state: State, request: Request) -> Iterator[dict[str, Any]]:
+def _rows(state: FetchState, request: Request) -> Iterator[dict[str, Any]]:
     ending = "jpg" if request.images == "jpeg" else "fits"
     common = {"release": f"DR{request.release}", "pixel_scale": request.scale}
     for item, image in state.fetched():

@@ -40,7 +40,7 @@ create table if not exists images (place integer primary key, sha256 text not nu
 
 
 @dataclass(frozen=True)
-class Item:
+class SkyObject:
     """An object of the request."""
 
     object_id: str
@@ -66,7 +66,7 @@ class Target:
     frame: tuple[int, int, int] | None
 
 
-class State:
+class FetchState:
     """The state file of one request, held by one process. Safe in its threads."""
 
     def __init__(self, path: Path) -> None:
@@ -119,7 +119,7 @@ class State:
             shown = ", ".join(f"{name} = {kept.get(name)!r}, not {request.get(name)!r}" for name in odd[:3])
             raise DataError(f"{self.path} is of another request ({shown}); choose another output file, or delete it")
 
-    def add(self, items: Iterable[Item], limit: int | None = None, **notes: Any) -> int:
+    def add(self, items: Iterable[SkyObject], limit: int | None = None, **notes: Any) -> int:
         """Add objects, and notes, at once or not at all, until `limit` of them count; how many do.
 
         One without a position, or whose `source` is there already, is added with its reason, and does not count.
@@ -200,7 +200,7 @@ class State:
                 db.execute("delete from images where place = ?", (place,))
         return len(bad)
 
-    def fetched(self) -> Iterator[tuple[Item, bytes]]:
+    def fetched(self) -> Iterator[tuple[SkyObject, bytes]]:
         """Every object that has its image, in the order of the request."""
         with self._reading() as db:
             rows = db.execute(
@@ -209,7 +209,7 @@ class State:
                 (FETCHED,),
             )
             for object_id, label, ra, dec, source, *frame, extra, data in rows:
-                yield Item(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
+                yield SkyObject(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
 
     def outcomes(self) -> Iterator[tuple[str, float | None, float | None, str, bytes | None]]:
         """Id, ra, dec, state and image (None where there is none) of every object, in the order of the request."""
@@ -226,7 +226,7 @@ class State:
                 (WAITING, FETCHED),
             )
 
-    def _insert(self, db: sqlite3.Connection, item: Item) -> bool:
+    def _insert(self, db: sqlite3.Connection, item: SkyObject) -> bool:
         """Add an object; whether it counts."""
         state, detail, source = WAITING, None, item.source
         if not _on_sky(item.ra, item.dec):

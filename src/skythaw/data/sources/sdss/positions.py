@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from skythaw.data.parquet import OWN
 from skythaw.data.sources.label_table import LABEL_NAMES, refuse_ruined
-from skythaw.data.sources.sdss.fetch_state import Item
+from skythaw.data.sources.sdss.fetch_state import SkyObject
 from skythaw.data.sources.sdss.user_tables import IDS, UNIT, UNREADABLE, batches_of, plain
 from skythaw.errors import DataError, nearest
 
@@ -37,7 +37,7 @@ class Catalog:
 
     columns: Columns
     """name and type of those that are kept beside id, label, position and field"""
-    items: Iterator[Item]
+    items: Iterator[SkyObject]
 
 
 def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
@@ -107,7 +107,7 @@ def _require_degrees(schema: pa.Schema, columns: Sequence[str], name: str) -> No
 
 def _items(
     first: pa.RecordBatch, batches: Iterator[pa.RecordBatch], found: Mapping[str, str], extra: Sequence[str], name: str
-) -> Iterator[Item]:
+) -> Iterator[SkyObject]:
     number = 0
     for batch in _chain(first, batches, name):
         own = {key: batch.column(batch.schema.names.index(column)) for key, column in found.items()}
@@ -118,7 +118,7 @@ def _items(
         frames = _frames(own, batch.num_rows)
         for i in range(batch.num_rows):
             row = {column: _finite(cells[i]) for column, cells in values.items()}
-            yield Item(ids[i], labels[i], ra[i], dec[i], None, frames[i], row)
+            yield SkyObject(ids[i], labels[i], ra[i], dec[i], None, frames[i], row)
         number += batch.num_rows
 
 
