@@ -331,7 +331,7 @@ def test_the_answer_says_what_is_sure_and_what_is_not(one, two):
     (recommended,) = main_recommendations(facts_of(one))
     text = answer(recommended)
     shares = "36 % of the parameters (TPR) and 36 % of the layers (TLR)"
-    assert text.startswith(f"Train 3 of 10 blocks, so that {shares} are trained: macro-F1 0.")
+    assert text.startswith(f"Train 3 of 10 blocks, {shares}: macro-F1 0.")
     assert "points above the frozen network (+" in text
     assert "the shallowest depth that is surely within 0.04 of the best" in text
     both = main_recommendations(facts_of(two))

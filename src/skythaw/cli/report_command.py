@@ -170,9 +170,7 @@ def print_search(standings: list[dict[str, Any]]) -> None:
             style="bold" if each["fate"] == "best" else None,
         )
     print_table(table)
-    say(
-        "A trial is short. A setting that did worse in it may be as good as the chosen one if both are trained in full."
-    )
+    say("A trial is short: a setting that did worse in it may be as good as the chosen one when trained in full.")
 
 
 def _number(value: float | None) -> str:

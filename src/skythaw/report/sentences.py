@@ -81,8 +81,8 @@ def answer(recommended: Recommendation) -> str:
     settings = "".join(f", {axis} {choice[axis]}" for axis in recommended.axes)
     above = "" if compared is None else _above_frozen(compared)
     return (
-        f"Train {choice['depth']} of {choice['blocks']} blocks{settings}, so that {percent(choice['tpr'])} of the "
-        f"parameters (TPR) and {percent(choice['tlr'])} of the layers (TLR) are trained: macro-F1 "
+        f"Train {choice['depth']} of {choice['blocks']} blocks{settings}, {percent(choice['tpr'])} of the "
+        f"parameters (TPR) and {percent(choice['tlr'])} of the layers (TLR): macro-F1 "
         f"{with_interval(choice['macro_f1'])}{above}. {_how_sure(compared, choice['depth'])}"
     )
 
