@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
 
 import pytest
 from jaxtyping import install_import_hook
@@ -19,6 +23,8 @@ SHAPED = ("skythaw.tuning", "skythaw.data.network_input", "skythaw.data.views", 
 install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402
+from skythaw import registry  # noqa: E402
+from skythaw.cli import main  # noqa: E402
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's clusters keep to the loopback interface
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in ~/.ray
@@ -50,8 +56,43 @@ def here(tmp_path) -> Path:
 
 
 @pytest.fixture
+def own_engine(monkeypatch):
+    """Register an engine as a plug-in would; its name."""
+
+    def register(kind, name="own"):
+        module = ModuleType("engine_of_a_test")
+        module.KIND = kind
+        monkeypatch.setitem(sys.modules, "engine_of_a_test", module)
+        monkeypatch.setitem(registry.BUILTIN["engine"], name, "engine_of_a_test:KIND")
+        return name
+
+    return register
+
+
+@pytest.fixture
 def skythaw(cache):
-    """Run the command line as a user does: a process of its own."""
+    """Run the command line in this process. `skythaw_process` is slower: it loads torch and timm each time."""
+
+    def run(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
+        command, code = [str(each) for each in arguments], 0
+        out, err = io.StringIO(), io.StringIO()
+        with ExitStack() as changed:
+            changed.enter_context(patch.dict(os.environ, SKYTHAW_CACHE=str(cache)))
+            changed.enter_context(chdir(cwd or Path.cwd()))
+            changed.enter_context(redirect_stdout(out))
+            changed.enter_context(redirect_stderr(err))
+            try:
+                main(command)
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess(command, code or 0, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def skythaw_process(cache):
+    """Run the command line as a user does: in a process of its own."""
 
     def run(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

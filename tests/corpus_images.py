@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -17,6 +18,14 @@ from helpers_data import encode, picture
 from skythaw.data.fits import encode_fits
 
 SIDE = 40
+
+
+def some_of(corpus: dict[str, tuple[bytes, bool]]) -> dict[str, tuple[bytes, bool]]:
+    """Two of each family: names that begin alike are of one."""
+    families: dict[tuple[str, str], list[str]] = {}
+    for name in corpus:
+        families.setdefault((re.match("[a-z]*", name)[0], name.rpartition(".")[2]), []).append(name)
+    return {name: corpus[name] for names in families.values() for name in names[:2]}
 
 
 def images() -> dict[str, tuple[bytes, bool]]:

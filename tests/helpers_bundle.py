@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from functools import lru_cache
 from pathlib import Path
-from tempfile import mkdtemp
+
+from filelock import FileLock
 
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
 from skythaw.bundle.export.export_bundle import export
@@ -22,10 +23,21 @@ def make_bundle(folder: Path, cache: Path, *, floats: bool = False, objects: int
     return folder / "bundle"
 
 
-@lru_cache
 def _made(cache: Path, floats: bool, objects: int) -> Path:
-    """The folder that others are copies of: what the run says of its survey's place is of this one."""
-    folder = Path(mkdtemp(dir=cache.parent, prefix="bundle-"))
+    """The folder that others are copies of: what the run says of its survey's place is of this one.
+
+    Where several processes share the tests, one of them makes it and all copy it.
+    """
+    root = cache.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else cache.parent
+    folder = root / f"bundle-{'floats' if floats else 'images'}-{objects}"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "bundle").exists():
+            folder.mkdir()
+            _make(folder, cache, floats, objects)
+    return folder
+
+
+def _make(folder: Path, cache: Path, floats: bool, objects: int) -> None:
     if floats:
         make_float_survey(folder / "floats.parquet", objects)
     else:
@@ -36,4 +48,3 @@ def _made(cache: Path, floats: bool, objects: int) -> Path:
     summary = run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
     assert (summary.done, summary.failed) == (2, 0)
     export(folder / "run", folder / "bundle")
-    return folder

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +57,17 @@ def make(path: Path, count: int = 36, size: int = 16, **changes: dict[int, Any])
             table[row][name] = value
     write_cutouts(path, table, FIELD, {"source": "test"})
     return read_cutouts(path)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Stands for a full disk: this process can write no more bytes to a file. (Python ignores the signal.)"""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def labelled(labels: list[str | None], **columns: list[Any]) -> Cutouts:

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from helpers_soak import soak
 from skythaw import registry
 from skythaw.backbones.blocks import Block
 from skythaw.backbones.known_backbones import IMAGENET, backbone
@@ -19,6 +21,10 @@ from skythaw.backbones.pretrained_weights import RANDOM
 
 NAMED = registry.names("backbone")
 SMALL = ["timm:test_resnet", "timm:test_convnext", "timm:test_efficientnet", "timm:mobilenetv3_small_050"]
+KEPT = ("mobilenetv2", "nasnet_mobile", *SMALL)
+"""networks of each library and kind: `make test` tries these, and `make soak` the others"""
+every_network = pytest.mark.parametrize("name", soak([*NAMED, *SMALL], KEPT))
+every_named = pytest.mark.parametrize("name", soak(NAMED, KEPT))
 
 
 @functools.cache

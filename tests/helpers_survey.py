@@ -8,31 +8,39 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from skythaw.engines.engine import Engine, Outcome, attempt
+from skythaw.engines.engine import Outcome, attempt
+from skythaw.engines.serial import Serial
 from skythaw.predict.survey.survey_chunks import items
 from skythaw.predict.survey.survey_worker import ChunkPredictor
 
 POISON = "1237000037"
 
 
-class Frail(Engine):
-    """Works here, one item after the other; an item dies if its names say so."""
+def frail_kind(deadly):
+    """A kind of engine that works here, one item after the other. An item dies if its names say so."""
 
-    workers = 1
+    class Frail(Serial):
+        deaths = 0
 
-    def __init__(self, deadly):
-        self.deadly, self.deaths = deadly, 0
+        def map(self, function, items_):
+            for piece in items_:
+                if deadly([name for name, _ in items(piece)]):
+                    Frail.deaths += 1
+                    yield Outcome(piece, error="the worker process died: killed by SIGKILL (out of memory?)", died=True)
+                else:
+                    yield attempt(function, piece)
 
-    def close(self):
-        pass
+    return Frail
 
-    def map(self, function, items_):
-        for chunk in items_:
-            if self.deadly([name for name, _ in items(chunk)]):
-                self.deaths += 1
-                yield Outcome(chunk, error="the worker process died: killed by SIGKILL (out of memory?)", died=True)
-            else:
-                yield attempt(function, chunk)
+
+def deadly_kind(kind):
+    """A kind of engine whose workers die of one image."""
+
+    class DeadlyEngine(kind):
+        def map(self, function, items_):
+            return super().map(DeadlyPredictor(**vars(function)), items_)
+
+    return DeadlyEngine
 
 
 class DeadlyPredictor(ChunkPredictor):

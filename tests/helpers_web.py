@@ -9,9 +9,11 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import httpx
+from starlette.types import ASGIApp
 
 from skythaw.web.request_guard import Rules
 from skythaw.web.web_app import make_app, open_service
@@ -25,10 +27,15 @@ def rules(**changes) -> Rules:
     return Rules(**{"hosts": frozenset({"test", "127.0.0.1"}), "largest": LARGEST, "token": None} | changes)
 
 
+@cache
+def app_of(folder: Path, **changes) -> ASGIApp:
+    """The service over a run and a bundle, which is loaded once."""
+    return make_app(open_service([folder / "run"], [folder / "bundle"], rules(**changes)))
+
+
 def make_client(folder: Path, **changes) -> httpx.AsyncClient:
     """A client of the service in this process."""
-    app = make_app(open_service([folder / "run"], [folder / "bundle"], rules(**changes)))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app_of(folder, **changes)), base_url="http://test")
 
 
 @dataclass

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers_networks import NAMED, SMALL, fresh, network
+from helpers_networks import NAMED, SMALL, every_named, every_network, fresh, network
+from helpers_soak import soak
 from skythaw.backbones.cut import cut, prefixes
 from skythaw.backbones.fold_batchnorm import fold
 from skythaw.data.network_input import batch_input
@@ -31,7 +32,10 @@ from skythaw.tuning.training_loop import fit, predict
 
 OBJECTS = 20
 SIZES = {"xception": 96, "nasnet_mobile": 96}
-PRECISIONS = [(name, p) for name in SMALL for p in ("float16", "float32")] + [(name, "float16") for name in NAMED]
+PRECISIONS = soak(
+    [(name, p) for name in SMALL for p in ("float16", "float32")] + [(name, "float16") for name in NAMED],
+    [("timm:test_resnet", "float16"), ("timm:test_efficientnet", "float32"), ("mobilenetv2", "float16")],
+)
 
 
 def images(size, objects=OBJECTS, precision=torch.float16):
@@ -84,7 +88,7 @@ def test_training_on_kept_activations_gives_the_same_bits(name, precision, tmp_p
         assert np.array_equal(p, q), depth
 
 
-@pytest.mark.parametrize("name", [*NAMED, *SMALL])
+@every_network
 def test_one_pass_gives_what_each_cut_gives(name):
     net = fresh(name).requires_grad_(False)
     fold(net.features)
@@ -105,7 +109,7 @@ def test_all_blocks_have_no_prefix():
         prefixes(net, [0, len(net.blocks)])
 
 
-@pytest.mark.parametrize("name", NAMED)
+@every_named
 def test_a_value_does_not_depend_on_the_images_beside_it(name):
     """Else what is kept for one batch would not be what another batch computes."""
     model = model_of(fresh(name), len(network(name).blocks) // 3)

@@ -8,15 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from helpers_networks import NAMED, SMALL, images, network
+from helpers_networks import KEPT, every_network, images, network
+from helpers_soak import soak
 from skythaw.backbones.blocks import find_blocks, timm_groups
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import blocks_within, build, set_trainable
 from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.errors import CutError, SpecError, UnknownNameError
 from skythaw.spec import WeightsChoice
-
-every = pytest.mark.parametrize("name", [*NAMED, *SMALL])
 
 BLOCKS = {
     "resnet50": 17,
@@ -32,7 +31,7 @@ BLOCKS = {
 }
 
 
-@every
+@every_network
 def test_blocks_hold_every_tensor_once(name):
     net = network(name)
     held = [tensor for block in net.blocks for tensor in block.tensors]
@@ -43,7 +42,7 @@ def test_blocks_hold_every_tensor_once(name):
     assert all(block.parameters for block in net.blocks)
 
 
-@every
+@every_network
 def test_blocks_are_in_forward_order(name):
     """The last module of a block is called before the first of the next, in a run of the network with real numbers."""
     net = network(name)
@@ -61,7 +60,7 @@ def test_blocks_are_in_forward_order(name):
     assert set(called) == set(range(len(net.blocks)))
 
 
-@every
+@every_network
 def test_depths_nest_strictly(name):
     net = network(name)
     count = len(net.blocks)
@@ -74,7 +73,7 @@ def test_depths_nest_strictly(name):
     assert all(smaller < larger for smaller, larger in pairwise(trained))
 
 
-@every
+@every_network
 def test_no_classifier_is_left(name):
     net = network(name)
     assert not any(isinstance(module, nn.Linear) and module.out_features == 1000 for module in net.modules())
@@ -82,7 +81,7 @@ def test_no_classifier_is_left(name):
         assert net(images(32)).shape[:2] == (2, net.channels)
 
 
-@pytest.mark.parametrize(("name", "count"), BLOCKS.items())
+@pytest.mark.parametrize(("name", "count"), soak(BLOCKS.items(), [item for item in BLOCKS.items() if item[0] in KEPT]))
 def test_known_counts(name, count):
     assert len(network(name).blocks) == count
 

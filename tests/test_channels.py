@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm.models import adapt_input_conv
 
-from helpers_networks import NAMED
+from helpers_networks import every_named
 from skythaw.backbones.cut import cut
 from skythaw.backbones.known_backbones import INCEPTION, backbone, chosen
 from skythaw.backbones.load_weights import read_state
@@ -44,7 +44,7 @@ def timms_own(name: str, bands: int, path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("bands", [1, 5])
-@pytest.mark.parametrize("name", NAMED)
+@every_named
 def test_weights_are_those_of_timms_own_adaptation(name, bands, saved):
     weights = saved(name)
     network = build(backbone(name).with_bands(bands), weights)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from helpers_networks import NAMED, SMALL, fresh, handmade, images, network
+from helpers_networks import KEPT, NAMED, SMALL, every_network, fresh, handmade, images, network
+from helpers_soak import soak
 from skythaw.backbones.cut import cut, cut_or_whole
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build, set_trainable
@@ -25,7 +26,7 @@ def depths(name: str) -> list[int]:
     return list(range(count + 1)) if name in SMALL else sorted({0, 1, count // 3, count // 2, count - 1, count})
 
 
-@pytest.mark.parametrize("name", [*NAMED, *SMALL])
+@every_network
 def test_prefix_and_suffix_make_the_whole(name):
     """At another size and batch too: no size is a constant of the graph. The suffix leaves what it gets as it was."""
     net = network(name).eval()
@@ -44,7 +45,7 @@ def test_prefix_and_suffix_make_the_whole(name):
                 assert all(torch.equal(a, b) for a, b in zip(before, middle, strict=True))
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", soak(NAMED, [*KEPT, "densenet121"]))
 def test_crossing(name):
     net = network(name)
     count = len(net.blocks)
@@ -92,7 +93,7 @@ def test_frozen_means_frozen(name, depth, batchnorm):
     assert bool(statistics) == (batchnorm == "train" and any("running_mean" in name for name in trained))
 
 
-@pytest.mark.parametrize("name", [*NAMED, *SMALL])
+@every_network
 @pytest.mark.parametrize("batchnorm", ["running", "train"])
 def test_modes(name, batchnorm):
     net = network(name)

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers_data import FIELD, labelled, make, rows
-from skythaw.data import parquet
+from helpers_data import FIELD, files_of_at_most, labelled, make, rows
 from skythaw.data.cutouts import read_cutouts, require_classes, write_cutouts
 from skythaw.errors import DataError, OutputError
 from skythaw.machine import files
@@ -48,10 +47,16 @@ def test_equal_rows_give_equal_bytes_and_an_image_feature(tmp_path):
     assert features["run"] == {"dtype": "int32", "_type": "Value"}
 
 
+def in_groups(path, rows):
+    """The same cutouts in row groups of another size."""
+    pq.write_table(pq.read_table(path), path, row_group_size=rows)
+    return read_cutouts(path)
+
+
 @pytest.mark.parametrize("group", [1, 7, 10, 1000])
-def test_images_from_any_row_and_any_row_group(tmp_path, monkeypatch, group):
-    monkeypatch.setattr(parquet, "GROUP_ROWS", group)
-    cutouts = make(tmp_path / "a.parquet", 23)
+def test_images_from_any_row_and_any_row_group(tmp_path, group):
+    make(tmp_path / "a.parquet", 23)
+    cutouts = in_groups(tmp_path / "a.parquet", group)
     for start in (0, 1, 7, 14, 22, 23):
         assert [name for name, _, _ in cutouts.images(start)] == cutouts.object_ids[start:]
 
@@ -62,13 +67,13 @@ def test_images_from_any_row_of_a_long_row_group(tmp_path):
         assert [data for _, data, _ in cutouts.images(start)] == [row["image"] for row in rows(150)[start:]]
 
 
-def test_a_folder_of_files_is_one_set_and_the_checksum_ignores_the_layout(tmp_path, monkeypatch):
+def test_a_folder_of_files_is_one_set_and_the_checksum_ignores_the_layout(tmp_path):
     whole = make(tmp_path / "whole.parquet", 30)
     (tmp_path / "parts").mkdir()
-    monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
     wider = [("run", pa.int64()), ("camcol", pa.int32()), ("field", pa.int64())]
     for name, part in (("b", rows(30)[13:]), ("a", rows(30)[:13])):
         write_cutouts(tmp_path / "parts" / f"{name}.parquet", part, wider, {})
+        in_groups(tmp_path / "parts" / f"{name}.parquet", 4)
     parts = read_cutouts(tmp_path / "parts")
     assert [path.name for path in parts.paths] == ["a.parquet", "b.parquet"]
     assert parts.object_ids == whole.object_ids
@@ -269,31 +274,19 @@ def test_unwritable_folder(tmp_path):
         write_cutouts(tmp_path / "file" / "a.parquet", rows(2), FIELD, {})
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, after):
-    """The disk is full at once, later, or at the last sync."""
+@pytest.mark.parametrize("room", [0, 4000])
+def test_a_full_disk_leaves_nothing(tmp_path, room):
+    """The disk is full at once, or later."""
+    with files_of_at_most(room), pytest.raises(OutputError, match=r"a.parquet: File too large"):
+        write_cutouts(tmp_path / "a.parquet", rows(20), FIELD, {})
+    assert not list(tmp_path.iterdir())
 
+
+def test_a_disk_that_is_full_at_the_last_sync_leaves_nothing(tmp_path, monkeypatch):
     def sync(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    class Full:
-        def __init__(self, file):
-            self.file, self.left = file, after * 4000
-
-        def write(self, data):
-            self.left -= len(data)
-            if self.left < 0:
-                raise OSError(28, "No space left on device")
-            return self.file.write(data)
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-    real = Path.open
-    if after == 2:
-        monkeypatch.setattr(files.os, "fsync", sync)
-    else:
-        monkeypatch.setattr(Path, "open", lambda path, *args, **kw: Full(real(path, *args, **kw)))
+    monkeypatch.setattr(files.os, "fsync", sync)
     with pytest.raises(OutputError, match=r"a.parquet: No space left on device"):
         write_cutouts(tmp_path / "a.parquet", rows(20), FIELD, {})
     assert not list(tmp_path.iterdir())

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 
-import pytest
 import torch
 from torch import nn
 
-from helpers_networks import NAMED, SMALL, fresh, images
+from helpers_networks import every_network, fresh, images
 from skythaw.backbones.fold_batchnorm import fold
 from skythaw.backbones.network import set_trainable
 
@@ -44,7 +43,7 @@ def gradients(net, x):
     return {name: p.grad.clone() for name, p in net.features.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", [*NAMED, *SMALL])
+@every_network
 def test_the_same_up_to_rounding(name):
     """In double precision, where rounding is far below any mistake."""
     net = shaken(name)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers_data import encode, picture
+from helpers_soak import few
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.fits import encode_fits
 from skythaw.data.sources.folder import ImportResult, import_folder
@@ -175,20 +176,25 @@ def test_broken_images_and_sizes(tmp_path):
         import_folder(folder, tmp_path / "other.parquet", skip_broken=True)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.one_of(st.binary(max_size=200), st.text('abE+.0123456789,;\t"\n\r#-_ ', max_size=200).map(str.encode)),
-    st.booleans(),
-)
-def test_any_table_is_read_or_refused(tmp_path, content, header):
+TABLES = st.one_of(st.binary(max_size=200), st.text('abE+.0123456789,;\t"\n\r#-_ ', max_size=200).map(str.encode))
+
+
+@few(300)
+def test_any_table_is_read_or_refused(tmp_path, examples):
     """T23: no other error than our own."""
-    (tmp_path / "t.csv").write_bytes(b"file,label,x,yid\n" + content if header else content)
-    try:
-        table = read_labels(tmp_path / "t.csv")
-    except DataError:
-        return
-    for (_, kind), values in zip(table.columns, table.values, strict=True):
-        pa.array(values, kind)
+
+    @settings(max_examples=examples, deadline=None)
+    @given(TABLES, st.booleans())
+    def check(content, header):
+        (tmp_path / "t.csv").write_bytes(b"file,label,x,yid\n" + content if header else content)
+        try:
+            table = read_labels(tmp_path / "t.csv")
+        except DataError:
+            return
+        for (_, kind), values in zip(table.columns, table.values, strict=True):
+            pa.array(values, kind)
+
+    check()
 
 
 def floats(folder: Path, *names: str) -> Path:

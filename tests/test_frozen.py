@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers_soak import soak
 from skythaw import registry
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build
@@ -15,7 +16,7 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.top import top
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.training_loop import fit
+from skythaw.tuning.training_loop import fit, optimizer_of
 
 SMALL = ("timm:test_efficientnet", "timm:test_resnet", "timm:test_convnext")
 DEPTHS = ("none", "one", "half", "all")
@@ -66,7 +67,13 @@ def cases():
     return small + big
 
 
-@pytest.mark.parametrize(("name", "word", "batchnorm"), cases())
+USUAL = [
+    (SMALL[n], word, batchnorm) for n in range(3) for word in ("none", "half") for batchnorm in ("running", "train")
+]
+USUAL += [("mobilenetv2", "half", "running")]
+
+
+@pytest.mark.parametrize(("name", "word", "batchnorm"), soak(cases(), USUAL))
 def test_only_the_trained_part_changes(networks, name, word, batchnorm):
     network = networks(name)
     depth = depth_of(network, word)
@@ -117,12 +124,29 @@ def test_the_prefix_is_the_same_in_training_and_in_evaluation(networks, name, wo
 
 
 def test_the_optimizer_holds_the_trained_part_alone(networks):
-    from skythaw.tuning.training_loop import _optimizer
-
     network = networks("timm:test_resnet")
     head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
     model = ThawedNetwork(network, top(len(network.blocks), 1), head, "running")
-    held = {id(p) for group in _optimizer(model, Recipe()).param_groups for p in group["params"]}
+    held = {id(p) for group in optimizer_of(model, Recipe()).param_groups for p in group["params"]}
     expected = {id(p) for p in head.parameters()}
     expected |= {id(network.features.get_parameter(n)) for n in network.blocks[-1].parameters}
     assert held == expected
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_biases_and_the_scales_of_norms_are_not_decayed(networks, name):
+    """Weight decay is for the weights of convolutions and linear layers, of the network and of the head."""
+    network = networks(name)
+    head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
+    model = ThawedNetwork(network, top(len(network.blocks), len(network.blocks)), head, "train")
+    decay = {
+        id(p): g["weight_decay"]
+        for g in optimizer_of(model, Recipe(weight_decay=0.1)).param_groups
+        for p in g["params"]
+    }
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    for module in model.modules():
+        for kind, parameter in module.named_parameters(recurse=False):
+            weight = kind == "weight" and isinstance(module, kinds)
+            assert decay.pop(id(parameter)) == (0.1 if weight else 0.0), (type(module), kind)
+    assert not decay

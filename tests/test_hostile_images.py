@@ -16,11 +16,11 @@ import pytest
 import corpus_images
 from helpers_bundle import make_bundle
 from helpers_data import encode, picture
+from helpers_soak import soak
 from skythaw.bundle.bundle_file import read_about
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.predict.predict_images import predict_to
 
-pytestmark = pytest.mark.slow
 MEMORY = 200 << 20
 SLOWEST = 10.0
 """seconds: five times what is promised, for machines with much else to do"""
@@ -32,20 +32,22 @@ def bundles(tmp_path_factory, cache):
     return {kind: make_bundle(tmp_path_factory.mktemp(kind), cache, floats=kind == "floats") for kind in KINDS}
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=soak([((kind, whole),) for whole in (False, True) for kind in KINDS], 2))
 def found(request, bundles, tmp_path_factory):
     """The corpus, what the child said of each file, its last word, and the folder."""
-    corpus, least = KINDS[request.param]
+    kind, whole = request.param
+    corpus, least = KINDS[kind]
     files, folder = corpus(), tmp_path_factory.mktemp("corpus")
     assert len(files) >= least
+    files = files if whole else corpus_images.some_of(files)
     for name, (data, _) in files.items():
         (folder / name).write_bytes(data)
     child = Path(__file__).with_name("image_child.py")
-    command = [sys.executable, child, bundles[request.param], folder]
+    command = [sys.executable, child, bundles[kind], folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     *lines, last = map(json.loads, done.stdout.splitlines())
-    return files, {Path(line["path"]).name: line for line in lines}, last, (bundles[request.param], folder)
+    return files, {Path(line["path"]).name: line for line in lines}, last, (bundles[kind], folder)
 
 
 def test_each_is_read_or_has_its_reason(found):
@@ -65,7 +67,7 @@ def test_each_is_read_or_has_its_reason(found):
 def test_those_that_are_whole_are_read(found):
     _, lines, _, _ = found
     plain = [name for name in lines if name.startswith(("mode", "turned", "animated", "progressive", "type", "scaled"))]
-    assert len(plain) > 5
+    assert len(plain) > 1
     assert {name: lines[name]["row"]["status"] for name in plain} == dict.fromkeys(plain, "ok")
 
 
@@ -106,11 +108,12 @@ def test_decode_gives_pixels_or_a_named_error(found):
             assert np.isfinite(pixels).all(), name
 
 
-def test_no_image_that_differs_from_its_checksum_is_accepted(bundles, tmp_path):
-    """In a Parquet file: one bit of each of 500 images, most of which would still decode."""
+@pytest.mark.parametrize("count", soak([50, 500]))
+def test_no_image_that_differs_from_its_checksum_is_accepted(bundles, tmp_path, count):
+    """In a Parquet file: one bit of each image, most of which would still decode."""
     rng = np.random.default_rng(8)
     rows, decodable = [], 0
-    for i in range(500):
+    for i in range(count):
         data = encode(picture(i, 40))
         flipped = bytearray(data)
         flipped[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
@@ -123,7 +126,7 @@ def test_no_image_that_differs_from_its_checksum_is_accepted(bundles, tmp_path):
         rows.append({"object_id": f"o{i}", "image": image, "sha256": hashlib.sha256(data).hexdigest()})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "flipped.parquet")
     summary = predict_to(bundles["images"], [tmp_path / "flipped.parquet"], tmp_path / "out.parquet")
-    assert decodable > 300
-    assert (summary.ok, summary.objects) == (0, 500)
-    assert summary.failed == {"its bytes differ from their checksum": 500}
+    assert decodable > 0.6 * count
+    assert (summary.ok, summary.objects) == (0, count)
+    assert summary.failed == {"its bytes differ from their checksum": count}
     assert read_about(bundles["images"]).expected.dtype == "uint8"

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers_soak import fuzz
 from skythaw.data import decode as decoding
 from skythaw.data import jpeg
 from skythaw.data.decode import BrokenImageError, decode
@@ -19,7 +19,6 @@ from skythaw.data.image_form import Form
 pytest.importorskip("simplejpeg", reason="simplejpeg (extra `fast`) is not installed")
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 MODES = ("RGB", "L", "CMYK", "keep_rgb")
-FUZZ = settings(max_examples=300, deadline=None)
 
 
 def picture(height, width, seed):
@@ -93,14 +92,12 @@ def assert_alike(data):
     assert np.array_equal(fast, slow) if isinstance(fast, np.ndarray) else fast == slow
 
 
-@given(files())
-@FUZZ
+@fuzz(300, files())
 def test_whole_files(data):
     assert_alike(data)
 
 
-@given(damaged())
-@FUZZ
+@fuzz(300, damaged())
 def test_damaged_files(data):
     assert_alike(data)
 

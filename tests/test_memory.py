@@ -8,12 +8,13 @@ import torch
 
 from helpers_bundle import make_bundle
 from helpers_networks import SMALL, fresh, images
+from helpers_soak import soak
 from helpers_study import write_study
 from skythaw.backbones.known_backbones import backbone, backbone_of
 from skythaw.backbones.network_facts import cuts, facts
 from skythaw.bundle.bundle_file import read_about
 from skythaw.engines.engine import open_engine
-from skythaw.predict import predict_images
+from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.survey.survey_worker import memory_for
 from skythaw.spec import Study
 from skythaw.study import memory_need
@@ -46,7 +47,7 @@ def held(model, batch):
     return sum(found.values()), result  # which keeps them at their places
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", soak(REAL, ["timm:test_resnet", "timm:test_efficientnet"]))
 def test_what_a_cut_holds_is_what_training_above_it_holds(name, cache):
     found = cuts(backbone(name), 64, cache)
     count = len(found) - 1
@@ -79,7 +80,7 @@ def test_more_is_needed_for_more(planned, cache):
     assert needed(depth=0, scored=1000) - needed(depth=0, scored=0) == pytest.approx(13.2e3 * network.channels, abs=1)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
     """Where the maps of a batch are most of it."""
     changes = {'["0%", "50%", "100%"]': '["0%", "100%"]', "seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 1"}
@@ -122,7 +123,7 @@ def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_
     count = len(cuts(backbone_of(about.cell), 32, cache)) - 1
     widest = cuts(backbone_of(about.cell), 32, cache)[count].widest
     one, two, threads, onnx = (
-        memory_for(bundle, about, predict_images.Setting(device="cpu", **how))
+        memory_for(bundle, about, PredictSettings(device="cpu", **how))
         for how in (
             {"backend": "torch", "batch": 256},
             {"backend": "torch", "batch": 512},

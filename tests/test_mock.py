@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +242,7 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, change: dict, message:
 
 
 def test_without_galsim_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mock_survey, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "galsim", None)
     with pytest.raises(DataError, match=r"pip install 'skythaw\[mock\]'"):
         make_mock(tmp_path / "x.parquet", 3, 0)
 

@@ -57,12 +57,18 @@ def test_a_home_has_room_for_its_items():
     assert {nodes.home(Needs(group=str(number), memory=9 * GB)) for number in range(4)} == {"large"}
 
 
-def test_waiting_is_for_needs_not_for_each_item(monkeypatch):
-    now = 1000.0
-    monkeypatch.setattr(node_placement.time, "monotonic", lambda: now)
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds, in a list: what time it is."""
+    now = [1000.0]
+    monkeypatch.setattr(node_placement.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_waiting_is_for_needs_not_for_each_item(clock):
     nodes, wanted = Placing({"small": SMALL}), Needs(gpus=1)
     assert not nodes.is_hopeless(wanted)
-    now += node_placement.PATIENCE + 1
+    clock[0] += node_placement.PATIENCE + 1
     assert nodes.is_hopeless(wanted)
     assert nodes.is_hopeless(Needs(gpus=1, group="another"))
     assert not nodes.is_hopeless(Needs(gpus=2)), "this is asked for the first time"
@@ -72,13 +78,11 @@ def test_waiting_is_for_needs_not_for_each_item(monkeypatch):
     assert not nodes.is_hopeless(wanted), "there was a node meanwhile: the time begins anew"
 
 
-def test_a_node_that_was_there_meanwhile_counts_though_nobody_asked(monkeypatch):
-    now = 1000.0
-    monkeypatch.setattr(node_placement.time, "monotonic", lambda: now)
+def test_a_node_that_was_there_meanwhile_counts_though_nobody_asked(clock):
     nodes = Placing({"small": SMALL})
     assert not nodes.is_hopeless(Needs(gpus=1))
     nodes.see({"gpu": WITH_GPU})
-    now += 10 * node_placement.PATIENCE
+    clock[0] += 10 * node_placement.PATIENCE
     nodes.see({"small": SMALL})
     assert not nodes.is_hopeless(Needs(gpus=1))
 

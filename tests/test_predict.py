@@ -23,6 +23,7 @@ from astropy.table import Table
 import skythaw
 from helpers_bundle import make_bundle
 from helpers_data import encode
+from helpers_soak import soak
 from helpers_study import make_survey
 from skythaw.bundle.backends import Torch
 from skythaw.bundle.bundle_file import read_about
@@ -417,7 +418,7 @@ def stop(process, part: Path, shards: int, how):
     return process.communicate()[1]
 
 
-@pytest.mark.parametrize("backend", ["torch", "onnx"])
+@pytest.mark.parametrize("backend", soak(["torch", "onnx"]))
 def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path, monkeypatch, backend):
     """Begun on a backend by name, it goes on there by itself, for that is written down."""
     make_survey(tmp_path / "in.parquet", 3000)
@@ -458,14 +459,17 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
     assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
 
 
-def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, images, tmp_path, monkeypatch):
+def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, images, tmp_path):
     put(tmp_path / "in", images)
     given, out, part = [tmp_path / "in"], tmp_path / "out.csv", tmp_path / "out.csv.part"
     setting = PredictSettings(4, "cpu", 1, 5)
-    monkeypatch.setattr("skythaw.predict.predict_images.write_table", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        predict_to(bundle, given, out, setting)
-    monkeypatch.undo()
+
+    def stopped(items, total):
+        yield from items
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to(bundle, given, out, setting, stopped)
     with pytest.raises(SpecError, match=r"of another bundle: [0-9a-f]{64}, now [0-9a-f]{64}"):
         predict_to(float_bundle, given, out, setting)
     with pytest.raises(SpecError, match="of another shard: 5, now 6"):

@@ -22,11 +22,9 @@ from sdss_universe import Universe
 from skythaw.bundle.bundle_file import ABOUT, WEIGHTS, read_about
 from skythaw.data.sources.sdss.http_client import HttpSettings
 from skythaw.errors import BundleError, RemoteError, SpecError
-from skythaw.predict import from_sky
 from skythaw.predict.from_sky import FetchSettings, fetch_catalogue, request_of
 from skythaw.predict.predict_images import PredictSettings, predict_to
 
-pytestmark = pytest.mark.slow
 SKY = {"objects": 60, "seed": 8, "faults": {"outside404": 0.1, "black200": 0.1, "html503": 0.1}}
 UNIVERSE = Universe(**SKY)
 
@@ -99,7 +97,7 @@ def test_size_and_scale_are_the_bundles(bundles, tmp_path):
     assert (request.size, request.scale) == (120, 0.2)
 
 
-def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, tmp_path, monkeypatch):
+def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, log, tmp_path):
     """What failed in passing is asked for again, but not between the two halves of a prediction."""
     about, out = read_about(bundles[1]), tmp_path / "out.parquet"
     archive = FetchSettings(http=HttpSettings(base_url=url, rate=1000))
@@ -119,8 +117,9 @@ def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, tmp_path, mo
 
     with pytest.raises(KeyboardInterrupt):
         predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16, backend="torch"), stopped)
-    monkeypatch.setattr(from_sky, "settle", None)
+    before = len(requests_of(log))
     assert fetch_catalogue(about, [catalogue], out, archive) == file
+    assert len(requests_of(log)) == before, "nothing is asked for"
     summary = predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16))
     assert (summary.resumed, summary.objects) == (32, 60)
 

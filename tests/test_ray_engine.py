@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import signal
 import subprocess
@@ -37,7 +36,14 @@ def node():
         yield made
 
 
-@pytest.mark.slow
+@pytest.fixture
+def impatient(monkeypatch):
+    """What can't be had is given up soon."""
+    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
+
+
+@pytest.mark.soak
 def test_an_item_whose_workers_die_again_and_again_is_given_up_and_the_others_go_on(node):
     with Ray(address=node.address) as engine:
         outcomes = {o.item: o for o in engine.map(die_on_three, range(5))}
@@ -47,24 +53,21 @@ def test_an_item_whose_workers_die_again_and_again_is_given_up_and_the_others_go
     assert [o.value for x, o in sorted(outcomes.items()) if x != 3] == [0, 1, 2, 4]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_answers_larger_than_the_store_arrive(node):
     """The store has 80 MB, an answer 60: what does not fit goes over the disk."""
     with Ray(address=node.address) as engine:
         assert [len(o.value) for o in engine.map(big, range(4))] == [60 << 20] * 4
 
 
-def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, monkeypatch):
-    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
-    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
+def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, impatient):
     with Ray(address=node.address) as engine:
         (outcome,) = engine.map(Greedy(), [1])
         assert outcome.error == "no node of the Ray cluster has 1 CPUs, 1 GPUs"
         assert [o.value for o in engine.map(square, [2])] == [4]
 
 
-def test_items_like_one_that_was_given_up_are_given_up_at_once(node, monkeypatch):
-    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
+def test_items_like_one_that_was_given_up_are_given_up_at_once(node, impatient):
     with Ray(address=node.address) as engine:
         start, outcomes = None, []
         for outcome in engine.map(Greedy(), range(200)):
@@ -74,9 +77,7 @@ def test_items_like_one_that_was_given_up_are_given_up_at_once(node, monkeypatch
     assert [o.error for o in outcomes] == ["no node of the Ray cluster has 1 CPUs, 1 GPUs"] * 200
 
 
-def test_a_cluster_without_nodes_is_said_once(monkeypatch):
-    monkeypatch.setattr(node_placement, "PATIENCE", 0.5)
-    monkeypatch.setattr(ray_engine, "LOOK", 0.3)
+def test_a_cluster_without_nodes_is_said_once(impatient):
     said = pytest.raises(RemoteError, match="the Ray cluster has had no node that works for")
     with cluster(0) as head, Ray(address=head.address) as engine, said:
         list(engine.map(square, range(3)))
@@ -122,7 +123,7 @@ assert ray_constants.ENABLE_RAY_CLUSTER
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_cluster_of_ours_listens_on_the_loopback_interface_alone():
     """Though Ray was imported before, and told otherwise. (In a process of its own: Ray confuses clusters in one.)"""
     known = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
@@ -148,7 +149,7 @@ def test_a_disk_too_full_for_a_shared_file_is_said_in_one_line(node, tmp_path, m
             engine.share(file)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_shared_file_larger_than_the_store_arrives(node, tmp_path):
     file = tmp_path / "large.bin"
     file.write_bytes(os.urandom(1 << 20) * 150)
@@ -167,19 +168,12 @@ def test_an_address_is_for_ray_alone():
 
 
 def test_ray_that_is_not_installed_is_said_in_one_line(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name == "ray":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnknownNameError, match=r"pip install 'skythaw\[ray\]'"):
         Ray()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_stopped_driver(tmp_path, how):
     """Ctrl-C leaves no process and no file; kill -9 no process, and files that the next driver removes."""
@@ -218,7 +212,7 @@ def test_the_folder_of_a_driver_that_lives_stays(monkeypatch):
         assert not made.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("after", [0.0, 1.0])
 def test_control_c_while_ray_starts_ends_it(tmp_path, after):
     """Nothing runs on; what processes that were just starting may still have written goes with the next start."""

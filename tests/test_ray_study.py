@@ -124,12 +124,15 @@ def test_a_folder_with_more_or_other_files_is_not_the_same(tmp_path):
     assert alone.here(cache) == folder, "its only file has its name"
 
 
-def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, serial, tmp_path, cache, monkeypatch):
+def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, serial, tmp_path, cache, own_engine):
     folder, study = serial
-    share = Ray.share
-    monkeypatch.setattr(Ray, "share", lambda self, path: replace(share(self, path), path=Path("/nowhere", path.name)))
+
+    class Elsewhere(Ray):
+        def share(self, path):
+            return replace(super().share(path), path=Path("/nowhere", path.name))
+
     how = Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
-    summary = run_study(study, RunSettings(tmp_path / "run", cache, "ray", None, "cpu", cluster=how))
+    summary = run_study(study, RunSettings(tmp_path / "run", cache, own_engine(Elsewhere), None, "cpu", cluster=how))
     assert (summary.done, summary.failed) == (2, 0)
     assert numbers(tmp_path / "run") == numbers(folder / "run")
     nodes = list(tmp_path.glob("node-*"))
@@ -140,7 +143,7 @@ def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, seria
     assert not [left for each in nodes for left in each.glob("cells/*")]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
     two_nodes, undisturbed, tmp_path, cache, monkeypatch
 ):
@@ -169,7 +172,7 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
     assert numbers(tmp_path / "run") == numbers(folder / "run")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_nodes, undisturbed, tmp_path, cache):
     folder, _ = undisturbed
     run = tmp_path / "run"

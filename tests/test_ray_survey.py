@@ -7,19 +7,19 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers_bundle import make_bundle
 from helpers_ray import cluster, workers_of
-from helpers_survey import POISON, DeadlyPredictor, rows, split
+from helpers_survey import POISON, deadly_kind, rows, split
+from skythaw.engines.ray_engine import Ray
 from skythaw.predict.predict_images import PredictSettings
-from skythaw.predict.survey import predict_survey as surveying
 from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
 from skythaw.study.on_cluster import Cluster
 
-pytestmark = pytest.mark.slow
 SETTING = PredictSettings(device="cpu", shard=20)
 
 
@@ -64,11 +64,12 @@ def test_the_rows_of_serial_though_workers_are_killed_and_a_node_goes(made, node
     assert rows(out).equals(expected)
 
 
-def test_an_image_that_kills_its_worker_is_isolated(made, nodes, tmp_path, monkeypatch):
+@pytest.mark.soak
+def test_an_image_that_kills_its_worker_is_isolated(made, nodes, tmp_path, own_engine):
     folder, expected = made
-    monkeypatch.setattr(surveying, "ChunkPredictor", DeadlyPredictor)
+    deadly = replace(spread(nodes, tmp_path), engine=own_engine(deadly_kind(Ray)))
     out = tmp_path / "out"
-    summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, SETTING, spread(nodes, tmp_path))
+    summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, SETTING, deadly)
     assert summary.failed == {KILLS: 1}
     found = rows(out)
     good = [row for row, name in enumerate(found["object_id"].to_pylist()) if name != POISON]
@@ -76,6 +77,7 @@ def test_an_image_that_kills_its_worker_is_isolated(made, nodes, tmp_path, monke
     assert found.take(good).equals(expected.take(good))
 
 
+@pytest.mark.soak
 def test_a_killed_driver_leaves_whole_shards_and_the_next_makes_the_rest(made, nodes, tmp_path):
     folder, expected = made
     out = tmp_path / "out"

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers_sdss import fetch, requests_of
+from helpers_soak import few
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
@@ -270,7 +271,7 @@ def test_two_hundred_thousand_rows_are_read_in_bounded_memory(tmp_path):
     assert peak * 1024 < 500e6
 
 
-def fuzz(path: Path, data: bytes):
+def read_or_refused(path: Path, data: bytes):
     path.write_bytes(data)
     with contextlib.suppress(DataError):
         list(read_catalog(path, {}).items)
@@ -279,24 +280,36 @@ def fuzz(path: Path, data: bytes):
 CELLS = st.sampled_from(
     ["", "1", "-1.5", "nan", '"', "a", ",", "\n", "\r", "#", ";", "1e400", "\0", "\u2028", "ra", "9" * 30]
 )
-WARM = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+WARM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+ANY = st.one_of(st.binary(), st.lists(CELLS).map(lambda cells: ("id,ra,dec,x\n" + ",".join(cells)).encode()))
+CHANGES = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6)
 
 
-@settings(max_examples=1000, **WARM)
-@given(st.one_of(st.binary(), st.lists(CELLS).map(lambda cells: ("id,ra,dec,x\n" + ",".join(cells)).encode())))
-def test_whatever_a_csv_holds_it_is_read_or_refused(tmp_path, data):
-    fuzz(tmp_path / "c.csv", data)
+@few(1000)
+def test_whatever_a_csv_holds_it_is_read_or_refused(tmp_path, examples):
+    @settings(max_examples=examples, **WARM)
+    @given(ANY)
+    def check(data):
+        read_or_refused(tmp_path / "c.csv", data)
+
+    check()
 
 
+@few(300)
 @pytest.mark.parametrize("ending", ["ecsv", "vot", "parquet"])
-@settings(max_examples=300, **WARM)
-@given(places=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6), cut=st.integers(0, 6000))
-def test_whatever_happens_to_another_file_it_is_read_or_refused(tmp_path, ending, places, cut):
-    good = tmp_path / f"good.{ending}"
-    data = bytearray((good if good.exists() else tables(good)).read_bytes())
-    for place, value in places:
-        data[place % len(data)] = value
-    fuzz(tmp_path / f"c.{ending}", bytes(data[: len(data) - cut if cut < len(data) // 2 else len(data)]))
+def test_whatever_happens_to_another_file_it_is_read_or_refused(tmp_path, ending, examples):
+    good = tables(tmp_path / f"good.{ending}").read_bytes()
+
+    @settings(max_examples=examples, **WARM)
+    @given(CHANGES, st.integers(0, 6000))
+    def check(places, cut):
+        data = bytearray(good)
+        for place, value in places:
+            data[place % len(data)] = value
+        end = len(data) - cut if cut < len(data) // 2 else len(data)
+        read_or_refused(tmp_path / f"c.{ending}", bytes(data[:end]))
+
+    check()
 
 
 @pytest.mark.parametrize("unit", ["rad", "hourangle"])

@@ -11,10 +11,10 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers_sdss import fetch, quick, requests_of, write_catalog
+from helpers_soak import fuzz
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
@@ -293,9 +293,11 @@ def test_an_answer_that_drips_is_cut_off_at_the_timeout(head):
     assert len(dripped) < 200
 
 
-@settings(max_examples=1000, deadline=None)
-@given(st.one_of(st.text(), st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [-+]?\w{1,6}"),
-                 st.from_regex(r"[-+]?\d+(\.\d*)?([eE]\d+)?"), st.datetimes().map(lambda t: t.ctime())))  # fmt: skip
+NUMBERS = st.from_regex(r"[-+]?\d+(\.\d*)?([eE]\d+)?")
+DATES = st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [-+]?\w{1,6}")
+
+
+@fuzz(1000, st.one_of(st.text(), DATES, NUMBERS, st.datetimes().map(lambda t: t.ctime())))
 def test_whatever_retry_after_says_it_is_a_time_or_nothing(text):
     seconds = _seconds(text)
     assert seconds is None or seconds >= 0

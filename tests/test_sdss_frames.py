@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers_sdss import fetch, requests_of, write_catalog
+from helpers_soak import soak
 from sdss_server import serving
 from sdss_universe import NOISE, Universe
 from skythaw.data.cutouts import read_cutouts
@@ -138,7 +139,7 @@ def test_services_that_cut_give_cubes_of_their_bands(service, bands, tmp_path):
     assert read_cutouts(tmp_path / "a.parquet").recipe["bands"] == bands
 
 
-@pytest.mark.parametrize("kind", ["bz2_bomb", "html200", "truncated_jpeg", "empty", "endless", "gzip_bomb"])
+@pytest.mark.parametrize("kind", soak(["bz2_bomb", "html200", "truncated_jpeg", "empty", "endless", "gzip_bomb"], 2))
 def test_hostile_frames_are_refused_and_other_fields_go_on(kind, tmp_path):
     sky = {"objects": 90, "seed": 23, "shape": (200, 260), "hostile": {"0": kind}}
     universe = Universe(90, 23, shape=(200, 260))

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers_sdss import fetch, images, requests_of, write_catalog
+from helpers_soak import fuzz, soak
 from sdss_server import HOSTILE, SQL_FAULTS, serving
 from sdss_sql import Sql
 from sdss_universe import Universe, fits_bytes
@@ -153,10 +153,18 @@ GOOD = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 1.0, "CRVAL2": 2.0
 
 @pytest.mark.parametrize(
     "cards",
-    [{}, {**GOOD, "CD1_1": 0.0}, {**GOOD, "CD1_1": 1e-300}, {**GOOD, "CTYPE1": "GLON-TAN"}, {**GOOD, "CTYPE1": "FREQ"},
-     {**GOOD, "CRVAL2": 1e300}, {**GOOD, "CRPIX1": 1e300}, {"CTYPE1": "RA---XYZ"}],
+    [
+        {},
+        {**GOOD, "CD1_1": 0.0},
+        {**GOOD, "CD1_1": 1e-300},
+        {**GOOD, "CTYPE1": "GLON-TAN"},
+        {**GOOD, "CTYPE1": "FREQ"},
+        {**GOOD, "CRVAL2": 1e300},
+        {**GOOD, "CRPIX1": 1e300},
+        {"CTYPE1": "RA---XYZ"},
+    ],
     ids=["none", "singular", "tiny", "half", "freq", "crval", "crpix", "odd"],
-)  # fmt: skip
+)
 def test_a_frame_that_says_nonsense_of_the_sky_is_a_fault_and_no_crash(cards, tmp_path):
     catalog = write_catalog(tmp_path / "c.csv", Universe(20, 5))
     request = Request(catalog=catalog, images="fits", bands=("g",))
@@ -179,7 +187,7 @@ def test_too_many_queries_a_minute_are_recovered_from(tmp_path):
         assert fetch(tmp_path / "a.parquet", url, Request(total=15)).fetched == 15
 
 
-@pytest.mark.parametrize("fault", ["html200", "cut", "bad_id", "hang", "endless"])
+@pytest.mark.parametrize("fault", soak(["hang", "html200", "cut", "bad_id", "endless"]))
 def test_a_query_service_that_never_recovers_ends_the_command_with_one_line(fault, tmp_path):
     out = tmp_path / "a.parquet"
     sky = {"objects": 200, "seed": 7, "sql_faults": [fault] * 50, "hang_seconds": 3}
@@ -230,8 +238,8 @@ def mutated(draw):
     return bytes(data)
 
 
-@settings(max_examples=1000, deadline=None)
-@given(
+@fuzz(
+    1000,
     st.one_of(
         st.binary(),
         st.binary().map(lambda data: HEAD + data + b"\n"),
@@ -241,7 +249,7 @@ def mutated(draw):
         ),
     ),
     st.sampled_from([17, 18]),
-)  # fmt: skip
+)
 def test_whatever_the_reply_it_is_a_table_or_a_fault(data, release):
     with contextlib.suppress(Fault):
         list(spectra_query.read_table(data)[1])

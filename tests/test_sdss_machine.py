@@ -25,7 +25,6 @@ from skythaw.data.sources.sdss.missing_reasons import Reason
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
 
-pytestmark = pytest.mark.slow
 SKY = {"objects": 8, "seed": 12, "faults": {"outside404": 0.2, "html503": 0.3}}
 FAULTS = ["html503", "rate429", "cut", "html200", "outside404", "black200", "wrong_size", "truncated_jpeg", "empty"]
 
@@ -153,7 +152,21 @@ class Download(RuleBasedStateMachine):
             assert all(known[name] == sha256 for name, sha256 in images(self.out).items())
 
 
-Download.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
-TestDownload = Download.TestCase
+def histories(count):
+    """So many of thirty steps each."""
+    return settings(
+        max_examples=count,
+        stateful_step_count=30,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class TestDownload(Download.TestCase):
+    settings = histories(3)
+
+
+@pytest.mark.soak
+class TestManyDownloads(Download.TestCase):
+    settings = histories(200)

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 
 from helpers_run import sample_of
 from helpers_study import make_survey, write_study
+from helpers_watched import failing, watched
 from skythaw.cli.report_command import print_search
 from skythaw.errors import DataError, LedgerError
 from skythaw.report.report_facts import report_facts
@@ -20,16 +21,16 @@ from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path, read_predictions
 from skythaw.stats.intervals import limits
 from skythaw.study import depth_search
-from skythaw.study import run_study as running
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
+from skythaw.study.run_cell import CellTask
 from skythaw.study.run_study import RunSettings, run_study
 
 FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
 
 
-def setting(here, cache, name="run"):
-    return RunSettings(here / name, cache, "serial", 1, "cpu")
+def setting(here, cache, name="run", engine="serial"):
+    return RunSettings(here / name, cache, engine, 1, "cpu")
 
 
 def study_of(here, **replace):
@@ -67,7 +68,7 @@ def test_all_are_tried_and_the_best_is_trained_in_full(searched):
             assert other.fate == ("worse in the trial" if sure else "not told apart from the best")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_on_a_cluster_it_is_the_same_search(searched, skythaw):
     """No cell gets the threads of idle nodes, so all numbers are those of one worker here."""
     here, _ = searched
@@ -136,7 +137,7 @@ def test_a_trial_keeps_no_weights_and_scores_nothing_that_does_not_choose(search
         assert set(entry.result.scores) == ({"train", "validation", "test"} if last else {"validation"})
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_workers_that_would_be_idle_lend_their_threads(searched, cache):
     """Once and for all: the same search with fewer workers finds everything done."""
     here, standings = searched
@@ -160,26 +161,24 @@ def test_the_report_is_of_the_trained_winner(searched):
     assert (here / "run" / "weights").is_dir()
 
 
-def test_a_second_search_runs_nothing_and_says_the_same(searched, cache, monkeypatch):
+def test_a_second_search_runs_nothing_and_says_the_same(searched, cache, own_engine):
     here, standings = searched
-    monkeypatch.setattr(running, "run_cell", lambda task: pytest.fail("a finished cell ran again"))
-    assert search(study_of(here), setting(here, cache)) == standings
+    engine = own_engine(failing(lambda cell: True))
+    assert search(study_of(here), setting(here, cache, engine=engine)) == standings
 
 
-def test_a_stopped_search_goes_on_to_the_same_end(searched, cache, monkeypatch):
+def test_a_stopped_search_goes_on_to_the_same_end(searched, cache, own_engine):
     here, standings = searched
-    whole, ran = running.run_cell, []
+    ran = []
 
-    def stopping(task):
+    def stop(task):
         if len(ran) == 5:
             raise KeyboardInterrupt
-        ran.append(task.cell.key)
-        return whole(task)
+        if isinstance(task, CellTask):
+            ran.append(task.cell.key)
 
-    monkeypatch.setattr(running, "run_cell", stopping)
     with pytest.raises(KeyboardInterrupt):
-        search(study_of(here), setting(here, cache, "stopped"))
-    monkeypatch.setattr(running, "run_cell", whole)
+        search(study_of(here), setting(here, cache, "stopped", own_engine(watched(stop))))
     assert search(study_of(here), setting(here, cache, "stopped")) == standings
     assert all(e.attempts == 1 for e in entries(here / "stopped") if e.key in ran)
 
@@ -190,22 +189,15 @@ def test_a_study_and_a_search_do_not_share_a_folder(searched, cache):
         run_study(study_of(here), setting(here, cache))
 
 
-def test_a_setting_that_fails_is_out_and_where_all_fail_it_is_said(searched, cache, monkeypatch):
+def test_a_setting_that_fails_is_out_and_where_all_fail_it_is_said(searched, cache, own_engine):
     here, _ = searched
-    whole = running.run_cell
-
-    def failing(task):
-        if task.cell.depth in bad:
-            raise RuntimeError("a cosmic ray")
-        return whole(task)
-
-    monkeypatch.setattr(running, "run_cell", failing)
     bad = {7}
-    standings = search(study_of(here), setting(here, cache, "some"))
+    engine = own_engine(failing(lambda cell: cell.depth in bad))
+    standings = search(study_of(here), setting(here, cache, "some", engine))
     assert [(s.rung, s.fate, s.log_loss) for s in standings if s.depth == 7] == [(0, "failed", None)]
     bad = {0, 2, 4, 7}
     with pytest.raises(DataError, match=r"every cell of timm:test_efficientnet, top, 75 images failed; why: skythaw"):
-        search(study_of(here), setting(here, cache, "all"))
+        search(study_of(here), setting(here, cache, "all", engine))
 
 
 def test_a_trial_that_is_a_cell_of_the_study_is_scored_as_such(searched, cache):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from helpers_data import CLASSES, labelled, make
+from helpers_soak import fuzz
 from skythaw.data.overlaps import basis_of, overlapping, sky_pairs
 from skythaw.data.split import groups, nested_order, split
 from skythaw.errors import DataError, SpecError
@@ -42,8 +43,7 @@ def tables(draw):
     return of_groups((rng.pareto(1.0, count) * 5).astype(int) % patches, label)
 
 
-@settings(max_examples=150, deadline=None)
-@given(tables(), st.integers(0, 99), st.booleans())
+@fuzz(150, tables(), st.integers(0, 99), st.booleans())
 def test_parts_are_disjoint_whole_and_keep_groups_together(cutouts, seed, external):
     spec = Split(by="patch", validation=0.2, test=0.25, seed=seed)
     usable = np.arange(len(cutouts)) % 7 != 3
@@ -78,8 +78,7 @@ def test_a_class_without_a_usable_image_is_named():
         split(cutouts, Split(by="random"), usable=usable)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 2), min_size=30, max_size=200), st.integers(0, 9))
+@fuzz(60, st.lists(st.integers(0, 2), min_size=30, max_size=200), st.integers(0, 9))
 def test_single_objects_are_split_within_one_object_of_the_shares(label, seed):
     assume(min(np.bincount(label, minlength=3)) >= 3)
     cutouts = labelled([CLASSES[each] for each in label])
@@ -172,8 +171,7 @@ def test_golden_split():
     assert nested_order(np.array(list("aabbbc")), 1).tolist() == [2, 0, 3, 5, 1, 4]
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=120), st.integers(0, 9))
+@fuzz(100, st.lists(st.integers(0, 5), min_size=1, max_size=120), st.integers(0, 9))
 def test_every_beginning_of_the_nested_order_is_stratified_within_one_object(label, seed):
     label = np.array([f"c{each}" for each in label])
     order = nested_order(label, seed)
@@ -227,8 +225,7 @@ def brute_force(ra, dec, width):
     return found
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 359.99, 180.0]), st.sampled_from([0.0, 60.0, -88.0]))
+@fuzz(30, st.integers(0, 2**32 - 1), st.sampled_from([0.0, 359.99, 180.0]), st.sampled_from([0.0, 60.0, -88.0]))
 def test_overlapping_pairs_equal_brute_force(seed, ra0, dec0):
     rng = np.random.default_rng(seed)
     spread = 0.1

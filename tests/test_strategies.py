@@ -13,6 +13,7 @@ from torch import nn
 
 import skythaw.tuning.linear_probe as probe_module
 from helpers_networks import NAMED, fresh, network
+from helpers_soak import soak
 from skythaw import registry
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import norm_parameters, reset
@@ -24,7 +25,7 @@ from skythaw.tuning.linear_probe import pooled, solve, start_from
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.layer_decay import LOWEST
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.training_loop import _optimizer, fit, predict
+from skythaw.tuning.training_loop import fit, optimizer_of, predict
 
 WAYS = [*registry.names("strategy"), "block:2"]
 CASES = [
@@ -33,6 +34,8 @@ CASES = [
     ("timm:test_resnet", "train"),
     ("timm:test_convnext", "running"),
 ]
+USUAL = [*((way, *CASES[0]) for way in WAYS), *(("top", *case) for case in CASES)]
+"""each strategy once, and each network once"""
 
 
 def images(count=8, size=32, seed=0):
@@ -49,8 +52,7 @@ def model_of(name, way, depth, batchnorm="running"):
     return ThawedNetwork(net, thaw, Head(net.channels, 3, 0.0, torch.Generator().manual_seed(0)), batchnorm)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("name", "batchnorm"), CASES)
+@pytest.mark.parametrize(("way", "name", "batchnorm"), soak([(w, *c) for c in CASES for w in WAYS], USUAL))
 def test_frozen_means_frozen(way, name, batchnorm):
     """Several depths: what the strategy says learns, and nothing else changes by a bit."""
     count = len(network(name).blocks)
@@ -85,7 +87,7 @@ def test_what_is_saved_is_what_may_differ(way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ["mobilenetv2", "vgg16", "densenet121"])
+@pytest.mark.parametrize("name", soak(["mobilenetv2", "vgg16", "densenet121"]))
 def test_what_each_trains(way, name):
     count = len(network(name).blocks)
     for depth in (0, 1, 5, count):
@@ -130,7 +132,7 @@ def test_in_a_phase_only_its_blocks_learn():
 
 def test_layer_decay_gives_each_block_a_rate_of_its_own():
     model = model_of("mobilenetv2", "layer_decay", 19)
-    rates = sorted({group["lr"] for group in _optimizer(model, Recipe(lr=1e-3)).param_groups})
+    rates = sorted({group["lr"] for group in optimizer_of(model, Recipe(lr=1e-3)).param_groups})
     assert len(rates) == 19
     assert rates[0] == pytest.approx(LOWEST * 1e-3)
     assert rates[-1] == 1e-3

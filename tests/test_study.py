@@ -18,15 +18,19 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import SKYTHAW
+from helpers_soak import soak
 from helpers_study import make_survey, write_study
+from helpers_watched import failing, watched
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import split
 from skythaw.errors import LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
-from skythaw.study import run_study as running
 from skythaw.study.ledger import Ledger
 from skythaw.study.run_study import RunSettings, run_study
+
+QUICK = {"epochs = 7": "epochs = 1"}
+"""for tests of what happens around the training"""
 
 
 def run(here, cache, name="run", engine="serial", workers=1, **replace):
@@ -113,7 +117,7 @@ def test_the_curves_have_an_entry_an_epoch_and_the_peak_is_their_best(finished):
         assert r.gap == pytest.approx(r.scores["train"]["macro_f1"] - r.scores["validation"]["macro_f1"])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", soak([2, 1]))
 def test_other_engines_and_workers_give_the_same_bits(finished, tmp_path, cache, workers):
     make_survey(tmp_path / "survey.parquet")
     run(tmp_path, cache, engine="processes", workers=workers)
@@ -122,30 +126,22 @@ def test_other_engines_and_workers_give_the_same_bits(finished, tmp_path, cache,
     assert all(ours[key].equals(theirs[key]) for key in theirs)
 
 
-def test_a_second_run_does_nothing(finished, cache, monkeypatch):
-    monkeypatch.setattr(running, "run_cell", lambda task: pytest.fail("a finished cell ran again"))
-    summary = run(finished.parent, cache)
+def test_a_second_run_does_nothing(finished, cache, own_engine):
+    engine = own_engine(failing(lambda cell: True))
+    summary = run(finished.parent, cache, engine=engine)
     assert (summary.done, summary.failed) == (6, 0)
     assert [e.attempts for e in entries(finished)] == [1] * 6
 
 
-def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, monkeypatch):
-    whole = running.run_cell
-
-    def failing(task):
-        if task.cell.depth == 4 and task.cell.seed == 1:
-            raise RuntimeError("a cosmic ray")
-        return whole(task)
-
-    monkeypatch.setattr(running, "run_cell", failing)
-    summary = run(here, cache)
+def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, own_engine):
+    engine = own_engine(failing(lambda cell: cell.depth == 4 and cell.seed == 1))
+    summary = run(here, cache, engine=engine, replace=QUICK)
     assert (summary.done, summary.failed) == (5, 1)
     assert "RuntimeError: a cosmic ray" in next(e.error for e in entries(here / "run") if e.state == "failed")
-    monkeypatch.setattr(running, "run_cell", whole)
-    assert run(here, cache).done == 6
+    assert run(here, cache, replace=QUICK).done == 6
 
 
-def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
+def test_smaller_training_sets_are_inside_larger_ones(here, cache, own_engine):
     from skythaw.study.cell_sets import load_sets
 
     drawn = {}
@@ -155,8 +151,8 @@ def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
         drawn[task.cell.train_size, task.cell.seed] = set(sets.ids["train"])
         raise RuntimeError("seen enough")
 
-    monkeypatch.setattr(running, "run_cell", look)
-    run(here, cache, replace={"[75]": '[15, 30, "all"]', 'depth = ["0%", "50%", "100%"]': "depth = [0]"})
+    change = {"[75]": '[15, 30, "all"]', 'depth = ["0%", "50%", "100%"]': "depth = [0]"}
+    run(here, cache, engine=own_engine(watched(look)), replace=change)
     sizes = sorted({size for size, _ in drawn})
     assert sizes[:2] == [15, 30]
     for seed in (0, 1):
@@ -167,7 +163,7 @@ def test_smaller_training_sets_are_inside_larger_ones(here, cache, monkeypatch):
 
 
 def test_the_learning_rate_is_settled_on_validation_for_each_depth(here, cache):
-    run(here, cache, replace={"seed = [0, 1]": "seed = [0]\nlr = [1e-6, 5e-3]"})
+    run(here, cache, replace={"seed = [0, 1]": "seed = [0]\nlr = [1e-6, 5e-3]", "epochs = 7": "epochs = 3"})
     found = facts(here / "run")
     assert len(found["rows"]) == 3, "one row a depth, not one a rate"
     assert found["axes"] == []
@@ -180,7 +176,7 @@ def test_the_learning_rate_is_settled_on_validation_for_each_depth(here, cache):
 
 
 def test_auto_rate_is_searched_in_the_cell(here, cache):
-    run(here, cache, replace={"seed = [0, 1]": "seed = [0]", "lr = 5e-3": 'lr = "auto"'})
+    run(here, cache, replace=QUICK | {"seed = [0, 1]": "seed = [0]", "lr = 5e-3": 'lr = "auto"'})
     for entry in entries(here / "run"):
         trials = entry.result.lr_trials
         assert len(trials) == 5
@@ -195,7 +191,8 @@ def test_two_threads_give_the_same_bits_in_any_engine(here, cache):
     from skythaw.backbones.pretrained_weights import RANDOM
 
     save_file(build(backbone("timm:test_efficientnet"), RANDOM).features.state_dict(), here / "w.safetensors")
-    changes = {
+    changes = QUICK | {
+        '"0%", "50%", "100%"': '"50%"',
         "seed = [0, 1]": "seed = [0]",
         "batch = 16": "batch = 16\nthreads = 2",
         '= "random"': '= "w.safetensors"',
@@ -214,7 +211,11 @@ def test_two_threads_give_the_same_bits_in_any_engine(here, cache):
 def test_the_peak_of_memory_is_the_cells_own(here, cache):
     """A small cell after a large one, in one process."""
     small, large = {"[75]": "[30]", "batch = 16": "batch = 4"}, {"[75]": "[75]", "batch = 16": "batch = 75"}
-    common = {"seed = [0, 1]": "seed = [0]", '["0%", "50%", "100%"]': '["100%"]', "crop = 32": "crop = 32\nsize = 128"}
+    common = QUICK | {
+        "seed = [0, 1]": "seed = [0]",
+        '["0%", "50%", "100%"]': '["100%"]',
+        "crop = 32": "crop = 32\nsize = 128",
+    }
     peaks = {}
     for name, change in (("first", small), ("large", large), ("second", small)):
         run(here, cache, name, replace={**common, **change})
@@ -224,7 +225,8 @@ def test_the_peak_of_memory_is_the_cells_own(here, cache):
 
 
 def test_an_axis_of_scale_has_rows_of_its_own(here, cache):
-    run(here, cache, replace={"seed = [0, 1]": "seed = [0]\ncrop = [32, 16]\nsize = [32]", "crop = 32": ""})
+    axes = {"seed = [0, 1]": "seed = [0]\ncrop = [32, 16]\nsize = [32]", "crop = 32": ""}
+    run(here, cache, replace=QUICK | axes)
     found = facts(here / "run")
     assert found["axes"] == ["crop", "size"]
     assert sorted((r["crop"], r["depth"]) for r in found["rows"]) == [(c, d) for c in (16, 32) for d in (0, 4, 7)]
@@ -234,7 +236,8 @@ def test_an_axis_of_scale_has_rows_of_its_own(here, cache):
 
 def test_an_external_test_set(here, cache):
     make_survey(here / "other.parquet", objects=45, seed=9, prefix="999")
-    run(here, cache, replace={'path = "survey.parquet"': 'path = "survey.parquet"\ntest_path = "other.parquet"'})
+    both = {'path = "survey.parquet"': 'path = "survey.parquet"\ntest_path = "other.parquet"'}
+    run(here, cache, replace=QUICK | both | {"seed = [0, 1]": "seed = [0]"})
     ids = set(read_cutouts(here / "other.parquet").object_ids)
     for table in predictions(here / "run").values():
         parts = np.array(table["part"].to_pylist())
@@ -278,10 +281,10 @@ def done_in(folder):
     return count(folder, "done")
 
 
-@pytest.mark.slow
-def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache):
-    """Killed twice, at whatever moment it is, children too: no finished cell is lost, the result is the same."""
-    for kill in range(2):
+@pytest.mark.parametrize("kills", soak([1, 2]))
+def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache, kills):
+    """Killed at whatever moment it is, children too: no finished cell is lost, the result is the same."""
+    for kill in range(kills):
         with start(here, cache, "--workers", "2") as process:
             wait_until(lambda n=kill: done_in(here / "run") > n, process)
             kept = {e.key for e in entries(here / "run") if e.state == "done"}
@@ -294,8 +297,7 @@ def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cach
     assert not list(here.rglob("*.tmp")), "what the kills left is swept away"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGTERM]))
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
     with start(here, cache, "--workers", "2") as process:
         wait_until(lambda: done_in(here / "run") > 0, process)
@@ -309,7 +311,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
     assert not _processes_with(str(here)), "no worker is left"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seconds", [2, 6])
 def test_ctrl_c_on_a_terminal_reaches_workers_too_and_is_as_quiet(here, cache, seconds):
     """A terminal signals the whole group, perhaps while workers are still importing."""
@@ -322,7 +324,7 @@ def test_ctrl_c_on_a_terminal_reaches_workers_too_and_is_as_quiet(here, cache, s
     assert not _processes_with(str(here))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_runs_on_one_folder_share_the_work(finished, here, cache):
     with start(here, cache, "--workers", "1") as one, start(here, cache, "--workers", "1") as two:
         wait_until(lambda: running_in(here / "run") == 2, one)

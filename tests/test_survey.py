@@ -12,12 +12,13 @@ import pytest
 from filelock import FileLock
 
 from helpers_bundle import make_bundle
-from helpers_survey import POISON, DeadlyPredictor, Frail, hats, rows, split
+from helpers_survey import POISON, deadly_kind, frail_kind, hats, rows, split
 from skythaw.bundle.export.export_bundle import export
+from skythaw.engines.processes import Processes
 from skythaw.errors import BundleError, DataError, SpecError
 from skythaw.predict.predict_images import PredictSettings, predict_to
-from skythaw.predict.survey import predict_survey as surveying
-from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
+from skythaw.predict.survey.predict_survey import HOPELESS, KILLS, SurveyEngine, predict_survey
+from skythaw.predict.survey.shard_manifest import REASONS
 
 SETTING = PredictSettings(device="cpu", shard=40)
 TWENTY = PredictSettings(device="cpu", shard=20)
@@ -73,7 +74,7 @@ def test_every_image_has_its_row_and_the_manifest_says_where(made, tmp_path):
     assert shards[2]["input"] == str(folder / "nights" / "night1.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_processes_give_the_same_bytes(made, tmp_path):
     folder, _ = made
     for spread in (SERIAL, SurveyEngine("processes", 2)):
@@ -157,27 +158,23 @@ def test_inputs_that_are_none_are_refused_before_anything_is_written(made, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp_path, monkeypatch):
+def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp_path):
     folder, expected = made
     nights = shutil.copytree(folder / "nights", tmp_path / "nights")
     damage_images(nights / "night1.parquet", 1)
-    real = surveying.find_chunks
 
-    def lose(*arguments):
-        found = real(*arguments)
-        (nights / "night2.parquet").rename(tmp_path / "lost")
-        return found
+    def lose(done, _all):
+        if done == 0:
+            (nights / "night2.parquet").rename(tmp_path / "lost")
 
-    monkeypatch.setattr(surveying, "find_chunks", lose)
     arguments = (folder / "bundle", [str(nights)], tmp_path / "out", SETTING, SERIAL)
-    summary = predict_survey(*arguments)
+    summary = predict_survey(*arguments, lose)
     assert sorted(summary.undone) == [4, 5]
     assert "night2.parquet" in summary.undone[4]
     assert not manifest(tmp_path / "out")["complete"]
     assert summary.objects == 120
     assert sum(summary.failed.values()) == 20
     (tmp_path / "lost").rename(nights / "night2.parquet")
-    monkeypatch.setattr(surveying, "find_chunks", real)
     assert predict_survey(*arguments).undone == {}
     found = rows(tmp_path / "out")
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
@@ -185,12 +182,12 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
     same(found.take(good), expected.take(good))
 
 
-@pytest.mark.slow
-def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path, monkeypatch):
+@pytest.mark.soak
+def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path, own_engine):
     folder, expected = made
-    monkeypatch.setattr(surveying, "ChunkPredictor", DeadlyPredictor)
+    deadly = SurveyEngine(own_engine(deadly_kind(Processes)), 2)
     out = tmp_path / "out"
-    summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, TWENTY, SurveyEngine("processes", 2))
+    summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, TWENTY, deadly)
     assert summary.failed == {KILLS: 1}
     found = rows(out)
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
@@ -201,57 +198,59 @@ def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path,
     same(found.take(good), expected.take(good))
 
 
-def frail(monkeypatch, deadly):
-    """Surveys are predicted by an engine of which items die."""
-    engine = Frail(deadly)
-    monkeypatch.setattr(surveying, "open_engine", lambda *_: engine)
-    return engine
+@pytest.fixture
+def frail(own_engine):
+    """An engine of which items die, and where it counts their deaths."""
+
+    def make(deadly):
+        kind = frail_kind(deadly)
+        return SurveyEngine(own_engine(kind)), kind
+
+    return make
 
 
 @pytest.mark.parametrize("rows_of_a_shard", [1, 20])
-def test_where_every_worker_dies_no_image_is_to_blame(made, tmp_path, monkeypatch, rows_of_a_shard):
+def test_where_every_worker_dies_no_image_is_to_blame(made, tmp_path, frail, rows_of_a_shard):
     """No memory for the network, say: nothing is done, the reason is given, and the same call tries again."""
     folder, expected = made
     nights = split(folder / "survey.parquet", tmp_path / "nights", 3, rows_of_a_shard)
     setting = PredictSettings(device="cpu", shard=rows_of_a_shard)
-    arguments = (folder / "bundle", [str(nights)], tmp_path / "out", setting, SERIAL)
-    with monkeypatch.context() as patch:
-        engine = frail(patch, lambda names: True)
-        summary = predict_survey(*arguments)
-    assert engine.deaths <= 3 * surveying.HOPELESS
+    arguments = (folder / "bundle", [str(nights)], tmp_path / "out", setting)
+    spread, engine = frail(lambda names: True)
+    summary = predict_survey(*arguments, spread)
+    assert engine.deaths <= 3 * HOPELESS
     assert sorted(summary.undone) == list(range(180 // rows_of_a_shard))
-    assert f"{2 * surveying.HOPELESS} workers died one after another" in summary.undone[0]
+    assert f"{2 * HOPELESS} workers died one after another" in summary.undone[0]
     assert "killed by SIGKILL (out of memory?)" in summary.undone[0]
     assert (summary.objects, summary.failed) == (0, {})
     assert not manifest(tmp_path / "out")["complete"]
-    summary = predict_survey(*arguments)
+    summary = predict_survey(*arguments, SERIAL)
     assert (summary.resumed, summary.undone, summary.failed) == (0, {}, {})
     same(rows(tmp_path / "out"), expected)
 
 
-def test_where_workers_begin_to_die_what_is_left_is_left(made, tmp_path, monkeypatch):
+def test_where_workers_begin_to_die_what_is_left_is_left(made, tmp_path, frail):
     folder, _ = made
     nights = split(folder / "survey.parquet", tmp_path / "nights", 3, 4)
     seen = []
-    engine = frail(monkeypatch, lambda names: seen.append(names) or len(seen) > 10)
-    summary = predict_survey(
-        folder / "bundle", [str(nights)], tmp_path / "out", PredictSettings(device="cpu", shard=4), SERIAL
-    )
+    spread, engine = frail(lambda names: seen.append(names) or len(seen) > 10)
+    setting = PredictSettings(device="cpu", shard=4)
+    summary = predict_survey(folder / "bundle", [str(nights)], tmp_path / "out", setting, spread)
     assert summary.objects == 40
     assert sorted(summary.undone) == list(range(10, 45))
     assert summary.failed == {}
-    assert engine.deaths <= 2 * surveying.HOPELESS + 4
+    assert engine.deaths <= 2 * HOPELESS + 4
 
 
-def test_images_that_kill_in_every_shard_are_found(made, tmp_path, monkeypatch):
+def test_images_that_kill_in_every_shard_are_found(made, tmp_path, frail):
     """More of them one after another than deaths that are borne."""
     folder, expected = made
     nights = split(folder / "survey.parquet", tmp_path / "nights", 3, 4)
     every = expected["object_id"].to_pylist()
     deadly = set(every[1::4])
-    frail(monkeypatch, lambda names: deadly & set(names))
+    spread, _ = frail(lambda names: deadly & set(names))
     out = tmp_path / "out"
-    summary = predict_survey(folder / "bundle", [str(nights)], out, PredictSettings(device="cpu", shard=4), SERIAL)
+    summary = predict_survey(folder / "bundle", [str(nights)], out, PredictSettings(device="cpu", shard=4), spread)
     assert (summary.undone, summary.failed) == ({}, {KILLS: 45})
     found = rows(out)
     assert found["object_id"].to_pylist() == every
@@ -260,7 +259,7 @@ def test_images_that_kill_in_every_shard_are_found(made, tmp_path, monkeypatch):
     same(found.take(good), expected.take(good))
 
 
-def test_a_file_that_changes_meanwhile_leaves_its_shards_lacking(made, tmp_path, monkeypatch):
+def test_a_file_that_changes_meanwhile_leaves_its_shards_lacking(made, tmp_path):
     folder, _ = made
     nights = shutil.copytree(folder / "nights", tmp_path / "nights")
 
@@ -361,17 +360,16 @@ def test_a_damaged_row_group_in_object_storage_costs_its_rows_alone(made, tmp_pa
     same(found.take(good), expected.take([60 + row for row in good]))
 
 
-def test_reasons_without_end_are_counted_together(made, tmp_path, monkeypatch):
+def test_reasons_without_end_are_counted_together(made, tmp_path):
     folder, _ = made
-    monkeypatch.setattr(surveying.shard_manifest, "REASONS", 5)
     table = pq.read_table(folder / "survey.parquet")
     images = [{"bytes": f"{row:04d} no image".encode(), "path": None} for row in range(180)]
     bad = table.set_column(table.schema.get_field_index("image"), "image", pa.array(images, table["image"].type))
     pq.write_table(bad.drop_columns(["sha256"]), tmp_path / "bad.parquet", row_group_size=20)
     summary = predict_survey(folder / "bundle", [str(tmp_path / "bad.parquet")], tmp_path / "out", SETTING, SERIAL)
-    assert len(summary.failed) == 6
+    assert len(summary.failed) == REASONS + 1
     assert sum(summary.failed.values()) == 180
-    assert summary.failed["other reasons: see the column status"] == 175
+    assert summary.failed["other reasons: see the column status"] == 180 - REASONS
 
 
 def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_path):
@@ -395,7 +393,7 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     assert [each.name for each in other.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command(made, tmp_path, skythaw):
     folder, _ = made
     command = ("predict", folder / "bundle", folder / "nights", "--device", "cpu", "-o")

@@ -78,7 +78,7 @@ def predict(storage, bundle, *arguments):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("engine", ["processes", "ray"])
 @pytest.mark.parametrize("name", ["nights", "catalogue"])
 def test_a_survey_in_object_storage_has_the_rows_it_has_on_disk(storage, bucket, tmp_path, name, engine):

@@ -189,7 +189,7 @@ def test_the_report_is_drawn(browser):
     assert not browser.errors()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_study_that_runs(driver, live, cache):
     """The page is open while cells are done: its bar moves without a reload, and in the end it says so."""
     command = [

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from helpers_bundle import make_bundle
+from helpers_soak import soak
 from helpers_web import LARGEST, TOKEN, serving
 from skythaw.data.cutouts import read_cutouts
 
@@ -33,6 +34,16 @@ def folder(tmp_path_factory, cache):
 def served(folder):
     with serving(folder, "--run", folder / "run", "--bundle", folder / "bundle") as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def slow(served):
+    """Two clients of whom the service should tire: one never ends its head, the other its body."""
+    never, late = (socket.create_connection(("127.0.0.1", served.port), 60) for _ in range(2))
+    with never, late:
+        never.sendall(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        late.sendall((HEAD.format(path=PREDICT) + "content-length: 1000\r\n\r\n").encode() + PART)
+        yield never, late
 
 
 @pytest.fixture
@@ -65,7 +76,7 @@ def poured(connection, head, content, most):
         return sent, b""
 
 
-def test_health_and_a_prediction(served, folder):
+def test_health_and_a_prediction(served, folder, slow):
     assert httpx.get(f"{served.address}/health").text == "ok"
     data = next(read_cutouts(folder / "survey.parquet").images())[1]
     answer = httpx.post(served.address + PREDICT, files={"files": ("a.jpg", data)}, timeout=60)
@@ -99,20 +110,6 @@ def test_slow_clients_stop_nobody(connect, served):
         start = time.monotonic()
         assert httpx.get(f"{served.address}/health", timeout=10).text == "ok"
         assert time.monotonic() - start < 5  # the promise is half a second, on a machine that does nothing else
-
-
-def test_a_client_that_never_asks_is_let_go(connect):
-    connection = connect()
-    connection.sendall(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n")
-    connection.settimeout(60)
-    assert connection.recv(1 << 16) == b""
-
-
-def test_a_client_that_is_too_slow_is_let_go(connect):
-    connection = connect()
-    connection.sendall((HEAD.format(path=PREDICT) + "content-length: 1000\r\n\r\n").encode() + PART)
-    connection.settimeout(60)
-    assert b" 408 " in connection.recv(1 << 16)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +217,15 @@ def test_a_port_that_is_taken(served, folder, skythaw):
     assert f"can't listen on 127.0.0.1, port {served.port}" in done.stderr
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_client_that_never_asks_is_let_go(slow):
+    assert slow[0].recv(1 << 16) == b""
+
+
+def test_a_client_that_is_too_slow_is_let_go(slow):
+    assert b" 408 " in slow[1].recv(1 << 16)
+
+
+@pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGTERM]))
 def test_it_ends_when_told_to(folder, how):
     with serving(folder, "--bundle", folder / "bundle") as service:
         assert httpx.get(f"{service.address}/health").text == "ok"

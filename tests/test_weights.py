@@ -17,8 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from helpers_networks import NAMED, network, serving
-from skythaw.backbones import pretrained_weights
+from helpers_networks import every_named, network, serving
 from skythaw.backbones.known_backbones import Backbone, backbone
 from skythaw.backbones.load_weights import read_state
 from skythaw.backbones.network import build
@@ -72,7 +71,7 @@ def assert_loaded(net, state):
             assert torch.equal(tensor, original), name
 
 
-@pytest.mark.parametrize("name", NAMED)
+@every_named
 def test_official_files(name, tmp_path):
     state = official_state(backbone(name))
     path = tmp_path / "w.safetensors"
@@ -207,7 +206,7 @@ def of_address(address: str, digest: str = "") -> Backbone:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_download_from_an_address(zipped, tmp_path, state, monkeypatch):
-    monkeypatch.setattr(pretrained_weights, "OLD_STORES", ())
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # in which others may have kept a download
     buffer, archive = io.BytesIO(), io.BytesIO()
     torch.save(state, buffer)
     with zipfile.ZipFile(archive, "w") as file:
@@ -231,12 +230,7 @@ def test_download_from_an_address(zipped, tmp_path, state, monkeypatch):
 
 
 def test_what_to_do_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained_weights, "OLD_STORES", ())
-    monkeypatch.setattr(
-        pretrained_weights,
-        "distribution",
-        lambda name: (_ for _ in ()).throw(pretrained_weights.PackageNotFoundError(name)),
-    )
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     network = replace(of_address("http://127.0.0.1:9/w.pth"), package="some-package")
     start = time.monotonic()
     for download, reason in ((True, "Connection refused"), (False, "downloads are off")):

@@ -48,11 +48,11 @@ def serve(
     names = {"127.0.0.1", "::1", "localhost", host.lower(), *(each.lower() for each in name or ())}
     anywhere = host in ("0.0.0.0", "::") and not name  # with a token: see above
     rules = Rules(None if anywhere else frozenset(names), int(max_upload * 1e6), token)
-    listening = server.listen(host, port)
-    app = make_app(open_service(run or [], bundle or [], rules))
-    shown = f"[{host}]" if ":" in host else host
-    say(f"http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C stops it)")
-    server.run(app, listening)
+    with server.listen(host, port) as listening:
+        app = make_app(open_service(run or [], bundle or [], rules))
+        shown = f"[{host}]" if ":" in host else host
+        say(f"http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C stops it)")
+        server.run(app, listening)
 
 
 def _server():  # type: ignore[no-untyped-def]

@@ -155,7 +155,7 @@ def _begin(model: ThawedNetwork, training: LabelledImages, recipe: Recipe, seed:
     """What the steps of a training need, everything that learns at some time set to learn, and chance at its start."""
     torch.manual_seed(seed)
     model.tune(model.thaw.blocks)
-    optimizer = _optimizer(model, recipe)
+    optimizer = optimizer_of(model, recipe)
     steps = math.ceil(len(training) / recipe.batch) * recipe.epochs
     return _Tools(
         optimizer,
@@ -210,8 +210,8 @@ def _train_epoch(
     return total / len(images), right / len(images)
 
 
-def _optimizer(model: ThawedNetwork, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over what is trained; biases and batch norm's scales are not decayed, blocks have rates of their own."""
+def optimizer_of(model: ThawedNetwork, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over what is trained. Biases and the scales of norms are not decayed, and blocks have their own rates."""
     block_of = model.network.block_of()
     groups: dict[tuple[float, bool], list[Tensor]] = defaultdict(list)
     for name, parameter in model.named_parameters():
