@@ -118,7 +118,7 @@ def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, tmp_path, mo
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16, backend="torch"), stopped)
+        predict_to(bundles[1], [file], out, PredictSettings(batch=8, threads=1, shard=16, backend="torch"), stopped)
     monkeypatch.setattr(from_sky, "settle", None)
     assert fetch_catalogue(about, [catalogue], out, archive) == file
     summary = predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16))
