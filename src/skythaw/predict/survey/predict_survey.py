@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from skythaw import registry
 from skythaw.bundle.backends import require_backend, without_onnx
-from skythaw.bundle.bundle_file import BundleInfo, read_about
+from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.engines.engine import Engine, Outcome, open_engine
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.device import find_device, parse_device
@@ -153,7 +153,7 @@ def predict_survey(
     return SurveySummary(done.rows, *counts, undone, run.resumed, seconds, setting.backend)
 
 
-def _same_for_all_workers(setting: PredictSettings, about: BundleInfo, spread: SurveyEngine) -> PredictSettings:
+def _same_for_all_workers(setting: PredictSettings, about: BundleDescription, spread: SurveyEngine) -> PredictSettings:
     """The settings with a device and a backend that are decided here, because workers must not choose each for itself.
 
     A bundle's ONNX file is taken where there is one: it was faster on every CPU that was tried.
@@ -181,7 +181,7 @@ def _engine(spread: SurveyEngine, setting: PredictSettings, new: Path | None) ->
 
 
 def _predictor(
-    bundle: Path, about: BundleInfo, setting: PredictSettings, cluster: Cluster, engine: Engine
+    bundle: Path, about: BundleDescription, setting: PredictSettings, cluster: Cluster, engine: Engine
 ) -> ChunkPredictor:
     """The function for the chunks, with the bundle shared."""
     memory = cluster.memory or 0

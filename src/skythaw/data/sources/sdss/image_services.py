@@ -68,8 +68,8 @@ def checked_jpeg(data: bytes, request: Request) -> bytes:
     """The data, if they are a whole JPEG of the right size whose black part is small; else raise `Fault`.
 
     Only blocks of 8 x 8 pixels that are zero throughout count as black. A place without data is black over whole
-    blocks, while the noise of the sky leaves single pixels at zero. (Of 8,931 real SDSS cutouts, 31 % have more than 5 % of
-    such pixels, but only 3 have more than 5 % of such blocks; docs/decisions/0016.)
+    blocks, while the noise of the sky leaves single pixels at zero. (Of 8,931 real SDSS cutouts, 31 % have more than
+    5 % of such pixels, but only 3 have more than 5 % of such blocks; docs/decisions/0016.)
     """
     pixels = _decoded(data, b"\xff\xd8", "JPEG", request.size)
     rows = request.size - request.size % BLOCK
