@@ -187,7 +187,7 @@ VOT = (
         ("c.vot", gzip.compress(VOT.encode()), "does not begin like XML"),
         ("c.vot", VOT.format('<!DOCTYPE x [<!ENTITY a "b">]>', ""), "entities"),
         ("c.vot", VOT.format('<!doctype x [<!entity a "b">]>', ""), "entities"),
-        ("c.vot", VOT.format('<!DOCTYPE x [<!ENTITY a "b">]>', "").encode("utf-16"), "as XML does"),
+        ("c.vot", VOT.format('<!DOCTYPE x [<!ENTITY a "b">]>', "").encode("utf-16"), "like XML"),
         ("c.vot", VOT.format('<!DOCTYPE x [<!ENTITY a "b">]>', "").encode("utf-16-le"), "entities"),
         ("c.vot", VOT.format("", '<DATA><BINARY><STREAM\nhref="{url}"/></BINARY></DATA>'), "other files"),
         ("c.vot", VOT.format("", '<DATA><FITS><STREAM a=">" href = "file:///x"/></FITS></DATA>'), "other files"),
