@@ -64,7 +64,7 @@ def rebind(bundle, content=None):
     about["files"] = {} if content is None else {ONNX: hashlib.sha256(content).hexdigest()}
     (bundle / ABOUT).write_text(json.dumps(about))
     tensors = load_file(bundle / WEIGHTS)
-    sha256 = skythaw.bundle.bundle_file.BundleInfo.model_validate(about).sha256
+    sha256 = skythaw.bundle.bundle_file.BundleDescription.model_validate(about).sha256
     save_file(tensors, bundle / WEIGHTS, {"about_sha256": sha256})
     (bundle / ONNX).write_bytes(content or b"")
     return bundle

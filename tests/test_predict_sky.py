@@ -116,7 +116,7 @@ def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, log, tmp_pat
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16, backend="torch"), stopped)
+        predict_to(bundles[1], [file], out, PredictSettings(batch=8, threads=1, shard=16, backend="torch"), stopped)
     before = len(requests_of(log))
     assert fetch_catalogue(about, [catalogue], out, archive) == file
     assert len(requests_of(log)) == before, "nothing is asked for"

@@ -106,7 +106,7 @@ def test_what_failed_for_good_is_only_tried_again_on_request(url, log, tmp_path)
 
 def test_another_request_into_the_same_file_is_refused(url, tmp_path):
     fetch(tmp_path / "a.parquet", url, Request(total=5))
-    with pytest.raises(DataError, match=r"of another request \(size = 64, not 128\)"):
+    with pytest.raises(DataError, match=r"belongs to another request \(size = 64, not 128\)"):
         fetch(tmp_path / "a.parquet", url, Request(total=5, size=128))
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from skythaw.bundle.bundle_file import ONNX, BundleInfo, read_file
+from skythaw.bundle.bundle_file import ONNX, BundleDescription, read_file
 from skythaw.bundle.classifier import Classifier, ClassifierOutput, load
 from skythaw.bundle.onnx_session import FEATURES, INPUT, LARGEST, OUTPUT, TOLERANCE, open_session
 from skythaw.data.network_input import batch_input
@@ -85,7 +85,7 @@ def open_backend(
     return fastest((torch, onnx), np.stack(step))
 
 
-def require_backend(name: str, about: BundleInfo, device: str, *, here: bool = True) -> None:
+def require_backend(name: str, about: BundleDescription, device: str, *, here: bool = True) -> None:
     """Raise `SpecError` unless there is a backend of that name, and it can run a bundle: here, or on other machines."""
     if name not in ("auto", *NAMES):
         raise SpecError(f"there is no backend {name!r}; use one of auto, {', '.join(NAMES)}")
@@ -93,7 +93,7 @@ def require_backend(name: str, about: BundleInfo, device: str, *, here: bool = T
         raise SpecError(reason)
 
 
-def without_onnx(about: BundleInfo, device: str, *, here: bool = True) -> str | None:
+def without_onnx(about: BundleDescription, device: str, *, here: bool = True) -> str | None:
     """Why a bundle can't run with onnxruntime, here or on other machines; None if it can."""
     if device not in ("cpu", "auto"):
         return f"the backend onnx runs on the CPU, not on {device!r}; use the backend torch there"

@@ -78,7 +78,7 @@ class Expected(Frozen):
     """how images are resized where size differs from crop"""
 
 
-class BundleInfo(Frozen):
+class BundleDescription(Frozen):
     """The content of `bundle.json`: what a bundle says of itself."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -174,7 +174,7 @@ class BundleInfo(Frozen):
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
-def read_about(folder: Path) -> BundleInfo:
+def read_about(folder: Path) -> BundleDescription:
     """What a bundle says of itself, if its weights belong to it.
 
     Raises
@@ -185,9 +185,9 @@ def read_about(folder: Path) -> BundleInfo:
     folder = Path(folder)
     text = _read(folder / ABOUT, LARGEST_ABOUT)
     try:
-        about = BundleInfo.model_validate(plain_json(text))
+        about = BundleDescription.model_validate(plain_json(text))
     except ValidationError as error:
-        raise BundleError(f"{folder / ABOUT}: {one_line(error, BundleInfo)}") from None
+        raise BundleError(f"{folder / ABOUT}: {one_line(error, BundleDescription)}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise BundleError(f"{folder / ABOUT} is not plain JSON: {error}") from None
     recorded = header(folder / WEIGHTS).get("__metadata__", {}).get("about_sha256")
@@ -196,7 +196,7 @@ def read_about(folder: Path) -> BundleInfo:
     return about
 
 
-def read_file(folder: Path, about: BundleInfo, name: str, largest: int) -> bytes | None:
+def read_file(folder: Path, about: BundleDescription, name: str, largest: int) -> bytes | None:
     """The content of another file of the bundle; None if the bundle has no such file.
 
     Raises

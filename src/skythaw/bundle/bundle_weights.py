@@ -15,7 +15,7 @@ from torch import Tensor
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.load_weights import CLASSIFIERS
 from skythaw.backbones.network import outline
-from skythaw.bundle.bundle_file import BundleInfo, header
+from skythaw.bundle.bundle_file import BundleDescription, header
 from skythaw.errors import BundleError, SkythawError
 
 TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
@@ -24,7 +24,7 @@ SPARE = 32 << 20
 """bytes of weights that the library's network may have beyond ours: those after the last feature map"""
 
 
-def require_own(path: Path, about: BundleInfo) -> None:
+def require_own(path: Path, about: BundleDescription) -> None:
     """Raise `BundleError` unless a file holds the tensors of a bundle's network and head, and all numbers are finite.
 
     Names, shapes and types in the header are compared with those of a network that takes no memory, because a short
@@ -87,7 +87,7 @@ def _shown(kind: Kind) -> str:
     return f"{kind[0]} {list(kind[1])}"
 
 
-def _outline(about: BundleInfo) -> dict[str, Tensor]:
+def _outline(about: BundleDescription) -> dict[str, Tensor]:
     try:
         return outline(backbone_of(about.cell))
     except SkythawError:

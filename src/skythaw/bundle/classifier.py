@@ -14,7 +14,7 @@ from torch import Tensor
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
-from skythaw.bundle.bundle_file import WEIGHTS, BundleInfo, read_about
+from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import fill, require_own
 from skythaw.bundle.references import References, read_references
 from skythaw.data.decode import BrokenImageError, decode
@@ -56,7 +56,7 @@ class Classifier:
     """
 
     def __init__(
-        self, about: BundleInfo, model: ThawedNetwork, device: torch.device, references: References | None = None
+        self, about: BundleDescription, model: ThawedNetwork, device: torch.device, references: References | None = None
     ) -> None:
         self.about, self.model, self.device, self.references = about, model, device, references
 
@@ -145,7 +145,7 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     return Classifier(about, model, runs_on, references)
 
 
-def make_model(about: BundleInfo) -> ThawedNetwork:
+def make_model(about: BundleDescription) -> ThawedNetwork:
     """The network of a bundle, cut as in training; its weights are filled in later."""
     cell = about.cell
     try:

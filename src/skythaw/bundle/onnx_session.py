@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from skythaw.bundle.bundle_file import ONNX, BundleInfo
+from skythaw.bundle.bundle_file import ONNX, BundleDescription
 from skythaw.errors import BundleError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def runtime() -> Any:
     return onnxruntime
 
 
-def open_session(content: bytes, about: BundleInfo, threads: int = 1) -> InferenceSession:
+def open_session(content: bytes, about: BundleDescription, threads: int = 1) -> InferenceSession:
     """A graph, ready to run on the CPU.
 
     Parameters

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from skythaw.bundle.bundle_file import REFERENCES, BundleInfo, plain_json, read_file
+from skythaw.bundle.bundle_file import REFERENCES, BundleDescription, plain_json, read_file
 from skythaw.errors import BundleError
 
 DIMENSIONS, RESIDUAL, K = 64, 3.0, 5
@@ -156,7 +156,7 @@ def to_bytes(space: FeatureSpace, images: ReferenceImages, classes: tuple[str, .
     return save(tensors)
 
 
-def read_references(folder: Path, about: BundleInfo) -> References | None:
+def read_references(folder: Path, about: BundleDescription) -> References | None:
     """The training images of a bundle; None if it came without.
 
     Raises
@@ -168,7 +168,7 @@ def read_references(folder: Path, about: BundleInfo) -> References | None:
     return None if data is None else from_bytes(data, about, Path(folder) / REFERENCES)
 
 
-def from_bytes(data: bytes, about: BundleInfo, path: Path) -> References:
+def from_bytes(data: bytes, about: BundleDescription, path: Path) -> References:
     """The training images that a file holds, which may come from anybody; raises `BundleError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -188,7 +188,7 @@ def from_bytes(data: bytes, about: BundleInfo, path: Path) -> References:
     return References(space, images)
 
 
-def _space(found: dict[str, Any], about: BundleInfo, path: Path) -> FeatureSpace:
+def _space(found: dict[str, Any], about: BundleDescription, path: Path) -> FeatureSpace:
     """The numbers, if their types and shapes are right, and none is too large."""
     shapes = {name: value.shape for name, value in found.items()}
     if {name: len(shape) for name, shape in shapes.items()} != NUMBERS:

@@ -100,7 +100,7 @@ def predict(
     from skythaw.predict.from_sky import FetchSettings
     from skythaw.predict.predict_images import PredictSettings
     from skythaw.predict.predict_inputs import predict as run
-    from skythaw.predict.survey.predict_survey import SurveyEngine
+    from skythaw.predict.survey.predict_survey import EngineChoice
     from skythaw.study.on_cluster import Cluster
 
     require_cluster(context, engine)
@@ -120,7 +120,7 @@ def predict(
             inputs,
             out,
             setting=PredictSettings(batch, device, threads, shard, backend),
-            spread=SurveyEngine(engine, workers, cluster),
+            spread=EngineChoice(engine, workers, cluster),
             sdss=fetching if sdss else None,
             told=told,
         )

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skythaw.bundle.bundle_file import BundleInfo
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.data.parquet import IMAGE, parquet_writer, reading
 from skythaw.data.sources.sdss.fetch_sdss import Progress, settle
 from skythaw.data.sources.sdss.fetch_state import FetchState
@@ -44,7 +44,7 @@ class FetchSettings:
     progress: Progress = lambda items, total, name: items
 
 
-def request_of(about: BundleInfo, inputs: Sequence[str | Path], archive: FetchSettings) -> Request:
+def request_of(about: BundleDescription, inputs: Sequence[str | Path], archive: FetchSettings) -> Request:
     """The request for images that a bundle can classify.
 
     Raises
@@ -78,7 +78,7 @@ def request_of(about: BundleInfo, inputs: Sequence[str | Path], archive: FetchSe
     )
 
 
-def fetch_catalogue(about: BundleInfo, inputs: Sequence[str | Path], out: Path, archive: FetchSettings) -> Path:
+def fetch_catalogue(about: BundleDescription, inputs: Sequence[str | Path], out: Path, archive: FetchSettings) -> Path:
     """Fetch what `skythaw predict --sdss` predicts, into a Parquet file beside the output: OUT.sdss.parquet.
 
     The state file is OUT.sdss. If the call is stopped, the same call goes on, and asks for nothing twice. Failures that

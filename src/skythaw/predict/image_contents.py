@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skythaw.data.decode import BrokenImageError, require_checksum
-from skythaw.data.parquet import reading
+from skythaw.data.parquet import reading, require_images
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 
@@ -160,18 +160,6 @@ def _read(path: str, inside: str | None) -> bytes:
         raise BrokenImageError("", error.strerror or str(error)) from None
     except (ValueError, RuntimeError) as error:  # a null byte in the name; links in a circle
         raise BrokenImageError("", f"its name can't be used: {error}") from None
-
-
-def require_images(path: str, schema: pa.Schema) -> None:
-    """Raise `DataError` unless a Parquet file has the column of images."""
-    if "image" not in schema.names:
-        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
-    kind = schema.field("image").type
-    if not (pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == "bytes"):
-        raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")
-    kind = kind.field(0).type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
 
 
 def require_ids(path: str, schema: pa.Schema) -> None:

@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skythaw.bundle.backends import Backend, open_backend, require_backend
-from skythaw.bundle.bundle_file import BundleInfo, read_about
+from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.bundle.classifier import BATCH, Classifier
 from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.machine.numerics import numerics
@@ -153,7 +153,11 @@ def predict_to(
 
 
 def _begin(
-    bundle: Path, about: BundleInfo, setting: PredictSettings, unfinished: UnfinishedPrediction, items: Iterator[Item]
+    bundle: Path,
+    about: BundleDescription,
+    setting: PredictSettings,
+    unfinished: UnfinishedPrediction,
+    items: Iterator[Item],
 ) -> tuple[Backend, Iterator[Item]]:
     """Open the bundle with the backend that this prediction began with, or begins with now; and give back all images.
 
@@ -232,7 +236,7 @@ def _predicted(
     return rows_of(classifier, schema, [name for name, _ in batch], status, output)
 
 
-def _pixels(about: BundleInfo, content: Content) -> np.ndarray | str:
+def _pixels(about: BundleDescription, content: Content) -> np.ndarray | str:
     """An image's middle pixels [y, x, band], or why there are none."""
     try:
         return middle(decode(content.read(), "", about.require), about.cell.pixels.crop)

@@ -12,7 +12,7 @@ from skythaw.errors import SpecError
 from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
 from skythaw.predict.predict_images import PredictSettings, PredictSummary, predict_to
 from skythaw.predict.prediction_files import check_output
-from skythaw.predict.survey.predict_survey import SurveyEngine, SurveySummary, predict_survey
+from skythaw.predict.survey.predict_survey import EngineChoice, SurveySummary, predict_survey
 
 Told = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done, and how much it is in all."""
@@ -24,7 +24,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     out: Path,
     *,
     setting: PredictSettings | None = None,
-    spread: SurveyEngine | None = None,
+    spread: EngineChoice | None = None,
     sdss: FetchSettings | None = None,
     told: Told | None = None,
 ) -> PredictSummary | SurveySummary:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from skythaw.bundle.bundle_file import BundleInfo
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.data.parquet import parquet_writer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FAR = ("distance", "percentile")
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
 
 
-def schema_of(about: BundleInfo, backend: str) -> pa.Schema:
+def schema_of(about: BundleDescription, backend: str) -> pa.Schema:
     """The columns of predictions; the metadata say where they come from."""
     names = [f"p_{name}" for name in about.classes]
     fields = [
@@ -36,7 +36,7 @@ def schema_of(about: BundleInfo, backend: str) -> pa.Schema:
     return pa.schema(fields, {"skythaw": json.dumps(origin(about, backend), sort_keys=True)})
 
 
-def origin(about: BundleInfo, backend: str) -> dict[str, Any]:
+def origin(about: BundleDescription, backend: str) -> dict[str, Any]:
     """Where predictions come from."""
     return {
         "schema": 1,

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from skythaw.bundle.bundle_file import BundleInfo
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.classifier import Classifier, load
 from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.errors import DataError, SkythawError
@@ -47,7 +47,7 @@ class InferenceQueue:
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor, device: str = "cpu") -> None:
         self._classifier = load(folder, device=device)
-        self.about: BundleInfo = self._classifier.about
+        self.about: BundleDescription = self._classifier.about
         self._pool, self._device = pool, device
         self._asked = 0
 

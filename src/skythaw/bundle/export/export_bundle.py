@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from skythaw.backbones.known_backbones import Backbone, backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
-from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, BundleInfo, Expected
+from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, BundleDescription, Expected
 from skythaw.bundle.classifier import named_tensors
 from skythaw.bundle.export.model_card import model_card
 from skythaw.bundle.export.pick_references import collect
@@ -59,7 +59,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     onnx: bool | None = None,
     refit: Refit | None = None,
     references: int = KEPT,
-) -> BundleInfo:
+) -> BundleDescription:
     """Write a cell of a run as a bundle. The folder appears whole or not at all, and replaces an older bundle.
 
     Parameters
@@ -85,7 +85,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
 
     Returns
     -------
-    BundleInfo
+    BundleDescription
         what the bundle says of itself
 
     Raises
@@ -116,7 +116,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     try:
         about = _about(entry, facts, cutouts, model, run, started)
     except ValidationError as error:
-        raise BundleError(f"the cell {entry.key} can't be a bundle: {one_line(error, BundleInfo)}") from None
+        raise BundleError(f"the cell {entry.key} can't be a bundle: {one_line(error, BundleDescription)}") from None
     if again:
         about = about.model_copy(update={"refit": again.images})
     extras = {}
@@ -217,7 +217,7 @@ def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.
 
 def _about(
     entry: Entry, facts: dict[str, Any], cutouts: Cutouts, model: ThawedNetwork, run: Path, started: Weights
-) -> BundleInfo:
+) -> BundleDescription:
     cell, result = entry.cell, _finished(entry)
     form, network = first_form(cutouts), backbone_of(cell)
     if form is None:
@@ -225,7 +225,7 @@ def _about(
     scale = float(np.nanmedian(cutouts.numbers("pixel_scale"))) if "pixel_scale" in cutouts.table.column_names else None
     row = next(row for row in facts["rows"] if entry.key in row["keys"])
     names = ("seeds", "macro_f1", "accuracy", "per_class")
-    return BundleInfo(
+    return BundleDescription(
         schema=1,
         name=str(facts["name"]),
         cell=cell,
@@ -251,7 +251,7 @@ def _about(
     )
 
 
-def _some(cutouts: Cutouts, about: BundleInfo) -> torch.Tensor:
+def _some(cutouts: Cutouts, about: BundleDescription) -> torch.Tensor:
     """A few images of the data, as the network gets them."""
     pixels = []
     for name, image, _ in cutouts.images():

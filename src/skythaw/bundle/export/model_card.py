@@ -6,11 +6,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from skythaw.bundle.bundle_file import BundleInfo
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.spec import Cell
 
 
-def model_card(about: BundleInfo, onnx: bool) -> str:
+def model_card(about: BundleDescription, onnx: bool) -> str:
     """The text of a bundle's README.
 
     Parameters
@@ -78,7 +78,7 @@ Pretrained weights: {about.pretrained}; licence: {about.licence}. Training data:
 """
 
 
-def _front_matter(about: BundleInfo) -> str:
+def _front_matter(about: BundleDescription) -> str:
     """What the Hub reads, as YAML."""
     macro_f1 = EvalResult(
         task_type="image-classification",
@@ -100,7 +100,7 @@ def _front_matter(about: BundleInfo) -> str:
     ).to_yaml()
 
 
-def _trained_on(about: BundleInfo) -> str:
+def _trained_on(about: BundleDescription) -> str:
     if about.refit is None:
         return f"{about.cell.train_size:,} images"
     return f"{about.refit:,} images of training and validation together"
@@ -118,7 +118,7 @@ def _test_set(cell: Cell) -> str:
     return how.get(cell.split.by, f", which share no value of the column `{cell.split.by}` with training objects")
 
 
-def _refit(about: BundleInfo) -> str:
+def _refit(about: BundleDescription) -> str:
     """What the scores are of, where the weights are not those that were scored."""
     if about.refit is None:
         return ""
@@ -138,7 +138,7 @@ training images.
 """
 
 
-def _onnx(about: BundleInfo) -> str:
+def _onnx(about: BundleDescription) -> str:
     """How to use the graph without skythaw."""
     pixels, count = about.cell.pixels, about.cell.pixels.inputs
     return f"""
@@ -151,7 +151,7 @@ image.
 """
 
 
-def _classes(about: BundleInfo) -> str:
+def _classes(about: BundleDescription) -> str:
     per_class = about.scores["per_class"]
     rows = []
     for name in about.classes:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
-from skythaw.bundle.bundle_file import REFERENCES, BundleInfo
+from skythaw.bundle.bundle_file import REFERENCES, BundleDescription
 from skythaw.bundle.classifier import Classifier
 from skythaw.bundle.references import (
     DIMENSIONS,
@@ -40,7 +40,7 @@ QUALITY = 90
 """of the JPEG thumbnails"""
 
 
-def collect(model: ThawedNetwork, about: BundleInfo, cutouts: Cutouts, count: int) -> dict[str, bytes]:
+def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, count: int) -> dict[str, bytes]:
     """The file of a bundle that holds training images.
 
     Parameters
@@ -141,7 +141,7 @@ def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list
         yield numbers, np.stack(crops)
 
 
-def _thumbnail(crop: np.ndarray, about: BundleInfo) -> bytes:
+def _thumbnail(crop: np.ndarray, about: BundleDescription) -> bytes:
     image = rendered(crop, about.expected.bands, about.cell.pixels)
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     out = io.BytesIO()

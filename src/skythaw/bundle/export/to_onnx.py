@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from skythaw.bundle.bundle_file import BundleInfo
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.onnx_session import FEATURES, INPUT, OUTPUT, TOLERANCE, open_session, runtime
 from skythaw.errors import BundleError, UnknownNameError
 from skythaw.tuning.thawed_network import ThawedNetwork, pool
@@ -35,7 +35,7 @@ class _Graph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: ThawedNetwork, about: BundleInfo) -> None:
+    def __init__(self, model: ThawedNetwork, about: BundleDescription) -> None:
         super().__init__()
         self.network, self.head = model.network, model.head
         self.temperature = about.temperature
@@ -47,7 +47,7 @@ class _Graph(nn.Module):
         return torch.softmax(self.head.classify(features) / self.temperature, 1), features
 
 
-def to_onnx(model: ThawedNetwork, about: BundleInfo, images: Float32[Tensor, "batch band y x"]) -> bytes:
+def to_onnx(model: ThawedNetwork, about: BundleDescription, images: Float32[Tensor, "batch band y x"]) -> bytes:
     """The content of an ONNX file.
 
     Parameters

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from skythaw import registry
 from skythaw.bundle.backends import require_backend, without_onnx
-from skythaw.bundle.bundle_file import BundleInfo, read_about
+from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.engines.engine import Engine, Outcome, open_engine
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.device import find_device, parse_device
@@ -53,7 +53,7 @@ Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class SurveyEngine:
+class EngineChoice:
     """Where a survey is predicted. Nothing here changes a number."""
 
     engine: str = "processes"
@@ -90,7 +90,7 @@ def predict_survey(
     inputs: Sequence[str],
     out: Path,
     setting: PredictSettings | None = None,
-    spread: SurveyEngine | None = None,
+    spread: EngineChoice | None = None,
     told: Told | None = None,
 ) -> SurveySummary:
     """Write the probabilities of each class for a survey into a folder of Parquet files, one row an image.
@@ -118,7 +118,7 @@ def predict_survey(
         The folder is of another bundle or other inputs, or something can't run here; a file can't be written; there is
         no such cluster.
     """
-    bundle, out, spread = Path(bundle).absolute(), Path(out), spread or SurveyEngine()
+    bundle, out, spread = Path(bundle).absolute(), Path(out), spread or EngineChoice()
     registry.get("engine", spread.engine)  # refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
     setting = _same_for_all_workers(setting or PredictSettings(), about, spread)
@@ -153,7 +153,7 @@ def predict_survey(
     return SurveySummary(done.rows, *counts, undone, run.resumed, seconds, setting.backend)
 
 
-def _same_for_all_workers(setting: PredictSettings, about: BundleInfo, spread: SurveyEngine) -> PredictSettings:
+def _same_for_all_workers(setting: PredictSettings, about: BundleDescription, spread: EngineChoice) -> PredictSettings:
     """The settings with a device and a backend that are decided here, because workers must not choose each for itself.
 
     A bundle's ONNX file is taken where there is one: it was faster on every CPU that was tried.
@@ -167,7 +167,7 @@ def _same_for_all_workers(setting: PredictSettings, about: BundleInfo, spread: S
     return replace(setting, device=device, backend=backend, threads=setting.threads or 1)
 
 
-def _engine(spread: SurveyEngine, setting: PredictSettings, new: Path | None) -> Engine:
+def _engine(spread: EngineChoice, setting: PredictSettings, new: Path | None) -> Engine:
     """The engine; where it can't be opened, the `new` folder is removed again."""
     workers = spread.workers
     if workers is None and spread.engine == "processes":
@@ -181,7 +181,7 @@ def _engine(spread: SurveyEngine, setting: PredictSettings, new: Path | None) ->
 
 
 def _predictor(
-    bundle: Path, about: BundleInfo, setting: PredictSettings, cluster: Cluster, engine: Engine
+    bundle: Path, about: BundleDescription, setting: PredictSettings, cluster: Cluster, engine: Engine
 ) -> ChunkPredictor:
     """The function for the chunks, with the bundle shared."""
     memory = cluster.memory or 0

@@ -17,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skythaw.data.parquet import require_images
 from skythaw.errors import DataError
-from skythaw.predict.image_contents import Content, contents_of, image_columns, require_ids, require_images
+from skythaw.predict.image_contents import Content, contents_of, image_columns, require_ids
 from skythaw.predict.survey.remote_files import RemoteFile, find_files
 
 FOOTERS = 32

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network_facts import cuts
 from skythaw.bundle.backends import SLICE, open_backend
-from skythaw.bundle.bundle_file import WEIGHTS, BundleInfo
+from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription
 from skythaw.engines.engine import Needs
 from skythaw.engines.shared_files import Shared
 from skythaw.errors import DataError
@@ -56,7 +56,7 @@ class ChunkPredictor:
         return as_bytes(tables, schema_of(about, backend.name))
 
 
-def memory_for(bundle: Path, about: BundleInfo, setting: PredictSettings) -> int:
+def memory_for(bundle: Path, about: BundleDescription, setting: PredictSettings) -> int:
     """Bytes that a worker needs, as far as a bundle tells."""
     with TemporaryDirectory() as cache:
         cut = cuts(backbone_of(about.cell), about.cell.pixels.size, Path(cache))[-1]
