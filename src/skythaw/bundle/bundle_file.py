@@ -260,10 +260,10 @@ def plain_json(text: bytes) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("a name stands twice in one object")
-    return found
+    return entries
 
 
 def _not_finite(text: str) -> NoReturn:

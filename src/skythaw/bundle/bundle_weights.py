@@ -30,20 +30,20 @@ def require_own(path: Path, about: BundleDescription) -> None:
     Names, shapes and types in the header are compared with those of a network that takes no memory, because a short
     text can ask for a network of 4 GB, and a file of a few bytes can announce as much.
     """
-    found = {name: _kind(entry, path) for name, entry in header(path).items() if name != "__metadata__"}
+    stored = {name: _kind(entry, path) for name, entry in header(path).items() if name != "__metadata__"}
     classes, features = len(about.classes), about.features
     head = {"head.linear.weight": ("float32", (classes, features)), "head.linear.bias": ("float32", (classes,))}
-    body = {name: kind for name, kind in found.items() if name.startswith("features.")}
-    if (rest := found.keys() - body.keys()) != head.keys():
+    body = {name: kind for name, kind in stored.items() if name.startswith("features.")}
+    if (rest := stored.keys() - body.keys()) != head.keys():
         raise BundleError(f"{path} is of another network: {min(rest ^ head.keys())} is in one of the two only")
-    whole = {f"features.{name}": _kind_of(tensor) for name, tensor in _outline(about).items()}
-    if odd := sorted(body.keys() - whole.keys()):
+    network = {f"features.{name}": _kind_of(tensor) for name, tensor in _outline(about).items()}
+    if odd := sorted(body.keys() - network.keys()):
         raise BundleError(f"{path} is of another network: {odd[0]} is in one of the two only")
-    for name, kind in (whole | head).items():
-        if name in found and found[name] != kind:
-            raise BundleError(f"{path}: {name} is {_shown(found[name])}, the network has {_shown(kind)}")
-    absent = [name for name in whole.keys() - body.keys() if name.split(".")[1] not in CLASSIFIERS]
-    if absent and sum(prod(whole[name][1]) * 4 for name in absent) > SPARE:
+    for name, kind in (network | head).items():
+        if name in stored and stored[name] != kind:
+            raise BundleError(f"{path}: {name} is {_shown(stored[name])}, the network has {_shown(kind)}")
+    absent = [name for name in network.keys() - body.keys() if name.split(".")[1] not in CLASSIFIERS]
+    if absent and sum(prod(network[name][1]) * 4 for name in absent) > SPARE:
         raise BundleError(f"{path} is of another network: {min(absent)} is in one of the two only")
     _require_finite(path)
 
@@ -60,10 +60,10 @@ def fill(own: dict[str, Tensor], path: Path) -> None:
         if odd := sorted(own.keys() ^ set(file.keys())):
             raise BundleError(f"{path} is of another network: {odd[0]} is in one of the two only")
         for name, tensor in own.items():
-            found = file.get_tensor(name)
-            if _kind_of(found) != _kind_of(tensor):
-                raise BundleError(f"{path}: {name} is {_shown(_kind_of(found))}, not {_shown(_kind_of(tensor))}")
-            tensor.copy_(found)
+            stored = file.get_tensor(name)
+            if _kind_of(stored) != _kind_of(tensor):
+                raise BundleError(f"{path}: {name} is {_shown(_kind_of(stored))}, not {_shown(_kind_of(tensor))}")
+            tensor.copy_(stored)
 
 
 Kind = tuple[str, tuple[int, ...]]

@@ -102,8 +102,8 @@ class References:
     def distances(self, features: Float32[np.ndarray, "object feature"]) -> Float32[np.ndarray, " object"]:
         """The distance of each image to its `K`-th nearest training image, from features of `Classifier.outputs`."""
         kth = min(K, len(self)) - 1
-        found = [np.partition(squares, kth, axis=1)[:, kth] for squares in self._compared(features)]
-        return np.sqrt(np.concatenate([np.zeros(0), *found])).astype(np.float32)
+        parts = [np.partition(squares, kth, axis=1)[:, kth] for squares in self._compared(features)]
+        return np.sqrt(np.concatenate([np.zeros(0), *parts])).astype(np.float32)
 
     def percentiles(self, distances: Float32[np.ndarray, " object"]) -> Float32[np.ndarray, " object"]:
         """The percentage of validation images that are nearer to the training images than each of these, 0 to 100."""
@@ -112,12 +112,12 @@ class References:
 
     def nearest(self, features: Float32[np.ndarray, "object feature"], count: int) -> list[list[Neighbour]]:
         """The nearest training images of each image, the nearest first, from the features of `Classifier.outputs`."""
-        found = []
+        neighbours = []
         for squares in self._compared(features):
             for row in squares:
                 order = np.argsort(row, kind="stable")[:count]
-                found.append([self._neighbour(int(i), float(np.sqrt(row[i]))) for i in order])
-        return found
+                neighbours.append([self._neighbour(int(i), float(np.sqrt(row[i]))) for i in order])
+        return neighbours
 
     def _compared(self, features: np.ndarray) -> Iterator[np.ndarray]:
         """Squares of the distances to every training image, float64, some images at a time."""
@@ -174,58 +174,60 @@ def from_bytes(data: bytes, about: BundleDescription, path: Path) -> References:
     from safetensors.numpy import load
 
     try:
-        found: dict[str, np.ndarray] = load(data)
+        tensors: dict[str, np.ndarray] = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BundleError(f"can't read {path}: {error}") from None
-    if odd := sorted(found.keys() ^ {*NUMBERS, *OTHERS}):
+    if odd := sorted(tensors.keys() ^ {*NUMBERS, *OTHERS}):
         names = ", ".join([*NUMBERS, *OTHERS])
         raise BundleError(f"{path}: the tensor {odd[0]!r} is missing or does not belong there; there should be {names}")
-    space = _space({name: found[name] for name in NUMBERS}, about, path)
+    space = _space({name: tensors[name] for name in NUMBERS}, about, path)
     try:
-        images = _images({name: found[name] for name in OTHERS}, len(space.training), about.classes)
+        images = _images({name: tensors[name] for name in OTHERS}, len(space.training), about.classes)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {error}") from None
     return References(space, images)
 
 
-def _space(found: dict[str, Any], about: BundleDescription, path: Path) -> FeatureSpace:
+def _space(tensors: dict[str, Any], about: BundleDescription, path: Path) -> FeatureSpace:
     """The numbers, if their types and shapes are right, and none is too large."""
-    shapes = {name: value.shape for name, value in found.items()}
+    shapes = {name: value.shape for name, value in tensors.items()}
     if {name: len(shape) for name, shape in shapes.items()} != NUMBERS:
         raise BundleError(f"{path}: its tensors have the shapes {shapes}")
-    (objects, number), (held,) = shapes["place"], shapes["held"]
-    wanted = ((about.features,), (about.features, number - 1))
-    if (shapes["mean"], shapes["basis"]) != wanted or not 2 <= number <= DIMENSIONS + 1:
+    (objects, number), (validation,) = shapes["place"], shapes["held"]
+    right = ((about.features,), (about.features, number - 1))
+    if (shapes["mean"], shapes["basis"]) != right or not 2 <= number <= DIMENSIONS + 1:
         raise BundleError(f"{path}: its tensors have the shapes {shapes}, of {about.features} features")
-    if not (1 <= objects <= MOST and 1 <= held <= MOST):
-        raise BundleError(f"{path}: {objects} training and {held} validation images; each should be 1 to {MOST}")
-    for name, value in found.items():
+    if not (1 <= objects <= MOST and 1 <= validation <= MOST):
+        raise BundleError(f"{path}: {objects} training and {validation} validation images; each should be 1 to {MOST}")
+    for name, value in tensors.items():
         if value.dtype != np.float32 or not (np.abs(value) <= LARGEST_NUMBER).all():
             raise BundleError(f"{path}: {name} should be float32 numbers of at most {LARGEST_NUMBER:g}")
-    return FeatureSpace(found["mean"], found["basis"], found["place"], found["held"])
+    return FeatureSpace(tensors["mean"], tensors["basis"], tensors["place"], tensors["held"])
 
 
-def _images(found: dict[str, np.ndarray], rows: int, classes: tuple[str, ...]) -> ReferenceImages:
+def _images(tensors: dict[str, np.ndarray], rows: int, classes: tuple[str, ...]) -> ReferenceImages:
     """Ids, labels and thumbnails, if there is one of each for every row of coordinates; raises `ValueError`."""
     for name, kind in OTHERS.items():
-        if found[name].dtype != kind or found[name].ndim != 1:
-            raise ValueError(f"{name} should be a row of {np.dtype(kind)}, not {found[name].dtype} {found[name].shape}")
-    label, ends = found["label"], found["image_end"]
+        if tensors[name].dtype != kind or tensors[name].ndim != 1:
+            raise ValueError(
+                f"{name} should be a row of {np.dtype(kind)}, not {tensors[name].dtype} {tensors[name].shape}"
+            )
+    label, ends = tensors["label"], tensors["image_end"]
     if len(label) != rows or len(ends) != rows:
         raise ValueError(f"{len(label)} labels and {len(ends)} images for {rows} rows of coordinates")
     if label.min() < 0 or label.max() >= len(classes):
         raise ValueError(f"a label is none of the {len(classes)} classes")
     starts = np.concatenate([[0], ends[:-1]])
-    if ends.min() < 0 or ends.max() > len(found["image"]) or not (ends - starts >= 0).all():
+    if ends.min() < 0 or ends.max() > len(tensors["image"]) or not (ends - starts >= 0).all():
         raise ValueError("image_end points outside of the images")
     if (ends - starts).max() > LARGEST_IMAGE:
         raise ValueError(f"an image has more than {LARGEST_IMAGE} bytes")
-    text = found["object_id"].tobytes()
+    text = tensors["object_id"].tobytes()
     ids = plain_json(text) if len(text) <= rows * LONGEST_NAME else None
     if not isinstance(ids, list) or len(ids) != rows:
         raise ValueError(f"object_id should be a list of {rows} texts")
     if not all(isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME for name in ids):
         raise ValueError(f"each object_id should be a printable text of at most {LONGEST_NAME} letters")
-    content = found["image"].tobytes()
+    content = tensors["image"].tobytes()
     thumbnails = [content[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
     return ReferenceImages(ids, [classes[number] for number in label.tolist()], thumbnails)

@@ -136,10 +136,10 @@ class ParquetRows:
 def mark(path: str) -> str:
     """A file's path, size and time of change, if it is there."""
     try:
-        found = os.stat(path)  # noqa: PTH116 (a path object for each of a million files takes longer than this)
+        status = os.stat(path)  # noqa: PTH116 (a path object for each of a million files takes longer than this)
     except (OSError, ValueError):
         return f"{path}\0\n"
-    return f"{path}\0{found.st_size} {found.st_mtime_ns}\n"
+    return f"{path}\0{status.st_size} {status.st_mtime_ns}\n"
 
 
 def _read(path: str, inside: str | None) -> bytes:
@@ -149,11 +149,11 @@ def _read(path: str, inside: str | None) -> bytes:
             path = str(Path(path).resolve())
             if not Path(path).is_relative_to(Path(inside).resolve()):
                 raise BrokenImageError("", f"its path leads out of the folder {inside}")
-        found = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
+        if not stat.S_ISREG(status.st_mode):
             raise BrokenImageError("", "it is no regular file")
-        if found.st_size > LARGEST_FILE:
-            raise BrokenImageError("", f"a file of {found.st_size} bytes is too large for a cutout")
+        if status.st_size > LARGEST_FILE:
+            raise BrokenImageError("", f"a file of {status.st_size} bytes is too large for a cutout")
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             return file.read()
     except OSError as error:

@@ -129,16 +129,16 @@ def predict_to(
     about = read_about(bundle)
     require_backend(setting.backend, about, setting.device)
     part = out.with_name(f"{out.name}.part")
-    found = find_inputs(inputs, (out, part))
-    binding = {"bundle": about.sha256, "inputs": [str(given) for given in inputs], "objects": len(found)}
+    images = find_inputs(inputs, (out, part))
+    binding = {"bundle": about.sha256, "inputs": [str(given) for given in inputs], "objects": len(images)}
     start, summary = time.perf_counter(), PredictSummary()
     with unfinished_prediction(
-        part, binding | {"set of files (names, sizes or times)": found.sha256}, setting.shard
+        part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
     ) as unfinished:
         summary.resumed = unfinished.rows
-        if unfinished.rows < len(found):
-            items = found.items(unfinished.rows)
-            shown = items if progress is None else progress(items, len(found) - unfinished.rows)
+        if unfinished.rows < len(images):
+            items = images.items(unfinished.rows)
+            shown = items if progress is None else progress(items, len(images) - unfinished.rows)
             with numerics(1, about.seed, setting.device):
                 backend, all_items = _begin(bundle, about, setting, unfinished, iter(shown))
                 begun = time.perf_counter()

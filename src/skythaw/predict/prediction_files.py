@@ -191,10 +191,10 @@ def _binding(folder: Path) -> dict[str, Any]:
     """What is written there."""
     path = folder / BINDING
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(f"can't read {path}: {error}; remove {folder} to begin again") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write_binding(folder: Path, binding: Mapping[str, Any]) -> None:

@@ -143,10 +143,10 @@ def _choose(entries: list[Entry], facts: dict[str, Any], key: str | None, run: P
     if key is not None:
         if len(key) < SHORTEST_KEY:
             raise UnknownNameError(f"the key {key!r} is too short: give at least {SHORTEST_KEY} letters; {KEYS}")
-        found = [cell for cell in done if cell.startswith(key)]
-        if len(found) != 1:
-            raise UnknownNameError(f"{run} has {len(found)} finished cells whose keys begin with {key!r}; {KEYS}")
-        return done[found[0]]
+        matching = [cell for cell in done if cell.startswith(key)]
+        if len(matching) != 1:
+            raise UnknownNameError(f"{run} has {len(matching)} finished cells whose keys begin with {key!r}; {KEYS}")
+        return done[matching[0]]
     best = max((r for r in facts["recommended"] if r["main"]), key=lambda r: r["validation_macro_f1"]["mean"])
     same = ("backbone", "strategy", "train_size", "depth", *facts["axes"])
     row = next(row for row in facts["rows"] if all(row[name] == best[name] for name in same))
@@ -164,24 +164,24 @@ def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
     """The weights from which the cell started, wherever they are now."""
     if cell.weights_sha256 == RANDOM.sha256:
         return RANDOM
-    noted = (ledger.remark("weights") or {}).get(cell.backbone)
-    for path in (given, None if noted is None else Path(noted)):
+    recorded = (ledger.remark("weights") or {}).get(cell.backbone)
+    for path in (given, None if recorded is None else Path(recorded)):
         if path is not None and (path == given or path.is_file()):
-            found = locate(backbone_of(cell), WeightsChoice(file=path))
-            if found.sha256 == cell.weights_sha256:
-                return found
+            weights = locate(backbone_of(cell), WeightsChoice(file=path))
+            if weights.sha256 == cell.weights_sha256:
+                return weights
             if path == given:
-                raise WeightsError(f"the cell did not start from {path}: the file's SHA-256 is {found.sha256}")
+                raise WeightsError(f"the cell did not start from {path}: the file's SHA-256 is {weights.sha256}")
     try:
-        found = locate(backbone_of(cell), None, download=False)
+        weights = locate(backbone_of(cell), None, download=False)
     except WeightsError:
-        found = RANDOM
-    if found.sha256 != cell.weights_sha256:
+        weights = RANDOM
+    if weights.sha256 != cell.weights_sha256:
         raise WeightsError(
             f"the weights from which {cell.backbone} started are not found (SHA-256 {cell.weights_sha256}); give their "
             "file with --weights FILE"
         )
-    return found
+    return weights
 
 
 def _data(cell: Cell, path: Path) -> Cutouts:

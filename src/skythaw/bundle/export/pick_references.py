@@ -67,12 +67,12 @@ def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, co
     cell = about.cell
     training, validation = rows_of(cell, cutouts)
     kept = training[:count]  # the classes take turns in it
-    held = validation[nested_order(cutouts.labels[validation], cell.seed)[:HELD]]
+    compared = validation[nested_order(cutouts.labels[validation], cell.seed)[:HELD]]
     classifier = Classifier(about, copy.deepcopy(model).to(memory_format=torch.channels_last), torch.device("cpu"))
     with numerics(cell.recipe.threads, cell.seed, "cpu"):
-        features = np.zeros((len(kept) + len(held), about.features), np.float32)
+        features = np.zeros((len(kept) + len(compared), about.features), np.float32)
         thumbnails = [b""] * len(kept)
-        for numbers, crops in _crops(cutouts, np.concatenate([kept, held]), cell.pixels.crop):
+        for numbers, crops in _crops(cutouts, np.concatenate([kept, compared]), cell.pixels.crop):
             features[numbers] = classifier.outputs(crops).features
             for number, crop in zip(numbers, crops, strict=True):
                 if number < len(kept):

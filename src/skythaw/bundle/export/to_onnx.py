@@ -89,8 +89,8 @@ def to_onnx(model: ThawedNetwork, about: BundleDescription, images: Float32[Tens
         content = _bare(path.read_bytes())
         wanted = graph(images)[0].detach().numpy()
     open_session(content, about)  # which is strict
-    found = run_onnx(content, images.numpy())
-    if (worst := float(np.abs(found - wanted).max())) > TOLERANCE:
+    given = run_onnx(content, images.numpy())
+    if (worst := float(np.abs(given - wanted).max())) > TOLERANCE:
         raise BundleError(f"the ONNX file's probabilities differ from torch's by {worst:.2g}; at most {TOLERANCE:g}")
     return content
 

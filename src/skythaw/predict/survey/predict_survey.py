@@ -122,13 +122,13 @@ def predict_survey(
     registry.get("engine", spread.engine)  # refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
     setting = _same_for_all_workers(setting or PredictSettings(), about, spread)
-    found = find_chunks([str(given) for given in inputs], setting.shard, {real_folder(str(out))})
-    files = {"set of files (names, sizes or times)": found.sha256}
+    survey = find_chunks([str(given) for given in inputs], setting.shard, {real_folder(str(out))})
+    files = {"set of files (names, sizes or times)": survey.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
     shard_manifest.require_ours(out)
     new = not out.exists()
     with alone(out):
-        run = SurveyRun(out, schema_of(about, setting.backend), found, told or (lambda _done, _all: None))
+        run = SurveyRun(out, schema_of(about, setting.backend), survey, told or (lambda _done, _all: None))
         run.begin(shard_manifest.begin(out, binding))
         if run.missing:
             shard_manifest.write(out, shard_manifest.unfinished(binding))
@@ -142,7 +142,7 @@ def predict_survey(
                 "complete": not undone,
                 "binding": binding,
                 "origin": origin(about, setting.backend),
-                "shards": shard_manifest.described(found.chunks, done),
+                "shards": shard_manifest.described(survey.chunks, done),
                 "undone": undone,
                 "rows": done.rows,
                 "classes": done.classes,

@@ -89,10 +89,10 @@ def find_files(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
     with reaching(shown(given), "look at"):
         system, path = filesystem(given)
         root = (plain_name(path) if isinstance(system, pa.fs.LocalFileSystem) else shown(given)).rstrip("/")
-        found = system.get_file_info(path)
-        if found.type == pa.fs.FileType.File:
-            return [RemoteFile(given, path, root, plain_name(PurePosixPath(path).name), _mark(system, found))]
-        marks = dict(_below(system, path, without)) if found.type == pa.fs.FileType.Directory else {}
+        info = system.get_file_info(path)
+        if info.type == pa.fs.FileType.File:
+            return [RemoteFile(given, path, root, plain_name(PurePosixPath(path).name), _mark(system, info))]
+        marks = dict(_below(system, path, without)) if info.type == pa.fs.FileType.Directory else {}
         names = _wanted(marks, path, lambda name: _text(system, name))
     if not names:
         raise DataError(

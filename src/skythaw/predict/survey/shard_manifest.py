@@ -145,14 +145,14 @@ def missing(out: Path, chunks: Sequence[Chunk], known: Mapping[str, str], done: 
     """
     for file in (out / "shards").glob(".*.tmp"):
         file.unlink(missing_ok=True)
-    found = []
+    lacking = []
     with ThreadPoolExecutor(READERS) as pool:
         for chunk, shard in zip(chunks, pool.map(lambda chunk: _whole(out, chunk, known), chunks), strict=True):
             if shard is None:
-                found.append(chunk)
+                lacking.append(chunk)
             else:
                 done.add(chunk.number, shard)
-    return found
+    return lacking
 
 
 def described(chunks: Sequence[Chunk], done: FinishedShards) -> list[dict[str, Any]]:

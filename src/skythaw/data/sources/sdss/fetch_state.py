@@ -139,11 +139,11 @@ class FetchState:
         """Objects with these labels that count."""
         marks = ", ".join("?" * len(labels))
         with self._reading() as db:
-            found = db.execute(
+            cursor = db.execute(
                 f"select count(*) from objects where label in ({marks}) and state not in (?, ?)",
                 (*labels, Reason.DUPLICATE, Reason.BAD_POSITION),
             )
-            return int(found.fetchone()[0])
+            return int(cursor.fetchone()[0])
 
     def has_frames(self) -> bool:
         """Whether the field of any object is known."""

@@ -64,14 +64,14 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
         raise DataError(f"can't read {name} as a catalogue: {text}") from None
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows")
-    found = _find(first.schema.names, called, name)
-    _require_degrees(first.schema, [found[key] for key in NEEDED], name)
-    used = {column for key, column in found.items() if key not in FRAME}
+    columns_of = _find(first.schema.names, called, name)
+    _require_degrees(first.schema, [columns_of[key] for key in NEEDED], name)
+    used = {column for key, column in columns_of.items() if key not in FRAME}
     own = {*OWN, "ra", "dec", "pixel_scale", "release", "image_path"}
     others = [field for field in first.schema if field.name not in used | own and field.name.lower() not in FRAME]
     columns = [(field.name, plain(field.type)) for field in others]
     columns = [(column, kind) for column, kind in columns if kind is not None]
-    return Catalog(columns, _items(first, batches, found, [column for column, _ in columns], name))
+    return Catalog(columns, _items(first, batches, columns_of, [column for column, _ in columns], name))
 
 
 def _find(header: Sequence[str], called: Mapping[str, str], name: str) -> dict[str, str]:

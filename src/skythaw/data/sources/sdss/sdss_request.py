@@ -69,16 +69,16 @@ class Request:
             raise SpecError(f"no such {what}: {value!r}; {nearest(value, known)}")
 
     def _check_bands(self) -> None:
-        there = SERVICES[self.service]
+        bands = SERVICES[self.service]
         if self.images == "jpeg":
             if self.bands:
                 raise SpecError("bands are for FITS images; a JPEG has three colours")
             return
-        if odd := [band for band in self.bands if band not in there]:
-            raise SpecError(f"{self.service} has no band {odd[0]!r}; it has {', '.join(there)}")
+        if odd := [band for band in self.bands if band not in bands]:
+            raise SpecError(f"{self.service} has no band {odd[0]!r}; it has {', '.join(bands)}")
         if len(set(self.bands)) < len(self.bands):
             raise SpecError(f"one of the bands {''.join(self.bands)} occurs twice")
-        object.__setattr__(self, "bands", self.bands or tuple(there))
+        object.__setattr__(self, "bands", self.bands or tuple(bands))
 
     def _check_sample(self) -> None:
         ways = {"per_class": self.per_class, "total": self.total, "sql": self.sql, "catalog": self.catalog}
