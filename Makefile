@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check wheel-check docs clean
 
 demo: $(VENV)/demo.stamp        ## mock survey -> study -> report, offline, in minutes
 	$(BIN)/skythaw demo --out demo-run
@@ -16,6 +16,13 @@ check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the la
 	$(BIN)/ruff format --check src tests docs benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+wheel-check: $(VENV)/dev.stamp  ## the wheel does what README shows, without the repository
+	$(BIN)/python .ci/wheel_check.py
+
+docs: $(VENV)/dev.stamp         ## what the docs take from the code: the commands, the tree, the order, the tests
+	$(BIN)/python docs/scripts/commands.py > docs/commands.md
+	$(BIN)/python docs/scripts/tree.py
 
 $(VENV)/%.stamp: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skythaw needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.12")'

@@ -46,7 +46,7 @@ def main() -> None:
     sets = {"train": images(cutouts, train), "validation": validation, "test": images(read_cutouts(given.test))}
     sets |= {name: np.stack(some) for name, some in strangers(validation, side, crop, rng).items()}
     sets["mock survey"] = images(read_cutouts(given.mock))
-    seen = {name: classifier.see(some) for name, some in sets.items()}
+    seen = {name: classifier.outputs(some) for name, some in sets.items()}
     kinds = [name for name in sets if name not in ("train", "validation", "test")]
     label = np.searchsorted(np.array(cutouts.classes), cutouts.labels[train].astype(str))
     print(f"{cell.backbone}, depth {cell.depth}: {len(train)} training, {len(validation)} validation images")

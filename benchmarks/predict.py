@@ -46,7 +46,7 @@ import skythaw
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
-from skythaw.bundle.backends import Backend, Torch, fastest_backend
+from skythaw.bundle.backends import Backend, Torch, open_backend
 from skythaw.bundle.bundle_file import ONNX
 from skythaw.bundle.classifier import Classifier, named_tensors
 from skythaw.data.cutouts import read_cutouts
@@ -152,7 +152,7 @@ def write_files(folder: Path, data: Path, crop: int, count: int) -> list[Path]:
 def make_ways(classifier: Classifier, bundle: Path, folder: Path, paths: list[Path]) -> dict[str, Way]:
     """Each way, ready to start; skythaw's own choice first."""
     head = [decode(path.read_bytes(), path.name) for path in paths[:BATCH]]
-    chosen = fastest_backend(classifier, bundle, head)
+    chosen = open_backend(bundle, "auto", "cpu", head)
     content = (bundle / ONNX).read_bytes()
     ways: dict[str, Way] = {f"skythaw auto ({chosen.name})": ours(classifier, folder, chosen)}
     ways["skythaw torch"] = ours(classifier, folder, Torch(classifier))
@@ -164,9 +164,7 @@ def make_ways(classifier: Classifier, bundle: Path, folder: Path, paths: list[Pa
 def ours(classifier: Classifier, folder: Path, backend: Backend) -> Way:
     def way() -> np.ndarray:
         with numerics(1, classifier.about.seed, "cpu"):
-            tables = list(
-                predictions(classifier, find_inputs([folder]).items(), PredictSettings(threads=CORES), backend)
-            )
+            tables = list(predictions(backend, find_inputs([folder]).items(), PredictSettings(threads=CORES)))
         return np.concatenate(
             [np.stack([table[f"p_{name}"].to_numpy() for name in classifier.classes], 1) for table in tables]
         )

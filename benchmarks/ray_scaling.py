@@ -33,15 +33,15 @@ from helpers_bundle import make_bundle
 from helpers_engines import square
 from helpers_ray import processes
 from helpers_study import make_survey
-from helpers_survey import ConstantWork
+from helpers_survey import ConstantPredictor
 from skythaw.bundle.bundle_file import read_about
 from skythaw.engines.ray_engine import Ray
 from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.prediction_rows import as_bytes, schema_of
 from skythaw.predict.survey import predict_survey as surveying
-from skythaw.predict.survey.predict_survey import SurveyEngine, predict_survey
+from skythaw.predict.survey.predict_survey import EngineChoice, predict_survey
 from skythaw.predict.survey.remote_files import RemoteFile
-from skythaw.predict.survey.survey_pieces import Piece, SurveyPieces
+from skythaw.predict.survey.survey_chunks import Chunk, SurveyChunks
 from skythaw.predict.survey.survey_worker import memory_for
 
 SAME, GROUP = 3000, 100
@@ -105,11 +105,11 @@ def overheads() -> None:
 
 
 WAYS = (
-    SurveyEngine("serial"),
-    SurveyEngine("processes", 1),
-    SurveyEngine("ray", 1),
-    SurveyEngine("processes", 2),
-    SurveyEngine("ray", 2),
+    EngineChoice("serial"),
+    EngineChoice("processes", 1),
+    EngineChoice("ray", 1),
+    EngineChoice("processes", 2),
+    EngineChoice("ray", 2),
 )
 
 
@@ -120,21 +120,21 @@ def writing(bundle: Path, folder: Path, rows: int = 10_000, shards: int = 200) -
     columns = [texts.get(field.name) or pa.array(draw.random(rows), field.type) for field in schema]
     data = as_bytes([pa.table(columns, schema)], schema)
     place = RemoteFile("", "", "", "", "")
-    pieces = tuple(Piece(number, place, 0, rows) for number in range(shards))
-    work = surveying.Survey(folder / "written", schema, SurveyPieces(pieces, ""), lambda _done, _all: None)
+    chunks = tuple(Chunk(number, place, 0, rows) for number in range(shards))
+    work = surveying.SurveyRun(folder / "written", schema, SurveyChunks(chunks, ""), lambda _done, _all: None)
     work.begin({})
     start = time.perf_counter()
-    for piece in pieces:
-        work._keep(piece, data)
+    for chunk in chunks:
+        work._keep(chunk, data)
     say(what=f"shards of {rows} rows and {len(data)} bytes written", per_second=shards / (time.perf_counter() - start))
 
 
 WAYS = (
-    SurveyEngine("serial"),
-    SurveyEngine("processes", 1),
-    SurveyEngine("ray", 1),
-    SurveyEngine("processes", 2),
-    SurveyEngine("ray", 2),
+    EngineChoice("serial"),
+    EngineChoice("processes", 1),
+    EngineChoice("ray", 1),
+    EngineChoice("processes", 2),
+    EngineChoice("ray", 2),
 )
 
 
@@ -169,7 +169,7 @@ def workers(bundle: Path, folder: Path) -> None:
     for backend in ("onnx", "torch"):
         largest, setting = [0], PredictSettings(device="cpu", shard=250, backend=backend)
         told = lambda _done, _all, seen=largest: seen.append(largest_worker())  # noqa: E731
-        predict_survey(bundle, [place], folder / f"workers-{backend}", setting, SurveyEngine("ray", 2), told)
+        predict_survey(bundle, [place], folder / f"workers-{backend}", setting, EngineChoice("ray", 2), told)
         say(backend=backend, worker_mb=max(largest) / 1e6, reserved_mb=memory_for(bundle, about, setting) / 1e6)
 
 
@@ -180,7 +180,7 @@ def largest_worker() -> int:
 
 def memory(bundle: Path, folder: Path, objects: int) -> None:
     """Memory of the driver, at its peak (the footers) and at the end, and of the largest worker."""
-    surveying.Work = ConstantWork
+    surveying.ChunkPredictor = ConstantPredictor
     largest = 0
 
     def told(_done: int, _all: int) -> None:
@@ -189,7 +189,7 @@ def memory(bundle: Path, folder: Path, objects: int) -> None:
 
     setting, start = PredictSettings(device="cpu", shard=10_000), time.perf_counter()
     inputs, out = linked(folder, objects, 10_000), folder / f"memory-{objects}"
-    summary = predict_survey(bundle, [inputs], out, setting, SurveyEngine("ray", 2), told)
+    summary = predict_survey(bundle, [inputs], out, setting, EngineChoice("ray", 2), told)
     assert summary.objects == objects
     driver = {"peak_mb": peak(os.getpid()) / 1e6, "at_the_end_mb": peak(os.getpid(), "VmRSS") / 1e6}
     say(objects=objects, **driver, worker_mb=largest / 1e6, seconds=time.perf_counter() - start)

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from skythaw.report.figures.elements import Answer, Chart, Gallery, Heat, Page, Picture, Section, Series, Table
+from skythaw.report.figures.elements import Answer, Chart, Gallery, HeatMap, Page, Picture, Section, Series, Table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 NASTY = (
@@ -117,7 +117,7 @@ def crowd(name="crowd"):
 def confusion(name, seed=5):
     rng = np.random.default_rng(seed)
     values = rng.dirichlet((1, 1, 1), 3) * 0.12 + np.eye(3) * 0.88
-    return Heat(name, f"{name.split('-')[1]}: quasars are taken for stars", "Rows sum to 1.", "predicted", "true",
+    return HeatMap(name, f"{name.split('-')[1]}: quasars are taken for stars", "Rows sum to 1.", "predicted", "true",
                 CLASSES, CLASSES, tuple(tuple(row) for row in values.tolist()))  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def wide_heat(name="blocks"):
     values = [[None if i == j or (i + j) % 7 == 3 else float(v) for j, v in enumerate(row)]
               for i, row in enumerate(rng.uniform(0, 1, (len(names), 18)))]  # fmt: skip
     columns = tuple(f"block {i}" for i in range(18))
-    return Heat(name, "What each block is worth", "Blank: not measured.", "block from the top", "network", columns,
+    return HeatMap(name, "What each block is worth", "Blank: not measured.", "block from the top", "network", columns,
                 names, tuple(map(tuple, values)))  # fmt: skip
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
-from skythaw.data.sources.sdss.http_client import Manners
+from skythaw.data.sources.sdss.http_client import HttpSettings
 from skythaw.data.sources.sdss.sdss_request import Request
 
 
-def quick(url: str, **settings) -> Manners:
-    """Manners for a server of our own."""
-    return Manners(**{"base_url": url, "rate": 1000, "backoff": 0.01, "timeout": 5, **settings})
+def quick(url: str, **settings) -> HttpSettings:
+    """HttpSettings for a server of our own."""
+    return HttpSettings(**{"base_url": url, "rate": 1000, "backoff": 0.01, "timeout": 5, **settings})
 
 
-def fetch(out: Path, url: str, request: Request, workers: int = 4, retry_failed: bool = False, **manners):
+def fetch(out: Path, url: str, request: Request, workers: int = 4, retry_failed: bool = False, **http):
     """`fetch_sdss` from a server of our own."""
-    return fetch_sdss(out, request, quick(url, **manners), workers=workers, retry_failed=retry_failed)
+    return fetch_sdss(out, request, quick(url, **http), workers=workers, retry_failed=retry_failed)
 
 
 def requests_of(log: Path) -> list[dict]:

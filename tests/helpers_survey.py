@@ -1,4 +1,4 @@
-"""Surveys in pieces, and work that kills its worker: importable from other processes."""
+"""Surveys in chunks, and work that kills its worker: importable from other processes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from skythaw.engines.engine import Outcome, attempt
 from skythaw.engines.serial import Serial
-from skythaw.predict.survey.survey_pieces import items
-from skythaw.predict.survey.survey_worker import Work
+from skythaw.predict.survey.survey_chunks import items
+from skythaw.predict.survey.survey_worker import ChunkPredictor
 
 POISON = "1237000037"
 
@@ -38,18 +38,18 @@ def deadly_kind(kind):
 
     class DeadlyEngine(kind):
         def map(self, function, items_):
-            return super().map(DeadlyWork(**vars(function)), items_)
+            return super().map(DeadlyPredictor(**vars(function)), items_)
 
     return DeadlyEngine
 
 
-class DeadlyWork(Work):
+class DeadlyPredictor(ChunkPredictor):
     """Dies of one image."""
 
-    def __call__(self, piece):
-        if any(name == POISON for name, _ in items(piece)):
+    def __call__(self, chunk):
+        if any(name == POISON for name, _ in items(chunk)):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(piece)
+        return super().__call__(chunk)
 
 
 def split(survey: Path, folder: Path, files=3, group=20) -> Path:
@@ -80,10 +80,10 @@ def rows(out: Path):
     return pq.ParquetDataset(sorted((out / "shards").glob("*.parquet"))).read()
 
 
-class ConstantWork(Work):
+class ConstantPredictor(ChunkPredictor):
     """Reads every image, and gives all the same answer: for a survey's memory without the time of a network."""
 
-    def __call__(self, piece):
+    def __call__(self, chunk):
         import pyarrow as pa
 
         from skythaw.bundle.bundle_file import read_about
@@ -91,7 +91,7 @@ class ConstantWork(Work):
 
         schema = schema_of(read_about(self.bundle.path), "torch")
         tables = []
-        for name, content in items(piece):
+        for name, content in items(chunk):
             content.read()
             tables.append({"object_id": name, "label": schema.names[1].removeprefix("p_"), "status": "ok"})
         return as_bytes([pa.Table.from_pylist(tables, schema)], schema)

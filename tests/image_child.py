@@ -15,6 +15,7 @@ import numpy as np
 
 import skythaw
 from hostile_child import memory
+from skythaw.bundle.backends import Torch
 from skythaw.machine.allocator import trim
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.predict_images import PredictSettings, predictions
@@ -22,18 +23,18 @@ from skythaw.predict.predict_images import PredictSettings, predictions
 if __name__ == "__main__":
     classifier = skythaw.load(sys.argv[1], device="cpu")
     finite = []
-    see = classifier.see
+    see = classifier.outputs
 
     def seen(images, **how):
         finite.append(bool(np.isfinite(images).all()))
         return see(images, **how)
 
-    classifier.see = seen
+    classifier.outputs = seen
     for name, content in find_inputs([sys.argv[2]]).items():
         trim()
         Path("/proc/self/clear_refs").write_text("5")
         before, start = memory("VmRSS"), time.perf_counter()
-        (row,) = next(predictions(classifier, [(name, content)], PredictSettings(batch=1))).to_pylist()
+        (row,) = next(predictions(Torch(classifier), [(name, content)], PredictSettings(batch=1))).to_pylist()
         seconds = time.perf_counter() - start
         grown = memory("VmHWM") - before
         print(json.dumps({"row": row, "path": content.where, "seconds": seconds, "grown": grown}), flush=True)

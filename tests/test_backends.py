@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 import skythaw
 from helpers_bundle import make_bundle
 from skythaw.bundle import backends
-from skythaw.bundle.backends import Onnx, Torch, fastest, fastest_backend, open_backend
+from skythaw.bundle.backends import Onnx, Torch, fastest, open_backend
 from skythaw.bundle.bundle_file import ABOUT, ONNX, WEIGHTS, read_about
-from skythaw.bundle.classifier import Seen
+from skythaw.bundle.classifier import ClassifierOutput
 from skythaw.bundle.onnx_session import open_session
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
@@ -64,7 +64,7 @@ def rebind(bundle, content=None):
     about["files"] = {} if content is None else {ONNX: hashlib.sha256(content).hexdigest()}
     (bundle / ABOUT).write_text(json.dumps(about))
     tensors = load_file(bundle / WEIGHTS)
-    sha256 = skythaw.bundle.bundle_file.About.model_validate(about).sha256
+    sha256 = skythaw.bundle.bundle_file.BundleDescription.model_validate(about).sha256
     save_file(tensors, bundle / WEIGHTS, {"about_sha256": sha256})
     (bundle / ONNX).write_bytes(content or b"")
     return bundle
@@ -72,14 +72,14 @@ def rebind(bundle, content=None):
 
 def test_they_agree(any_bundle):
     classifier, images = skythaw.load(any_bundle, device="cpu"), stack_of(any_bundle)
-    torch, other = (open_backend(name, classifier, any_bundle) for name in ("torch", "onnx"))
+    torch, other = (open_backend(any_bundle, name, "cpu") for name in ("torch", "onnx"))
     for count in (1, 2, 17, len(images)):
-        one, two = torch.see(images[:count]), other.see(images[:count])
+        one, two = torch.outputs(images[:count]), other.outputs(images[:count])
         assert np.abs(one.p - two.p).max() < 1e-5
         assert np.allclose(one.features, two.features, rtol=1e-3, atol=1e-4)
         assert one.p.shape == two.p.shape == (count, len(classifier.classes))
         assert one.features.shape == two.features.shape == (count, classifier.about.features)
-    assert np.array_equal(torch.see(images[:17]).p, torch.twin().see(images[:17]).p)
+    assert np.array_equal(torch.outputs(images[:17]).p, torch.twin().outputs(images[:17]).p)
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
@@ -100,9 +100,9 @@ class Fake:
     def __init__(self, name, p, seconds, clock):
         self.name, self._p, self._seconds, self._clock = name, p, seconds, clock
 
-    def see(self, images):
+    def outputs(self, images):
         self._clock[0] += self._seconds
-        return Seen(np.full((len(images), 2), self._p, np.float32), np.zeros((len(images), 1), np.float32))
+        return ClassifierOutput(np.full((len(images), 2), self._p, np.float32), np.zeros((len(images), 1), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -117,24 +117,23 @@ def test_the_fastest_that_agrees_is_taken(monkeypatch, p, seconds, taken):
 
 
 def test_auto_takes_torch_where_there_is_nothing_else(bundle, copy, monkeypatch):
-    classifier, images = skythaw.load(bundle, device="cpu"), list(stack_of(bundle)[:5])
-    monkeypatch.setattr(backends, "ENOUGH", 0)
+    images = list(stack_of(bundle)[:5])
     monkeypatch.setattr(backends, "fastest", lambda several, _: several[-1])
-    assert isinstance(fastest_backend(classifier, bundle, images), Onnx)
-    assert isinstance(fastest_backend(classifier, bundle, []), Torch), "nothing to try it on"
+    assert isinstance(open_backend(bundle, "auto", "cpu", images), Onnx)
+    assert isinstance(open_backend(bundle, "auto", "cpu"), Torch), "nothing to try it on"
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert isinstance(fastest_backend(classifier, bundle, images), Torch)
+    assert isinstance(open_backend(bundle, "auto", "cpu", images), Torch)
     with pytest.raises(
         SpecError, match=r"the backend onnx needs the package onnxruntime: pip install 'skythaw\[fast\]'"
     ):
-        open_backend("onnx", classifier, bundle)
+        open_backend(bundle, "onnx", "cpu")
     monkeypatch.undo()
-    without = skythaw.load(rebind(copy), device="cpu")
-    assert isinstance(fastest_backend(without, copy, images), Torch)
+    rebind(copy)
+    assert isinstance(open_backend(copy, "auto", "cpu", images), Torch)
     with pytest.raises(
         SpecError, match=r"the backend onnx needs model.onnx: the bundle has none; or use the backend torch"
     ):
-        open_backend("onnx", without, copy)
+        open_backend(copy, "onnx", "cpu")
 
 
 @pytest.mark.parametrize("first", ["torch", "onnx"])
@@ -160,9 +159,7 @@ def test_auto_goes_on_with_what_it_began_with(bundle, survey, tmp_path, monkeypa
 
 
 def take(monkeypatch, name):
-    monkeypatch.setattr(
-        predict_images, "fastest_backend", lambda classifier, folder, _: open_backend(name, classifier, folder)
-    )
+    monkeypatch.setattr(backends, "fastest", lambda several, _: next(each for each in several if each.name == name))
 
 
 def test_a_backend_that_cannot_be_is_refused(bundle, survey, tmp_path, capsys):
@@ -304,15 +301,15 @@ def test_a_graph_that_lies_of_its_shapes_is_refused(bundle, copy):
     good.graph.ClearField("node")
     good.graph.node.extend(nodes)
     content = good.SerializeToString()
-    liar = Onnx(content, skythaw.load(rebind(copy, content), device="cpu").about)
+    liar = Onnx(content, skythaw.load(rebind(copy, content), device="cpu"))
     with pytest.raises(BundleError, match=r"gives \(1, 3\) and"):
-        liar.see(stack_of(bundle)[:4])
+        liar.outputs(stack_of(bundle)[:4])
 
 
 def test_a_graph_that_says_something_else_is_not_taken(bundle, copy):
     about = read_about(bundle)
     rebind(copy, dict(odd_graphs(about))[""].SerializeToString())
-    assert isinstance(fastest_backend(skythaw.load(copy, device="cpu"), copy, list(stack_of(bundle)[:5])), Torch)
+    assert isinstance(open_backend(copy, "auto", "cpu", list(stack_of(bundle)[:5])), Torch)
 
 
 def test_a_tampered_file_is_refused(copy, survey, tmp_path, capsys):

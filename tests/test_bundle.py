@@ -16,12 +16,14 @@ import skythaw as package
 from helpers_bundle import make_bundle
 from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, read_about
 from skythaw.bundle.export.export_bundle import export
+from skythaw.bundle.export.model_card import model_card
 from skythaw.bundle.export.to_onnx import run_onnx
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.data.network_input import batch_input
 from skythaw.errors import BundleError, DataError, SkythawError
 from skythaw.machine.numerics import numerics
+from skythaw.spec import Split
 from skythaw.stats.cell_predictions import read_predictions
 from skythaw.study.ledger import Ledger
 
@@ -109,7 +111,7 @@ def test_onnx_says_what_torch_says_for_any_number_of_images(bundle):
 
 
 def test_the_same_cell_gives_the_same_bytes(bundle, tmp_path):
-    export(run_of(bundle), tmp_path / "again", key=read_about(bundle).cell.key)
+    export(run_of(bundle), tmp_path / "again", cell=read_about(bundle).cell.key)
     for name in (ABOUT, WEIGHTS, CARD):
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes()
 
@@ -124,6 +126,23 @@ def test_the_card_is_in_the_form_of_the_hub(bundle):
     assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == round(about.scores["own"]["macro_f1"], 4)
     assert all(f"| {name} |" in text for name in about.classes)
     assert "nan" not in text.lower().split("---\n")[2].split()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"split": Split(by="random")}, "drawn at random, so they may lie on the same sky"),
+        ({"split": Split(by="field")}, "in fields of the survey that have no training objects"),
+        ({"split": Split(by="healpix", nside=32)}, "in pixels of the sky (HEALPix, nside = 32)"),
+        ({"split": Split(by="plate")}, "share no value of the column `plate`"),
+        ({"split": Split(by="random"), "test_sha256": "0" * 64}, "test objects, a data set of its own:"),
+    ],
+)
+def test_the_card_claims_other_sky_only_where_the_split_made_sure_of_it(bundle, change, says):
+    about = read_about(bundle)
+    text = model_card(about.model_copy(update={"cell": about.cell.model_copy(update=change)}), onnx=False)
+    assert says in text
+    assert ("have no training objects" in text) == (change["split"].by in ("field", "healpix"))
 
 
 def test_temperature_is_fitted_on_validation_and_changes_no_label(bundle):
@@ -244,9 +263,9 @@ def test_export_on_the_command_line(bundle, skythaw, skythaw_process, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["RUN", "there"], "is there and is no bundle"),
-        (["RUN", "new", "--cell", "0123456789"], "0 finished cells begin so"),
-        (["RUN", "new", "--cell", "01"], "give 6 letters"),
+        (["RUN", "there"], "exists and is no bundle"),
+        (["RUN", "new", "--cell", "0123456789"], "has 0 finished cells whose keys begin with '0123456789'"),
+        (["RUN", "new", "--cell", "01"], "give at least 6 letters"),
         (["nowhere", "new"], "nowhere"),
         (["RUN", "new", "--data", "other.parquet"], "other.parquet"),
     ],
@@ -266,7 +285,7 @@ def test_every_cell_of_the_run_can_be_exported(bundle, tmp_path):
     with Ledger.read(run_of(bundle)) as ledger:
         keys = [entry.key for entry in ledger.entries()]
     for key in keys:
-        about = export(run_of(bundle), tmp_path / key, key=key[:12], onnx=False)
+        about = export(run_of(bundle), tmp_path / key, cell=key[:12], onnx=False)
         assert about.cell.key == key
         package.load(tmp_path / key)
     assert issubclass(BundleError, SkythawError)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from helpers_page import calibration, confusion, crowd, depth_chart, size_chart, wide_heat
 from skythaw.errors import DataError, OutputError
-from skythaw.report.figures.elements import Chart, Heat, Series
+from skythaw.report.figures.elements import Chart, HeatMap, Series
 from skythaw.report.figures.matplotlib_figures import save_figure, save_figures
 
 
@@ -41,7 +41,7 @@ def test_figures_without_numbers_are_drawn(tmp_path):
     hollow = Series("a", (1.0, 10.0), (None, None), (None, None), (None, None), marked=(0,))
     for i, series in enumerate(((), (hollow,))):
         save_figure(Chart("e", "E", "", "x", "y", series, True, True, 0.5), tmp_path / f"{i}.png")
-    save_figure(Heat("h", "H", "", "x", "y", ("a",), ("b",), ((None,),)), tmp_path / "heat.png")
+    save_figure(HeatMap("h", "H", "", "x", "y", ("a",), ("b",), ((None,),)), tmp_path / "heat.png")
 
 
 def test_an_unknown_ending_and_a_folder_that_is_a_file(tmp_path):

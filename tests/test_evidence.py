@@ -15,8 +15,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from helpers_run import CLASSES, World, make_run, sample_of
+from skythaw.report.page.report_tables import other_choices
+from skythaw.report.recommendations import main_recommendations, recommendations
 from skythaw.report.report_facts import report_facts
-from skythaw.report.sentences import answer, comparison_of, main_choices, method, robustness, separation
+from skythaw.report.sentences import answer, method, separation
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.size_law import size_curve
@@ -73,9 +75,9 @@ def test_one_depth_alone_is_compared_with_nothing(tmp_path):
     found = facts_of(make_run(tmp_path, replace(ONE, skills={"mobilenetv2": {3: 2.0}}, seeds=(0,))))
     (compared,) = found["comparisons"]
     assert (compared["recommended"], compared["pairs"], compared["alike"]) == (3, [], [])
-    assert "nothing to compare it with" in answer(found, found["recommended"][0])
+    assert "nothing to compare it with" in answer(recommendations(found)[0])
     assert separation(compared) == "One depth was trained in full."
-    assert found["claims"][0]["why"] == "The study has no depth 0 beside deeper ones."
+    assert found["claims"][0]["why"] == "The study does not have both depth 0 and a deeper depth."
     jsonschema.validate(found, SCHEMA)
 
 
@@ -237,9 +239,9 @@ def test_what_other_choices_would_recommend(tmp_path):
     assert robust["metric"] == {"macro_f1": 6, "accuracy": 6, "balanced_accuracy": 6, "log_loss": 6}
     assert robust["seeds"] == {"0": 6, "1": 6, "2": 6, "3": 6}
     assert robust["lr"] == {"0.001": 6, "0.01": 6}
-    assert dict(robustness(compared))["one seed less"] == "the same depth (6) every time"
+    assert dict(other_choices(compared))["one seed less"] == "the same depth (6) every time"
     robust["seeds"]["1"] = 3
-    assert dict(robustness(compared))["one seed less"] == "depth 6, but 3 (without seed 1)"
+    assert dict(other_choices(compared))["one seed less"] == "depth 6, but 3 (without seed 1)"
 
 
 def test_early_signs_are_set_against_the_exact_answer(one):
@@ -326,17 +328,16 @@ def test_predictions_of_other_objects_are_left_out(tmp_path):
 
 
 def test_the_answer_says_what_is_sure_and_what_is_not(one, two):
-    found = facts_of(one)
-    (choice,) = main_choices(found)
-    text = answer(found, choice)
-    assert text.startswith("Train 3 of 10 blocks (TPR 36 %, TLR 36 %): macro-F1 0.")
+    (recommended,) = main_recommendations(facts_of(one))
+    text = answer(recommended)
+    shares = "36 % of the parameters (TPR) and 36 % of the layers (TLR)"
+    assert text.startswith(f"Train 3 of 10 blocks, {shares}: macro-F1 0.")
     assert "points above the frozen network (+" in text
-    assert "the shallowest depth surely within 0.04 of the best" in text
-    found = facts_of(two)
-    assert [each["train_size"] for each in main_choices(found)] == [1000, 1000]
-    sure = answer(found, main_choices(found)[0])
-    assert sure.endswith("It is the best, surely better than every other depth.")
-    assert comparison_of(found, main_choices(found)[0])["recommended"] == 10
+    assert "the shallowest depth that is surely within 0.04 of the best" in text
+    both = main_recommendations(facts_of(two))
+    assert [each.choice["train_size"] for each in both] == [1000, 1000]
+    assert answer(both[0]).endswith("It is the best, surely better than every other depth.")
+    assert both[0].comparison["recommended"] == 10
 
 
 @pytest.mark.parametrize("which", ["one", "two"])

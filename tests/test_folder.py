@@ -99,8 +99,11 @@ def test_a_table_that_names_files_and_ids(tmp_path):
     ("text", "message"),
     [
         ("", "are empty; the first line should name the columns"),
-        ("file,kind\na.jpg,S\n", "has no column for the label: one of label, class; it has file, kind"),
-        ("fil,label\na.jpg,S\n", "has no column for the image: one of object_id, objid"),
+        (
+            "file,kind\na.jpg,S\n",
+            "has no column for the label; it should be called label or class; the columns are file, kind",
+        ),
+        ("fil,label\na.jpg,S\n", "has no column for the image; it should be called object_id, objid"),
         ("objid,label\n1.24E+18,S\nb,S\n", r"'objid' holds 1.24E\+18: a spreadsheet rounded the ids"),
         ("file,label\na.jpg,S\n", r"1 images in .* have no row in .*labels.csv: b.jpg"),
         ("file,label\na.jpg,S\nb.jpg,Q\nc.jpg,Q\n", r"labels 1 images that are not in .*: c.jpg"),
@@ -217,5 +220,5 @@ def test_mixed_and_compressed_folders_are_refused(tmp_path, skythaw):
     (folder / "QSO" / "e.fits.gz").write_bytes(gzip.compress(b""))
     done = skythaw("data", "import", folder, tmp_path / "out.parquet")
     assert done.returncode == 2
-    assert f"{folder} has 1 compressed FITS files: decompress them (e.fits.gz)" in done.stderr
+    assert f"{folder} has 1 compressed FITS files (e.fits.gz), which are not read; decompress them" in done.stderr
     assert done.stderr.count("\n") == 1

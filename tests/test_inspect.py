@@ -96,7 +96,7 @@ def test_a_flipped_bit_is_broken(tmp_path):
     data = path.read_bytes()
     at = data.index(rows(3)[2]["image"]) + 300
     path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-    assert inspect(path)["broken"] == [{"object_id": "obj00002", "reason": "bytes differ from their checksum"}]
+    assert inspect(path)["broken"] == [{"object_id": "obj00002", "reason": "its bytes differ from their checksum"}]
 
 
 def test_overlaps_by_coordinates_and_none(tmp_path):

@@ -48,7 +48,7 @@ def depths(bundle):
     with Ledger.read(bundle.parent / "run") as ledger:
         keys = {entry.cell.depth: entry.key for entry in ledger.entries()}
     for depth, key in keys.items():
-        export(bundle.parent / "run", bundle.parent / f"depth{depth}", key=key, onnx=False)
+        export(bundle.parent / "run", bundle.parent / f"depth{depth}", cell=key, onnx=False)
     return [package.load(bundle.parent / f"depth{depth}", device="cpu") for depth in sorted(keys)]
 
 
@@ -233,7 +233,7 @@ def test_the_command_for_programs(bundle, tmp_path, capsys, image):
     assert run(bundle, f"{data}:1237000000", "-o", out, "--json", "--class", "STAR") == 0
     found = json.loads(capsys.readouterr().out)
     classifier = package.load(bundle, device="cpu")
-    seen = classifier.see(image[None])
+    seen = classifier.outputs(image[None])
     assert found["image"] == "1237000000"
     assert found["class"] == "STAR"
     assert list(found["p"].values()) == pytest.approx(seen.p[0].tolist(), abs=1e-5)

@@ -15,11 +15,22 @@ import pytest
 
 from helpers_page import HOSTILE, NASTY, confusion, depth_chart, png, rich, small
 from skythaw.errors import DataError, OutputError
-from skythaw.report.figures.elements import Chart, Gallery, Heat, Picture, Section, Series, Table, figures_of, table_of
+from skythaw.report.figures.elements import (
+    Chart,
+    Gallery,
+    HeatMap,
+    Picture,
+    Section,
+    Series,
+    Table,
+    figures_of,
+    table_of,
+)
 from skythaw.report.figures.figure_style import DARK, LIGHT, NIGHT_SCALE, SCALE, look, shorten
 from skythaw.report.figures.plotly_figures import plot
+from skythaw.report.number_format import say
 from skythaw.report.page.html_page import render, save_page
-from skythaw.report.page.number_format import say, sheet
+from skythaw.report.page.text_table import text_table
 
 
 class Reader(HTMLParser):
@@ -142,7 +153,7 @@ def test_the_tables_have_the_numbers_of_the_figures(read):
     for part in (page.figure, *(p for s in page.sections for p in s.parts)):
         if isinstance(part, Table):
             expected.append(part)
-        elif isinstance(part, Chart | Heat):
+        elif isinstance(part, Chart | HeatMap):
             expected.append(table_of(part))
     assert len(read.tables) == len(expected)
     for found, table in zip(read.tables, expected, strict=True):
@@ -165,7 +176,7 @@ def test_the_plots_have_the_numbers_of_the_figures(read):
     plots = json.loads(read.scripts[0])["plots"]
     for figure in figures_of(rich()):
         traces = plots[figure.name]["traces"]
-        if isinstance(figure, Heat):
+        if isinstance(figure, HeatMap):
             assert traces[0]["z"] == [list(row) for row in figure.values]
             continue
         drawn = [trace for trace in traces if "hovertemplate" in trace]
@@ -184,7 +195,7 @@ def test_no_number_is_none_and_not_zero():
     (trace,) = plot(Chart("a", "A", "", "x", "y", (series,))).traces
     assert trace["y"] == [None, None]
     assert trace["error_y"]["array"] == [None, None]
-    heat = Heat("h", "H", "", "x", "y", ("a", "b"), ("r",), ((None, math.inf),))
+    heat = HeatMap("h", "H", "", "x", "y", ("a", "b"), ("r",), ((None, math.inf),))
     assert plot(heat).traces[0]["z"] == [[None, None]]
     assert plot(heat).traces[1]["text"] == []
 
@@ -194,7 +205,7 @@ def test_a_figure_without_numbers_is_laid_out(log_x):
     empty = Chart("e", "Nothing yet", "", "x", "y", (), log_x=log_x, diagonal=True, level=0.5)
     hollow = replace(empty, name="f", series=(Series("a", (), ()), Series("b", (0.0,), (None,), marked=(0,))))
     page = replace(
-        small(), figure=empty, sections=(Section("s", "S", (hollow, Heat("h", "", "", "", "", (), (), ()))),)
+        small(), figure=empty, sections=(Section("s", "S", (hollow, HeatMap("h", "", "", "", "", (), (), ()))),)
     )
     assert 'id="f"' in render(page)
 
@@ -223,7 +234,7 @@ def test_digits_that_a_reader_can_use(value, said):
 
 
 def test_a_column_of_whole_floats_has_no_decimals():
-    made = sheet(Table("t", ("depth", "f1"), ((0.0, 1.0), (17.0, 0.5))))
+    made = text_table(Table("t", ("depth", "f1"), ((0.0, 1.0), (17.0, 0.5))))
     assert [[cell.text for cell in row] for row in made.rows] == [["0", "1.000"], ["17", "0.500"]]
 
 

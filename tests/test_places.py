@@ -12,8 +12,8 @@ import pytest
 from helpers_study import make_survey
 from helpers_survey import hats, split
 from skythaw.errors import DataError
-from skythaw.predict.survey.remote_files import find_places, shown
-from skythaw.predict.survey.survey_pieces import find_pieces, items, name_of
+from skythaw.predict.survey.remote_files import find_files, shown
+from skythaw.predict.survey.survey_chunks import find_chunks, items, name_of
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def nights(survey, tmp_path):
 
 
 def names(given, without=()):
-    return [place.name for place in find_places(str(given), without)]
+    return [place.name for place in find_files(str(given), without)]
 
 
 def ids(*given):
-    return [name for piece in find_pieces([str(g) for g in given], 50).pieces for name, _ in items(piece)]
+    return [name for chunk in find_chunks([str(g) for g in given], 50).chunks for name, _ in items(chunk)]
 
 
 def collection(survey, folder):
@@ -80,7 +80,7 @@ def test_one_file_by_two_names_is_given_twice(nights, tmp_path):
     file = nights / "night0.parquet"
     for other in (file, file.as_uri(), nights, tmp_path / "link" / "night0.parquet", os.path.relpath(file)):
         with pytest.raises(DataError, match=r"night0\.parquet is among the inputs twice"):
-            find_pieces([str(file), str(other)], 50)
+            find_chunks([str(file), str(other)], 50)
 
 
 def test_names_that_a_url_would_escape(survey, tmp_path):
@@ -95,7 +95,7 @@ def test_what_is_secret_in_a_url_is_not_shown():
         shown("zip://night.parquet::https://me:pass@host/nights.zip") == "zip://night.parquet::https://host/nights.zip"
     )
     with pytest.raises(DataError) as raised:
-        find_places("gopher://me:SECRET@hole/survey?token=TOKEN")
+        find_files("gopher://me:SECRET@hole/survey?token=TOKEN")
     assert str(raised.value).startswith("can't open gopher://hole/survey: ")
     assert "SECRET" not in str(raised.value)
     assert "TOKEN" not in str(raised.value)
@@ -107,7 +107,7 @@ def test_what_is_secret_in_a_url_is_not_shown():
 )
 def test_what_can_not_be_reached_is_said_in_one_line(address):
     with pytest.raises(DataError, match=r"can't (open|look at) ") as raised:
-        find_places(address)
+        find_files(address)
     assert "\n" not in str(raised.value)
 
 
@@ -128,7 +128,7 @@ def test_rows_without_an_id_are_called_by_their_file_and_no_two_alike(survey, tm
     paths = [tmp_path / folder / "part.parquet" for folder in ("a", "b")]
     assert ids(*paths)[1::3] == [f"{path}:1" for path in paths]
     assert ids(paths[0])[1] == "part.parquet:1"
-    assert name_of(find_pieces([str(paths[0])], 1).pieces[0]) == "one"
+    assert name_of(find_chunks([str(paths[0])], 1).chunks[0]) == "one"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_ids_that_are_no_text_are_refused(survey, tmp_path, column):
     table = pq.read_table(survey).slice(0, 3).set_column(0, "object_id", column)
     pq.write_table(table, tmp_path / "odd.parquet")
     with pytest.raises(DataError, match=r"odd\.parquet: column 'object_id' is .*; it should be text"):
-        find_pieces([str(tmp_path / "odd.parquet")], 50)
+        find_chunks([str(tmp_path / "odd.parquet")], 50)
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
@@ -156,8 +156,8 @@ def test_ids_of_other_types_are_text(survey, tmp_path, kind):
 
 
 def test_a_file_that_changes_is_no_longer_the_one_that_was_found(nights):
-    piece = find_pieces([str(nights)], 50).pieces[0]
+    chunk = find_chunks([str(nights)], 50).chunks[0]
     file = nights / "night0.parquet"
     pq.write_table(pq.read_table(file).slice(0, 30), file)
     with pytest.raises(DataError, match=r"night0\.parquet has changed since it was looked at"):
-        list(items(piece))
+        list(items(chunk))

@@ -25,6 +25,7 @@ from helpers_bundle import make_bundle
 from helpers_data import encode
 from helpers_soak import soak
 from helpers_study import make_survey
+from skythaw.bundle.backends import Torch
 from skythaw.bundle.bundle_file import read_about
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts, write_cutouts
@@ -113,7 +114,7 @@ def run(classifier, *given, batch=256, **setting):
     """Rows by object_id."""
     found = find_inputs([*map(str, given)])
     rows = pa.concat_tables(
-        predictions(classifier, found.items(), PredictSettings(batch, "cpu", **setting))
+        predictions(Torch(classifier), found.items(), PredictSettings(batch, "cpu", **setting))
     ).to_pylist()
     assert len({row["object_id"] for row in rows}) == len(rows) == len(found)
     return {row["object_id"]: row for row in rows}
@@ -292,7 +293,7 @@ def test_images_are_read_as_they_are_needed(classifier, images):
             taken += 1
             yield str(taken), Content(data)
 
-    stream = predictions(classifier, endless(), PredictSettings(16, "cpu", threads=2, shard=40))
+    stream = predictions(Torch(classifier), endless(), PredictSettings(16, "cpu", threads=2, shard=40))
     sizes, ahead = [], []
     for table in islice(stream, 6):
         sizes.append(len(table))
@@ -366,10 +367,13 @@ def test_the_command(bundle, images, skythaw, tmp_path):
         (("in", "-o", "out"), "should end in .parquet, .csv or .ecsv"),
         (("in", "-o", "folder.csv"), "can't write folder.csv: it is a folder"),
         (("in", "no.jpg", "-o", "out.csv"), "there is no file or folder no.jpg"),
-        (("in", "no*.jpg", "-o", "out.csv"), "nothing matches no*.jpg"),
+        (("in", "no*.jpg", "-o", "out.csv"), "nothing matches the pattern no*.jpg"),
         (("", "-o", "out.csv"), "there is no file or folder"),
         (("in", "folder.csv", "-o", "out.csv"), "the folder folder.csv holds no .jpg, .jpeg, .png"),
-        (("a.csv", "-o", "out.csv"), "no column that names image files: one of file, filename, path, image"),
+        (
+            ("a.csv", "-o", "out.csv"),
+            "no column that names image files; it should be called file, filename, path, image",
+        ),
         (("b.csv", "-o", "out.csv"), "b.csv, line 2: 1 values for 2 columns"),
         (("c.csv", "-o", "out.csv"), "there are no images in c.csv"),
         (("in", "-o", "in/x.jpg/out.csv"), "can't write in/x.jpg/out.csv.part: Not a directory"),

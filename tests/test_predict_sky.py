@@ -20,9 +20,9 @@ from helpers_sdss import requests_of, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.bundle.bundle_file import ABOUT, WEIGHTS, read_about
-from skythaw.data.sources.sdss.http_client import Manners
+from skythaw.data.sources.sdss.http_client import HttpSettings
 from skythaw.errors import BundleError, RemoteError, SpecError
-from skythaw.predict.from_sky import Archive, fetch_catalogue, request_of
+from skythaw.predict.from_sky import FetchSettings, fetch_catalogue, request_of
 from skythaw.predict.predict_images import PredictSettings, predict_to
 
 SKY = {"objects": 60, "seed": 8, "faults": {"outside404": 0.1, "black200": 0.1, "html503": 0.1}}
@@ -89,18 +89,18 @@ def test_every_object_of_the_catalogue_is_a_row(bundles, url, log, skythaw, tmp_
 
 def test_size_and_scale_are_the_bundles(bundles, tmp_path):
     about = read_about(bundles[1])
-    request = request_of(about, ["c.csv"], Archive())
+    request = request_of(about, ["c.csv"], FetchSettings())
     assert (request.size, request.scale, request.images) == (64, 0.396, "jpeg"), "SkyServer gives none below 64"
-    assert request_of(about, ["c.csv"], Archive(service="legacy")).size == about.expected.side == 40
+    assert request_of(about, ["c.csv"], FetchSettings(service="legacy")).size == about.expected.side == 40
     larger = about.model_copy(update={"expected": about.expected.model_copy(update={"side": 120, "pixel_scale": 0.2})})
-    request = request_of(larger, ["c.csv"], Archive())
+    request = request_of(larger, ["c.csv"], FetchSettings())
     assert (request.size, request.scale) == (120, 0.2)
 
 
 def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, log, tmp_path):
     """What failed in passing is asked for again, but not between the two halves of a prediction."""
     about, out = read_about(bundles[1]), tmp_path / "out.parquet"
-    archive = Archive(manners=Manners(base_url=url, rate=1000))
+    archive = FetchSettings(http=HttpSettings(base_url=url, rate=1000))
     catalogue = write_catalog(tmp_path / "c.csv", UNIVERSE)
     file = fetch_catalogue(about, [catalogue], out, archive)
     content = file.read_bytes()
@@ -116,7 +116,7 @@ def test_a_prediction_that_has_begun_keeps_its_images(bundles, url, log, tmp_pat
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        predict_to(bundles[1], [file], out, PredictSettings(batch=8, shard=16, backend="torch"), stopped)
+        predict_to(bundles[1], [file], out, PredictSettings(batch=8, threads=1, shard=16, backend="torch"), stopped)
     before = len(requests_of(log))
     assert fetch_catalogue(about, [catalogue], out, archive) == file
     assert len(requests_of(log)) == before, "nothing is asked for"
@@ -128,16 +128,16 @@ def test_a_service_that_is_down_is_one_line_and_the_same_command_goes_on(bundles
     catalogue = write_catalog(tmp_path / "c.csv", UNIVERSE)
     with serving({**SKY, "faults": {"html503": 1.0}, "fault_times": 1000}) as address:
         about = read_about(bundles[1])
-        manners = Manners(base_url=address, rate=1000, backoff=0.001, attempts=1)
+        http = HttpSettings(base_url=address, rate=1000, backoff=0.001, attempts=1)
         with pytest.raises(RemoteError, match="the same command goes on later"):
-            fetch_catalogue(about, [catalogue], tmp_path / "out.csv", Archive(manners=manners))
+            fetch_catalogue(about, [catalogue], tmp_path / "out.csv", FetchSettings(http=http))
     assert not (tmp_path / "out.csv.sdss.parquet").exists()
 
 
 @pytest.mark.parametrize(
     ("bundle", "arguments", "says"),
     [
-        (0, ["c.csv"], "does not say at what scale"),
+        (0, ["c.csv"], "does not say the scale of its images"),
         (1, ["c.csv", "c.csv"], "takes one catalogue, not 2 inputs"),
         (1, ["lost.csv"], "can't read the catalogue lost.csv"),
         (1, ["none.csv"], "has no column for ra"),
@@ -160,8 +160,10 @@ def test_what_can_not_be_fetched_is_one_line(bundle, arguments, says, bundles, s
 def test_a_bundle_of_other_images_is_refused(bundles):
     about = read_about(bundles[1])
     expected = about.expected.model_copy(update={"dtype": "float32", "bands": tuple("ugriz")})
-    with pytest.raises(BundleError, match="of float32 with bands u, g, r, i, z; --sdss fetches colour JPEGs"):
-        request_of(about.model_copy(update={"expected": expected}), ["c.csv"], Archive())
+    with pytest.raises(
+        BundleError, match="takes float32 images with the bands u, g, r, i, z, and --sdss fetches colour JPEGs"
+    ):
+        request_of(about.model_copy(update={"expected": expected}), ["c.csv"], FetchSettings())
     with pytest.raises(SpecError, match="not 0 inputs"):
-        request_of(about, [], Archive())
+        request_of(about, [], FetchSettings())
     assert Image.open(io.BytesIO(UNIVERSE.jpeg(0, 64))).size == (64, 64)

@@ -17,7 +17,7 @@ from helpers_ray import cluster, workers_of
 from helpers_survey import POISON, deadly_kind, rows, split
 from skythaw.engines.ray_engine import Ray
 from skythaw.predict.predict_images import PredictSettings
-from skythaw.predict.survey.predict_survey import KILLS, SurveyEngine, predict_survey
+from skythaw.predict.survey.predict_survey import KILLS, EngineChoice, predict_survey
 from skythaw.study.on_cluster import Cluster
 
 SETTING = PredictSettings(device="cpu", shard=20)
@@ -35,12 +35,12 @@ def made(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("survey")
     bundle = make_bundle(folder, cache)
     split(folder / "survey.parquet", folder / "nights")
-    predict_survey(bundle, [str(folder / "nights")], folder / "undisturbed", SETTING, SurveyEngine("serial"))
+    predict_survey(bundle, [str(folder / "nights")], folder / "undisturbed", SETTING, EngineChoice("serial"))
     return folder, rows(folder / "undisturbed")
 
 
 def spread(nodes, tmp_path):
-    return SurveyEngine("ray", None, Cluster(nodes.address, str(tmp_path / "node-{node}")))
+    return EngineChoice("ray", None, Cluster(nodes.address, str(tmp_path / "node-{node}")))
 
 
 def test_the_rows_of_serial_though_workers_are_killed_and_a_node_goes(made, nodes, tmp_path):

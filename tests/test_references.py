@@ -48,7 +48,7 @@ def classifier(bundle):
 @pytest.fixture(scope="module")
 def bare(bundle):
     """The same cell without training images."""
-    export(bundle.parent / "run", bundle.parent / "bare", key=read_about(bundle).cell.key, references=0, onnx=False)
+    export(bundle.parent / "run", bundle.parent / "bare", cell=read_about(bundle).cell.key, references=0, onnx=False)
     return bundle.parent / "bare"
 
 
@@ -64,10 +64,10 @@ def pixels(cutouts, rows):
 
 def test_a_training_image_is_its_own_nearest(classifier, cutouts):
     rows, _ = rows_of(classifier.about.cell, cutouts)
-    features = classifier.see(pixels(cutouts, rows)).features
+    features = classifier.outputs(pixels(cutouts, rows)).features
     references = classifier.references
     assert len(references) == len(rows)
-    usual = float(np.median(references.space.held))
+    usual = float(np.median(references.space.validation))
     for row, near in zip(rows, references.nearest(features, 3), strict=True):
         assert near[0].object_id == cutouts.object_ids[row]
         assert near[0].label == cutouts.labels[row]
@@ -76,7 +76,7 @@ def test_a_training_image_is_its_own_nearest(classifier, cutouts):
 
 
 def test_the_distance_is_to_the_kth_neighbour(classifier, cutouts):
-    features = classifier.see(pixels(cutouts, range(20))).features
+    features = classifier.outputs(pixels(cutouts, range(20))).features
     wanted = [near[K - 1].distance for near in classifier.references.nearest(features, K)]
     found = classifier.references.distances(features)
     assert found.dtype == np.float32
@@ -89,7 +89,7 @@ def test_places_are_what_the_paper_and_the_docstring_say(classifier, cutouts):
     """By another way: the whole basis by singular values, what is left out by subtraction."""
     references, cell = classifier.references, classifier.about.cell
     train = pixels(cutouts, rows_of(cell, cutouts)[0])
-    x = classifier.see(train).features.astype(np.float64)
+    x = classifier.outputs(train).features.astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     off = x - x.mean(0)
     dimensions = references.space.basis.shape[1]
@@ -101,7 +101,7 @@ def test_places_are_what_the_paper_and_the_docstring_say(classifier, cutouts):
     def apart(place):
         return np.linalg.norm(place[:, None] - place, axis=2)
 
-    assert np.allclose(apart(mine), apart(references.space.place.astype(np.float64)), atol=1e-5)
+    assert np.allclose(apart(mine), apart(references.space.training.astype(np.float64)), atol=1e-5)
 
 
 def test_a_thumbnail_is_the_crop_that_the_network_saw(classifier, cutouts):
@@ -109,7 +109,7 @@ def test_a_thumbnail_is_the_crop_that_the_network_saw(classifier, cutouts):
     crop, side = classifier.about.cell.pixels.crop, classifier.about.expected.side
     low = (side - crop) // 2
     rows, _ = rows_of(classifier.about.cell, cutouts)
-    for row, image in list(zip(rows, references.kept.images, strict=True))[:10]:
+    for row, image in list(zip(rows, references.images.thumbnails, strict=True))[:10]:
         thumbnail = decode(image, "?").astype(float)
         assert thumbnail.shape == (crop, crop, 3)
         wanted = pixels(cutouts, [row])[0, low : low + crop, low : low + crop].astype(float)
@@ -153,7 +153,7 @@ def check_rows(cell, locations, cutouts):
 
 def test_the_bundle_keeps_the_cells_training_images(classifier, cutouts):
     rows, _ = rows_of(classifier.about.cell, cutouts)
-    kept = classifier.references.kept
+    kept = classifier.references.images
     assert kept.object_ids == [cutouts.object_ids[row] for row in rows]
     assert kept.labels == cutouts.labels[rows].tolist()
 
@@ -161,11 +161,11 @@ def test_the_bundle_keeps_the_cells_training_images(classifier, cutouts):
 def test_percentiles_are_ranks_among_validation(classifier, cutouts):
     references = classifier.references
     _, rows = rows_of(classifier.about.cell, cutouts)
-    held = references.space.held
+    held = references.space.validation
     assert len(held) == len(rows)
     ranks = np.sort(references.percentiles(held))
     assert np.allclose(ranks, 100 * np.arange(len(held)) / len(held)), "uniform, from 0"
-    again = np.sort(references.percentiles(references.distances(classifier.see(pixels(cutouts, rows)).features)))
+    again = np.sort(references.percentiles(references.distances(classifier.outputs(pixels(cutouts, rows)).features)))
     assert np.allclose(again, ranks, atol=100.01 / len(held)), "from the images themselves: rounding moves one rank"
     assert references.percentiles(np.float32([0, 1e9])).tolist() == [0, 100]
 
@@ -179,8 +179,8 @@ def test_what_is_no_sky_is_far(classifier, cutouts):
         "white": np.full((1, *stack.shape[1:]), 255, np.uint8),
     }
     for name, images in strangers.items():
-        distances = references.distances(classifier.see(images).features)
-        assert (distances > np.median(references.space.held)).all(), name
+        distances = references.distances(classifier.outputs(images).features)
+        assert (distances > np.median(references.space.validation)).all(), name
         assert (references.percentiles(distances) > 90).all(), name
 
 
@@ -196,19 +196,19 @@ def test_no_images_have_no_distances(classifier):
 
 
 def test_the_same_export_gives_the_same_bytes(bundle, tmp_path):
-    export(bundle.parent / "run", tmp_path / "again", key=read_about(bundle).cell.key)
+    export(bundle.parent / "run", tmp_path / "again", cell=read_about(bundle).cell.key)
     for name in (REFERENCES, ABOUT):
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_a_few_are_kept_with_the_classes_in_turn(bundle, tmp_path, cutouts, count):
-    export(bundle.parent / "run", tmp_path / "few", key=read_about(bundle).cell.key, references=count, onnx=False)
+    export(bundle.parent / "run", tmp_path / "few", cell=read_about(bundle).cell.key, references=count, onnx=False)
     classifier = package.load(tmp_path / "few", device="cpu")
-    kept = classifier.references.kept.labels
+    kept = classifier.references.images.labels
     assert len(kept) == count
     assert max(map(kept.count, kept)) <= count // 3 + 1
-    features = classifier.see(pixels(cutouts, range(8))).features
+    features = classifier.outputs(pixels(cutouts, range(8))).features
     assert np.isfinite(classifier.references.distances(features)).all()
     assert len(classifier.references.nearest(features, 6)[0]) == min(6, count)
 
@@ -222,7 +222,7 @@ def test_a_bundle_without(bare, bundle, cutouts, tmp_path, capsys):
     main_ok("explain", bare, tmp_path / "one.jpg", "-o", tmp_path / "why.png")
     assert "This bundle keeps no training images to compare with." in capsys.readouterr().out
     assert REFERENCES not in (bare / CARD).read_text()
-    assert f"`{REFERENCES}` holds ids, labels and thumbnails" in (bundle / CARD).read_text()
+    assert f"`{REFERENCES}` holds the ids, labels and thumbnails" in (bundle / CARD).read_text()
 
 
 def main_ok(*arguments):
@@ -250,7 +250,7 @@ def test_predict_gives_what_references_say_and_nothing_for_broken_images(classif
     good = [i for i in range(12) if i != 5]
     assert [i for i, row in enumerate(table) if row["status"] == "ok"] == good
     assert (table[5]["distance"], table[5]["percentile"]) == (None, None)
-    distances = classifier.references.distances(classifier.see(pixels(cutouts, good)).features)
+    distances = classifier.references.distances(classifier.outputs(pixels(cutouts, good)).features)
     assert np.allclose([table[i]["distance"] for i in good], distances, rtol=1e-4, atol=1e-6)
     found = np.float32([table[i]["distance"] for i in good])
     assert [table[i]["percentile"] for i in good] == classifier.references.percentiles(found).tolist()
@@ -326,14 +326,14 @@ def hostile(tensors):
     yield but(mean=np.ones(mean.shape, np.int32)), "mean should be float32"
     yield but(label=label.astype(np.int32)), "label should be a row of int64, not int32"
     yield but(label=label[None]), "label should be a row"
-    yield but(label=label[1:]), f"{rows - 1} labels and {rows} images for {rows} places"
+    yield but(label=label[1:]), f"{rows - 1} labels and {rows} images for {rows} rows of coordinates"
     yield but(label=label - 1), "a label is none of the 3 classes"
     yield but(label=label + 1), "a label is none of the 3 classes"
     yield but(image_end=ends[1:]), f"{rows} labels and {rows - 1} images"
-    yield but(image_end=ends[::-1]), "the images end where there is none"
-    yield but(image_end=ends - ends[-1]), "the images end where there is none"
-    yield but(image_end=np.where(np.arange(rows) == 3, -(1 << 63), ends)), "the images end where there is none"
-    yield but(image_end=np.where(np.arange(rows) == 3, (1 << 63) - 1, ends)), "the images end where there is none"
+    yield but(image_end=ends[::-1]), "image_end points outside of the images"
+    yield but(image_end=ends - ends[-1]), "image_end points outside of the images"
+    yield but(image_end=np.where(np.arange(rows) == 3, -(1 << 63), ends)), "image_end points outside of the images"
+    yield but(image_end=np.where(np.arange(rows) == 3, (1 << 63) - 1, ends)), "image_end points outside of the images"
     yield (
         but(image=np.zeros(LARGEST_IMAGE + 1, np.uint8), image_end=np.full(rows, LARGEST_IMAGE + 1)),
         f"an image has more than {LARGEST_IMAGE} bytes",
@@ -344,10 +344,10 @@ def hostile(tensors):
     yield but(object_id=np.zeros(1001 * rows, np.uint8)), f"a list of {rows} texts"
     yield ids(names[1:]), f"a list of {rows} texts"
     yield ids(dict.fromkeys(names)), f"a list of {rows} texts"
-    yield ids([*names[1:], 3]), "no text of at most 1000 letters"
-    yield ids([*names[1:], "x" * 1001]), "no text of at most 1000 letters"
-    yield ids([*names[1:], "\x1b[31m"]), "no text of at most 1000 letters"
-    yield ids([*names[1:], "\ud800"]), "no text of at most 1000 letters"
+    yield ids([*names[1:], 3]), "a printable text of at most 1000 letters"
+    yield ids([*names[1:], "x" * 1001]), "a printable text of at most 1000 letters"
+    yield ids([*names[1:], "\x1b[31m"]), "a printable text of at most 1000 letters"
+    yield ids([*names[1:], "\ud800"]), "a printable text of at most 1000 letters"
 
 
 def test_what_cannot_be_is_refused_though_all_checksums_are_right(bundle, tmp_path):
@@ -358,14 +358,14 @@ def test_what_cannot_be_is_refused_though_all_checksums_are_right(bundle, tmp_pa
             from_bytes(data, about, bundle / REFERENCES)
         assert str(caught.value).isprintable()
         last = data
-    with pytest.raises(BundleError, match="no text of at most 1000 letters"):
+    with pytest.raises(BundleError, match="a printable text of at most 1000 letters"):
         package.load(remade(bundle, tmp_path / "x", last))
 
 
 def test_flipped_bits_end_in_one_line_or_in_numbers(bundle, classifier, cutouts):
     """Checksums made right: never another error."""
     good, rng, outcomes = (bundle / REFERENCES).read_bytes(), np.random.default_rng(0), []
-    features = classifier.see(pixels(cutouts, range(2))).features
+    features = classifier.outputs(pixels(cutouts, range(2))).features
     for trial in range(1000):
         bad = bytearray(good)
         bad[int(rng.integers(900 if trial % 2 else len(bad)))] ^= 1 << int(rng.integers(8))

@@ -68,8 +68,8 @@ def pair(run, cache, tmp_path_factory):
             seen.append((epoch, number))
             yield epoch
 
-    export(run, folder / "plain", key=key, onnx=False)
-    export(run, folder / "again", key=key, onnx=False, refit=Refit(cache, "cpu", progress))
+    export(run, folder / "plain", cell=key, onnx=False)
+    export(run, folder / "again", cell=key, onnx=False, refit=Refit(cache, "cpu", progress))
     return folder / "plain", folder / "again", seen
 
 
@@ -113,8 +113,8 @@ def test_the_bundle_says_so_and_keeps_the_scores_of_the_cell(run, pair):
     assert before == after.model_copy(update={"refit": None, "files": before.files})
     assert (plain / WEIGHTS).read_bytes() != (again / WEIGHTS).read_bytes()
     said = (
-        "The weights were trained again on training and validation together (111 images); the scores and the\n"
-        "temperature are of the network trained without validation, on 75 images."
+        "The weights were trained again on training and validation together (111 images). The scores and the\n"
+        "temperature are of the network that was trained without validation, on 75 images."
     )
     assert after.refit == 111
     assert said in (again / CARD).read_text()
@@ -127,7 +127,9 @@ def test_twice_is_the_same_bytes_and_it_predicts(run, pair, skythaw, tmp_path):
     key = read_about(again).cell.key
     done = skythaw("--cache", tmp_path / "cache", "export", run, tmp_path / "b", "--cell", key, "--refit", "--no-onnx")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("trained again on 111 images, validation included; the scores are of the network")
+    assert done.stdout.startswith(
+        "trained again on 111 images of training and validation together; the scores are of the network"
+    )
     assert not done.stderr
     for path in again.iterdir():
         assert (tmp_path / "b" / path.name).read_bytes() == path.read_bytes(), path.name

@@ -10,11 +10,12 @@ import pytest
 
 from helpers_run import World, make_run
 from helpers_study import make_survey
-from skythaw.report.figures.learning_figures import error_charts, gap_chart, learning_chart
-from skythaw.report.figures.score_figures import depth_chart, main_chart, p_value_heat, pareto_charts, size_chart
-from skythaw.report.page.report_tables import as_csv, depths_as_latex
+from skythaw.report.figures.elements import Table
+from skythaw.report.figures.report_figures import report_figures
+from skythaw.report.number_format import with_interval
+from skythaw.report.page.table_files import as_csv, depths_as_latex
 from skythaw.report.report_facts import report_facts
-from skythaw.report.sentences import with_interval
+from skythaw.report.write_report import ReportFiles, write_report
 from skythaw.study.ledger import Ledger
 from test_ledger import STUDY, cells
 from test_report import ASSETS, SCHEMA
@@ -71,7 +72,8 @@ def test_all_that_can_be_written(run, facts, skythaw, tmp_path):
 
 def test_the_answer_comes_first_and_verdicts_follow(run, facts, skythaw, tmp_path):
     told = skythaw("report", run, cwd=tmp_path).stdout
-    assert told.startswith("resnet50: Train 5 of 10 blocks (TPR 55 %, TLR 55 %): macro-F1 ")
+    shares = "55 % of the parameters (TPR) and 55 % of the layers (TLR)"
+    assert told.startswith(f"resnet50: Train 5 of 10 blocks, {shares}: macro-F1 ")
     assert told.index("mobilenetv2: Train 3 of 10") < told.index("resnet50, 300 training images")
     for claim in facts["claims"]:
         assert f"{claim['number']}. {claim['claim']} {claim['verdict'].upper()}." in told
@@ -127,21 +129,29 @@ def test_nothing_is_written_of_a_study_without_a_finished_cell(skythaw, tmp_path
 
 
 def test_figures_hold_the_numbers_of_the_facts(facts):
-    chart = main_chart(facts)
-    assert [s.label for s in chart.series] == ["resnet50", "mobilenetv2"], "one line a network, of the most images"
-    assert len(depth_chart(facts).series) == 4
+    found = report_figures(facts)
+    assert [s.label for s in found.ratio.series] == ["resnet50", "mobilenetv2"], (
+        "one line a network, of the most images"
+    )
+    assert len(found.depth.series) == 4
     row = next(r for r in facts["rows"] if (r["backbone"], r["train_size"], r["depth"]) == ("mobilenetv2", 1000, 3))
-    line = chart.series[-1]
+    line = found.ratio.series[-1]
     assert (line.x[1], line.y[1]) == (100 * row["tpr"], row["macro_f1"]["mean"])
     assert (line.low[1], line.high[1]) == (row["macro_f1"]["low"], row["macro_f1"]["high"])
     assert line.marked == (1,)
-    assert [s.x for s in size_chart(facts).series] == [(300, 1000)] * 2
-    heat = p_value_heat(facts["comparisons"][0], 0)
-    assert heat.values[0] == (None, facts["comparisons"][0]["pairs"][0]["macro_f1"]["p_holm"])
-    assert {s.label for s in gap_chart(facts).series} == {s.label for s in depth_chart(facts).series}
-    assert [s.label for s in learning_chart(facts).series][:2] == ["resnet50, depth 0", "resnet50, depth 5"]
-    assert [c.name for c in error_charts(facts)] == ["errors-0"]
-    assert [c.name for c in pareto_charts(facts)] == ["score-parameters", "score-file-bytes", "score-latency"]
+    assert [s.x for s in found.size.series] == [(300, 1000)] * 2
+    assert {s.label for s in found.gap.series} == {s.label for s in found.depth.series}
+    assert [s.label for s in found.learning.series][:2] == ["resnet50, depth 0", "resnet50, depth 5"]
+    assert [c.name for c in found.errors] == ["errors-0"]
+    assert [c.name for c in found.pareto] == ["score-parameters", "score-file-bytes", "score-latency"]
+
+
+def test_the_map_of_p_values_holds_those_of_every_pair(tmp_path):
+    run = make_run(tmp_path, World({"resnet50": {0: 1.0, 5: 1.5, 10: 1.8}}, objects=120, groups=40))
+    facts = write_report(run, ReportFiles())
+    (pairs,) = report_figures(facts).pairs
+    values = [each["macro_f1"]["p_holm"] for each in facts["comparisons"][0]["pairs"]]
+    assert pairs.values == ((None, values[0], values[1]), (values[0], None, values[2]), (values[1], values[2], None))
 
 
 def test_latex_of_hostile_names_is_harmless(facts):
@@ -154,7 +164,5 @@ def test_latex_of_hostile_names_is_harmless(facts):
 
 
 def test_csv_has_all_digits(facts):
-    from skythaw.report.figures.elements import Table
-
     text = as_csv(Table("t", ("a", "b"), ((0.1234567890123, None), ("x,y", 2))))
     assert text == 'a,b\n0.1234567890123,\n"x,y",2\n'

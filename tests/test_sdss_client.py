@@ -18,7 +18,7 @@ from helpers_soak import fuzz
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
-from skythaw.data.sources.sdss.http_client import Client, Manners, _seconds
+from skythaw.data.sources.sdss.http_client import Client, HttpSettings, _seconds
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import Stopped
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -73,8 +73,8 @@ def answering(answer):
 
 
 @contextlib.contextmanager
-def client(url, **manners):
-    made = Client(quick(url, **{"timeout": 2, **manners}))
+def client(url, **http):
+    made = Client(quick(url, **{"timeout": 2, **http}))
     try:
         yield made
     finally:
@@ -157,10 +157,10 @@ def test_manners_may_be_used_again_after_a_run_that_ended_early(tmp_path):
     sky = {"objects": 10, "seed": 3, "faults": {"rate429": 0.5}, "retry_after": "3600"}
     request = Request(catalog=write_catalog(tmp_path / "c.csv", Universe(10, 3)))
     with serving(sky) as url:
-        manners = quick(url)
+        http = quick(url)
         for _ in range(10):  # each fault comes once
             with contextlib.suppress(RemoteError):
-                assert fetch_sdss(tmp_path / "a.parquet", request, manners).fetched == 10
+                assert fetch_sdss(tmp_path / "a.parquet", request, http).fetched == 10
                 return
     raise AssertionError("never done")
 
@@ -175,12 +175,11 @@ def test_who_waits_is_woken_by_the_end_of_the_run():
         assert all(isinstance(each.exception(timeout=30), Stopped) for each in waiting)
 
 
-def test_the_service_is_told_who_asks():
-    with answering(lambda *_: GOOD) as (url, log), client(url, contact="mailto:me@example.org") as one:
+@pytest.mark.parametrize(("contact", "said"), [("me@example.org", "me@example.org"), (None, "not given")])
+def test_the_service_is_told_who_asks(contact, said):
+    with answering(lambda *_: GOOD) as (url, log), client(url, contact=contact) as one:
         get(one)
-    assert re.fullmatch(
-        r"skythaw/\S+ \(\+https://pypi.org/project/skythaw; contact: mailto:me@example.org\)", log[0][2]["User-Agent"]
-    )
+    assert re.fullmatch(rf"skythaw/\S+ \(contact: {said}\)", log[0][2]["User-Agent"])
     assert log[0][2]["Accept-Encoding"] == "identity"
 
 
@@ -229,7 +228,7 @@ def test_base_url_takes_the_place_of_scheme_and_host(prefix):
 )  # fmt: skip
 def test_bad_manners_are_refused(bad):
     with pytest.raises(SpecError, match=next(iter(bad)).replace("base_url", "base URL")):
-        Manners(**bad)
+        HttpSettings(**bad)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])

@@ -15,7 +15,7 @@ from helpers_sdss import fetch, images, requests_of, truth, write_catalog
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.sources.sdss.fetch_state import State
+from skythaw.data.sources.sdss.fetch_state import FetchState
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.data.sources.sdss.spectra_query import Limits, slice_query
 from skythaw.errors import DataError, RemoteError
@@ -106,12 +106,12 @@ def test_what_failed_for_good_is_only_tried_again_on_request(url, log, tmp_path)
 
 def test_another_request_into_the_same_file_is_refused(url, tmp_path):
     fetch(tmp_path / "a.parquet", url, Request(total=5))
-    with pytest.raises(DataError, match=r"of another request \(size = 64, not 128\)"):
+    with pytest.raises(DataError, match=r"belongs to another request \(size = 64, not 128\)"):
         fetch(tmp_path / "a.parquet", url, Request(total=5, size=128))
 
 
 def test_two_processes_on_one_file_are_refused(url, tmp_path):
-    state = State(tmp_path / "a.parquet.sdss")
+    state = FetchState(tmp_path / "a.parquet.sdss")
     with pytest.raises(DataError, match="another process is fetching"):
         fetch(tmp_path / "a.parquet", url, Request(total=5))
     state.close()
@@ -157,10 +157,12 @@ def test_a_torn_state_file_is_named(url, tmp_path):
 
 
 def test_rows_of_one_object_of_the_sky_are_fetched_once(tmp_path):
-    from skythaw.data.sources.sdss.fetch_state import Item
+    from skythaw.data.sources.sdss.fetch_state import SkyObject
 
-    state = State(tmp_path / "s")
-    items = [Item(name, "STAR", 1.0, 2.0, source, None, {}) for name, source in (("a", "x"), ("b", "x"), ("c", "y"))]
+    state = FetchState(tmp_path / "s")
+    items = [
+        SkyObject(name, "STAR", 1.0, 2.0, source, None, {}) for name, source in (("a", "x"), ("b", "x"), ("c", "y"))
+    ]
     assert state.add(items) == 2
     assert [(each.object_id) for each in state.targets()] == ["a", "c"]
     assert list(state.failed()) == [("b", "duplicate", "the same as a")]

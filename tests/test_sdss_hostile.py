@@ -27,7 +27,7 @@ from sdss_universe import Universe, fits_bytes
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.data.sources.sdss import spectra_query
-from skythaw.data.sources.sdss.fetch_state import State
+from skythaw.data.sources.sdss.fetch_state import FetchState
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
@@ -71,7 +71,7 @@ def run(out, url, *options):
 
 def reasons(out):
     """Reason of every object without an image."""
-    state = State(out.with_name(out.name + ".sdss"))
+    state = FetchState(out.with_name(out.name + ".sdss"))
     try:
         return {name: reason for name, reason, _ in state.failed()}
     finally:

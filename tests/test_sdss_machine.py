@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from helpers_sdss import fetch, images, write_catalog
 from sdss_server import Server
 from sdss_universe import Universe
-from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, State
+from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState
 from skythaw.data.sources.sdss.missing_reasons import Reason
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
@@ -90,7 +90,7 @@ class Download(RuleBasedStateMachine):
     @rule(after=st.integers(0, 8), kept=st.booleans())
     def kill(self, after, kept):
         """In the middle, before or after the image under way is kept."""
-        settle, count, lock = State.settle, [0], threading.Lock()
+        settle, count, lock = FetchState.settle, [0], threading.Lock()
 
         def dying(state, found):
             with lock:
@@ -101,7 +101,7 @@ class Download(RuleBasedStateMachine):
             if number >= after:
                 raise Killed
 
-        with mock.patch.object(State, "settle", dying), suppress(Killed):
+        with mock.patch.object(FetchState, "settle", dying), suppress(Killed):
             self.go(attempts=1)
 
     @precondition(lambda self: self.state.exists())

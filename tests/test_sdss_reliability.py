@@ -56,6 +56,7 @@ def test_t1_t3_t4_every_object_of_a_faulty_service(tmp_path, objects):
     sky = {"objects": objects, "seed": 3, "faults": FAULTS, "log": str(tmp_path / "log"), "retry_after": "0.1"}
     out, rate = tmp_path / "a.parquet", 400
     options = ["--total", objects, "--rate", rate, "--workers", 16, "--timeout", 3, "--json"]
+    options += ["--contact", "me@example.org"]
     with serving(sky) as url:
         found, memory = run(out, url, *options)
         first = requests_of(tmp_path / "log")
@@ -75,7 +76,7 @@ def test_t1_t3_t4_every_object_of_a_faulty_service(tmp_path, objects):
     for window in (1, 5, 60):
         most = max(bisect.bisect(times, start + window) - i for i, start in enumerate(times))
         assert most <= rate * window + 16, f"T3: {most} requests within {window} s"
-    assert all("skythaw/" in line["agent"] and "contact:" in line["agent"] for line in first)
+    assert all(line["agent"].startswith("skythaw/") and "me@example.org" in line["agent"] for line in first)
 
 
 @pytest.mark.parametrize("kills", soak([2, 50]))

@@ -81,7 +81,7 @@ def test_one_flipped_bit_is_found_by_the_checksum(tmp_path):
         at = whole.index(data) + int(rng.integers(len(data)))
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
         opened = open_store(read_cutouts(path), tmp_path / str(trial), skip_broken=True)
-        assert opened.broken == {name: "bytes differ from their checksum"}
+        assert opened.broken == {name: "its bytes differ from their checksum"}
         assert np.flatnonzero(~opened.usable).tolist() == [row]
 
 

@@ -17,12 +17,12 @@ from skythaw.bundle.export.export_bundle import export
 from skythaw.engines.processes import Processes
 from skythaw.errors import BundleError, DataError, SpecError
 from skythaw.predict.predict_images import PredictSettings, predict_to
-from skythaw.predict.survey.predict_survey import HOPELESS, KILLS, SurveyEngine, predict_survey
+from skythaw.predict.survey.predict_survey import HOPELESS, KILLS, EngineChoice, predict_survey
 from skythaw.predict.survey.shard_manifest import REASONS
 
 SETTING = PredictSettings(device="cpu", shard=40)
 TWENTY = PredictSettings(device="cpu", shard=20)
-SERIAL = SurveyEngine("serial")
+SERIAL = EngineChoice("serial")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_every_image_has_its_row_and_the_manifest_says_where(made, tmp_path):
 
 def test_processes_give_the_same_bytes(made, tmp_path):
     folder, _ = made
-    for spread in (SERIAL, SurveyEngine("processes", 2)):
+    for spread in (SERIAL, EngineChoice("processes", 2)):
         predict_survey(folder / "bundle", [str(folder / "nights")], tmp_path / spread.engine, SETTING, spread)
     one, other = (manifest(tmp_path / name)["shards"] for name in ("serial", "processes"))
     assert one == other
@@ -127,7 +127,7 @@ def test_a_folder_of_something_else_is_refused(made, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(SpecError, match=r"holds no predictions of ours, but thesis\.tex"):
+    with pytest.raises(SpecError, match=r"holds thesis\.tex, which is no prediction of skythaw"):
         predict_survey(bundle, [nights], other, SETTING, SERIAL)
     (out / "manifest.json").write_text("{")
     with pytest.raises(SpecError, match=r"can't read .*manifest\.json"):
@@ -184,7 +184,7 @@ def test_a_damaged_row_group_costs_its_rows_and_a_lost_file_its_shards(made, tmp
 @pytest.mark.soak
 def test_an_image_that_kills_its_worker_is_alone_with_its_status(made, tmp_path, own_engine):
     folder, expected = made
-    deadly = SurveyEngine(own_engine(deadly_kind(Processes)), 2)
+    deadly = EngineChoice(own_engine(deadly_kind(Processes)), 2)
     out = tmp_path / "out"
     summary = predict_survey(folder / "bundle", [str(folder / "nights")], out, TWENTY, deadly)
     assert summary.failed == {KILLS: 1}
@@ -203,7 +203,7 @@ def frail(own_engine):
 
     def make(deadly):
         kind = frail_kind(deadly)
-        return SurveyEngine(own_engine(kind)), kind
+        return EngineChoice(own_engine(kind)), kind
 
     return make
 
@@ -386,7 +386,7 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(SpecError, match="holds no predictions of ours"):
+    with pytest.raises(SpecError, match="which is no prediction of skythaw"):
         predict_survey(folder / "bundle", nights, other, SETTING, SERIAL)
     assert not out.exists()
     assert [each.name for each in other.iterdir()] == ["thesis.tex"]

@@ -18,6 +18,7 @@ from helpers_soak import SIZES, few
 from helpers_web import LARGEST, TOKEN, make_client, rules
 from skythaw import load
 from skythaw.data.cutouts import read_cutouts
+from skythaw.report.figures.figure_style import DARK
 from skythaw.web.web_app import make_app, named, open_service
 
 ID = "object"
@@ -77,6 +78,35 @@ def test_every_page_is_there(folder):
         answer = get(folder, path)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), path
         assert "Traceback" not in answer.text
+
+
+def test_the_curves_of_a_cell_are_pictures_for_a_light_and_a_dark_page(folder):
+    """They need no script: the page names both, and the browser takes that of its theme."""
+    key = get(folder, "/api/v1/runs/run/cells").json()[0]["key"]
+    page = get(folder, f"/runs/run/cells/{key}").text
+    sources = re.findall(r'(?:src|srcset)="(/runs/run/cells/[^"]*svg[^"]*)"', page)
+    curves = f"/runs/run/cells/{key}/curves"
+    assert sources == [f"{curves}/{name}.svg{theme}" for name in ("scores", "losses") for theme in ("?dark=true", "")]
+    drawn = [get(folder, source) for source in sources]
+    assert {each.headers["content-type"] for each in drawn} == {"image/svg+xml"}
+    assert all("</svg>" in each.text and "<script" not in each.text for each in drawn)
+    dark, light = drawn[:2]
+    assert DARK["panel"] in dark.text
+    assert DARK["panel"] not in light.text
+
+
+def test_many_pictures_at_once_are_each_that_of_their_theme(folder):
+    """The settings of what draws them are of the whole process."""
+    key = get(folder, "/api/v1/runs/run/cells").json()[0]["key"]
+    paths = [f"/runs/run/cells/{key}/curves/scores.svg{theme}" for theme in ("", "?dark=true")]
+
+    async def go():
+        async with make_client(folder) as client:
+            alone = [await client.get(path) for path in paths]
+            return alone, await asyncio.gather(*(client.get(path) for path in paths * 6))
+
+    alone, together = asyncio.run(go())
+    assert [each.content for each in together] == [each.content for each in alone * 6]
 
 
 def test_a_prediction_is_that_of_the_bundle(folder, images):
@@ -233,6 +263,7 @@ def test_an_upload_through_the_form_shows_the_answer_and_the_reasons(folder, ima
         "/bundles/no",
         "/api/v1/bundles/no",
         "/runs/run/cells/no",
+        "/runs/run/cells/no/curves/scores.svg",
         "/nothing",
         "/static/no",
     ],

@@ -170,7 +170,9 @@ def test_from_a_run_to_an_object_and_why(browser):
     browser.find("th a[href*='sort=depth']")[0].click()
     browser.wait("document.querySelector('th[aria-sort=ascending]')")
     browser.find("tbody tr:last-child a")[0].click()
-    browser.wait("document.querySelectorAll('svg polyline').length >= 4")
+    browser.wait(
+        "[...document.querySelectorAll('.charts img')].filter((i) => i.complete && i.naturalWidth > 0).length === 2"
+    )
     browser.find("td a[href*='predicted=']")[0].click()
     browser.wait("location.pathname.endsWith('/objects')")
     browser("document.querySelector('select[name=label]').value = ''")

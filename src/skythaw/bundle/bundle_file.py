@@ -1,14 +1,14 @@
-"""A bundle: a folder that holds a fine-tuned classifier and all that it takes to use it. Imports no torch.
+"""A bundle: a folder with a fine-tuned classifier and everything that is needed to use it. Imports no torch.
 
 ::
 
-    bundle.json              what it is: network, classes, what it expects of an image, temperature, scores, origin
-    model.safetensors        every weight; its metadata hold the checksum of bundle.json
+    bundle.json              network, classes, what is expected of an image, temperature, scores, origin
+    model.safetensors        all weights; the metadata hold the checksum of bundle.json
     model.onnx               the same network for other programs (where it was exported with ONNX)
-    references.safetensors  training images to compare others with, and their places in the space of features
+    references.safetensors   training images with which others are compared, and their coordinates in feature space
     README.md                a model card
 
-Nothing in a bundle is ever run or unpickled, and what does not fit together is refused.
+Nothing in a bundle is ever run or unpickled. A bundle whose files do not fit together is refused.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Annotated, Any, BinaryIO, Literal, NoReturn, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from skythaw.data.image_form import RGB
-from skythaw.errors import BundleError, UnknownNameError
+from skythaw.data.image_form import RGB, Form
+from skythaw.errors import BundleError, DataError, UnknownNameError
 from skythaw.spec import Cell, Frozen, Seed
 from skythaw.spec.validation_message import one_line
 
@@ -33,18 +33,18 @@ ABOUT, WEIGHTS, ONNX, CARD = "bundle.json", "model.safetensors", "model.onnx", "
 REFERENCES = "references.safetensors"
 LARGEST_ABOUT = 1 << 20
 LARGEST_HEADER = 1 << 20
-"""bytes; text like this may take thirty times as much memory when it is read"""
+"""bytes; JSON may take thirty times as much memory when it is read"""
 LARGEST_STEP = 1 << 28
-"""numbers in a batch of images as the network gets them"""
+"""numbers in the input of the network for one batch"""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PLAIN_OPTIONS: dict[str, tuple[str | int, ...]] = {
     "pad_type": ("", "same", "valid"),
     "output_stride": (8, 16, 32),
     **dict.fromkeys(("bn_eps", "bn_momentum", "drop_rate", "drop_path_rate"), ()),
 }
-"""What a bundle may tell the library that builds its network, and the values; none: a number from 0 to 1.
+"""Options of the network that a bundle may set, and their values; without values, a number from 0 to 1.
 
-Others could make it read files.
+Other options could make the library that builds the network read files.
 """
 SCORES = frozenset({"own", "macro_f1", "accuracy", "per_class"})
 
@@ -57,73 +57,73 @@ def _plain(text: str) -> str:
 
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 Level = Annotated[float, Field(ge=-1e6, le=1e6)]
-"""of pixels scaled to 0..1"""
+"""a mean or deviation of pixels that are scaled to 0..1"""
 
 
 class Expected(Frozen):
-    """What the classifier expects of an image; crop, size, bands and stretch are the cell's."""
+    """What the classifier expects of an image; crop, size, bands and stretch are in the cell."""
 
     side: Annotated[int, Field(ge=4, le=4096)]
-    """pixels a side of the images it was trained on"""
+    """pixels a side of the training images"""
     bands: Annotated[tuple[Word, ...], Field(min_length=1, max_length=100)]
     """of those images, in order"""
     dtype: Literal["uint8", "float32"]
     """8-bit (JPEG, PNG), or floats (FITS)"""
     pixel_scale: float | None
-    """arcsec per pixel; None where it is not known"""
+    """arcsec per pixel; None if it is not known"""
     mean: tuple[Level, ...]
-    """of each band the network gets, after the stretch"""
+    """of each band that the network gets, after the stretch"""
     std: tuple[Annotated[Level, Field(ge=1e-6)], ...]
     interpolation: Literal["bicubic"]
     """how images are resized where size differs from crop"""
 
 
-class About(Frozen):
-    """What `bundle.json` says."""
+class BundleDescription(Frozen):
+    """The content of `bundle.json`: what a bundle says of itself."""
 
     schema_: Literal[1] = Field(alias="schema")
     name: Word
     cell: Cell
-    """the cell it is"""
+    """the training run that made the classifier"""
     classes: Annotated[tuple[Word, ...], Field(min_length=2)]
     expected: Expected
     blocks: Annotated[int, Field(ge=1)]
-    """of the network"""
+    """number of blocks of the network"""
     features: Annotated[int, Field(ge=1)]
-    """of its last map"""
+    """number of features: bands of the network's last map"""
     temperature: Annotated[float, Field(ge=0.01, le=100)]
-    """fitted on validation; logits are divided by it"""
+    """fitted on the validation set; the logits are divided by it"""
     scores: dict[str, Any]
     """on the test set, with 95 % intervals where there are predictions"""
     objects: dict[str, Any]
-    """how many objects in each part, and of each class"""
+    """numbers of objects in each part, and of each class"""
     licence: str
     """of the pretrained weights"""
     pretrained: str
-    """where those come from"""
+    """where the pretrained weights come from"""
     seed: Seed
     versions: dict[str, str]
     files: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z]+$")], Sha256] = Field(default_factory=dict)
-    """the bundle's other files that programs read, with their checksums"""
+    """other files of the bundle that programs read, with their checksums"""
     refit: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda images: images is None)
-    """images, training and validation together, that the weights were trained again on; None: they are the cell's"""
+    """images of training and validation together on which the weights were trained again; None: they were not"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         pixels, inputs = self.cell.pixels, self.cell.pixels.inputs
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes {list(self.classes)}: one is there twice")
+            raise ValueError(f"a class occurs twice in {list(self.classes)}")
         if len(self.expected.mean) != inputs or len(self.expected.std) != inputs:
-            raise ValueError(f"mean and std should have {inputs} numbers, one for each band the network gets")
+            raise ValueError(f"mean and std should have {inputs} numbers, one for each band that the network gets")
         if pixels.crop > self.expected.side:
-            raise ValueError(f"crop = {pixels.crop} is larger than the images of {self.expected.side} pixels")
+            raise ValueError(f"crop = {pixels.crop} is larger than the images, which have {self.expected.side} pixels")
         if self.cell.depth > self.blocks:
-            raise ValueError(f"depth = {self.cell.depth} is more than there are blocks: {self.blocks}")
+            raise ValueError(f"depth = {self.cell.depth} is more than the number of blocks, {self.blocks}")
         step = self.cell.recipe.batch * max(pixels.crop, pixels.size) ** 2 * inputs
         if step > LARGEST_STEP:
             raise ValueError(f"batches of {self.cell.recipe.batch} images of {pixels.size} pixels are too large")
         if self.expected.dtype == "uint8" and self.expected.bands != RGB:
-            raise ValueError(f"images of 8 bits have the bands {', '.join(RGB)}")
+            raise ValueError(f"images of 8 bits should have the bands {', '.join(RGB)}")
         if missing := SCORES - self.scores.keys():
             raise ValueError(f"the scores lack {min(missing)!r}")
         try:
@@ -136,14 +136,28 @@ class About(Frozen):
     def _leads_nowhere(self) -> Self:
         weights = self.cell.weights
         if weights.file is not None:
-            raise ValueError(f"the weights' file {str(weights.file)!r}: a bundle names no files")
+            raise ValueError(f"a bundle should name no file of weights, and this one names {str(weights.file)!r}")
         for name, value in weights.options.items():
             if name not in PLAIN_OPTIONS:
-                raise ValueError(f"the network's option {name!r} is not one a bundle may set")
+                raise ValueError(f"a bundle may not set the network's option {name!r}")
             known = PLAIN_OPTIONS[name]
             if value not in known if known else not (isinstance(value, int | float) and 0 <= value <= 1):
                 raise ValueError(f"the network's option {name} = {value!r} should be {known or 'from 0 to 1'}")
         return self
+
+    def require(self, form: Form) -> None:
+        """Raise `DataError` unless images of that form are like those that the classifier was trained on."""
+        height, width = form.size
+        if height != width or width < self.cell.pixels.crop:
+            raise DataError(
+                f"images of {width} x {height} pixels: this classifier takes square ones of at least "
+                f"{self.cell.pixels.crop}, of the same scale as in training ({self.expected.side} pixels there)"
+            )
+        if form.dtype != self.expected.dtype or form.bands != self.expected.bands:
+            raise DataError(
+                f"images of {form.dtype} with bands {', '.join(form.bands)}: this classifier was trained on "
+                f"{self.expected.dtype} with {', '.join(self.expected.bands)}"
+            )
 
     def canonical(self) -> str:
         """The text that `bundle.json` holds."""
@@ -151,44 +165,44 @@ class About(Frozen):
 
     @property
     def references(self) -> bool:
-        """Whether it keeps training images to compare others with."""
+        """Whether the bundle keeps training images with which others are compared."""
         return REFERENCES in self.files
 
     @property
     def sha256(self) -> str:
-        """Checksum of `canonical`, kept with the weights."""
+        """Checksum of `canonical`, which is kept with the weights."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
-def read_about(folder: Path) -> About:
+def read_about(folder: Path) -> BundleDescription:
     """What a bundle says of itself, if its weights belong to it.
 
     Raises
     ------
     BundleError
-        No bundle; a file is torn, too large or says what can't be; or the weights are of another bundle.
+        It is no bundle; a file is torn, too large or contradicts itself; or the weights are of another bundle.
     """
     folder = Path(folder)
     text = _read(folder / ABOUT, LARGEST_ABOUT)
     try:
-        about = About.model_validate(plain_json(text))
+        about = BundleDescription.model_validate(plain_json(text))
     except ValidationError as error:
-        raise BundleError(f"{folder / ABOUT}: {one_line(error, About)}") from None
+        raise BundleError(f"{folder / ABOUT}: {one_line(error, BundleDescription)}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise BundleError(f"{folder / ABOUT} is not plain JSON: {error}") from None
-    said = header(folder / WEIGHTS).get("__metadata__", {}).get("about_sha256")
-    if said != about.sha256:
-        raise BundleError(f"{folder}: {WEIGHTS} belongs to another {ABOUT}: one of the two was changed")
+    recorded = header(folder / WEIGHTS).get("__metadata__", {}).get("about_sha256")
+    if recorded != about.sha256:
+        raise BundleError(f"{folder}: {WEIGHTS} belongs to another {ABOUT}; one of the two was changed")
     return about
 
 
-def read_file(folder: Path, about: About, name: str, largest: int) -> bytes | None:
-    """The content of one of the bundle's other files; None if it came without.
+def read_file(folder: Path, about: BundleDescription, name: str, largest: int) -> bytes | None:
+    """The content of another file of the bundle; None if the bundle has no such file.
 
     Raises
     ------
     BundleError
-        It is gone, larger than `largest` bytes, or not the one that the bundle was made with.
+        The file is gone, larger than `largest` bytes, or not the one with which the bundle was made.
     """
     if name not in about.files:
         return None
@@ -199,7 +213,7 @@ def read_file(folder: Path, about: About, name: str, largest: int) -> bytes | No
 
 
 def header(path: Path) -> dict[str, dict[str, Any]]:
-    """The header of a safetensors file, which alone is read: what it says of each tensor, and `__metadata__`.
+    """The header of a safetensors file: what it says of each tensor, and `__metadata__`. Nothing else is read.
 
     Raises
     ------
@@ -212,7 +226,7 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
             if length > LARGEST_HEADER:
                 raise ValueError(f"a header of {length} bytes")
             found = plain_json(file.read(length))
-        if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
             raise ValueError("its header is no table of tensors")
         return found
     except (ValueError, struct.error, RecursionError, OverflowError) as error:
@@ -220,12 +234,12 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file of a bundle: a regular one, in its folder.
+    """Open a file of a bundle, which must be a regular file in its folder.
 
     Raises
     ------
     BundleError
-        It is none, or leads elsewhere: a link can name any file of this machine, and a pipe never ends.
+        It is not: a link could name any file of this machine, and a pipe never ends.
     """
     try:
         if not path.resolve().is_relative_to(path.parent.resolve()):
@@ -241,15 +255,15 @@ def opened(path: Path) -> BinaryIO:
 
 
 def plain_json(text: bytes) -> Any:
-    """JSON as it is meant: UTF-8, no name twice, numbers finite; raises `ValueError` or `RecursionError`."""
+    """Read strict JSON: UTF-8, no name twice, all numbers finite; raises `ValueError` or `RecursionError`."""
     return json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("a name stands twice in one object")
-    return found
+    return entries
 
 
 def _not_finite(text: str) -> NoReturn:
@@ -264,5 +278,5 @@ def _finite(text: str) -> float:
 def _read(path: Path, largest: int) -> bytes:
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > largest:
-            raise BundleError(f"{path} has more than {largest} bytes; that is no {path.name} of a bundle")
+            raise BundleError(f"{path} has more than {largest} bytes, too many for the {path.name} of a bundle")
         return file.read(largest)

@@ -1,4 +1,4 @@
-"""The weights of a bundle: refused before they cost memory where they can't be its network's, then put into it."""
+"""The weights of a bundle: checked before they cost memory, then put into the network."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from torch import Tensor
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.load_weights import CLASSIFIERS
 from skythaw.backbones.network import outline
-from skythaw.bundle.bundle_file import About, header
+from skythaw.bundle.bundle_file import BundleDescription, header
 from skythaw.errors import BundleError, SkythawError
 
 TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
-"""safetensors' names of types, and torch's; a network has no others"""
+"""names of types in safetensors, and in torch; a network has no others"""
 SPARE = 32 << 20
-"""bytes that the library's network may have and ours not: what comes after the last feature map"""
+"""bytes of weights that the library's network may have beyond ours: those after the last feature map"""
 
 
-def require_own(path: Path, about: About) -> None:
-    """Raise `BundleError` unless a file holds what a bundle's network and head hold, all numbers finite.
+def require_own(path: Path, about: BundleDescription) -> None:
+    """Raise `BundleError` unless a file holds the tensors of a bundle's network and head, and all numbers are finite.
 
-    Names, shapes and types are compared from the header, with a network that takes no memory: a short text can ask for
-    a network of 4 GB, and a file of a few bytes can announce as much.
+    Names, shapes and types in the header are compared with those of a network that takes no memory, because a short
+    text can ask for a network of 4 GB, and a file of a few bytes can announce as much.
     """
-    found = {name: _kind(entry, path) for name, entry in header(path).items() if name != "__metadata__"}
+    stored = {name: _kind(entry, path) for name, entry in header(path).items() if name != "__metadata__"}
     classes, features = len(about.classes), about.features
     head = {"head.linear.weight": ("float32", (classes, features)), "head.linear.bias": ("float32", (classes,))}
-    body = {name: kind for name, kind in found.items() if name.startswith("features.")}
-    if (rest := found.keys() - body.keys()) != head.keys():
+    body = {name: kind for name, kind in stored.items() if name.startswith("features.")}
+    if (rest := stored.keys() - body.keys()) != head.keys():
         raise BundleError(f"{path} is of another network: {min(rest ^ head.keys())} is in one of the two only")
-    whole = {f"features.{name}": _kind_of(tensor) for name, tensor in _outline(about).items()}
-    if odd := sorted(body.keys() - whole.keys()):
+    network = {f"features.{name}": _kind_of(tensor) for name, tensor in _outline(about).items()}
+    if odd := sorted(body.keys() - network.keys()):
         raise BundleError(f"{path} is of another network: {odd[0]} is in one of the two only")
-    for name, kind in (whole | head).items():
-        if name in found and found[name] != kind:
-            raise BundleError(f"{path}: {name} is {_shown(found[name])}, the network has {_shown(kind)}")
-    absent = [name for name in whole.keys() - body.keys() if name.split(".")[1] not in CLASSIFIERS]
-    if absent and sum(prod(whole[name][1]) * 4 for name in absent) > SPARE:
+    for name, kind in (network | head).items():
+        if name in stored and stored[name] != kind:
+            raise BundleError(f"{path}: {name} is {_shown(stored[name])}, the network has {_shown(kind)}")
+    absent = [name for name in network.keys() - body.keys() if name.split(".")[1] not in CLASSIFIERS]
+    if absent and sum(prod(network[name][1]) * 4 for name in absent) > SPARE:
         raise BundleError(f"{path} is of another network: {min(absent)} is in one of the two only")
     _require_finite(path)
 
 
 def fill(own: dict[str, Tensor], path: Path) -> None:
-    """Put the weights of a file into a model's tensors, if they are exactly its own: names, shapes, types.
+    """Put the weights of a file into a model's tensors, if names, shapes and types are the same.
 
     Raises
     ------
     BundleError
-        They are not.
+        They are not the same.
     """
     with _reading(path) as file:
         if odd := sorted(own.keys() ^ set(file.keys())):
             raise BundleError(f"{path} is of another network: {odd[0]} is in one of the two only")
         for name, tensor in own.items():
-            found = file.get_tensor(name)
-            if _kind_of(found) != _kind_of(tensor):
-                raise BundleError(f"{path}: {name} is {_shown(_kind_of(found))}, not {_shown(_kind_of(tensor))}")
-            tensor.copy_(found)
+            stored = file.get_tensor(name)
+            if _kind_of(stored) != _kind_of(tensor):
+                raise BundleError(f"{path}: {name} is {_shown(_kind_of(stored))}, not {_shown(_kind_of(tensor))}")
+            tensor.copy_(stored)
 
 
 Kind = tuple[str, tuple[int, ...]]
@@ -87,12 +87,12 @@ def _shown(kind: Kind) -> str:
     return f"{kind[0]} {list(kind[1])}"
 
 
-def _outline(about: About) -> dict[str, Tensor]:
+def _outline(about: BundleDescription) -> dict[str, Tensor]:
     try:
         return outline(backbone_of(about.cell))
     except SkythawError:
         raise
-    except Exception as error:  # a library with options that are none raises anything
+    except Exception as error:  # a library raises anything where its options are wrong
         raise BundleError(f"{about.cell.backbone} can't be built as the bundle says: {error!r}") from None
 
 
@@ -106,7 +106,7 @@ def _require_finite(path: Path) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    """A safetensors file, open; what its library finds wrong is the bundle's fault."""
+    """An open safetensors file; the errors of its library become `BundleError`."""
     try:
         with safe_open(path, "pt") as file:
             yield file

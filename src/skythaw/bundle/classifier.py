@@ -1,4 +1,4 @@
-"""`load` a bundle, and let it predict."""
+"""`load` a bundle, and predict images with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
-from skythaw.bundle.bundle_file import WEIGHTS, About, read_about
+from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import fill, require_own
 from skythaw.bundle.references import References, read_references
 from skythaw.data.decode import BrokenImageError, decode
@@ -27,17 +27,17 @@ from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 from skythaw.tuning.training_loop import seen
 
 BATCH = 256
-"""images at once"""
+"""images that go through the network at once"""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a classifier makes of some images."""
+class ClassifierOutput:
+    """What a classifier gives for some images."""
 
     p: Float32[np.ndarray, "object class"]
     """the probability of each class"""
     features: Float32[np.ndarray, "object feature"]
-    """what the head gets: the last map of the network, pooled"""
+    """the input of the head: the last map of the network, averaged over the image"""
 
 
 class Classifier:
@@ -52,11 +52,11 @@ class Classifier:
     device
         where it runs
     references
-        training images to compare others with; None if the bundle came without
+        training images with which others are compared; None if the bundle keeps none
     """
 
     def __init__(
-        self, about: About, model: ThawedNetwork, device: torch.device, references: References | None = None
+        self, about: BundleDescription, model: ThawedNetwork, device: torch.device, references: References | None = None
     ) -> None:
         self.about, self.model, self.device, self.references = about, model, device, references
 
@@ -74,9 +74,9 @@ class Classifier:
         ----------
         images
             pixels [object, y, x, band], uint8 or float32 as in training, rows from the top; or a list of such images,
-            of the names of JPEG, PNG or FITS files, or of their content
+            of the names of JPEG, PNG or FITS files, or of the content of such files
         calibrated
-            at the temperature fitted on validation; else as the network was trained
+            use the temperature that was fitted on the validation set; else the network's own probabilities
 
         Returns
         -------
@@ -86,16 +86,21 @@ class Classifier:
         Raises
         ------
         DataError
-            An image can't be read, is not square, smaller than the crop, or of other bands or values than in training.
+            An image can't be read, is not square, is smaller than the crop, or has other bands or values than the
+            training images.
         """
-        return self.see(images, calibrated=calibrated).p
+        return self.outputs(images, calibrated=calibrated).p
 
-    def see(self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True) -> Seen:
-        """The same as `predict`, and the features that the probabilities come from."""
+    def outputs(
+        self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True
+    ) -> ClassifierOutput:
+        """The probabilities of `predict`, and the features from which they come."""
         stack = images if isinstance(images, np.ndarray) else self._stack(images)
-        self.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
+        self.about.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
         if not len(stack):
-            return Seen(np.zeros((0, len(self.classes)), np.float32), np.zeros((0, self.about.features), np.float32))
+            return ClassifierOutput(
+                np.zeros((0, len(self.classes)), np.float32), np.zeros((0, self.about.features), np.float32)
+            )
         expected = self.about.expected
         feed = LabelledImages(
             stack,
@@ -108,60 +113,46 @@ class Classifier:
             bands=expected.bands,
         )
         p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
-        return Seen(tempered(p, self.about.temperature).astype(np.float32) if calibrated else p, features)
-
-    def require(self, form: Form) -> None:
-        """Raise `DataError` unless images of that form are such as the classifier was trained on."""
-        expected, pixels = self.about.expected, self.about.cell.pixels
-        height, width = form.size
-        if height != width or width < pixels.crop:
-            raise DataError(
-                f"images of {width} x {height} pixels: this classifier takes square ones of at least {pixels.crop}, of "
-                f"the same scale as in training ({expected.side} pixels there)"
-            )
-        if form.dtype != expected.dtype or form.bands != expected.bands:
-            raise DataError(
-                f"images of {form.dtype} with bands {', '.join(form.bands)}: this classifier was trained on "
-                f"{expected.dtype} with {', '.join(expected.bands)}"
-            )
+        return ClassifierOutput(tempered(p, self.about.temperature).astype(np.float32) if calibrated else p, features)
 
     def _names(self, count: int) -> tuple[str, ...]:
-        """The bands of an array, which has no names: those of training, if there are as many."""
+        """Names for the bands of an array: those of the training images, if their number is the same."""
         expected = self.about.expected.bands
         return expected if count == len(expected) else tuple(map(str, range(count)))
 
     def _stack(self, images: Iterable[bytes | str | Path | np.ndarray]) -> np.ndarray:
-        """One array of images, files read and decoded."""
-        found = [each if isinstance(each, np.ndarray) else _decoded(each, i) for i, each in enumerate(images)]
-        shapes = {each.shape for each in found}
+        """One array of images; files are read and decoded."""
+        arrays = [image if isinstance(image, np.ndarray) else _decoded(image, i) for i, image in enumerate(images)]
+        shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
-            raise DataError(f"images of {len(shapes)} shapes: {', '.join(map(str, sorted(shapes)[:4]))}; give one")
+            names = ", ".join(map(str, sorted(shapes)[:4]))
+            raise DataError(f"the images have {len(shapes)} shapes ({names}); give images of one shape")
         side, bands = self.about.cell.pixels.crop, len(self.about.expected.bands)
-        return np.stack(found) if found else np.zeros((0, side, side, bands), self.about.expected.dtype)
+        return np.stack(arrays) if arrays else np.zeros((0, side, side, bands), self.about.expected.dtype)
 
 
 def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
-    """Open a bundle: what `skythaw.load` does."""
+    """Load a bundle: see `skythaw.load`."""
     folder = Path(bundle)
-    about, place = read_about(folder), find_device(device)
+    about, runs_on = read_about(folder), find_device(device)
     require_own(folder / WEIGHTS, about)
     references = read_references(folder, about)
     model = make_model(about)
     fill(named_tensors(model), folder / WEIGHTS)
-    model = model.to(place).to(memory_format=torch.channels_last)
+    model = model.to(runs_on).to(memory_format=torch.channels_last)
     model.network.eval()
     model.head.eval()
-    return Classifier(about, model, place, references)
+    return Classifier(about, model, runs_on, references)
 
 
-def make_model(about: About) -> ThawedNetwork:
-    """The network of a bundle, as it was cut in training, with weights that are still to come."""
+def make_model(about: BundleDescription) -> ThawedNetwork:
+    """The network of a bundle, cut as in training; its weights are filled in later."""
     cell = about.cell
     try:
         network = build(backbone_of(cell), RANDOM)
     except SkythawError:
         raise
-    except Exception as error:  # a library with options that are none raises anything
+    except Exception as error:  # a library raises anything where its options are wrong
         raise BundleError(f"{cell.backbone} can't be built as the bundle says: {error!r}") from None
     if (len(network.blocks), network.channels) != (about.blocks, about.features):
         raise BundleError(

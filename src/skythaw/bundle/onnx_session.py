@@ -1,14 +1,12 @@
-"""A bundle's ONNX file, opened with distrust: it may compute, with the operations of ONNX alone, and read no file."""
+"""Open a bundle's ONNX file safely: it may compute with the operations of ONNX alone, and it may read no other file."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skythaw.bundle.bundle_file import ONNX, About, read_file
+from skythaw.bundle.bundle_file import ONNX, BundleDescription
 from skythaw.errors import BundleError
 
 if TYPE_CHECKING:
@@ -16,35 +14,24 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT, FEATURES = "image", "probability", "features"
 TOLERANCE = 1e-4
-"""largest difference of a probability from torch's"""
+"""largest difference from a probability of torch"""
 LARGEST = 2 << 30
-"""bytes: what ONNX allows"""
+"""bytes: the most that ONNX allows"""
 ELSEWHERE = b"location"
-"""The key by which a tensor of a graph names another file (onnx.proto: TensorProto.external_data), or memory."""
+"""The key with which a tensor of a graph names another file or memory (onnx.proto: TensorProto.external_data)."""
 QUIET = 4
 """onnxruntime's log level at which it prints fatal errors alone"""
 
 
 def runtime() -> Any:
-    """The module onnxruntime; since 1.29 it reports to its maker what it runs, unless it is told not to before."""
+    """The module onnxruntime. Since version 1.29 it reports to its maker what it runs; this is turned off first."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     return onnxruntime
 
 
-def read_graph(folder: Path, about: About) -> bytes | None:
-    """The content of the bundle's ONNX file; None if it has none, or onnxruntime is not installed.
-
-    Raises
-    ------
-    BundleError
-        It is not the one that the bundle was made with.
-    """
-    return read_file(folder, about, ONNX, LARGEST) if importlib.util.find_spec("onnxruntime") else None
-
-
-def open_session(content: bytes, about: About, threads: int = 1) -> InferenceSession:
+def open_session(content: bytes, about: BundleDescription, threads: int = 1) -> InferenceSession:
     """A graph, ready to run on the CPU.
 
     Parameters
@@ -54,15 +41,15 @@ def open_session(content: bytes, about: About, threads: int = 1) -> InferenceSes
     about
         what its bundle says
     threads
-        that share the work of a layer; with 1 any number of threads may call the session, each working alone
+        number of threads that share the work of a layer; with 1, each thread that calls the session works alone
 
     Raises
     ------
     BundleError
-        It can't be run, refers to other files, or takes or gives something else than a classifier of this bundle.
+        It can't be run, refers to other files, or has other inputs or outputs than the classifier of this bundle.
     """
     if ELSEWHERE in content:
-        raise BundleError(f"{ONNX} refers to data outside of it; a bundle's graph holds all it needs")
+        raise BundleError(f"{ONNX} refers to data outside of it; the graph of a bundle should hold all its data")
     onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -79,10 +66,10 @@ def open_session(content: bytes, about: About, threads: int = 1) -> InferenceSes
 
 
 def _require(does: str, found: Sequence[NodeArg], wanted: dict[str, tuple[int, ...]]) -> None:
-    """Raise unless these are the names and shapes, for any number of images."""
-    shapes = {each.name: tuple(each.shape) for each in found if each.type == "tensor(float)"}
+    """Raise `BundleError` unless these are the names and shapes, for any number of images."""
+    shapes = {arg.name: tuple(arg.shape) for arg in found if arg.type == "tensor(float)"}
     shapes = {name: shape[1:] for name, shape in shapes.items() if shape and not isinstance(shape[0], int)}
     if len(shapes) < len(found) or shapes != wanted:
-        say = ", ".join(f"{each.name} {each.type} {each.shape}" for each in found)
+        say = ", ".join(f"{arg.name} {arg.type} {arg.shape}" for arg in found)
         right = ", ".join(f"{name} tensor(float) {['batch', *shape]}" for name, shape in wanted.items())
         raise BundleError(f"{ONNX} {does} {say[:200]}; this bundle's should be {right}")

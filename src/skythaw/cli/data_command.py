@@ -19,11 +19,13 @@ Out = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to wr
 @app.command()
 def mock(
     out: Out,
-    objects: Annotated[int, typer.Option(help="How many, in equal shares of galaxies, quasars and stars.")] = 1200,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    objects: Annotated[
+        int, typer.Option(help="Number of objects, in equal shares of galaxies, quasars and stars.")
+    ] = 1200,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     size: Annotated[int, typer.Option(metavar="PX", help="Pixels of a cutout, at 0.396 arcsec each.")] = 64,
 ) -> None:
-    """A mock survey, as SDSS would see it, rendered with GalSim."""
+    """A mock survey that looks like SDSS, rendered with GalSim."""
     from skythaw import registry
 
     registry.get("source", "mock")(
@@ -34,15 +36,20 @@ def mock(
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="Folders of images named by class; or images, with --labels.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder with a folder of images for each class; or with --labels, a folder of images."),
+    ],
     out: Out,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="A table with a name or file, a label, and further columns for each image."),
+        typer.Option(
+            metavar="CSV", help="A table that has the name or file, the label, and further columns of each image."
+        ),
     ] = None,
-    skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and say which.")] = False,
+    skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and list them.")] = False,
 ) -> None:
-    """Labelled JPEG or PNG images, or FITS images, into one Parquet file; their bytes stay as they are."""
+    """Gather labelled JPEG, PNG or FITS images in one Parquet file; their bytes stay as they are."""
     from skythaw import registry
 
     result = registry.get("source", "folder")(
@@ -60,9 +67,9 @@ def import_(
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A Parquet file of cutouts, or a folder of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
     sheet: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Write a contact sheet: some objects of each class.")
+        Path | None, typer.Option(metavar="PNG", help="Write a contact sheet with some objects of each class.")
     ] = None,
 ) -> None:
     """Counts, sizes, bands and their values, duplicates, broken images, and overlap on the sky."""
@@ -83,7 +90,7 @@ def inspect(
     print_table(table)
     say("sizes: " + ", ".join(f"{size} ({number})" for size, number in found["image_sizes"].items()))
     say("kind: " + ", ".join(f"{kind} ({number})" for kind, number in found["kinds"].items()))
-    say("bands: " + (", ".join(found["bands"]) if found["bands"] else "not the same in all images"))
+    say("bands: " + (", ".join(found["bands"]) if found["bands"] else "they differ between images"))
     if found["percentiles"]:
         _print_values(found)
     say(
@@ -102,9 +109,9 @@ def inspect(
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="A Parquet file of cutouts, or a folder of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
 ) -> None:
-    """Hold every cutout against its checksum: one flipped bit is found."""
+    """Compare every cutout with its checksum, which finds a single flipped bit."""
     from skythaw.data.verify import verify as check
 
     found = check(file, lambda items, total: tracked(items, total, "verifying"))
@@ -113,7 +120,7 @@ def verify(
     for each in [] if as_json else found["damaged"][:20]:
         say(f"{each['object_id']}: {each['reason']}")
     if found["unchecked"]:
-        warn(f"{found['unchecked']} cutouts have no recorded checksum: they decode, more can't be said")
+        warn(f"{found['unchecked']} cutouts have no recorded checksum, so they were only decoded")
     if damaged := len(found["damaged"]):
         first = found["damaged"][0]
         raise DataError(
@@ -132,7 +139,7 @@ def _overlap(overlaps: dict[str, Any]) -> str:
 
 
 def _print_values(found: dict[str, Any]) -> None:
-    """Percentiles of each band, and the line of a study file that they suggest."""
+    """Print percentiles of each band, and the stretch that they suggest for a study file."""
     rows = found["percentiles"]
     table = make_table("values of the pixels", ("band", *(f"{p} %" for p in next(iter(rows.values())))))
     for band, some in rows.items():

@@ -39,14 +39,13 @@ def demo(
     ),
 ) -> None:
     """A mock survey, a small depth study on it, the report, and a classifier that predicts: offline, in minutes."""
-    from skythaw.cli.report_command import ImageSource, print_report, write_all
+    from skythaw.cli.report_command import print_report
     from skythaw.cli.run_options import RunOptions
     from skythaw.cli.study_command import run_watched
     from skythaw.data.sources.mock.mock_survey import make_mock
     from skythaw.machine.files import replacing
-    from skythaw.report.report_facts import report_facts
+    from skythaw.report.write_report import ReportFiles, write_report
     from skythaw.spec import Study
-    from skythaw.study.ledger import Ledger
 
     survey, study_file, run = out / "mock.parquet", out / "study.toml", out / "run"
     if not survey.exists():
@@ -58,14 +57,13 @@ def demo(
     say(f"2. a study of fine-tuning depth: {study_file}")
     summary = run_watched(Study.load(study_file), run, context.obj, RunOptions())
     say(f"3. what came of it ({summary.done} of {summary.cells} cells): {run}\n")
-    with Ledger.read(run) as ledger:
-        facts, entries = report_facts(ledger), ledger.entries()
+    page, picture = out / "report.html", out / "depth.png"
+    files = ReportFiles(html=page, picture=picture) if summary.done else ReportFiles()
+    facts = write_report(run, files, data=[survey])
     print_report(facts)
     if not facts["rows"]:
         say(f"no cell could be run; why: skythaw study status {run}")
         raise typer.Exit(1)
-    page, picture = out / "report.html", out / "depth.png"
-    write_all(facts, {"page": page, "picture": picture}, ImageSource([survey], entries[0].cell.pixels))
     say(f"\nOpen {page} in a browser: the whole report. The depths as a picture: {picture}")
     say(f"Again, for programs: skythaw report {run} --json report.json")
     _predict(out, run)

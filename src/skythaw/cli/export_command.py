@@ -16,38 +16,49 @@ def export(
     bundle: Annotated[Path, typer.Argument(help="The folder to write.")],
     cell: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="The beginning of a cell's key; default: of the recommended depth."),
+        typer.Option(metavar="KEY", help="The beginning of a cell's key. Default: a cell of the recommended depth."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The pretrained weights, if they are elsewhere now.")
+        Path | None, typer.Option(metavar="FILE", help="The pretrained weights, if they were moved.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="FILE", help="The training data, if elsewhere now.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="The training data, if they were moved.")] = None,
     onnx: Annotated[
-        bool | None, typer.Option("--onnx/--no-onnx", help="Default: if the packages for it are installed.")
+        bool | None,
+        typer.Option(
+            "--onnx/--no-onnx", help="Write an ONNX file, too. Default: if the packages for it are installed."
+        ),
     ] = None,
     refit: Annotated[
         bool,
-        typer.Option("--refit", help="Train the cell again on training and validation together, and write that."),
+        typer.Option(
+            "--refit", help="Train the cell again on training and validation together, and write the new weights."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="For --refit: cpu, cuda, or auto: a GPU if there is one.")] = "auto",
     references: Annotated[
-        int, typer.Option(metavar="N", help="Training images to keep, at most, to compare others with; 0: none.")
+        int,
+        typer.Option(metavar="N", help="Training images to keep, at most, with which others are compared; 0: none."),
     ] = 4000,
-    as_json: Annotated[bool, typer.Option("--json", help="What the bundle says of itself, for programs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what the bundle says of itself, for programs.")
+    ] = False,
 ) -> None:
-    """A finished cell as a self-contained classifier: weights, preprocessing, scores, model card."""
+    """Write a finished cell as a self-contained classifier: weights, preprocessing, scores, model card."""
     from skythaw.bundle.export.export_bundle import export as write
     from skythaw.bundle.export.refit import Refit
 
     how = Refit(context.obj, device, lambda epochs, number: tracked(epochs, number, "training again", "epochs"))
     again = how if refit else None
-    about = write(run, bundle, key=cell, weights=weights, data=data, onnx=onnx, refit=again, references=references)
+    about = write(run, bundle, cell=cell, weights=weights, data=data, onnx=onnx, refit=again, references=references)
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return
     own = about.scores["own"]
     if about.refit:
-        say(f"trained again on {about.refit:,} images, validation included; the scores are of the network without it")
+        say(
+            f"trained again on {about.refit:,} images of training and validation together; the scores are of the "
+            "network that was trained without validation"
+        )
     say(
         f"wrote {bundle}: {about.cell.backbone}, {about.cell.depth} of {about.blocks} blocks trained on "
         f"{about.cell.train_size:,} images; macro-F1 {own['macro_f1']:.3f}, accuracy {own['accuracy']:.3f} on test"

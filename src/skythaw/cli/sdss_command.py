@@ -15,12 +15,14 @@ JSON_SCHEMA = 1
 
 def sdss(
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
-    per_class: Annotated[int | None, typer.Option(metavar="N", help="So many of each class.")] = None,
+    per_class: Annotated[int | None, typer.Option(metavar="N", help="Objects of each class.")] = None,
     total: Annotated[
         int | None,
-        typer.Option(metavar="N", help="So many in all, classes in natural proportion."),
+        typer.Option(metavar="N", help="Objects in all, with the classes in natural proportion."),
     ] = None,
-    sql: Annotated[Path | None, typer.Option(metavar="FILE", help="What a query of your own gives.")] = None,
+    sql: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The result of your own query, which begins with SELECT.")
+    ] = None,
     catalog: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Your own positions: CSV, ECSV, VOTable or Parquet."),
@@ -29,41 +31,45 @@ def sdss(
         list[str] | None,
         typer.Option(
             metavar="WHAT=NAME",
-            help="What a column of the catalogue is called, such as ra=RA_J2000; may be repeated. WHAT is object_id, "
-            "ra, dec, label, run, camcol or field.",
+            help="The name of a column of the catalogue, such as ra=RA_J2000; may be repeated. WHAT is object_id, ra, "
+            "dec, label, run, camcol or field.",
         ),
     ] = None,
     classes: Annotated[str, typer.Option(help="Classes of the spectroscopic sample.")] = "GALAXY,QSO,STAR",
     min_mag: Annotated[float | None, typer.Option(help="Brightest modelMag_r, as observed.")] = None,
     max_mag: Annotated[float | None, typer.Option(help="Faintest modelMag_r, as observed.")] = None,
-    min_redshift: Annotated[float | None, typer.Option()] = None,
-    max_redshift: Annotated[float | None, typer.Option()] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another sample.")] = 0,
+    min_redshift: Annotated[float | None, typer.Option(help="Smallest redshift.")] = None,
+    max_redshift: Annotated[float | None, typer.Option(help="Largest redshift.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another sample.")] = 0,
     release: Annotated[str, typer.Option(help="Data release, 14 to 18.")] = "17",
     images: Annotated[str, typer.Option(help="jpeg (colour) or fits (float32).")] = "jpeg",
     service: Annotated[str, typer.Option(help="skyserver, legacy or hips2fits.")] = "skyserver",
-    bands: Annotated[str, typer.Option(help="Of fits, such as gri; else all that there are.")] = "",
+    bands: Annotated[
+        str, typer.Option(help="Bands of FITS images, such as gri. Default: all that the service has.")
+    ] = "",
     size: Annotated[int, typer.Option(metavar="PX", help="Pixels a side.")] = 64,
     scale: Annotated[float, typer.Option(help="Arcsec per pixel.")] = 0.396,
     max_black: Annotated[float, typer.Option(help="Largest share of an image without data.")] = 0.05,
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Instead of the services' scheme and host."),
+        typer.Option(metavar="URL", help="Replaces the scheme and host of the services."),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Requests a second, at most.")] = 1.0,
+    rate: Annotated[float, typer.Option(help="Requests per second, at most.")] = 1.0,
     contact: Annotated[
         str | None,
-        typer.Option(envvar="SKYTHAW_CONTACT", help="Your e-mail or page, told to the service."),
+        typer.Option(envvar="SKYTHAW_CONTACT", help="Your e-mail or page, which the service is told."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Requests under way at once.")] = 2,
     timeout: Annotated[float, typer.Option(help="Seconds for one answer.")] = 60.0,
     attempts: Annotated[int, typer.Option(help="How often to ask for one image.")] = 5,
-    retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good, too.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Try again after all failures; without it, only after those that may pass.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The final report for programs.")] = False,
 ) -> None:
-    """Labelled cutouts from the Sloan Digital Sky Survey. Stop it at any time; the same command goes on."""
+    """Labelled cutouts from the Sloan Digital Sky Survey. You can stop it at any time; the same command goes on."""
     from skythaw import registry
-    from skythaw.data.sources.sdss.http_client import HOME, Manners
+    from skythaw.data.sources.sdss.http_client import HttpSettings
     from skythaw.data.sources.sdss.missing_reasons import Reason
     from skythaw.data.sources.sdss.sdss_request import Request
     from skythaw.data.sources.sdss.spectra_query import Limits
@@ -85,31 +91,31 @@ def sdss(
         catalog=catalog,
         columns=read_columns(column or []),
     )
-    manners = Manners(rate=rate, timeout=timeout, attempts=attempts, contact=contact or HOME, base_url=base_url)
+    http = HttpSettings(rate=rate, timeout=timeout, attempts=attempts, contact=contact, base_url=base_url)
     with stoppable("what was fetched is kept, and the same command goes on"):
-        outcome = registry.get("source", "sdss")(
+        summary = registry.get("source", "sdss")(
             out,
             request,
-            manners,
+            http,
             workers=workers,
             retry_failed=retry_failed,
             progress=lambda items, number, name: tracked(items, number, name, "objects"),
         )
     if as_json:
-        numbers = {"asked": outcome.asked, "fetched": outcome.fetched, "rejected": outcome.rejected}
-        print_json({"schema": JSON_SCHEMA, **numbers, "state": str(outcome.state), "file": str(out)})
+        numbers = {"asked": summary.asked, "fetched": summary.fetched, "rejected": summary.rejected}
+        print_json({"schema": JSON_SCHEMA, **numbers, "state": str(summary.state), "file": str(out)})
         return
-    table = make_table(f"{outcome.asked} objects asked for", ("what became of them", "objects"))
-    table.add_row("fetched", str(outcome.fetched))
-    for name, number in outcome.rejected.items():
+    table = make_table(f"{summary.asked} objects asked for", ("result", "objects"))
+    table.add_row("fetched", str(summary.fetched))
+    for name, number in summary.rejected.items():
         table.add_row(f"{name}: {Reason(name).words}", str(number))
     print_table(table)
     wanted = request.wanted * len(request.strata)
-    if wanted > outcome.asked:
-        warn(f"the survey has {outcome.asked} such objects, not {wanted}")
-    if again := sum(number for name, number in outcome.rejected.items() if Reason(name).passes):
-        warn(f"{again} of them may be there another time: run the same command again")
-    say(f"wrote {outcome.fetched} cutouts of {size} px to {out}; {outcome.state} has every object's reason")
+    if wanted > summary.asked:
+        warn(f"the survey has {summary.asked} such objects, not {wanted}")
+    if again := sum(number for name, number in summary.rejected.items() if Reason(name).passes):
+        warn(f"{again} of them may be there another time; run the same command again")
+    say(f"wrote {summary.fetched} cutouts of {size} px to {out}; {summary.state} has the reason for every object")
 
 
 def read_release(text: str) -> int:
@@ -122,16 +128,13 @@ def read_release(text: str) -> int:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"can't read the query {path}: {getattr(error, 'strerror', None) or error}") from None
-    if not text.strip().lower().startswith("select"):
-        raise SpecError(f"{path}: SkyServer takes one query that begins with SELECT, not {text.strip()[:40]!r}")
-    return text
 
 
 def read_columns(pairs: list[str]) -> dict[str, str]:
-    """What columns are called: ``WHAT=NAME``."""
+    """Names of columns, given as ``WHAT=NAME``."""
     for pair in pairs:
         if "=" not in pair:
             raise SpecError(f"--column {pair!r} should be WHAT=NAME, such as ra=RA_J2000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator
@@ -68,6 +69,18 @@ def decode(data: bytes, name: str, require: Callable[[Form], object] = lambda fo
         require(Form((image.height, image.width)))
         image.load()
         return np.asarray(_rgb(image))
+
+
+def require_checksum(data: bytes, sha256: str, name: str) -> None:
+    """Raise `BrokenImageError` unless the bytes of an image file have this SHA-256."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BrokenImageError(name, "its bytes differ from their checksum")
+
+
+def middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an image [y, x, band], `side` pixels wide and high: a copy, so that the rest can be freed."""
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side].copy()
 
 
 def probe(data: bytes, name: str = "?") -> Form:

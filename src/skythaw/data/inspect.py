@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
-from skythaw.data.decode import BrokenImageError, decode, probe
+from skythaw.data.decode import BrokenImageError, decode, probe, require_checksum
 from skythaw.data.image_form import Form
 from skythaw.data.overlaps import FIELD, basis_of, identify, sky_pairs
 from skythaw.data.stretch import picture, suggest
@@ -51,14 +51,12 @@ def inspect(path: Path) -> dict[str, Any]:
     samples: dict[tuple[str, ...], list[np.ndarray]] = defaultdict(list)
     sampled = set(np.linspace(0, len(cutouts) - 1, min(SAMPLE_IMAGES, len(cutouts))).round().astype(int).tolist())
     for row, (name, data, sha256) in enumerate(cutouts.images()):
-        content = hashlib.sha256(data).hexdigest()
         try:
-            if content != sha256:
-                raise BrokenImageError(name, "bytes differ from their checksum")
+            require_checksum(data, sha256, name)
             form, pixels = probe(data, name), decode(data, name)
         except BrokenImageError as error:
             broken.append({"object_id": name, "reason": error.reason})
-            alike[content].append(name)
+            alike[hashlib.sha256(data).hexdigest()].append(name)
             continue
         forms[form] += 1
         if form.floats and row in sampled:

@@ -163,6 +163,13 @@ def _check_columns(path: Path, schema: pa.Schema, need_labels: bool) -> None:
     needed = ["object_id", "label", "image"] if need_labels else ["object_id", "image"]
     if missing := [name for name in needed if name not in schema.names]:
         raise DataError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(schema.names)}")
+    require_images(path, schema)
+
+
+def require_images(path: Path | str, schema: pa.Schema) -> None:
+    """Raise `DataError` unless a Parquet file has the column of images."""
+    if "image" not in schema.names:
+        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
     kind = schema.field("image").type
     if not (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0):
         raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 
 from skythaw.data.cutouts import Cutouts
-from skythaw.data.decode import BrokenImageError, decode, probe
+from skythaw.data.decode import BrokenImageError, decode, probe, require_checksum
 from skythaw.data.image_form import RGB, Form, one_form
 from skythaw.errors import DataError
 from skythaw.machine.files import sync_folder, writing
@@ -143,8 +143,7 @@ def _decode_all(
     images = cutouts.images() if progress is None else progress(cutouts.images(), len(cutouts))
     for row, (name, data, sha256) in enumerate(images):
         try:
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise BrokenImageError(name, "bytes differ from their checksum")
+            require_checksum(data, sha256, name)
             form = probe(data, name)
             pixels = decode(data, name) if {*forms, form} == {form} else None  # of several: refused in the end
         except BrokenImageError as error:

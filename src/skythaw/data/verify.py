@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError, decode, require_checksum
 
 SCHEMA = 1
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -42,8 +41,7 @@ def verify(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     images = cutouts.images() if progress is None else progress(cutouts.images(), len(cutouts))
     for name, data, sha256 in images:
         try:
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise BrokenImageError(name, "its bytes differ from their checksum")
+            require_checksum(data, sha256, name)
             decode(data, name)
         except BrokenImageError as error:
             damaged.append({"object_id": name, "reason": error.reason})

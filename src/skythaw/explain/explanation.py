@@ -14,7 +14,7 @@ from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.errors import DataError
 from skythaw.explain.saliency_maps import grad_cam, map_side, occlusion
 from skythaw.machine.files import plain_name
-from skythaw.predict.image_contents import PARQUET, Content, Rows
+from skythaw.predict.image_contents import PARQUET, Content, ParquetRows
 from skythaw.report.figures.object_pictures import rendered
 
 NEIGHBOURS = 6
@@ -53,7 +53,10 @@ class Explanation:
         if self.percentile is None:
             return "This bundle keeps no training images to compare with."
         how = "Unlike the training images" if self.percentile > FAR else "Like the training images"
-        return f"{how}: farther from them (distance {self.distance:.3g}) than {self.percentile:.3g} % of validation."
+        return (
+            f"{how}: it is farther from them (distance {self.distance:.3g}) than {self.percentile:.3g} % of the "
+            "validation images are."
+        )
 
 
 def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | None = None) -> Explanation:
@@ -75,7 +78,7 @@ def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | N
     DataError, UnknownNameError
         The image is none for this classifier; there is no such class; captum is not installed.
     """
-    seen, about, references = classifier.see(image[None]), classifier.about, classifier.references
+    seen, about, references = classifier.outputs(image[None]), classifier.about, classifier.references
     label = label or classifier.classes[int(seen.p[0].argmax())]
     distance = percentile = None
     neighbours: Sequence[Neighbour] = ()
@@ -115,7 +118,7 @@ def find_image(given: str, classifier: Classifier) -> tuple[str, np.ndarray]:
     name, content = _content(given)
     try:
         data = content.read()
-        classifier.require(probe(data))
+        classifier.about.require(probe(data))
         return name, decode(data, name)
     except BrokenImageError as error:
         raise DataError(f"{given} can't be read: {error.reason}") from None
@@ -129,7 +132,7 @@ def _content(given: str) -> tuple[str, Content]:
     if not place or Path(given).exists():
         return plain_name(Path(given).stem), Content(given)
     path, object_id = given[:place], given[place + 1 :]
-    rows = Rows.open(path)
+    rows = ParquetRows.open(path)
     row = rows.names.index(object_id).as_py()
     if row < 0:
         first = rows.names[0].as_py() if len(rows.names) else "none"

@@ -11,11 +11,11 @@ import numpy as np
 
 from skythaw.bundle.references import Neighbour
 from skythaw.data.decode import BrokenImageError, decode
-from skythaw.errors import DataError, OutputError
+from skythaw.errors import OutputError
 from skythaw.explain.explanation import FAR, NEIGHBOURS, Explanation
 from skythaw.machine.files import replacing, writing
 from skythaw.report.figures.figure_style import COLOURS, LIGHT, shorten
-from skythaw.report.figures.matplotlib_figures import RULES
+from skythaw.report.figures.matplotlib_figures import matplotlib_rules
 
 DPI = 150
 SIZE = (9.0, 6.6)
@@ -32,13 +32,10 @@ def explain_png(found: Explanation) -> bytes:
     DataError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
+    with matplotlib_rules(extra="explain"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
-        raise DataError("pictures need matplotlib: pip install 'skythaw[explain]'") from None
-    with rc_context(RULES):
+
         canvas: Any = Figure(figsize=SIZE, layout="constrained", facecolor="white")
         FigureCanvasAgg(canvas)
         canvas.get_layout_engine().set(rect=(MARGIN, 0, 1 - 2 * MARGIN, 1))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skythaw.bundle.classifier import Classifier
 from skythaw.data.network_input import batch_input, normalise
 from skythaw.errors import DataError, UnknownNameError
+from skythaw.report.figures.matplotlib_figures import require_matplotlib
 
 WINDOWS = 8
 """a hidden square is the side of the network's image over this, and moves by half of itself"""
@@ -126,10 +127,9 @@ def overlay(image: UInt8[np.ndarray, "y x 3"], heat: Float32[np.ndarray, "y x"])
     DataError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib import colormaps
-    except ImportError:
-        raise DataError("pictures need matplotlib: pip install 'skythaw[explain]'") from None
+    require_matplotlib("explain")
+    from matplotlib import colormaps
+
     size = (image.shape[1], image.shape[0])
     strength = np.clip(heat, 0, None) / max(float(heat.max()), 1e-12)
     strength = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))

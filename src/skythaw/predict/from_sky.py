@@ -1,6 +1,6 @@
-"""Positions on the sky as inputs: cutouts of a catalogue, fetched from SDSS at the size and scale of a bundle.
+"""Fetch the cutouts of a catalogue from SDSS, at the size and scale that a bundle expects.
 
-Every object of the catalogue is a row of the file that is made: with its image, or with the reason why there is none.
+The result is a Parquet file with a row for every object of the catalogue: its image, or the reason why there is none.
 """
 
 from __future__ import annotations
@@ -16,56 +16,56 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skythaw.bundle.bundle_file import About
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.data.parquet import IMAGE, parquet_writer, reading
 from skythaw.data.sources.sdss.fetch_sdss import Progress, settle
-from skythaw.data.sources.sdss.fetch_state import State
-from skythaw.data.sources.sdss.http_client import Manners
+from skythaw.data.sources.sdss.fetch_state import FetchState
+from skythaw.data.sources.sdss.http_client import HttpSettings
 from skythaw.data.sources.sdss.missing_reasons import Reason
 from skythaw.data.sources.sdss.sdss_request import SIZES, Request
 from skythaw.errors import BundleError, SpecError
 from skythaw.machine.files import replacing
 
 ROWS = 64
-"""written at once"""
+"""rows that are written at once"""
 REQUEST = b"request"
-"""key of the file's metadata"""
+"""key in the file's metadata"""
 
 
 @dataclass(frozen=True)
-class Archive:
-    """Where images of positions come from, and how the service is treated."""
+class FetchSettings:
+    """Where the images of a catalogue come from, and how the service is asked."""
 
     release: int = 17
     service: str = "skyserver"
     columns: dict[str, str] = field(default_factory=dict)
-    """what columns of the catalogue are called, where their names don't tell"""
-    manners: Manners = field(default_factory=Manners)
+    """names of the catalogue's columns that are not found by their usual names"""
+    http: HttpSettings = field(default_factory=HttpSettings)
     progress: Progress = lambda items, total, name: items
 
 
-def request_of(about: About, inputs: Sequence[str | Path], archive: Archive) -> Request:
-    """What to ask the archive for, so that a bundle can judge it.
+def request_of(about: BundleDescription, inputs: Sequence[str | Path], archive: FetchSettings) -> Request:
+    """The request for images that a bundle can classify.
 
     Raises
     ------
     BundleError
-        The bundle is of other images than the archive's colour JPEGs, or does not say at what scale they were.
+        The bundle is for other images than the archive's colour JPEGs, or does not say what their scale was.
     SpecError
-        Not one catalogue; or the archive can't give such images.
+        There is not exactly one catalogue; or the archive can't give such images.
     """
     expected = about.expected
     if len(inputs) != 1:
         raise SpecError(f"--sdss takes one catalogue, not {len(inputs)} inputs")
     if expected.dtype != "uint8":
         raise BundleError(
-            f"the bundle is of {expected.dtype} with bands {', '.join(expected.bands)}; --sdss fetches colour JPEGs: "
-            "fetch by `skythaw data sdss --images fits --catalog`, and predict that file"
+            f"the bundle takes {expected.dtype} images with the bands {', '.join(expected.bands)}, and --sdss fetches "
+            "colour JPEGs; make a file with `skythaw data sdss --images fits --catalog`, and predict that file"
         )
     if expected.pixel_scale is None:
         raise BundleError(
-            "the bundle does not say at what scale (arcsec per pixel) its images were, so that none can be fetched; "
-            "fetch by `skythaw data sdss --catalog` with --scale, and predict that file"
+            "the bundle does not say the scale of its images (arcsec per pixel), so none can be fetched; make a file "
+            "with `skythaw data sdss --catalog` and --scale, and predict that file"
         )
     least = SIZES[0] if archive.service == "skyserver" else 0  # a larger image is cut in the middle
     return Request(
@@ -78,11 +78,11 @@ def request_of(about: About, inputs: Sequence[str | Path], archive: Archive) -> 
     )
 
 
-def fetch_catalogue(about: About, inputs: Sequence[str | Path], out: Path, archive: Archive) -> Path:
-    """Fetch what `skythaw predict --sdss` predicts: a Parquet file beside the output, OUT.sdss.parquet.
+def fetch_catalogue(about: BundleDescription, inputs: Sequence[str | Path], out: Path, archive: FetchSettings) -> Path:
+    """Fetch what `skythaw predict --sdss` predicts, into a Parquet file beside the output: OUT.sdss.parquet.
 
-    The state of the fetching is in OUT.sdss: stopped, the same call goes on, and asks for nothing twice. What may pass
-    (see `Reason.passes`) is tried again by every call, until a prediction of the file has begun.
+    The state file is OUT.sdss. If the call is stopped, the same call goes on, and asks for nothing twice. Failures that
+    may pass (see `Reason.passes`) are tried again by every call, until a prediction of the file has begun.
 
     Raises
     ------
@@ -96,13 +96,13 @@ def fetch_catalogue(about: About, inputs: Sequence[str | Path], out: Path, archi
     asked = json.dumps(request.describe(), sort_keys=True)
     if out.with_name(f"{out.name}.part").exists() and _asked(file) == asked:
         return file
-    settled = settle(state, request, archive.manners, progress=archive.progress)
+    settled = settle(state, request, archive.http, progress=archive.progress)
     try:
         schema = SCHEMA.with_metadata({REQUEST: asked.encode()})
         with replacing(file) as opened, parquet_writer(opened, schema, file) as write:
             rows = _rows(settled)
-            while some := list(islice(rows, ROWS)):
-                write(pa.Table.from_pylist(some, schema))
+            while page := list(islice(rows, ROWS)):
+                write(pa.Table.from_pylist(page, schema))
     finally:
         settled.close()
     return file
@@ -120,11 +120,11 @@ SCHEMA = pa.schema(
 )
 
 
-def _rows(state: State) -> Iterator[dict[str, Any]]:
-    for name, ra, dec, became, image in state.outcomes():
+def _rows(state: FetchState) -> Iterator[dict[str, Any]]:
+    for name, ra, dec, outcome, image in state.outcomes():
         row = {"object_id": name, "ra": ra, "dec": dec}
         if image is None:
-            yield row | {"reason": f"not fetched, {became}: {Reason(became).words}"}
+            yield row | {"reason": f"not fetched, {outcome}: {Reason(outcome).words}"}
         else:
             yield row | {
                 "image": {"bytes": image, "path": f"{name}.jpg"},
@@ -133,7 +133,7 @@ def _rows(state: State) -> Iterator[dict[str, Any]]:
 
 
 def _asked(file: Path) -> str | None:
-    """What a file was fetched for; None where there is no such file."""
+    """The request that a file was fetched for; None if there is no such file."""
     if not file.exists():
         return None
     with reading(file), pq.ParquetFile(file) as opened:

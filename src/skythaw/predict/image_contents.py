@@ -1,13 +1,11 @@
-"""The kinds of inputs: image files, and rows of Parquet files. Each has names at once, and images when asked for."""
+"""Two kinds of inputs: image files, and rows of Parquet files. Both know the names, and read images when asked."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, islice, repeat
 from pathlib import Path
 
@@ -15,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skythaw.data.decode import BrokenImageError
-from skythaw.data.parquet import reading
+from skythaw.data.decode import BrokenImageError, require_checksum
+from skythaw.data.parquet import reading, require_images
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 
@@ -24,7 +22,7 @@ PARQUET = (".parquet", ".pq")
 LARGEST_FILE = 256 << 20
 """bytes; a larger file is no cutout"""
 ROWS = 64
-"""of a Parquet file that are read at once"""
+"""rows of a Parquet file that are read at once"""
 
 
 @dataclass(frozen=True)
@@ -34,36 +32,36 @@ class Content:
     where: bytes | str
     """the bytes, or the path of a file"""
     inside: str | None = None
-    """the folder that the file must lie in"""
+    """the folder in which the file must lie"""
     sha256: str | None = None
     """of the bytes, where it was recorded"""
     reason: str | None = None
     """why there is nothing to read"""
 
     def read(self) -> bytes:
-        """The bytes; raises `BrokenImageError` with the reason why not."""
+        """The bytes; raises `BrokenImageError` with the reason if there are none."""
         if self.reason is not None:
             raise BrokenImageError("", self.reason)
         if isinstance(self.where, str):
             return _read(self.where, self.inside)
-        if self.sha256 and hashlib.sha256(self.where).hexdigest() != self.sha256:
-            raise BrokenImageError("", "its bytes differ from their checksum")
+        if self.sha256:
+            require_checksum(self.where, self.sha256, "")
         return self.where
 
 
 @dataclass(frozen=True)
-class Files:
+class ImageFiles:
     """Image files."""
 
     names: Sequence[str]
     paths: Sequence[str]
     reasons: Mapping[int, str]
-    """why there is nothing to read, by place"""
+    """why there is nothing to read, by row"""
     inside: str | None = None
-    """the folder that the files must lie in"""
+    """the folder in which the files must lie"""
 
-    def place(self, row: int) -> str:
-        """A longer name for a row, where another is called like it."""
+    def long_name(self, row: int) -> str:
+        """A name for a row that has the same short name as another."""
         return plain_name(self.paths[row]) or f"row {row}"
 
     def marks(self) -> Iterator[str]:
@@ -78,19 +76,22 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a Parquet file of images: of ours, or of Hugging Face's form. A damaged row group costs its rows."""
+class ParquetRows:
+    """The rows of a Parquet file of images, in the form that skythaw writes or that Hugging Face `datasets` writes.
+
+    Where a row group is damaged, its rows have no images.
+    """
 
     path: str
     names: pa.ChunkedArray
     ends: tuple[int, ...]
     """the row after each row group"""
     columns: tuple[str, ...]
-    """to read for an image: its bytes, and its checksum and why there is none, where there are such columns"""
+    """to read for an image: see `image_columns`"""
 
     @classmethod
-    def open(cls, path: str) -> Rows:
-        """Read all but the images; raises `DataError` where it is no such file."""
+    def open(cls, path: str) -> ParquetRows:
+        """Read all but the images; raises `DataError` if it is no such file."""
         with reading(Path(path)), pq.ParquetFile(path, page_checksum_verification=True) as file:
             schema, groups = file.schema_arrow, file.metadata.num_row_groups
             require_images(path, schema)
@@ -99,8 +100,8 @@ class Rows:
             ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
         return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, image_columns(schema))
 
-    def place(self, row: int) -> str:
-        """A longer name for a row, where another is called like it."""
+    def long_name(self, row: int) -> str:
+        """A name for a row that has the same short name as another."""
         return f"{plain_name(self.path)}:{row}"
 
     def marks(self) -> Iterator[str]:
@@ -135,10 +136,10 @@ class Rows:
 def mark(path: str) -> str:
     """A file's path, size and time of change, if it is there."""
     try:
-        found = os.stat(path)  # noqa: PTH116 (a path object for each of a million files takes longer than this)
+        status = os.stat(path)  # noqa: PTH116 (a path object for each of a million files takes longer than this)
     except (OSError, ValueError):
         return f"{path}\0\n"
-    return f"{path}\0{found.st_size} {found.st_mtime_ns}\n"
+    return f"{path}\0{status.st_size} {status.st_mtime_ns}\n"
 
 
 def _read(path: str, inside: str | None) -> bytes:
@@ -147,30 +148,18 @@ def _read(path: str, inside: str | None) -> bytes:
         if inside is not None:
             path = str(Path(path).resolve())
             if not Path(path).is_relative_to(Path(inside).resolve()):
-                raise BrokenImageError("", f"it leads out of the folder {inside}")
-        found = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
-        if not stat.S_ISREG(found.st_mode):
+                raise BrokenImageError("", f"its path leads out of the folder {inside}")
+        status = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
+        if not stat.S_ISREG(status.st_mode):
             raise BrokenImageError("", "it is no regular file")
-        if found.st_size > LARGEST_FILE:
-            raise BrokenImageError("", f"a file of {found.st_size} bytes is too large for a cutout")
+        if status.st_size > LARGEST_FILE:
+            raise BrokenImageError("", f"a file of {status.st_size} bytes is too large for a cutout")
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             return file.read()
     except OSError as error:
         raise BrokenImageError("", error.strerror or str(error)) from None
     except (ValueError, RuntimeError) as error:  # a null byte in the name; links in a circle
         raise BrokenImageError("", f"its name can't be used: {error}") from None
-
-
-def require_images(path: str, schema: pa.Schema) -> None:
-    """Raise `DataError` unless a Parquet file has the column of images."""
-    if "image" not in schema.names:
-        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
-    kind = schema.field("image").type
-    if not (pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == "bytes"):
-        raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")
-    kind = kind.field(0).type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
 
 
 def require_ids(path: str, schema: pa.Schema) -> None:
@@ -185,13 +174,13 @@ def require_ids(path: str, schema: pa.Schema) -> None:
 
 
 def image_columns(schema: pa.Schema) -> tuple[str, ...]:
-    """What is read for an image: its bytes, and its checksum and why there is none, where there are such columns."""
+    """The columns to read for an image: its bytes; and its checksum, and the reason why there is none, where given."""
     texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
     return ("image.bytes", *texts)
 
 
 def contents_of(file: pq.ParquetFile, group: int, columns: Sequence[str], skip: int = 0) -> Iterator[Content]:
-    """The images of a row group but for the first; `columns` are those of `image_columns`."""
+    """The images of a row group, without the first `skip`; `columns` are those of `image_columns`."""
     for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(columns)):
         if skip < len(batch):
             images = pc.struct_field(batch.column("image"), [0]).to_pylist()
@@ -202,34 +191,6 @@ def contents_of(file: pq.ParquetFile, group: int, columns: Sequence[str], skip: 
             for data, sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
                 yield Content(data or b"", sha256=sha256, reason=None if data else reason)
         skip = max(0, skip - len(batch))
-
-
-def walk(folder: str, without: Collection[str] = ()) -> Iterator[tuple[str, list[str], OSError | None]]:
-    """Each folder from this one down, its files, and why it can't be looked into, if so.
-
-    Links are followed, but not in circles; hidden files and folders, and those in `without` (real paths), are passed
-    over.
-    """
-    seen, closed = set(), list[OSError]()
-    for place, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
-        here, real = Path(place).as_posix(), real_folder(place)
-        if real in seen:
-            folders[:] = []
-            continue
-        seen.add(real)
-        folders[:], names[:] = (
-            [name for name in some if not name.startswith(".") and f"{real}/{name}" not in without]
-            for some in (folders, names)
-        )
-        yield here, names, None
-    for error in closed:
-        yield Path(error.filename).as_posix(), [], error
-
-
-@lru_cache(maxsize=1024)
-def real_folder(folder: str) -> str:
-    """A folder's path with no link in it."""
-    return Path(os.path.realpath(folder)).as_posix()
 
 
 def _names(path: str, ids: pa.ChunkedArray | None, rows: int) -> pa.ChunkedArray:

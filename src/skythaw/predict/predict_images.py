@@ -1,4 +1,4 @@
-"""Run a classifier over any number of images, in bounded memory; whatever stops it, the same call goes on."""
+"""Predict any number of images into one file, in bounded memory; whatever stops it, the same call goes on."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ import pyarrow as pa
 import torch
 from threadpoolctl import threadpool_limits
 
-from skythaw.bundle.backends import Backend, Torch, fastest_backend, open_backend, require_onnx
-from skythaw.bundle.bundle_file import read_about
-from skythaw.bundle.classifier import BATCH, Classifier, load
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.bundle.backends import Backend, open_backend, require_backend
+from skythaw.bundle.bundle_file import BundleDescription, read_about
+from skythaw.bundle.classifier import BATCH, Classifier
+from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.machine.numerics import numerics
+from skythaw.machine.processor import cores
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import Content
-from skythaw.predict.prediction_files import Shards, check_output, shards, write_table
+from skythaw.predict.prediction_files import UnfinishedPrediction, check_output, unfinished_prediction, write_table
 from skythaw.predict.prediction_rows import OK, origin, rows_of, schema_of
 
 SHARD = 10_000
 """rows"""
 BACKEND = "backend"
-"""by this name an unfinished prediction keeps what it runs on"""
+"""the name under which an unfinished prediction notes what it runs on"""
 TRIED = 64
-"""images, at most, by which a backend is chosen"""
+"""images, at most, with which the backends are compared"""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 Item = tuple[str, Content]
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How a prediction runs on this machine; nothing of it changes a number beyond rounding."""
+    """How a prediction runs on this machine. Nothing here changes a number beyond rounding."""
 
     batch: int = BATCH
-    """images for the network at once"""
+    """images that go through the network at once"""
     device: str = "auto"
-    threads: int = 1
-    """batches at a time"""
+    threads: int | None = None
+    """batches at a time; None: one for each core, but one alone in each worker of a survey"""
     shard: int = SHARD
-    """rows that are kept together while it lasts"""
+    """rows that are written at once"""
     backend: Literal["auto", "torch", "onnx"] = "auto"
-    """auto: the fastest here of those that say what torch says"""
+    """auto: the fastest here of those that agree with torch"""
 
 
 @dataclass
@@ -58,9 +59,9 @@ class PredictSummary:
 
     objects: int = 0
     classes: Counter[str] = field(default_factory=Counter)
-    """how many were found to be each"""
+    """how many images have each label"""
     failed: Counter[str] = field(default_factory=Counter)
-    """how many got no probabilities, by reason"""
+    """how many images got no probabilities, by reason"""
     backend: str = ""
     """what the network ran on"""
     resumed: int = 0
@@ -68,7 +69,7 @@ class PredictSummary:
     seconds: float = 0.0
     """in all"""
     predicting: float = 0.0
-    """seconds from the first image to the last, the classifier being loaded"""
+    """seconds from the first image to the last, without the time in which the classifier is loaded"""
 
     @property
     def ok(self) -> int:
@@ -76,11 +77,11 @@ class PredictSummary:
 
     @property
     def rate(self) -> float:
-        """Images a second, of those done now."""
+        """Images per second, of those done now."""
         return (self.objects - self.resumed) / self.predicting if self.predicting else 0.0
 
     def count(self, table: pa.Table) -> pa.Table:
-        """Take note of some rows, which are handed on."""
+        """Count some rows, and give them back."""
         self.objects += len(table)
         self.classes.update(label for label in table["label"].to_pylist() if label is not None)
         self.failed.update(status for status in table["status"].to_pylist() if status != OK)
@@ -94,13 +95,13 @@ def predict_to(
     setting: PredictSettings | None = None,
     progress: Progress | None = None,
 ) -> PredictSummary:
-    """Write the probabilities of each class for many images, one row an image, in the order of the inputs.
+    """Write the probabilities of each class for many images: one row for each image, in the order of the inputs.
 
-    Columns: `object_id`; `p_CLASS` for each class (calibrated; float32); `label`, the most probable; `entropy` of the
-    probabilities, from 0 (sure) to 1 (all alike); where the bundle keeps training images (`skythaw.bundle.references`)
-    `distance` to them, and its `percentile` among the distances of validation; `status`, ``ok`` or why there are no
-    probabilities. Rows are kept in the folder OUT.part until all are there; called again, it goes on after the last
-    whole shard of them.
+    The columns are `object_id`; `p_CLASS` for each class (calibrated; float32); `label`, the most probable class;
+    `entropy` of the probabilities, from 0 (sure) to 1 (all alike); `distance` to the training images and its
+    `percentile` among the distances of the validation images, where the bundle keeps training images
+    (`skythaw.bundle.references`); and `status`: ``ok``, or why there are no probabilities. The rows are kept in the
+    folder OUT.part until all are there. If the call is stopped, the same call goes on after the last whole shard.
 
     Parameters
     ----------
@@ -111,83 +112,100 @@ def predict_to(
     out
         the file to make or replace: ``.parquet``, ``.csv`` or ``.ecsv``
     setting
-        batch, device, threads, backend
+        batch, device, threads, rows of a shard, backend
     progress
         called with the images and their number
 
     Raises
     ------
     BundleError, DataError
-        No bundle; inputs that name nothing; another process writes the same file.
+        There is no bundle; the inputs name nothing; another process writes the same file.
     SpecError, OutputError
-        A bad ending; OUT.part is of another bundle, other inputs or another backend; the backend can't be had; a file
-        can't be written.
+        The file's ending is not known; OUT.part is of another bundle, other inputs or another backend; the backend
+        can't run here; a file can't be written.
     """
     bundle, out, setting = Path(bundle), Path(out), setting or PredictSettings()
     check_output(out)
     about = read_about(bundle)
-    if setting.backend == "onnx":
-        require_onnx(about, setting.device)
+    require_backend(setting.backend, about, setting.device)
     part = out.with_name(f"{out.name}.part")
-    found = find_inputs(inputs, (out, part))
-    binding = {"bundle": about.sha256, "inputs": [str(each) for each in inputs], "objects": len(found)}
+    images = find_inputs(inputs, (out, part))
+    binding = {"bundle": about.sha256, "inputs": [str(given) for given in inputs], "objects": len(images)}
     start, summary = time.perf_counter(), PredictSummary()
-    with shards(part, binding | {"set of files (names, sizes or times)": found.sha256}, setting.shard) as kept:
-        summary.resumed = kept.rows
-        if kept.rows < len(found):
-            items = found.items(kept.rows)
-            steps = items if progress is None else progress(items, len(found) - kept.rows)
+    with unfinished_prediction(
+        part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
+    ) as unfinished:
+        summary.resumed = unfinished.rows
+        if unfinished.rows < len(images):
+            items = images.items(unfinished.rows)
+            shown = items if progress is None else progress(items, len(images) - unfinished.rows)
             with numerics(1, about.seed, setting.device):
-                classifier = load(bundle, device=setting.device)
-                backend, steps = _chosen(kept, classifier, bundle, setting, iter(steps))
+                backend, all_items = _begin(bundle, about, setting, unfinished, iter(shown))
                 begun = time.perf_counter()
-                for table in _gathered(predictions(classifier, steps, setting, backend), setting.shard):
-                    kept.add(table)
+                for table in _gathered(predictions(backend, all_items, setting), setting.shard):
+                    unfinished.add(table)
                 summary.predicting = time.perf_counter() - begun
-        summary.backend = kept.settled(BACKEND)
-        tables = map(summary.count, kept.tables())
+        summary.backend = unfinished.noted(BACKEND)
+        tables = map(summary.count, unfinished.tables())
         write_table(out, schema_of(about, summary.backend), tables, origin(about, summary.backend))
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def predictions(
-    classifier: Classifier, items: Iterable[Item], setting: PredictSettings, backend: Backend | None = None
-) -> Generator[pa.Table, None, None]:
-    """Predict images as they come, a batch in each thread; no more is read than the batches under way.
+def _begin(
+    bundle: Path,
+    about: BundleDescription,
+    setting: PredictSettings,
+    unfinished: UnfinishedPrediction,
+    items: Iterator[Item],
+) -> tuple[Backend, Iterator[Item]]:
+    """Open the bundle with the backend that this prediction began with, or begins with now; and give back all images.
 
-    On a CPU every thread has a network of its own with the same weights: on tasks this small, threads that share the
-    work of one layer wait for each other (2 cores, one of them busy otherwise, MobileNetV2 at 64 px: 500 images/s in
-    one thread, 60 in two that share). A GPU gets one batch at a time, while other threads read and decode.
+    The first images are read ahead where a backend is to be chosen by them.
+    """
+    name = unfinished.agreed(BACKEND, None if setting.backend == "auto" else setting.backend) or "auto"
+    first = list(islice(items, TRIED)) if name == "auto" else []
+    pixels = [_pixels(about, content) for _, content in first]
+    readable = [image for image in pixels if not isinstance(image, str)]
+    backend = open_backend(bundle, name, setting.device, readable, sha256=about.sha256)
+    unfinished.note(BACKEND, backend.name)
+    return backend, chain(first, items)
+
+
+def predictions(backend: Backend, items: Iterable[Item], setting: PredictSettings) -> Generator[pa.Table, None, None]:
+    """Predict images as they come, one batch in each thread. No image is read before its batch begins.
+
+    On a CPU every thread has a network of its own with the same weights. Threads that shared the work of one layer
+    would wait for each other, because these layers are small (with 2 cores, one of them busy otherwise, MobileNetV2 at
+    64 pixels gives 500 images per second in one thread, and 60 in two that share). A GPU gets one batch at a time,
+    while other threads read and decode.
 
     Parameters
     ----------
-    classifier
-        from a bundle
+    backend
+        a bundle, opened to predict with it
     items
         name and content of each image
     setting
-        a batch never reaches over the end of a shard, so that rows don't depend on where a prediction was stopped
-    backend
-        what the network runs on; torch if it isn't said
+        a batch ends where a shard ends, so that rows do not depend on where a prediction was stopped
 
     Yields
     ------
     pyarrow.Table
-        of `schema_of`, the rows of one batch, in order
+        the rows of one batch, in order; the columns are those of `schema_of`
     """
-    backend = backend or Torch(classifier)
-    networks: SimpleQueue[Backend] = SimpleQueue()
-    for number in range(setting.threads if classifier.device.type == "cpu" else 1):
-        networks.put(backend.twin() if number else backend)
+    classifier, threads = backend.classifier, setting.threads or cores()
+    free: SimpleQueue[Backend] = SimpleQueue()
+    for number in range(threads if classifier.device.type == "cpu" else 1):
+        free.put(backend.twin() if number else backend)
     schema = schema_of(classifier.about, backend.name)
-    pool = ThreadPoolExecutor(setting.threads, "skythaw", initializer=torch.set_flush_denormal, initargs=(True,))
+    pool = ThreadPoolExecutor(threads, "skythaw", initializer=torch.set_flush_denormal, initargs=(True,))
     waiting: deque[Future[pa.Table]] = deque()
     with threadpool_limits(1, "blas"):  # whose threads, for a product this small, spin and take cores from the others
         try:
             for batch in _batches(items, setting):
-                waiting.append(pool.submit(_predicted, networks, classifier, schema, batch))
-                if len(waiting) > setting.threads:
+                waiting.append(pool.submit(_predicted, free, classifier, schema, batch))
+                if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -202,53 +220,32 @@ def _batches(items: Iterable[Item], setting: PredictSettings) -> Iterator[list[I
         yield batch
 
 
-def _chosen(
-    kept: Shards, classifier: Classifier, bundle: Path, setting: PredictSettings, items: Iterator[Item]
-) -> tuple[Backend, Iterator[Item]]:
-    """The backend that this prediction began with, or begins with now, tried on its first images; and all images."""
-    head: list[Item] = []
-    tried: list[Backend] = []
-
-    def fastest() -> str:
-        head.extend(islice(items, TRIED))
-        found = [each for each in (_pixels(classifier, content) for _, content in head) if not isinstance(each, str)]
-        tried.append(fastest_backend(classifier, bundle, found))
-        return tried[0].name
-
-    name = kept.settle(BACKEND, None if setting.backend == "auto" else setting.backend, fastest)
-    backend = tried[0] if tried else open_backend(name, classifier, bundle)
-    return backend, chain(head, items)
+def _predicted(
+    free: SimpleQueue[Backend], classifier: Classifier, schema: pa.Schema, batch: Sequence[Item]
+) -> pa.Table:
+    """Predictions of some images, by the next backend that is free."""
+    pixels = [_pixels(classifier.about, content) for _, content in batch]
+    status = np.array([image if isinstance(image, str) else OK for image in pixels], dtype=object)
+    output = None
+    if readable := [image for image in pixels if not isinstance(image, str)]:
+        backend = free.get()
+        try:
+            output = backend.outputs(np.stack(readable))
+        finally:
+            free.put(backend)
+    return rows_of(classifier, schema, [name for name, _ in batch], status, output)
 
 
-def _pixels(classifier: Classifier, content: Content) -> np.ndarray | str:
+def _pixels(about: BundleDescription, content: Content) -> np.ndarray | str:
     """An image's middle pixels [y, x, band], or why there are none."""
-    crop = classifier.about.cell.pixels.crop
     try:
-        pixels = decode(content.read(), "", classifier.require)
+        return middle(decode(content.read(), "", about.require), about.cell.pixels.crop)
     except BrokenImageError as error:
         return error.reason
-    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + crop, left : left + crop].copy()  # without the rest, which would stay in memory
-
-
-def _predicted(
-    networks: SimpleQueue[Backend], classifier: Classifier, schema: pa.Schema, batch: Sequence[Item]
-) -> pa.Table:
-    """Predictions of some images, by the next network that is free."""
-    found = [_pixels(classifier, content) for _, content in batch]
-    status = np.array([each if isinstance(each, str) else OK for each in found], dtype=object)
-    seen = None
-    if images := [each for each in found if not isinstance(each, str)]:
-        network = networks.get()
-        try:
-            seen = network.see(np.stack(images))
-        finally:
-            networks.put(network)
-    return rows_of(classifier, schema, [name for name, _ in batch], status, seen)
 
 
 def _gathered(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Tables joined to shards of `size` rows; the last may have less."""
+    """Tables joined to shards of `size` rows; the last may have fewer."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)

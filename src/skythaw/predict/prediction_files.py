@@ -1,4 +1,4 @@
-"""Predictions on disk: shards while it lasts, and one file in the end (Parquet, CSV or ECSV)."""
+"""Predictions on disk: shards while a prediction lasts, and one file in the end (Parquet, CSV or ECSV)."""
 
 from __future__ import annotations
 
@@ -23,53 +23,54 @@ from skythaw.machine.files import replacing, writing
 
 BINDING, LOCK = "about.json", "lock"
 FORMULA = r"^([=+\-@\t\r])"
-"""how a cell begins that a spreadsheet would run"""
+"""the beginning of a cell that a spreadsheet would run"""
 
 
-class Shards:
-    """The folder of an unfinished prediction. Every shard but the last has `size` rows."""
+class UnfinishedPrediction:
+    """The folder of an unfinished prediction. Every shard has `size` rows; the last one may have fewer."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.folder, self.size = folder, size
         self.count = 0
-        """whole shards from the first on"""
+        """whole shards, counted from the first"""
         while _is_whole(self._path(self.count), size):
             self.count += 1
 
     @property
     def rows(self) -> int:
-        """How many are done."""
+        """How many rows are done."""
         return self.count * self.size
 
-    def settle(self, name: str, wanted: str | None, decide: Callable[[], str]) -> str:
-        """What was wanted or decided when the prediction began; if it begins now, that is decided and written down.
+    def agreed(self, name: str, wanted: str | None) -> str | None:
+        """What was noted under a name when the prediction began, or else what is wanted now; both may be None.
 
         Raises
         ------
         SpecError
-            Something else is wanted now.
+            Something else was noted than is wanted now.
         """
-        there = self.settled(name)
-        if not there:
-            there = wanted or decide()
-            _write_binding(self.folder, _binding(self.folder) | {name: there})
-        elif wanted not in (None, there):
-            raise _another(self.folder, name, there, wanted)
-        return there
+        noted = self.noted(name)
+        if noted and wanted not in (None, noted):
+            raise _another(self.folder, name, noted, wanted)
+        return noted or wanted
 
-    def settled(self, name: str) -> str:
-        """What was decided; empty if nothing was."""
+    def note(self, name: str, value: str) -> None:
+        """Write something down that this prediction is bound to from now on."""
+        _write_binding(self.folder, _binding(self.folder) | {name: value})
+
+    def noted(self, name: str) -> str:
+        """What was noted under a name; empty if nothing was."""
         return str(_binding(self.folder).get(name, ""))
 
     def add(self, table: pa.Table) -> None:
-        """The next shard, renamed into place whole."""
+        """Write the next shard; it appears whole or not at all."""
         path = self._path(self.count)
         with replacing(path) as file, parquet_writer(file, table.schema, path) as write:
             write(table)
         self.count += 1
 
     def tables(self) -> Iterator[pa.Table]:
-        """Each shard."""
+        """The rows of each shard."""
         for number in range(self.count):
             path = self._path(number)
             with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -82,12 +83,12 @@ class Shards:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process alone.
+    """Make a folder if there is none, and hold it for this process alone.
 
     Raises
     ------
     DataError
-        Another process has it.
+        Another process holds it.
     OutputError
         It can't be made.
     """
@@ -105,24 +106,24 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shards]:
-    """Open the folder of an unfinished prediction, or make it; removed when the block ends.
+def unfinished_prediction(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[UnfinishedPrediction]:
+    """Open the folder of an unfinished prediction, or make it. It is removed when the block ends.
 
-    It is kept if the block raises and a shard is there.
+    The folder is kept if the block raises an error after the first shard was written.
 
     Parameters
     ----------
     folder
-        where
+        where the shards are
     binding
         what the shards belong to, JSON-able
     size
-        rows a shard; part of what they belong to
+        rows of a shard; a part of what they belong to
 
     Raises
     ------
     SpecError
-        The folder belongs to something else: the message says what differs.
+        The folder belongs to something else; the message says what differs.
     DataError
         Another process has it open.
     OutputError
@@ -130,7 +131,7 @@ def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shar
     """
     with alone(folder):
         _bind(folder, {**binding, "shard": size})
-        opened = Shards(folder, size)
+        opened = UnfinishedPrediction(folder, size)
         try:
             yield opened
         except BaseException:
@@ -142,13 +143,13 @@ def shards(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[Shar
 
 def _remove(folder: Path) -> None:
     with writing(folder):
-        for each in sorted(folder.glob("*.parquet"), reverse=True):  # the binding goes last: a kill here is no loss
-            each.unlink()
+        for shard in sorted(folder.glob("*.parquet"), reverse=True):  # the binding goes last: a kill here is no loss
+            shard.unlink()
         shutil.rmtree(folder)
 
 
 def check_output(out: Path) -> None:
-    """Raise unless predictions can be written under this name."""
+    """Raise `SpecError` or `OutputError` unless predictions can be written under this name."""
     if out.suffix.lower() not in _FORMS:
         raise SpecError(f"the output {out} should end in {', '.join(_FORMS)}, not {out.suffix!r}")
     if out.is_dir():
@@ -156,7 +157,7 @@ def check_output(out: Path) -> None:
 
 
 def write_table(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
-    """Write predictions in the form that the file's ending names; the file appears whole or not at all.
+    """Write predictions in the format that the file's ending names; the file appears whole or not at all.
 
     Parameters
     ----------
@@ -167,33 +168,33 @@ def write_table(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about:
     tables
         some rows each
     about
-        where they come from: the `meta` of ECSV; Parquet has it in the schema already, CSV has no place for it
+        where they come from: this is the `meta` of ECSV; the schema of Parquet has it already, CSV has no place for it
     """
     with replacing(out) as file:
         _FORMS[out.suffix.lower()](file, out, schema, tables, about)
 
 
 def _bind(folder: Path, binding: Mapping[str, Any]) -> None:
-    """Write down what the folder belongs to, or hold it against what is written there."""
+    """Write down what the folder belongs to, or compare with what is written there."""
     if not (folder / BINDING).exists():
-        if odd := sorted(each.name for each in folder.iterdir() if not each.name.startswith((".", LOCK))):
-            raise SpecError(f"{folder} is there and is no unfinished prediction: it holds {odd[0]}")
+        if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith((".", LOCK))):
+            raise SpecError(f"the folder {folder} is no unfinished prediction: it holds {others[0]}")
         _write_binding(folder, binding)
         return
-    there = _binding(folder)
+    written = _binding(folder)
     for name, value in binding.items():
-        if there.get(name) != value:
-            raise _another(folder, name, there.get(name), value)
+        if written.get(name) != value:
+            raise _another(folder, name, written.get(name), value)
 
 
 def _binding(folder: Path) -> dict[str, Any]:
     """What is written there."""
     path = folder / BINDING
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(f"can't read {path}: {error}; remove {folder} to begin again") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write_binding(folder: Path, binding: Mapping[str, Any]) -> None:
@@ -201,10 +202,10 @@ def _write_binding(folder: Path, binding: Mapping[str, Any]) -> None:
         file.write(json.dumps(dict(binding), indent=2).encode())
 
 
-def _another(folder: Path, name: str, there: object, now: object) -> SpecError:
+def _another(folder: Path, name: str, before: object, now: object) -> SpecError:
     return SpecError(
-        f"{folder} is an unfinished prediction of another {name}: {str(there)[:80]}, now {str(now)[:80]}; give the "
-        "command it was begun by, another output, or remove it to begin again"
+        f"{folder} is an unfinished prediction of another {name}: {str(before)[:80]}, now {str(now)[:80]}; repeat the "
+        "command that began it, give another output, or remove it to begin again"
     )
 
 
@@ -231,14 +232,17 @@ def _csv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table
 
 def _unformulated(table: pa.Table) -> pa.Table:
     """The table with an apostrophe before what a spreadsheet would take for a formula, in columns of text."""
-    for place, field in enumerate(table.schema):
+    for number, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            table = table.set_column(place, field, pc.replace_substring_regex(table[field.name], FORMULA, r"'\1"))
+            table = table.set_column(number, field, pc.replace_substring_regex(table[field.name], FORMULA, r"'\1"))
     return table
 
 
 def _ecsv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
-    """Astropy's ECSV (APE 6): its header, then rows; no value between two commas is a masked one."""
+    """Astropy's ECSV (APE 6): astropy writes the header, and Arrow the rows, in bounded memory.
+
+    A masked value is an empty cell.
+    """
     from astropy.table import Table
 
     kinds = {field.name: str if pa.types.is_string(field.type) else np.float32 for field in schema}
@@ -251,7 +255,7 @@ def _ecsv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Tabl
 
 
 def _rows(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, header: bool) -> None:
-    """Lines of values between commas: texts quoted, nothing for a null."""
+    """Values between commas, a line for each row; a null is an empty cell."""
     options = pyarrow.csv.WriteOptions(include_header=header, quoting_style="needed")
     with writing(out), pyarrow.csv.CSVWriter(file, schema, write_options=options) as writer:
         for table in tables:

@@ -1,4 +1,4 @@
-"""The rows of predictions: what their columns are, and how a batch that was seen becomes some."""
+"""The rows of predictions: their columns, and how the network's output becomes rows. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from skythaw.bundle.bundle_file import About
-from skythaw.bundle.classifier import Classifier, Seen
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.data.parquet import parquet_writer
+
+if TYPE_CHECKING:
+    from skythaw.bundle.classifier import Classifier, ClassifierOutput
 
 FAR = ("distance", "percentile")
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
 
 
-def schema_of(about: About, backend: str) -> pa.Schema:
-    """The columns of predictions, with their origin as metadata."""
+def schema_of(about: BundleDescription, backend: str) -> pa.Schema:
+    """The columns of predictions; the metadata say where they come from."""
     names = [f"p_{name}" for name in about.classes]
     fields = [
         ("object_id", pa.string()),
@@ -34,7 +36,7 @@ def schema_of(about: About, backend: str) -> pa.Schema:
     return pa.schema(fields, {"skythaw": json.dumps(origin(about, backend), sort_keys=True)})
 
 
-def origin(about: About, backend: str) -> dict[str, Any]:
+def origin(about: BundleDescription, backend: str) -> dict[str, Any]:
     """Where predictions come from."""
     return {
         "schema": 1,
@@ -49,16 +51,30 @@ def origin(about: About, backend: str) -> dict[str, Any]:
 
 
 def rows_of(
-    classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, seen: Seen | None
+    classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, output: ClassifierOutput | None
 ) -> pa.Table:
-    """Rows of some images: what was seen of those whose status is OK, nothing of the others."""
+    """The rows of some images; the network saw only those whose status is OK.
+
+    Parameters
+    ----------
+    classifier
+        from a bundle
+    schema
+        see `schema_of`
+    names
+        of all images
+    status
+        of all images, text [object]; set here for images with numbers that are not finite
+    output
+        probabilities and features of the images whose status is OK, in order; None if there are none
+    """
     references, ok = classifier.references, status == OK
     p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
     far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)
-    if seen is not None:
-        p[ok] = seen.p
+    if output is not None:
+        p[ok] = output.p
         if references:
-            distances = references.distances(seen.features)
+            distances = references.distances(output.features)
             far[ok] = np.stack([distances, references.percentiles(distances)], axis=1)
     known = np.asarray(np.isfinite(p).all(1))
     status[ok & ~known] = NOT_FINITE

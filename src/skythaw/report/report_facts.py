@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from skythaw.data.split import nested_order
-from skythaw.report.report_rows import ReportRow, axes_of, finished_cells, lines, probes, row
 from skythaw.report.statistics.depth_contest import MARGIN
 from skythaw.report.statistics.evidence import Evidence, gather
+from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
 
@@ -31,16 +31,16 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``rows`` (one a line of the table), ``recommended`` (one a network, strategy and training size), and what is
+        ``rows`` (one a row of the table), ``recommended`` (one a network, strategy and training size), and what is
         behind them: docs/report.md has every name. Without predictions in the run folder there are no intervals
         (``low`` and ``high`` are None), no comparisons, and validation alone recommends.
     """
     entries = ledger.entries()
     axes = axes_of(ledger)
     finished = finished_cells(entries)
-    every = lines(finished, axes)
+    every = report_rows(finished, axes)
     evidence = gather(ledger.folder, finished, every, margin) if finished else None
-    rows = [row(line, evidence.drawn if evidence else None) for line in every]
+    rows = [row_facts(row, evidence.scored if evidence else None) for row in every]
     return {
         "schema": SCHEMA,
         "name": ledger.remark("name"),
@@ -73,14 +73,14 @@ def _recommended(
     finished seeds than another does not compete.
     """
     together: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for i, line in enumerate(every):
-        together[line.contest].append(i)
+    for i, row in enumerate(every):
+        together[row.contest].append(i)
     main = set(evidence.main() if evidence else _largest(together))
     found = []
     for key, some in together.items():
         if evidence and key in evidence.contests:
-            line = evidence.chosen[key][evidence.contests[key].recommended.depth]
-            found.append(_shown(rows[every.index(line)], "test", key in main))
+            row = evidence.chosen[key][evidence.contests[key].recommended.depth]
+            found.append(_shown(rows[every.index(row)], "test", key in main))
         else:
             best = max(some, key=lambda i: (len(every[i].cells), every[i].validation, -every[i].depth))
             found.append(_shown(rows[best], "validation", key in main))

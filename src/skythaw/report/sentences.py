@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-Facts = dict[str, Any]
+from skythaw.report.number_format import listed, listed_depths, percent, points, points_range, rounded, with_interval
+from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
+
 FEW = 30
 """Groups of the sky below which the report says that there are few."""
+RATIOS = "TPR, TLR and TFR are the shares of parameters, layers and FLOPs (floating-point operations) trained."
+SUSPECTS = (
+    "A label is suspect where another class is as probable as it usually is for objects of that class (confident "
+    "learning). The surest mistakes are often wrong labels."
+)
 
 
-def main_choices(facts: Facts) -> list[dict[str, Any]]:
-    """For each network the recommendation that is said first."""
-    return [choice for choice in facts["recommended"] if choice["main"]]
+CLAIMS = (
+    "Ethiraj & Bolla (arXiv 2205.07124) fine-tuned seven networks on SDSS images. This is what they concluded, judged "
+    "on these data alone, with each network at its largest training size."
+)
+CALIBRATION = (
+    "The temperature was fitted on validation; all numbers are of the test set. The expected calibration error (ECE) "
+    "of few objects is too large even for a perfect classifier: only compare its values with each other."
+)
+SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
 
 
-def comparison_of(facts: Facts, choice: dict[str, Any]) -> dict[str, Any] | None:
-    """The comparison of depths behind a recommendation; None where there were no predictions to compare."""
-    names = ("backbone", "strategy", "train_size")
-    return next((c for c in facts["comparisons"] if all(c[n] == choice[n] for n in names)), None)
+@dataclass(frozen=True)
+class ReportSentences:
+    """All that is said, in the order of the page; a text is empty where the facts hold nothing of it."""
+
+    question: str
+    answers: tuple[tuple[str, str], ...]
+    """network, and the answer for it"""
+    warnings: tuple[str, ...]
+    """what makes the answers doubtful"""
+    depths: tuple[str, ...]
+    """of each network, what its comparison of depths shows"""
+    claims: str
+    sizes: tuple[str, ...]
+    failures: str
+    calibration: str
+    search: str
+    data: tuple[str, ...]
+    method: tuple[str, ...]
 
 
-def row_of(facts: Facts, choice: dict[str, Any]) -> dict[str, Any]:
-    """The table's row of a recommendation."""
-    names = ("backbone", "strategy", "train_size", "depth", *facts["axes"])
-    return next(row for row in facts["rows"] if all(row[name] == choice[name] for name in names))
+def report_sentences(facts: Facts) -> ReportSentences:
+    """Say what the facts say."""
+    main = main_recommendations(facts)
+    compared = [each.comparison for each in main if each.comparison]
+    return ReportSentences(
+        question=question(facts),
+        answers=tuple((each.choice["backbone"], answer(each)) for each in main),
+        warnings=tuple(_warnings(facts)),
+        depths=tuple(f"{name_of(each)}. {depths_compared(each)}" for each in compared),
+        claims=CLAIMS if facts["claims"] else "",
+        sizes=tuple(size_sentence(curve) for curve in facts["size_curves"]),
+        failures=_failures(facts),
+        calibration=CALIBRATION if any(each["calibration"] for each in compared) else "",
+        search=SEARCH if facts["search"] else "",
+        data=_data(facts),
+        method=(method(facts), _choice_on_test(facts)),
+    )
 
 
 def question(facts: Facts) -> str:
@@ -35,20 +75,21 @@ def question(facts: Facts) -> str:
     return f"Which layers of a pretrained network should be fine-tuned to tell {classes} apart?{on}"
 
 
-def answer(facts: Facts, choice: dict[str, Any]) -> str:
+def answer(recommended: Recommendation) -> str:
     """What is recommended, and how sure that is: two sentences."""
-    compared = comparison_of(facts, choice)
-    settings = "".join(f", {axis} {choice[axis]}" for axis in facts["axes"])
+    choice, compared = recommended.choice, recommended.comparison
+    settings = "".join(f", {axis} {choice[axis]}" for axis in recommended.axes)
     above = "" if compared is None else _above_frozen(compared)
-    first = (
-        f"Train {choice['depth']} of {choice['blocks']} blocks{settings} (TPR {percent(choice['tpr'])}, "
-        f"TLR {percent(choice['tlr'])}): macro-F1 {with_interval(choice['macro_f1'])}{above}."
+    return (
+        f"Train {choice['depth']} of {choice['blocks']} blocks{settings}, {percent(choice['tpr'])} of the "
+        f"parameters (TPR) and {percent(choice['tlr'])} of the layers (TLR): macro-F1 "
+        f"{with_interval(choice['macro_f1'])}{above}. {_how_sure(compared, choice['depth'])}"
     )
-    return f"{first} {_how_sure(compared, choice)}"
 
 
 def _above_frozen(compared: dict[str, Any]) -> str:
-    pair = _pair(compared, 0, compared["recommended"])
+    ends = (0, compared["recommended"])
+    pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == ends), None)
     if pair is None or compared["recommended"] == 0:
         return ""
     found = pair["macro_f1"]
@@ -57,24 +98,44 @@ def _above_frozen(compared: dict[str, Any]) -> str:
     return f", {size} points {side} the frozen network ({points_range(found)})"
 
 
-def _pair(compared: dict[str, Any], a: int, b: int) -> dict[str, Any] | None:
-    return next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == (a, b)), None)
-
-
-def _how_sure(compared: dict[str, Any] | None, choice: dict[str, Any]) -> str:
+def _how_sure(compared: dict[str, Any] | None, chosen: int) -> str:
     if compared is None:
-        return "It is the best on validation: there are no predictions to compare depths with."
+        return "It is the best on validation; the run folder holds no predictions to compare depths with."
     if len(compared["best_in"]) == 1:
         return "No other depth was trained in full, so there is nothing to compare it with."
     best, margin = compared["best"], f"{compared['margin']:g}"
-    others = [each["depth"] for each in compared["alike"] if each["depth"] != choice["depth"]]
+    others = [each["depth"] for each in compared["alike"] if each["depth"] != chosen]
     if compared["rule"] == "best":
         if not others:
-            luck = "" if compared["seeds"] > 1 else " (with one seed: of these trained networks)"
+            luck = (
+                "" if compared["seeds"] > 1 else " (there is one seed, so this holds for these trained networks only)"
+            )
             return f"It is the best, surely better than every other depth{luck}."
-        return f"It is the best, but {depths(others)} can't be told from it."
-    also = f"; {listed(others)} can't be told from the best either" if others else ""
-    return f"It is the shallowest depth surely within {margin} of the best ({best}){also}."
+        return f"It is the best, but {listed_depths(others)} can't be told from it."
+    also = f"; {listed_depths(others)} can't be told from the best either" if others else ""
+    return f"It is the shallowest depth that is surely within {margin} of the best (depth {best}){also}."
+
+
+def _warnings(facts: Facts) -> list[str]:
+    cells = facts["cells"]
+    found = list(facts["warnings"])
+    if cells["done"] < cells["cells"]:
+        found.append(f"{cells['done']} of {cells['cells']} cells are done: the report is not complete")
+    if facts["alarms"]:
+        one = facts["alarms"][0]
+        more = f", and {len(facts['alarms']) - 1} more" if len(facts["alarms"]) > 1 else ""
+        found.append(f"alarm: {one['backbone']}, depth {one['depth']}, seed {one['seed']}: {one['alarm']}{more}")
+    return found
+
+
+def name_of(compared: dict[str, Any]) -> str:
+    """Network, strategy and training size in words."""
+    return f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}"
+
+
+def depths_compared(compared: dict[str, Any]) -> str:
+    """Whether the test set tells the depths apart, what it would take, and what validation alone would choose."""
+    return f"{separation(compared)} {chosen_on_validation(compared)}"
 
 
 def separation(compared: dict[str, Any]) -> str:
@@ -85,8 +146,9 @@ def separation(compared: dict[str, Any]) -> str:
     for each in compared["not_shown"]:
         enough = _enough(each["objects_needed"], "to be sure of that")
         sentences.append(f"Depth {each['depth']} seems to be within the margin; {enough}.")
-    if compared["incomplete"]:
-        sentences.append(f"{depths(compared['incomplete']).capitalize()} lacks seeds and took no part.")
+    if lacking := compared["incomplete"]:
+        verbs = "lacks seeds and takes" if len(lacking) == 1 else "lack seeds and take"
+        sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
     return " ".join(sentences)
 
 
@@ -98,7 +160,7 @@ def _apart(compared: dict[str, Any]) -> str:
     behind = widest["behind"]["difference"]
     text = (
         f"{compared['objects']:,} test objects do not tell the best depth ({compared['best']}) from "
-        f"{depths(each['depth'] for each in alike)}. "
+        f"{listed_depths(each['depth'] for each in alike)}. "
     )
     if not behind:
         return text + "They do not differ on these objects."
@@ -112,125 +174,88 @@ def _enough(objects: int | None, purpose: str) -> str:
     return f"it takes about {rounded(objects)} objects {purpose}"
 
 
-def nested(compared: dict[str, Any]) -> str:
-    """The score of the depth that validation would have chosen: nothing was chosen on the objects it is of."""
+def chosen_on_validation(compared: dict[str, Any]) -> str:
+    """The test score of the depth that validation would have chosen."""
     found = compared["nested"]
     return (
-        f"Chosen on validation alone, depth {found['depth']} has macro-F1 {with_interval(found['macro_f1'])} and "
-        f"accuracy {with_interval(found['accuracy'])} on test: this estimate owes nothing to a choice on the test set."
+        f"Validation alone would have chosen depth {found['depth']}. Its test scores are macro-F1 "
+        f"{with_interval(found['macro_f1'])} and accuracy {with_interval(found['accuracy'])}: fair estimates, because "
+        "the test set had no part in that choice."
     )
-
-
-def robustness(compared: dict[str, Any]) -> list[tuple[str, str]]:
-    """For each choice that could have been another, what the recommendation would be then."""
-    choice, robust = compared["recommended"], compared["robust"]
-
-    def differing(found: dict[str, int]) -> str:
-        other = {name: depth for name, depth in found.items() if depth != choice}
-        if not other:
-            return f"the same depth ({choice}) every time"
-        return f"depth {choice}, but " + ", ".join(f"{depth} ({name})" for name, depth in other.items())
-
-    names = {"log_loss": "smallest mean log loss"}
-    metrics = {names.get(name, name.replace("_", " ")): depth for name, depth in robust["metric"].items()}
-    seeds = {f"without seed {seed}": depth for seed, depth in robust["seeds"].items()}
-    rates = {f"rate {rate}": depth for rate, depth in robust["lr"].items()}
-    share = next((each["share"] for each in compared["best_in"] if each["depth"] == compared["best"]), 0.0)
-    return [
-        ("another score", differing(metrics)),
-        ("one seed less", differing(seeds) if seeds else "not known: there is one seed"),
-        ("one learning rate for all", differing(rates) if rates else "not known: one rate was tried"),
-        (
-            "other objects of this sky, other seeds",
-            f"depth {compared['best']} is the best in {percent(share)} of the draws",
-        ),
-        ("another split", "not known: one was tried"),
-    ]
 
 
 def size_sentence(curve: dict[str, Any]) -> str:
     """What twice the images would give."""
     gain = curve["gain"]
-    law = " (through two sizes, so unchecked)" if len(curve["sizes"]) == 2 else ""
+    doubt = " The law goes through two sizes only, so nothing checks it." if len(curve["sizes"]) == 2 else ""
     return (
-        f"{curve['backbone']} ({curve['strategy']}): by a power law{law} of exponent "
-        f"{interval(curve['exponent'], '.2f')}, {curve['twice']:,} images would give macro-F1 "
-        f"{with_interval(curve['macro_f1'])}: {points(gain['mean'])} points ({points_range(gain)})."
+        f"{curve['backbone']} ({curve['strategy']}): by a power law of exponent "
+        f"{with_interval(curve['exponent'], '.2f')}, {curve['twice']:,} images would give macro-F1 "
+        f"{with_interval(curve['macro_f1'])}, a change of {points(gain['mean'])} points ({points_range(gain)}).{doubt}"
     )
+
+
+def _failures(facts: Facts) -> str:
+    found = facts["failures"]
+    if not found:
+        return ""
+    return (
+        f"{found['backbone']} at depth {found['depth']} is wrong on {found['wrong']:,} of "
+        f"{facts['method']['objects']:,} test objects, by the mean probabilities of its seeds. {found['suspects']:,} "
+        f"labels are suspect. {SUSPECTS}"
+    )
+
+
+def _data(facts: Facts) -> tuple[str, ...]:
+    split, how, sha256 = facts["data"]["split"], facts["method"], facts["data"]["sha256"]
+    checksum = f"Checksum of the data (SHA-256): {sha256['data']}." if sha256 else ""
+    if not split:
+        return (checksum,)
+    groups = f" The test set holds {how['groups']:,} groups." if how and how["drawn"] != "objects" else ""
+    divided = f"The data are divided by {split['by']} (seed {split['seed']}): objects of one group stay together."
+    return (divided + groups, checksum)
 
 
 def method(facts: Facts) -> str:
     """How the intervals were made."""
     how = facts["method"]
     if how is None:
-        return "There are no intervals: this run folder holds no predictions."
+        return "There are no intervals, because this run folder holds no predictions."
     seeds = max((row["seeds"] for row in facts["rows"]), default=1)
     what = f"{how['groups']:,} {how['drawn']}"
     if how["drawn"] != "objects":
         what += f" ({how['objects']:,} objects)"
     text = (
-        f"Intervals are of {percent(how['level'])}: percentiles of {how['draws']:,} bootstrap draws of {what}, all "
-        "depths on the same draws"
+        f"Intervals are of {percent(how['level'])}. They are percentiles of {how['draws']:,} bootstrap draws of "
+        f"{what}; all depths are scored on the same draws. "
     )
     text += (
-        ", and the spread between seeds by Student's t. "
+        "The spread between seeds enters by Student's t. "
         if seeds > 1
-        else "; with one seed they know nothing of how seeds differ. "
+        else "There is one seed, so they know nothing of how seeds differ. "
     )
     if how["drawn"] == "objects":
         text += (
-            "Objects were drawn singly: the run folder does not say which belong together on the sky (run the study "
-            "again, nothing is trained twice, and it will). "
+            "Objects were drawn singly, because the run folder does not say which of them lie together on the sky. "
+            "Run the study again to keep that too: nothing is trained twice. "
         )
     if how["missing"]:
-        text += f"The predictions of {how['missing']} cells can't be read; they have no part in this. "
+        text += f"The predictions of {how['missing']} cells can't be read, so these cells have no part in this. "
     if how["groups"] < FEW:
-        text += f"{how['groups']} groups are few: take intervals and p-values as rough. "
-    return text + "P-values are Holm's over the depths of a network; nothing is corrected for the number of networks."
+        text += f"{how['groups']} groups are few: the intervals and p-values are rough. "
+    return text + (
+        "P-values are corrected by Holm's method for the pairs of depths of each network, but not for the number of "
+        "networks."
+    )
 
 
-def with_interval(value: dict[str, Any], form: str = ".3f") -> str:
-    """``0.776 (0.761 to 0.791)``; without an interval, ``0.776 ± 0.004`` over seeds."""
-    text = f"{value['mean']:{form}}"
-    if value.get("low") is not None:
-        return f"{text} ({value['low']:{form}} to {value['high']:{form}})"
-    return text if value.get("std") is None else f"{text} ± {value['std']:{form}}"
-
-
-def interval(value: dict[str, Any], form: str) -> str:
-    return f"{value['mean']:{form}} ({value['low']:{form}} to {value['high']:{form}})"
-
-
-def percent(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value:.1f} %" if 0 < value < 0.1 or 0.995 <= value < 1 else f"{100 * value:.0f} %"
-
-
-def points(value: float, *, sign: bool = True) -> str:
-    """Hundredths of a score."""
-    return f"{100 * value:{'+' if sign else ''}.1f}"
-
-
-def points_range(value: dict[str, Any]) -> str:
-    return f"{points(value['low'])} to {points(value['high'])}"
-
-
-def depths(several: Iterable[int]) -> str:
-    """``depth 3``, ``depths 3 and 6``."""
-    several = list(several)
-    return f"depth{'s' if len(several) > 1 else ''} {listed(several)}"
-
-
-def listed(several: Iterable[Any]) -> str:
-    """``3``, ``3 and 6``, ``3, 6 and 10``."""
-    names = [str(each) for each in several]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def rounded(count: int) -> str:
-    """A number of objects to two digits."""
-    if count >= 10**7:
-        return "more than ten million"
-    digits = max(0, len(str(count)) - 2)
-    return f"{round(count, -digits):,}"
+def _choice_on_test(facts: Facts) -> str:
+    pairs = sum(len(compared["pairs"]) for compared in facts["comparisons"])
+    if not pairs:
+        return ""
+    counts = sorted({len(compared["best_in"]) for compared in facts["comparisons"]})
+    return (
+        f"{pairs:,} pairs of depths were compared; Holm's correction is within each network, strategy and training "
+        f"size. The recommended depth is chosen on the test set among {listed(counts)} depths, so its score tends to "
+        "be a little too high. The score of the depth that validation alone would choose stands beside it."
+    )

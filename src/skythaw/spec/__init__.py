@@ -1,10 +1,13 @@
 """What is to be done: a study, its cells, and how they are trained. All frozen, read from TOML, without torch."""
 
 from skythaw.spec.cell import CELL_SCHEMA, Cell
-from skythaw.spec.pixel_settings import Bands, Frozen, Pixels, Side, Stretch
-from skythaw.spec.recipe import AUTO_RATES, Recipe, Seed, Split, WeightsChoice, trial_epochs
+from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
+from skythaw.spec.recipe import AUTO_RATES, Recipe, trial_epochs
+from skythaw.spec.record import Frozen, Seed
+from skythaw.spec.split_settings import Split
 from skythaw.spec.study import Data, Grid, Study, parse_depth
 from skythaw.spec.validation_message import one_line
+from skythaw.spec.weights_choice import WeightsChoice
 
 __all__ = [
     "AUTO_RATES",

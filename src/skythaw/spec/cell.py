@@ -12,8 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from skythaw.spec.pixel_settings import Frozen, Pixels, Stretch
-from skythaw.spec.recipe import Positive, Recipe, Seed, Split, WeightsChoice
+from skythaw.spec.pixel_settings import Pixels, Stretch
+from skythaw.spec.recipe import Recipe
+from skythaw.spec.record import Frozen, Positive, Seed
+from skythaw.spec.split_settings import Split
+from skythaw.spec.weights_choice import WeightsChoice
 
 CELL_SCHEMA = 2
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""

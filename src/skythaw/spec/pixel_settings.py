@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -16,15 +14,10 @@ from pydantic import (
 )
 
 from skythaw.errors import SpecError, UnknownNameError
+from skythaw.spec.record import Frozen
 
 Side = Annotated[int, Field(ge=4, le=4096)]
 """pixels"""
-
-
-class Frozen(BaseModel):
-    """A record: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _band(value: Any) -> Any:

@@ -1,34 +1,15 @@
-"""How the trained part of a network is trained, and how objects are divided: `Recipe`, `Split`, `WeightsChoice`."""
+"""How the trained part of a network is trained: `Recipe`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field
 
-from skythaw.spec.pixel_settings import Frozen
+from skythaw.spec.record import ON_OFF, Frozen, Positive
 
-ON_OFF = BeforeValidator(lambda value: None if value is False else value)
-"""TOML has no null: ``false`` turns an option off."""
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
 AUTO_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """What ``lr = "auto"`` tries, half a decade apart: from below what suits a whole network to above what suits a head."""
-
-
-class Split(Frozen):
-    """How objects are divided into training, validation and test."""
-
-    by: str = "field"
-    """``field`` (run, camcol and field), ``healpix``, ``random``, or a column: objects alike in it stay together."""
-    validation: Fraction = 0.15
-    test: Fraction = 0.25
-    seed: Seed = 0
-    nside: Positive = 64
-    """HEALPix resolution for ``by = "healpix"``; 64 makes pixels of 55 arcmin."""
 
 
 class Recipe(Frozen):
@@ -72,21 +53,3 @@ class Recipe(Frozen):
 def trial_epochs(recipe: Recipe) -> int:
     """How long ``lr = "auto"`` trains each rate: a third of the epochs, at least two."""
     return max(2, recipe.epochs // 3)
-
-
-class WeightsChoice(Frozen):
-    """Where a backbone's weights come from, if not the official place, and what they expect."""
-
-    file: Path | None = None
-    random: bool = False
-    mean: tuple[float, ...] | None = None
-    """Per band, of pixels scaled to 0..1. None is what the official weights expect."""
-    std: tuple[float, ...] | None = None
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Passed to the library that builds the network, e.g. ``pad_type = "same"``."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.random and self.file is not None:
-            raise ValueError("give a file or random = true, not both")
-        return self

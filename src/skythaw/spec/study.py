@@ -12,9 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from skythaw.errors import SpecError, nearest
 from skythaw.spec.cell import CELL_SCHEMA
-from skythaw.spec.pixel_settings import Bands, Frozen, Pixels, Side, Stretch
-from skythaw.spec.recipe import Positive, Recipe, Seed, Split, WeightsChoice
+from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
+from skythaw.spec.recipe import Recipe
+from skythaw.spec.record import Frozen, Positive, Seed
+from skythaw.spec.split_settings import Split
 from skythaw.spec.validation_message import one_line
+from skythaw.spec.weights_choice import WeightsChoice
 
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
 

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from skythaw.bundle.bundle_file import About
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.classifier import Classifier, load
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.numerics import numerics
 
@@ -47,7 +47,7 @@ class InferenceQueue:
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor, device: str = "cpu") -> None:
         self._classifier = load(folder, device=device)
-        self.about: About = self._classifier.about
+        self.about: BundleDescription = self._classifier.about
         self._pool, self._device = pool, device
         self._asked = 0
 
@@ -82,7 +82,7 @@ def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
         It can't be read, or is not of the kind that the classifier takes.
     """
     values = _values(classifier, data)
-    seen = classifier.see(values[None])
+    seen = classifier.outputs(values[None])
     p = seen.p[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum() / np.log(len(p))
@@ -133,9 +133,6 @@ def uri(image: bytes) -> str:
 def _values(classifier: Classifier, data: bytes) -> np.ndarray:
     """The middle of an image, as the classifier takes it; raises `DataError` unless it is of that kind."""
     try:
-        pixels = decode(data, "", classifier.require)
+        return middle(decode(data, "", classifier.about.require), classifier.about.cell.pixels.crop)
     except BrokenImageError as error:
         raise DataError(f"the image can't be read: {error.reason}") from None
-    crop = classifier.about.cell.pixels.crop
-    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + crop, left : left + crop].copy()

@@ -25,7 +25,7 @@ class Problem(BaseModel):
     detail: str
 
 
-class BundleInfo(BaseModel):
+class ServedBundle(BaseModel):
     """A classifier."""
 
     name: str
@@ -160,13 +160,13 @@ async def the_version() -> dict[str, str]:
 
 
 @router.get("/api/v1/bundles")
-async def bundles(request: Request) -> list[BundleInfo]:
+async def bundles(request: Request) -> list[ServedBundle]:
     """The classifiers that can be asked."""
     return [info(name, queue) for name, queue in request.app.state.service.bundles.items()]
 
 
 @router.get("/api/v1/bundles/{name}")
-async def bundle(name: str, queue: OneQueue) -> BundleInfo:
+async def bundle(name: str, queue: OneQueue) -> ServedBundle:
     """One classifier."""
     return info(name, queue)
 
@@ -221,10 +221,10 @@ def objects(one: OneRun, key: str, wanted: Annotated[ObjectFilter, Query()]) -> 
     return Objects(total=total, page=wanted.page, objects=[ObjectRow(**row) for row in rows])
 
 
-def info(name: str, queue: InferenceQueue) -> BundleInfo:
+def info(name: str, queue: InferenceQueue) -> ServedBundle:
     """What the service says of a bundle."""
     about = queue.about
-    return BundleInfo(
+    return ServedBundle(
         name=name,
         title=about.name,
         network=about.cell.backbone,

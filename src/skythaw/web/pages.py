@@ -13,15 +13,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from skythaw.errors import DataError, LedgerError
+from skythaw.errors import DataError, LedgerError, UnknownNameError
 from skythaw.explain.explanation import FAR
 from skythaw.report.figures.figure_style import DARK, LIGHT
+from skythaw.report.figures.learning_figures import cell_charts
+from skythaw.report.figures.matplotlib_figures import draw
 from skythaw.web.json_api import OneQueue, OneRun, info, queue_of
 from skythaw.web.request_guard import COOKIE
 from skythaw.web.shown_run import COLUMNS, PAGE, ObjectFilter, ShownRun
-from skythaw.web.svg_curves import curves
 
 router = APIRouter()
+OF_DRAWINGS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "cache-control": "private, max-age=3600",
+}
+"""headers: a drawing brings its styles along, and nothing else"""
 DIGITS = {"macro_f1": ".3f", "accuracy": ".3f", "seconds": ".1f"}
 
 
@@ -115,11 +121,22 @@ def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
     """One cell: settings, scores, curves."""
     entry = one.cell(key)
     settings = {k: v for k, v in _flat(entry.cell.model_dump(mode="json")).items() if v is not None}
-    drawn = curves(entry.result.curves, entry.result.peak_epoch) if entry.result else ()
+    charts = cell_charts(entry.result.curves, entry.result.peak_epoch) if entry.result else []
     error = (entry.error or "").strip().splitlines()[-1:] if entry.state == "failed" else []
     return page(
-        request, "cell", f"Cell {key[:12]}", name=name, entry=entry, settings=settings, drawn=drawn, error=error
+        request, "cell", f"Cell {key[:12]}", name=name, entry=entry, settings=settings, charts=charts, error=error
     )
+
+
+@router.get("/runs/{name}/cells/{key}/curves/{chart}.svg")
+def curves(key: str, chart: str, one: OneRun, dark: bool = False) -> Response:
+    """How a cell trained, as a picture in the colours of the browser's theme: pages work without scripts."""
+    entry = one.cell(key)
+    charts = cell_charts(entry.result.curves, entry.result.peak_epoch) if entry.result else []
+    figure = next((each for each in charts if each.name == chart), None)
+    if figure is None:
+        raise UnknownNameError("that cell has no such curves")
+    return Response(draw(figure, "svg", dark=dark), media_type="image/svg+xml", headers=OF_DRAWINGS)
 
 
 class Choice(ObjectFilter):

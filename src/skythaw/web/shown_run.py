@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +12,13 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
-from skythaw.errors import DataError, LedgerError, SkythawError, UnknownNameError
-from skythaw.report import sentences
-from skythaw.report.figures.object_pictures import picture_of, pictures
+from skythaw.errors import DataError, LedgerError, UnknownNameError
+from skythaw.report.figures.object_pictures import picture_of
 from skythaw.report.page.html_page import render
-from skythaw.report.page.page_sections import make_page, wanted_images
+from skythaw.report.recommendations import main_recommendations
 from skythaw.report.report_facts import report_facts
+from skythaw.report.sentences import answer
+from skythaw.report.write_report import build_page, data_files
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
@@ -74,8 +73,7 @@ class ShownRun:
 
     def answers(self) -> list[tuple[str, str]]:
         """Network and answer for each of the report's recommendations so far."""
-        facts, _ = self._report()
-        return [(each["backbone"], sentences.answer(facts, each)) for each in sentences.main_choices(facts)]
+        return [(each.choice["backbone"], answer(each)) for each in main_recommendations(self._report()[0])]
 
     def recommended(self) -> list[dict[str, Any]]:
         """The report's recommendations so far, as in `skythaw report --json`."""
@@ -173,7 +171,7 @@ class ShownRun:
 
     def _paths(self) -> list[Path]:
         with Ledger.read(self.folder) as ledger:
-            return [Path(each) for each in (ledger.remark("data") or {}).values() if each]
+            return data_files(ledger)
 
     def _entries(self) -> list[Entry]:
         with Ledger.read(self.folder) as ledger:
@@ -187,15 +185,11 @@ class ShownRun:
                 done = sum(entry.state == "done" for entry in entries)
                 if self._made is None or self._made[0] != done:
                     facts = report_facts(ledger)
-                    self._made = (done, facts, self._page(facts, entries) if facts["rows"] else "")
+                    page = (
+                        render(build_page(facts, data_files(ledger), entries[0].cell.pixels)) if facts["rows"] else ""
+                    )
+                    self._made = (done, facts, page)
             return self._made[1], self._made[2]
-
-    def _page(self, facts: dict[str, Any], entries: list[Entry]) -> str:
-        try:
-            found = pictures(self._paths(), wanted_images(facts), entries[0].cell.pixels)
-        except SkythawError:
-            found = {}
-        return render(make_page(facts, found, version("skythaw"), date.today()))
 
 
 def _row(entry: Entry) -> dict[str, Any]:

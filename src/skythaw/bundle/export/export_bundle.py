@@ -1,4 +1,4 @@
-"""Export a finished cell of a run as a bundle."""
+"""Export a finished cell of a run as a bundle. START READING HERE."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from skythaw.backbones.known_backbones import Backbone, backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
-from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, About, Expected
+from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, BundleDescription, Expected
 from skythaw.bundle.classifier import named_tensors
 from skythaw.bundle.export.model_card import model_card
 from skythaw.bundle.export.pick_references import collect
@@ -41,25 +41,26 @@ from skythaw.study.trained_weights import weights_path
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 
 CHECKED = 32
-"""images for which the ONNX file must say what torch says"""
+"""images for which the ONNX file must agree with torch"""
 KEPT = 4000
-"""training images, at most, that a bundle keeps"""
+"""training images that a bundle keeps, at most, unless the user says otherwise"""
 SHORTEST_KEY = 6
-"""letters of a cell's key that are enough, where they name one cell"""
+"""letters of a cell's key that are enough where they name one cell"""
+KEYS = "`skythaw report --json` lists the keys of each row"
 
 
 def export(  # noqa: PLR0913 (each is an option of the command)
     run: Path,
     bundle: Path,
     *,
-    key: str | None = None,
+    cell: str | None = None,
     weights: Path | None = None,
     data: Path | None = None,
     onnx: bool | None = None,
     refit: Refit | None = None,
     references: int = KEPT,
-) -> About:
-    """Write a cell of a run as a bundle; the folder appears whole or not at all, and replaces an older bundle.
+) -> BundleDescription:
+    """Write a cell of a run as a bundle. The folder appears whole or not at all, and replaces an older bundle.
 
     Parameters
     ----------
@@ -67,24 +68,24 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         the run folder
     bundle
         the folder to make
-    key
-        the beginning of a cell's key; by default, of the recommended depth of the best network the cell whose
-        validation score is best
+    cell
+        the beginning of the cell's key; by default, the cell with the best validation score at the recommended depth
+        of the best network
     weights
-        the pretrained weights that the cell started from, where they are no longer where they were
+        the file of pretrained weights from which the cell started, if it was moved
     data
-        the training data, where they are no longer where they were
+        the training data, if they were moved
     onnx
         write an ONNX file, too; by default, if the packages for it are installed
     refit
-        train the cell again on training and validation together, and write that: see `train_again`; scores and
-        temperature stay the cell's. None writes the cell as it is
+        train the cell again on training and validation together, and write the new weights: see `train_again`; scores
+        and temperature stay those of the cell. None writes the cell as it is
     references
-        how many of the training images to keep, at most, to compare others with: see `skythaw.bundle.references`
+        how many training images to keep, at most, with which others are compared: see `skythaw.bundle.references`
 
     Returns
     -------
-    About
+    BundleDescription
         what the bundle says of itself
 
     Raises
@@ -92,9 +93,9 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     LedgerError, UnknownNameError
         There is no such run, or no such finished cell.
     WeightsError, DataError
-        The pretrained weights or the data are gone, or are others.
+        The pretrained weights or the data are gone, or are not those of the cell.
     BundleError, OutputError
-        `bundle` is something else, or can't be written.
+        `bundle` is no bundle and not empty, or can't be written.
     SpecError
         `references` is negative, or more than a bundle can keep.
     """
@@ -102,56 +103,55 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     if not 0 <= references <= MOST:
         raise SpecError(f"references = {references}: a bundle keeps 0 to {MOST} training images")
     if bundle.exists() and not (bundle / ABOUT).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
-        raise BundleError(f"{bundle} is there and is no bundle; choose another folder")
+        raise BundleError(f"{bundle} exists and is no bundle; choose another folder")
     with Ledger.read(run) as ledger:
         facts = report_facts(ledger)
-        entry = _choose(ledger.entries(), facts, key, run)
-        cell, result = entry.cell, _finished(entry)
-        started = _pretrained(cell, ledger, weights)
+        entry = _choose(ledger.entries(), facts, cell, run)
+        result = _finished(entry)
+        started = _pretrained(entry.cell, ledger, weights)
         where = data or Path((ledger.remark("data") or {}).get("path") or "")
-        cutouts = _data(cell, where)
-    again = refit and train_again(cell, result, where, started, refit)
-    model = _model(cell, started, len(result.classes), again.trained if again else _trained(cell, run))
+        cutouts = _data(entry.cell, where)
+    again = refit and train_again(entry.cell, result, where, started, refit)
+    model = _model(entry.cell, started, len(result.classes), again.trained if again else _trained(entry.cell, run))
     try:
         about = _about(entry, facts, cutouts, model, run, started)
     except ValidationError as error:
-        raise BundleError(f"the cell {cell.key} can't be a bundle: {one_line(error, About)}") from None
+        raise BundleError(f"the cell {entry.key} can't be a bundle: {one_line(error, BundleDescription)}") from None
     if again:
         about = about.model_copy(update={"refit": again.images})
-    others = {}
+    extras = {}
     if onnx or (onnx is None and can_export()):
-        others[ONNX] = to_onnx(model, about, _some(cutouts, about))
+        extras[ONNX] = to_onnx(model, about, _some(cutouts, about))
     if references:
-        others |= collect(model, about, cutouts, references)
-    about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in others.items()}})
+        extras |= collect(model, about, cutouts, references)
+    about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in extras.items()}})
     tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
     own = {
         WEIGHTS: save(tensors, {"about_sha256": about.sha256}),
         ABOUT: about.canonical().encode(),
-        CARD: model_card(about, ONNX in others).encode(),
+        CARD: model_card(about, ONNX in extras).encode(),
     }
-    _write(bundle, own | others)
+    _write(bundle, own | extras)
     return about
 
 
 def _choose(entries: list[Entry], facts: dict[str, Any], key: str | None, run: Path) -> Entry:
-    """The cell that is meant."""
+    """The cell that a key begins, or else the recommended one."""
     done = {entry.key: entry for entry in entries if entry.state == "done" and entry.result}
     if not done:
         raise LedgerError(f"{run} has no finished cell to export")
     if key is not None:
-        found = [each for each in done if each.startswith(key)] if len(key) >= SHORTEST_KEY else []
-        if len(found) != 1:
-            what = (
-                f"{len(found)} finished cells begin so" if len(key) >= SHORTEST_KEY else f"give {SHORTEST_KEY} letters"
-            )
-            raise UnknownNameError(f"no one cell {key!r} in {run}: {what}; report --json lists the keys of each row")
-        return done[found[0]]
+        if len(key) < SHORTEST_KEY:
+            raise UnknownNameError(f"the key {key!r} is too short: give at least {SHORTEST_KEY} letters; {KEYS}")
+        matching = [cell for cell in done if cell.startswith(key)]
+        if len(matching) != 1:
+            raise UnknownNameError(f"{run} has {len(matching)} finished cells whose keys begin with {key!r}; {KEYS}")
+        return done[matching[0]]
     best = max((r for r in facts["recommended"] if r["main"]), key=lambda r: r["validation_macro_f1"]["mean"])
     same = ("backbone", "strategy", "train_size", "depth", *facts["axes"])
     row = next(row for row in facts["rows"] if all(row[name] == best[name] for name in same))
-    keys = [each for each in row["keys"] if each in done]
-    return done[max(keys, key=lambda each: _finished(done[each]).scores["validation"]["macro_f1"])]
+    finished = [done[each] for each in row["keys"] if each in done]
+    return max(finished, key=lambda entry: _finished(entry).scores["validation"]["macro_f1"])
 
 
 def _finished(entry: Entry) -> Result:
@@ -161,41 +161,41 @@ def _finished(entry: Entry) -> Result:
 
 
 def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
-    """The weights that the cell started from, wherever they are now."""
+    """The weights from which the cell started, wherever they are now."""
     if cell.weights_sha256 == RANDOM.sha256:
         return RANDOM
-    noted = (ledger.remark("weights") or {}).get(cell.backbone)
-    for path in (given, None if noted is None else Path(noted)):
+    recorded = (ledger.remark("weights") or {}).get(cell.backbone)
+    for path in (given, None if recorded is None else Path(recorded)):
         if path is not None and (path == given or path.is_file()):
-            found = locate(backbone_of(cell), WeightsChoice(file=path))
-            if found.sha256 == cell.weights_sha256:
-                return found
+            weights = locate(backbone_of(cell), WeightsChoice(file=path))
+            if weights.sha256 == cell.weights_sha256:
+                return weights
             if path == given:
-                raise WeightsError(f"{path} is not what the cell started from: its SHA-256 is {found.sha256}")
+                raise WeightsError(f"the cell did not start from {path}: the file's SHA-256 is {weights.sha256}")
     try:
-        found = locate(backbone_of(cell), None, download=False)
+        weights = locate(backbone_of(cell), None, download=False)
     except WeightsError:
-        found = RANDOM
-    if found.sha256 != cell.weights_sha256:
+        weights = RANDOM
+    if weights.sha256 != cell.weights_sha256:
         raise WeightsError(
-            f"the weights that {cell.backbone} started from are not here (SHA-256 {cell.weights_sha256}); give them by "
-            "--weights FILE"
+            f"the weights from which {cell.backbone} started are not found (SHA-256 {cell.weights_sha256}); give their "
+            "file with --weights FILE"
         )
-    return found
+    return weights
 
 
 def _data(cell: Cell, path: Path) -> Cutouts:
     try:
         cutouts = read_cutouts(path)
     except DataError as error:
-        raise DataError(f"{error}; say where the training data are now by --data FILE") from None
+        raise DataError(f"{error}; say where the training data are now with --data FILE") from None
     if cutouts.sha256 != cell.data_sha256:
-        raise DataError(f"{path} is not what the cell was trained on; give that by --data FILE")
+        raise DataError(f"the cell was not trained on {path}; give its training data with --data FILE")
     return cutouts
 
 
 def _trained(cell: Cell, run: Path) -> dict[str, torch.Tensor]:
-    """What the cell trained."""
+    """The weights that the cell trained."""
     path = weights_path(run, cell.key)
     try:
         return load_file(path)
@@ -204,11 +204,11 @@ def _trained(cell: Cell, run: Path) -> dict[str, torch.Tensor]:
 
 
 def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.Tensor]) -> ThawedNetwork:
-    """The pretrained network with what was trained of it."""
+    """The pretrained network, with the trained weights put into it."""
     model = assemble(build(backbone_of(cell), started), cell, classes)
     own = model.trained()
     if odd := sorted(own.keys() ^ trained.keys()):
-        raise LedgerError(f"the trained weights of {cell.key} are of another cell: {odd[0]} is in one of the two only")
+        raise LedgerError(f"the file of trained weights of {cell.key} is of another cell, as {odd[0]} shows")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(trained[name])
@@ -217,7 +217,7 @@ def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.
 
 def _about(
     entry: Entry, facts: dict[str, Any], cutouts: Cutouts, model: ThawedNetwork, run: Path, started: Weights
-) -> About:
+) -> BundleDescription:
     cell, result = entry.cell, _finished(entry)
     form, network = first_form(cutouts), backbone_of(cell)
     if form is None:
@@ -225,7 +225,7 @@ def _about(
     scale = float(np.nanmedian(cutouts.numbers("pixel_scale"))) if "pixel_scale" in cutouts.table.column_names else None
     row = next(row for row in facts["rows"] if entry.key in row["keys"])
     names = ("seeds", "macro_f1", "accuracy", "per_class")
-    return About(
+    return BundleDescription(
         schema=1,
         name=str(facts["name"]),
         cell=cell,
@@ -251,15 +251,15 @@ def _about(
     )
 
 
-def _some(cutouts: Cutouts, about: About) -> torch.Tensor:
+def _some(cutouts: Cutouts, about: BundleDescription) -> torch.Tensor:
     """A few images of the data, as the network gets them."""
-    found = []
+    pixels = []
     for name, image, _ in cutouts.images():
         with suppress(BrokenImageError):
-            found.append(decode(image, name))
-        if len(found) == CHECKED:
+            pixels.append(decode(image, name))
+        if len(pixels) == CHECKED:
             break
-    return batch_input(np.stack(found), np.arange(len(found)), about.cell.pixels, bands=about.expected.bands)
+    return batch_input(np.stack(pixels), np.arange(len(pixels)), about.cell.pixels, bands=about.expected.bands)
 
 
 def _licence(network: Backbone, started: Weights) -> str:
@@ -267,13 +267,13 @@ def _licence(network: Backbone, started: Weights) -> str:
 
 
 def _temperature(run: Path, entry: Entry, classes: tuple[str, ...]) -> float:
-    """Fitted on validation; 1 where its predictions are gone."""
+    """The temperature fitted on the validation set; 1 where the predictions are gone."""
     sample = read_sample(run, "validation", classes, [entry.key])
     return 1.0 if sample is None else fit_temperature(sample.probabilities(entry.key), sample.true)
 
 
 def _write(bundle: Path, files: dict[str, bytes]) -> None:
-    """Write a folder that appears whole, in place of an older one."""
+    """Write a folder that appears whole, and replaces an older one."""
     with writing(bundle):
         bundle.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", dir=bundle.parent))

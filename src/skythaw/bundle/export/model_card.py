@@ -1,27 +1,41 @@
-"""A bundle's model card, in the form of the Hugging Face hub: YAML front matter, then words."""
+"""A bundle's model card: front matter that the Hugging Face Hub reads, then text for people."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from skythaw.bundle.bundle_file import About
+from huggingface_hub import EvalResult, ModelCardData
+
+from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.spec import Cell
 
 
-def model_card(about: About, onnx: bool) -> str:
-    """The text of a bundle's README; with or without an ONNX file beside it."""
+def model_card(about: BundleDescription, onnx: bool) -> str:
+    """The text of a bundle's README.
+
+    Parameters
+    ----------
+    about
+        what the bundle says of itself
+    onnx
+        whether an ONNX file lies beside the card
+    """
     cell, expected = about.cell, about.expected
     macro, own = about.scores["macro_f1"], about.scores["own"]
     scale = "" if expected.pixel_scale is None else f" of {expected.pixel_scale:g} arcsec"
     kind = "JPEG or PNG" if expected.dtype == "uint8" else "FITS, float32"
     pixels = cell.pixels
-    shown = "" if pixels.size == pixels.crop else f", resized to {pixels.size} (bicubic, antialiased)"
+    resized = "" if pixels.size == pixels.crop else f", resizes them to {pixels.size} (bicubic, antialiased)"
     parts = about.objects.get("parts") or {}
-    return f"""{_front(about)}
+    return f"""---
+{_front_matter(about)}
+---
+
 # {about.name}: {_listed(about.classes)}
 
-The network {cell.backbone}, pretrained on ImageNet and fine-tuned with skythaw to classify cutouts of the sky. Of its
-{about.blocks} blocks the upper {cell.depth} were trained (strategy `{cell.strategy}`) on {_trained_on(about)}.
+This classifier labels cutouts of the sky. Its network is {cell.backbone}, which was pretrained on ImageNet and then
+fine-tuned with skythaw. The network has {about.blocks} blocks; the upper {cell.depth} were trained (strategy
+`{cell.strategy}`) on {_trained_on(about)}.
 
 ## Use
 
@@ -34,27 +48,28 @@ or `skythaw predict this/folder IMAGES... -o predictions.parquet`.
 
 ## What it expects
 
-Square images centred on one object: {kind}, bands {", ".join(expected.bands)}, at least {pixels.crop} pixels{scale},
-from the service or survey of the training images, and at their scale ({expected.side} pixels there). It cuts the
-central {pixels.crop} pixels{shown}, stretches them (`{pixels.stretch}`), and normalises each band.
+The images are square ({kind}) and have the bands {", ".join(expected.bands)}. Each is centred on one object, and has at
+least {pixels.crop} pixels a side{scale}. Images should come from the same service or survey as the training images, and
+have their scale ({expected.side} pixels a side there). The classifier cuts out the central {pixels.crop}
+pixels{resized}, stretches them (`{pixels.stretch}`), and normalises each band.
 {_onnx(about) if onnx else ""}
 ## How good it is
 {_refit(about)}
-On {parts.get("test", "the")} test objects, on sky that was not trained on: macro-F1 {_interval(macro)};
-accuracy {_interval(about.scores["accuracy"])}. Means over {about.scores["seeds"]} seed(s) of the same setting, with
-95 % intervals; this cell alone has {own["macro_f1"]:.3f} and {own["accuracy"]:.3f}.
+The scores are from {parts.get("test", "the")} test objects{_test_set(cell)}: macro-F1 {_interval(macro)} and accuracy
+{_interval(about.scores["accuracy"])}. They are means over {about.scores["seeds"]} seed(s) of the same setting, with
+95 % intervals. This network alone has {own["macro_f1"]:.3f} and {own["accuracy"]:.3f}.
 
 | class | precision | recall | F1 |
 |---|---|---|---|
 {_classes(about)}
 
-Probabilities are calibrated by one temperature ({about.temperature:.3f}), fitted on validation.
+The probabilities are calibrated by one temperature ({about.temperature:.3f}), which was fitted on the validation set.
 
 ## Limits
 
-It knows {_listed(about.classes)}, and calls everything one of these. It was scored on objects like those it was
-trained on: other surveys, depths, seeing, image services or scales, and objects fainter or larger than those, are not
-covered by the numbers above. Labels of the training set may be wrong.
+The classifier knows {_listed(about.classes)}, and gives every image one of these labels. It was scored on objects like
+those that it was trained on. The scores do not cover other surveys, depths, seeing, image services or scales, nor
+objects that are fainter or larger. Some labels of the training set may be wrong.
 {_references() if about.references else ""}
 ## Where it comes from
 
@@ -63,70 +78,80 @@ Pretrained weights: {about.pretrained}; licence: {about.licence}. Training data:
 """
 
 
-def _trained_on(about: About) -> str:
+def _front_matter(about: BundleDescription) -> str:
+    """What the Hub reads, as YAML."""
+    macro_f1 = EvalResult(
+        task_type="image-classification",
+        dataset_name=about.name,
+        dataset_type=about.cell.data_sha256[:12],
+        metric_type="f1",
+        metric_name="macro-F1",
+        metric_value=round(about.scores["own"]["macro_f1"], 4),
+    )
+    return ModelCardData(
+        library_name="skythaw",
+        pipeline_tag="image-classification",
+        license="other",
+        license_name=about.licence,
+        tags=["astronomy", "image-classification", about.cell.backbone],
+        metrics=["f1", "accuracy"],
+        model_name=about.name,
+        eval_results=[macro_f1],
+    ).to_yaml()
+
+
+def _trained_on(about: BundleDescription) -> str:
     if about.refit is None:
         return f"{about.cell.train_size:,} images"
     return f"{about.refit:,} images of training and validation together"
 
 
-def _refit(about: About) -> str:
+def _test_set(cell: Cell) -> str:
+    """How far the test objects are from the training objects."""
+    if cell.test_sha256 is not None:
+        return ", a data set of its own"
+    how = {
+        "random": ". They were drawn at random, so they may lie on the same sky as training objects",
+        "field": ", in fields of the survey that have no training objects",
+        "healpix": f", in pixels of the sky (HEALPix, nside = {cell.split.nside}) that have no training objects",
+    }
+    return how.get(cell.split.by, f", which share no value of the column `{cell.split.by}` with training objects")
+
+
+def _refit(about: BundleDescription) -> str:
     """What the scores are of, where the weights are not those that were scored."""
     if about.refit is None:
         return ""
     return f"""
-The weights were trained again on training and validation together ({about.refit:,} images); the scores and the
-temperature are of the network trained without validation, on {about.cell.train_size:,} images.
+The weights were trained again on training and validation together ({about.refit:,} images). The scores and the
+temperature are of the network that was trained without validation, on {about.cell.train_size:,} images.
 """
 
 
 def _references() -> str:
     """What is told about, and travels with, the training images."""
     return """
-`references.safetensors` holds ids, labels and thumbnails of training images. By it, `predict` tells how far an image is
-from them (`distance`), and which share of validation was nearer (`percentile`; a hint, not a test: several kinds of
-strangers are not told by it), and `skythaw explain` shows the nearest.
+`references.safetensors` holds the ids, labels and thumbnails of training images. With it, `predict` tells how far an
+image is from them (`distance`), and which percentage of the validation images was nearer (`percentile`). This is a
+hint and not a test: several kinds of foreign images are not recognised by it. `skythaw explain` shows the nearest
+training images.
 """
 
 
-def _onnx(about: About) -> str:
+def _onnx(about: BundleDescription) -> str:
     """How to use the graph without skythaw."""
     pixels, count = about.cell.pixels, about.cell.pixels.inputs
     return f"""
 `model.onnx` takes `image`, float32 [batch, {count}, {pixels.size}, {pixels.size}] (batch, band, y, x; rows from the
 top), and gives `probability` [batch, {len(about.classes)}], calibrated, in the order of the classes in `bundle.json`.
-Before it: cut the centre (beginning at pixel (side - {pixels.crop}) // 2), scale to 0..1 (8-bit values by 255),
-stretch, and resize where sizes differ. It normalises by itself. `features` [batch, {about.features}] are what the
-probabilities come from: the network's last map, averaged over the image.
+Do this before: cut out the centre (it begins at pixel (side - {pixels.crop}) // 2), scale the values to 0..1 (divide
+8-bit values by 255), stretch them, and resize the image where the sizes differ. The graph normalises by itself. It also
+gives `features` [batch, {about.features}], from which the probabilities come: the network's last map, averaged over the
+image.
 """
 
 
-def _front(about: About) -> str:
-    """The YAML block; every text is a JSON string, which YAML reads."""
-    metric = {"type": "f1", "name": "macro-F1", "value": round(about.scores["own"]["macro_f1"], 4)}
-    lines: dict[str, Any] = {
-        "library_name": "skythaw",
-        "pipeline_tag": "image-classification",
-        "license": "other",
-        "license_name": about.licence,
-        "tags": ["astronomy", "image-classification", about.cell.backbone],
-        "metrics": ["f1", "accuracy"],
-        "model-index": [
-            {
-                "name": about.name,
-                "results": [
-                    {
-                        "task": {"type": "image-classification"},
-                        "dataset": {"name": about.name, "type": about.cell.data_sha256[:12]},
-                        "metrics": [metric],
-                    }
-                ],
-            }
-        ],
-    }
-    return "---\n" + "".join(f"{name}: {json.dumps(value)}\n" for name, value in lines.items()) + "---\n"
-
-
-def _classes(about: About) -> str:
+def _classes(about: BundleDescription) -> str:
     per_class = about.scores["per_class"]
     rows = []
     for name in about.classes:

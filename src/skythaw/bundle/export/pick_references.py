@@ -1,9 +1,8 @@
-"""At export: the training images that a bundle keeps, and how far validation is from them."""
+"""At export: which training images a bundle keeps, and how far the validation images are from them."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 from collections.abc import Iterator
 
@@ -12,11 +11,20 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
-from skythaw.bundle.bundle_file import REFERENCES, About
+from skythaw.bundle.bundle_file import REFERENCES, BundleDescription
 from skythaw.bundle.classifier import Classifier
-from skythaw.bundle.references import DIMENSIONS, LONGEST_NAME, Kept, References, Space, locate, to_bytes, unit
+from skythaw.bundle.references import (
+    DIMENSIONS,
+    LONGEST_NAME,
+    FeatureSpace,
+    ReferenceImages,
+    References,
+    coordinates,
+    to_bytes,
+    unit,
+)
 from skythaw.data.cutouts import Cutouts
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError, decode, middle, require_checksum
 from skythaw.data.split import nested_order, split
 from skythaw.machine.files import plain_name
 from skythaw.machine.numerics import numerics
@@ -25,26 +33,26 @@ from skythaw.spec import Cell
 from skythaw.tuning.thawed_network import ThawedNetwork
 
 HELD = 1000
-"""images of validation, at most, whose distances are kept"""
+"""validation images, at most, whose distances are kept"""
 TOGETHER = 256
 """images decoded at once"""
 QUALITY = 90
 """of the JPEG thumbnails"""
 
 
-def collect(model: ThawedNetwork, about: About, cutouts: Cutouts, count: int) -> dict[str, bytes]:
-    """The file of a bundle that holds its training images.
+def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, count: int) -> dict[str, bytes]:
+    """The file of a bundle that holds training images.
 
     Parameters
     ----------
     model
         the classifier, on the CPU
     about
-        what its bundle says
+        what its bundle says of itself
     cutouts
-        the data that its cell was trained on
+        the data on which its cell was trained
     count
-        of training images, at most; classes are in their proportion
+        training images to keep, at most; the classes keep their proportion
 
     Returns
     -------
@@ -59,23 +67,23 @@ def collect(model: ThawedNetwork, about: About, cutouts: Cutouts, count: int) ->
     cell = about.cell
     training, validation = rows_of(cell, cutouts)
     kept = training[:count]  # the classes take turns in it
-    held = validation[nested_order(cutouts.labels[validation], cell.seed)[:HELD]]
+    compared = validation[nested_order(cutouts.labels[validation], cell.seed)[:HELD]]
     classifier = Classifier(about, copy.deepcopy(model).to(memory_format=torch.channels_last), torch.device("cpu"))
     with numerics(cell.recipe.threads, cell.seed, "cpu"):
-        features = np.zeros((len(kept) + len(held), about.features), np.float32)
-        images = [b""] * len(kept)
-        for places, crops in _crops(cutouts, np.concatenate([kept, held]), cell.pixels.crop):
-            features[places] = classifier.see(crops).features
-            for place, crop in zip(places, crops, strict=True):
-                if place < len(kept):
-                    images[place] = _thumbnail(crop, about)
+        features = np.zeros((len(kept) + len(compared), about.features), np.float32)
+        thumbnails = [b""] * len(kept)
+        for numbers, crops in _crops(cutouts, np.concatenate([kept, compared]), cell.pixels.crop):
+            features[numbers] = classifier.outputs(crops).features
+            for number, crop in zip(numbers, crops, strict=True):
+                if number < len(kept):
+                    thumbnails[number] = _thumbnail(crop, about)
     space = fit_space(features[: len(kept)], features[len(kept) :])
     ids = [plain_name(cutouts.object_ids[row])[:LONGEST_NAME] for row in kept]
-    return {REFERENCES: to_bytes(space, Kept(ids, cutouts.labels[kept].tolist(), images), about.classes)}
+    return {REFERENCES: to_bytes(space, ReferenceImages(ids, cutouts.labels[kept].tolist(), thumbnails), about.classes)}
 
 
 def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that a cell was trained on, in their order, and those of validation, as `run_cell` divides them."""
+    """The rows on which a cell was trained, in their order, and its validation rows, as `run_cell` divides them."""
     parts = split(
         cutouts,
         cell.split,
@@ -89,55 +97,51 @@ def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
 def fit_space(
     training: Float32[np.ndarray, "object feature"],
     validation: Float32[np.ndarray, "validation feature"],
-) -> Space:
-    """The principal components of training features at unit length, at least four images to each, and the places."""
+) -> FeatureSpace:
+    """The principal components of training features at unit length, and the coordinates of all images.
+
+    There are at least four training images for each component.
+    """
     x = unit(training)
     mean = x.mean(0)
     dimensions = max(1, min(DIMENSIONS, x.shape[1], len(x) // 4))
     axes = np.linalg.eigh((x - mean).T @ (x - mean))[1][:, ::-1][:, :dimensions]
     mean, basis = mean.astype(np.float32), np.ascontiguousarray(axes, np.float32)
-    space = Space(mean, basis, locate(training, mean, basis).astype(np.float32), np.zeros(1, np.float32))
-    held = References(space).distances(validation)
-    return Space(mean, basis, space.place, held)
+    space = FeatureSpace(mean, basis, coordinates(training, mean, basis).astype(np.float32), np.zeros(1, np.float32))
+    return FeatureSpace(mean, basis, space.training, References(space).distances(validation))
 
 
 def _usable(cutouts: Cutouts) -> np.ndarray:
-    """Whether each image can be used, bool [object], as `open_store` finds out."""
-    return np.array([_decoded(*each) is not None for each in cutouts.images()], dtype=bool)
+    """Whether each image can be used, bool [object], judged as `open_store` does."""
+    return np.array([_decoded(*image) is not None for image in cutouts.images()], dtype=bool)
 
 
 def _decoded(name: str, data: bytes, sha256: str) -> np.ndarray | None:
     try:
-        return _checked(name, data, sha256)
+        require_checksum(data, sha256, name)
+        return decode(data, name)
     except BrokenImageError:
         return None
 
 
-def _checked(name: str, data: bytes, sha256: str) -> np.ndarray:
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise BrokenImageError(name, "bytes differ from their checksum")
-    return decode(data, name)
-
-
 def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list[int], np.ndarray]]:
-    """The middles of some images [object, y, x, band], some at a time, with their places in `rows`."""
-    wanted = {int(row): place for place, row in enumerate(rows)}
-    places: list[int] = []
-    found: list[np.ndarray] = []
+    """The middles of some images [object, y, x, band], `TOGETHER` at a time, with their positions in `rows`."""
+    wanted = {int(row): number for number, row in enumerate(rows)}
+    numbers: list[int] = []
+    crops: list[np.ndarray] = []
     for row, (name, data, sha256) in enumerate(cutouts.images()):
         if row in wanted:
-            image = _checked(name, data, sha256)
-            top, left = ((length - side) // 2 for length in image.shape[:2])
-            found.append(image[top : top + side, left : left + side].copy())
-            places.append(wanted[row])
-        if len(found) == TOGETHER:
-            yield places, np.stack(found)
-            places, found = [], []
-    if found:
-        yield places, np.stack(found)
+            require_checksum(data, sha256, name)
+            crops.append(middle(decode(data, name), side))
+            numbers.append(wanted[row])
+        if len(crops) == TOGETHER:
+            yield numbers, np.stack(crops)
+            numbers, crops = [], []
+    if crops:
+        yield numbers, np.stack(crops)
 
 
-def _thumbnail(crop: np.ndarray, about: About) -> bytes:
+def _thumbnail(crop: np.ndarray, about: BundleDescription) -> bytes:
     image = rendered(crop, about.expected.bands, about.cell.pixels)
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Train a finished cell again on its training and validation images together: what `skythaw export --refit` does."""
+"""Train a finished cell again on its training and validation images together, for `skythaw export --refit`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Refit:
     """How a cell is trained again on this machine."""
 
     cache: Path
-    """the folder for caches"""
+    """folder for caches"""
     device: str = "auto"
     progress: Callable[[Iterable[int], int], Iterable[int]] = lambda epochs, number: epochs
     """called with the epochs and their number"""
@@ -38,36 +38,36 @@ class Refit:
 
 @dataclass(frozen=True)
 class Refitted:
-    """What training again gave."""
+    """The result of training again."""
 
     trained: dict[str, Tensor]
     """as `skythaw.tuning.thawed_network.ThawedNetwork.trained` names it"""
     images: int
-    """that it was trained on"""
+    """number of images on which it was trained"""
 
 
 def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: Refit) -> Refitted:
-    """Train a cell on the images that it was trained on and all of validation; the test set is not looked at.
+    """Train a cell on its training images and all validation images; the test set is not used.
 
-    Start, recipe, seed and strategy are the cell's, and so is the learning rate, given or found. No validation is left
-    to choose an epoch: training ends after as many epochs of the same schedule as the cell's best was (the last, where
-    there was none). The head of a strategy that starts from a solved one is solved as in the cell.
+    Start, recipe, seed, strategy and learning rate are those of the cell. No validation set is left to choose an epoch:
+    training ends at the cell's best epoch, in the same schedule (at the last epoch, where there was no best one). Where
+    the strategy starts from a solved head, the head is solved as in the cell.
 
     Parameters
     ----------
     cell, result
-        what was run, and what it gave
+        what was run, and its result
     data
         its data set
     started
-        the pretrained weights that it started from
+        the pretrained weights from which it started
     how
         cache folder, device, progress
 
     Raises
     ------
     DataError
-        The data are gone, or are others; or training diverges.
+        The data are gone, or are not those of the cell; or training diverges.
     """
     locations = Locations(data, None, started, how.cache, Path(), how.device)
     with numerics(cell.recipe.threads, cell.seed, how.device) as device:
@@ -85,7 +85,7 @@ def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: R
 
 
 def together(sets: CellSets) -> LabelledImages:
-    """The training images, and behind them those of validation; prepared as for training."""
+    """The training images followed by the validation images, prepared as for training."""
     training, validation = sets.images["train"], sets.images["validation"]
     rows, targets = (
         np.concatenate([getattr(each, name) for each in (training, validation)]) for name in ("rows", "targets")

@@ -1,8 +1,8 @@
-"""A classifier as an ONNX file, checked against torch on real images before it is kept.
+"""Write a classifier as an ONNX file, and compare it with torch on real images.
 
-The graph takes what `skythaw.data.network_input.batch_input` gives: crop, bands, stretch and size done, values 0 to 1.
-It normalises, classifies, and gives calibrated probabilities and the features they come from. So a program without
-skythaw has to do the first part itself; the bundle's model card says how.
+The graph takes the output of `skythaw.data.network_input.batch_input`: crop, bands, stretch and size are done, and the
+values are 0 to 1. It normalises and classifies, and gives calibrated probabilities and the features from which they
+come. A program without skythaw has to do the first part itself; the bundle's model card says how.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import importlib.util
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from skythaw.bundle.bundle_file import About
+from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.onnx_session import FEATURES, INPUT, OUTPUT, TOLERANCE, open_session, runtime
 from skythaw.errors import BundleError, UnknownNameError
 from skythaw.tuning.thawed_network import ThawedNetwork, pool
@@ -33,7 +35,7 @@ class _Graph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: ThawedNetwork, about: About) -> None:
+    def __init__(self, model: ThawedNetwork, about: BundleDescription) -> None:
         super().__init__()
         self.network, self.head = model.network, model.head
         self.temperature = about.temperature
@@ -45,7 +47,7 @@ class _Graph(nn.Module):
         return torch.softmax(self.head.classify(features) / self.temperature, 1), features
 
 
-def to_onnx(model: ThawedNetwork, about: About, images: Float32[Tensor, "batch band y x"]) -> bytes:
+def to_onnx(model: ThawedNetwork, about: BundleDescription, images: Float32[Tensor, "batch band y x"]) -> bytes:
     """The content of an ONNX file.
 
     Parameters
@@ -53,16 +55,16 @@ def to_onnx(model: ThawedNetwork, about: About, images: Float32[Tensor, "batch b
     model
         the classifier, on the CPU
     about
-        what its bundle says
+        what its bundle says of itself
     images
-        at least two real ones, as the graph takes them: it must give the same for them as torch
+        at least two real images, as the graph takes them, for which it must agree with torch
 
     Raises
     ------
     UnknownNameError
-        A package that this needs is not installed.
+        A package that is needed is not installed.
     BundleError
-        The network can't be exported, or gives other probabilities.
+        The network can't be exported, or the graph gives other probabilities.
     """
     _require_packages()
     graph = _Graph(model, about).eval()
@@ -87,14 +89,24 @@ def to_onnx(model: ThawedNetwork, about: About, images: Float32[Tensor, "batch b
         content = _bare(path.read_bytes())
         wanted = graph(images)[0].detach().numpy()
     open_session(content, about)  # which is strict
-    found = run_onnx(content, images.numpy())
-    if (worst := float(np.abs(found - wanted).max())) > TOLERANCE:
+    given = run_onnx(content, images.numpy())
+    if (worst := float(np.abs(given - wanted).max())) > TOLERANCE:
         raise BundleError(f"the ONNX file's probabilities differ from torch's by {worst:.2g}; at most {TOLERANCE:g}")
     return content
 
 
 def run_onnx(content: bytes, images: np.ndarray, threads: int = 0) -> Float32[np.ndarray, "object class"]:
-    """What an ONNX file says of images, as its graph takes them; on the CPU with so many threads (0: all)."""
+    """The probabilities that an ONNX file gives for images, as its graph takes them; on the CPU.
+
+    Parameters
+    ----------
+    content
+        of the ONNX file
+    images
+        float32 [batch, band, y, x]
+    threads
+        of the CPU; 0 uses all
+    """
     onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -103,7 +115,7 @@ def run_onnx(content: bytes, images: np.ndarray, threads: int = 0) -> Float32[np
 
 
 def _bare(content: bytes) -> bytes:
-    """The graph without the exporter's notes, which hold the paths of this machine's files."""
+    """The graph without the exporter's notes, which hold paths of this machine."""
     import onnx
 
     model = onnx.load_from_string(content)
@@ -114,7 +126,7 @@ def _bare(content: bytes) -> bytes:
 
 
 def can_export() -> bool:
-    """Whether the packages that it takes are installed."""
+    """Whether the packages that the export needs are installed."""
     return not _missing()
 
 
@@ -127,16 +139,14 @@ def _require_packages() -> None:
         raise UnknownNameError(f"ONNX needs the package {missing[0]}: pip install 'skythaw[onnx]'")
 
 
-class _quiet:  # noqa: N801 (used as a context)
-    """Without the exporter's remarks on its own work."""
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's remarks on its own work."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        self._before = logging.root.manager.disable
         logging.disable(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self._before)
-        self._warnings.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            logging.disable(before)

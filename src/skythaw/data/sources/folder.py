@@ -17,6 +17,7 @@ from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.data.image_form import Form, one_form
 from skythaw.data.sources.label_table import LabelTable, read_labels
 from skythaw.errors import DataError
+from skythaw.machine.walk_folders import walk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit")
 COMPRESSED = tuple(ending + how for ending in (".fits", ".fit") for how in (".gz", ".bz2", ".fz", ".xz", ".zip", ".z"))
@@ -99,28 +100,24 @@ def import_folder(
 
 
 def _find(folder: Path) -> list[str]:
-    """Paths of the images inside a folder, with forward slashes, sorted. Links are followed, but not in circles."""
+    """Paths of the images inside a folder, with forward slashes, sorted."""
     if not os.path.isdir(folder):  # noqa: PTH112 (False, not an error, where it may not be looked at)
         raise DataError(f"there is no folder {folder}")
-    found, compressed, seen = [], [], set()
-    for here, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(here)
-        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        seeable = [name for name in names if not name.startswith(".")]
-        images = [name for name in seeable if name.lower().endswith(SUFFIXES)]
-        if real not in seen:
-            found += [Path(here, name).relative_to(folder).as_posix() for name in images if Path(here, name).is_file()]
-            compressed += [name for name in seeable if name.lower().endswith(COMPRESSED)]
-        seen.add(real)
+    images, compressed = list[str](), list[str]()
+    for here, names, closed in walk(str(folder)):
+        if closed:
+            raise DataError(f"can't read the folder {closed.filename}: {closed.strerror}")
+        paths = [Path(here, name) for name in names if name.lower().endswith(SUFFIXES)]
+        images += [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+        compressed += [name for name in names if name.lower().endswith(COMPRESSED)]
     if compressed:
-        raise DataError(f"{folder} has {len(compressed)} compressed FITS files: decompress them ({_some(compressed)})")
-    if not found:
+        raise DataError(
+            f"{folder} has {len(compressed)} compressed FITS files ({_some(compressed)}), which are not read; "
+            "decompress them"
+        )
+    if not images:
         raise DataError(f"the folder {folder} holds no {', '.join(SUFFIXES)} files")
-    return sorted(found)
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(f"can't read the folder {error.filename}: {error.strerror}") from None
+    return sorted(images)
 
 
 def _from_folders(folder: Path, files: Sequence[str]) -> list[_Item]:

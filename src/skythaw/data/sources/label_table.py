@@ -1,4 +1,8 @@
-"""Read a table of labels (CSV) that goes with image files."""
+"""Read a table of labels (CSV) that goes with image files.
+
+Every cell is read as text, by the standard library: astropy's `Table.read` would turn ids into numbers, and names no
+line where a table is broken.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ ZERO_LED = re.compile(r"[+-]?0\d+")
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The rows of a table of labels, in its order."""
+    """The rows of a table of labels, in the order of the file."""
 
     ids: tuple[str, ...] | None
     """object ids, where there is a column of them"""
@@ -38,42 +42,48 @@ class LabelTable:
 
 
 def read_labels(path: Path) -> LabelTable:
-    """Read a CSV file with a header; columns are found by name; ids stay text, other columns may become numbers.
+    """Read a CSV file with a header. Columns are found by name. Ids stay text, other columns may become numbers.
 
-    Leading lines that begin with ``#`` (as SkyServer writes) are skipped; commas, semicolons and tabs may separate.
+    Leading lines that begin with ``#`` (as SkyServer writes) are skipped. Commas, semicolons or tabs separate cells.
 
     Raises
     ------
     DataError
-        Not a CSV file, no column for the image or the label, or ids ruined by a spreadsheet (1.24E+18).
+        It is no CSV file, has no column for the image or the label, or has ids that a spreadsheet rounded (1.24E+18).
     """
     header, rows = read_rows(path)
-    found = {name.lower(): place for place, name in reversed(list(enumerate(header)))}
-    id_at, file_at, label_at = (
-        next((found[name] for name in names if name in found), None) for names in (ID_NAMES, FILE_NAMES, LABEL_NAMES)
-    )
+    id_at, file_at, label_at = (column_of(header, names) for names in (ID_NAMES, FILE_NAMES, LABEL_NAMES))
     names_at = id_at if file_at is None else file_at
     if names_at is None or label_at is None:
         what = "label" if label_at is None else "image"
         wanted = LABEL_NAMES if label_at is None else (*ID_NAMES, *FILE_NAMES)
-        raise DataError(f"{path} has no column for the {what}: one of {', '.join(wanted)}; it has {', '.join(header)}")
+        raise DataError(
+            f"{path} has no column for the {what}; it should be called {', '.join(wanted[:-1])} or {wanted[-1]}; the "
+            f"columns are {', '.join(header)}"
+        )
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     if id_at is not None:
         refuse_ruined(path, header[id_at], columns[id_at])
-    used = {place for name, place in found.items() if name in FILE_NAMES} | {id_at, label_at}
-    kept = {name: place for place, name in enumerate(header) if name and place not in used}
-    typed = [_typed(name, columns[place]) for name, place in kept.items()]
+    used = {column_of(header, [name]) for name in FILE_NAMES} | {id_at, label_at}
+    others = {name: number for number, name in enumerate(header) if name and number not in used}
+    typed = [_typed(name, columns[number]) for name, number in others.items()]
     return LabelTable(
         ids=None if id_at is None else tuple(columns[id_at]),
         files=tuple(columns[names_at]),
         labels=tuple(label or None for label in columns[label_at]),
-        columns=tuple((name, kind) for name, (kind, _) in zip(kept, typed, strict=True)),
+        columns=tuple((name, kind) for name, (kind, _) in zip(others, typed, strict=True)),
         values=tuple(values for _, values in typed),
     )
 
 
+def column_of(header: Sequence[str], names: Sequence[str]) -> int | None:
+    """The number of the column that has one of these names, in upper or lower case; the earlier name is taken first."""
+    lower = [name.lower() for name in header]
+    return next((lower.index(name) for name in names if name in lower), None)
+
+
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, all text without surrounding blanks; empty lines are left out."""
+    """Header and rows of a CSV file, as text without surrounding blanks; empty lines are left out."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines(keepends=True)
     except OSError as error:
@@ -88,7 +98,7 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num + skip}: {error}") from None
     if not rows:
-        raise DataError(f"the labels {path} are empty; the first line should name the columns, such as: file,label")
+        raise DataError(f"the labels {path} are empty; the first line should name the columns, such as file,label")
     header = rows[0][1]
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise DataError(f"{path} has two columns called {twice[0]!r}")
@@ -102,8 +112,8 @@ def refuse_ruined(path: Path | str, name: str, ids: Sequence[str]) -> None:
     """Raise `DataError` for ids that a spreadsheet has rounded."""
     if ruined := next((each for each in ids if RUINED.fullmatch(each)), None):
         raise DataError(
-            f"{path}: column {name!r} holds {ruined}: a spreadsheet rounded the ids, their digits are lost; "
-            "take the table again from where it came, and keep this column as text"
+            f"{path}: column {name!r} holds {ruined}: a spreadsheet rounded the ids, and digits are lost; take the "
+            "table again from where it came, and keep this column as text"
         )
 
 

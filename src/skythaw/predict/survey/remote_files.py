@@ -1,4 +1,4 @@
-"""Parquet files wherever they are, on a disk or in object storage: single ones, folders of them, HATS catalogues."""
+"""Find and open Parquet files on a disk or in object storage: single files, folders of them, HATS catalogues."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ import pyarrow.fs
 
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
-from skythaw.predict.image_contents import PARQUET, real_folder, walk
+from skythaw.machine.walk_folders import real_folder, walk
+from skythaw.predict.image_contents import PARQUET
 
 HATS = re.compile(r"(?:/dataset)?/Norder=\d+/Dir=\d+/Npix=\d+")
-"""where a HATS catalogue has its rows, below its folder; its other Parquet files repeat some of them"""
+"""the partitions of a HATS catalogue, below its folder; its other Parquet files repeat some of the rows"""
 PROPERTIES = ("hats.properties", "properties")
-"""what such a folder says of itself"""
+"""files in which a HATS catalogue describes itself"""
 BESIDE = ("margin", "association", "index", "map")
-"""kinds of folders that go with a catalogue of HATS, and repeat its rows or have none"""
+"""kinds of HATS folders that go with a catalogue, and repeat its rows or have none"""
 LARGEST = 1 << 20
-"""bytes of such a file that are read"""
+"""bytes of such a description that are read"""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file."""
+    """A file on a disk or in object storage, as it was found."""
 
     given: str
-    """what the user said: it opens the file system, and may hold what is secret"""
+    """the user's path or URL: it opens the file system, and may hold a password"""
     path: str
-    """of the file there"""
+    """of the file in that file system"""
     shown: str
-    """the same as a path or URL, for people: nothing that is secret is in it"""
+    """path or URL of the file for messages, without passwords"""
     name: str
     """below the folder that was given"""
     mark: str
-    """its size and time of change when it was found"""
+    """size and time of change when the file was found"""
 
     @property
     def key(self) -> str:
-        """The same for the same file, whichever folder's name leads to it."""
+        """A name that is the same for the same file, also where links lead to it."""
         folder, _, name = self.path.rpartition("/")
         local = isinstance(filesystem(self.given)[0], pa.fs.LocalFileSystem)
         return f"{real_folder(folder or '/')}/{name}" if local else self.shown
@@ -57,21 +58,21 @@ class RemoteFile:
         Raises
         ------
         DataError
-            It can't be reached, is no longer the one that was found, or the block can't read it.
+            The file can't be reached, is no longer the one that was found, or can't be read in the block.
         """
         with reaching(self.shown):
             system, _ = filesystem(self.given)
             if (now := _mark(system, system.get_file_info(self.path))) != self.mark:
-                raise DataError(f"{self.shown} has changed since it was looked at: {self.mark}, now {now}")
+                raise DataError(f"{self.shown} has changed since it was looked at: it had {self.mark}, now {now}")
             with system.open_input_file(self.path) as file:
                 yield file
 
 
-def find_places(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
+def find_files(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
     """The Parquet files at or below a path or URL, sorted.
 
-    Hidden files, and those whose name begins with ``_``, are passed over; so are margins and indices of HATS
-    catalogues, and what is in a catalogue beside its partitions. Links are followed, but not in circles.
+    Hidden files, and files whose name begins with ``_``, are passed over. So are the margins and indices of HATS
+    catalogues, and the files of a catalogue beside its partitions. Links are followed, but not in circles.
 
     Parameters
     ----------
@@ -83,20 +84,20 @@ def find_places(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
     Raises
     ------
     DataError
-        There is none, or it can't be looked at.
+        There is no such file, or the folder can't be read.
     """
     with reaching(shown(given), "look at"):
         system, path = filesystem(given)
         root = (plain_name(path) if isinstance(system, pa.fs.LocalFileSystem) else shown(given)).rstrip("/")
-        found = system.get_file_info(path)
-        if found.type == pa.fs.FileType.File:
-            return [RemoteFile(given, path, root, plain_name(PurePosixPath(path).name), _mark(system, found))]
-        marks = dict(_below(system, path, without)) if found.type == pa.fs.FileType.Directory else {}
+        info = system.get_file_info(path)
+        if info.type == pa.fs.FileType.File:
+            return [RemoteFile(given, path, root, plain_name(PurePosixPath(path).name), _mark(system, info))]
+        marks = dict(_below(system, path, without)) if info.type == pa.fs.FileType.Directory else {}
         names = _wanted(marks, path, lambda name: _text(system, name))
     if not names:
         raise DataError(
-            f"there is no Parquet file at {shown(given)}: an output without an ending is a folder, made from those "
-            "alone; for other inputs it should end in .parquet, .csv or .ecsv"
+            f"there is no Parquet file at {shown(given)}; an output without an ending is a folder of shards, and takes "
+            "Parquet files alone; for other inputs the output should end in .parquet, .csv or .ecsv"
         )
     start = len(path.rstrip("/"))
     return [RemoteFile(given, n, root + plain_name(n[start:]), plain_name(n[start + 1 :]), marks[n]) for n in names]
@@ -104,18 +105,18 @@ def find_places(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
 
 @lru_cache(maxsize=64)
 def filesystem(given: str) -> tuple[pa.fs.FileSystem, str]:
-    """What opens a path or URL, and its name there.
+    """The file system of a path or URL, and the path in it.
 
     Raises
     ------
     DataError
-        Nothing does.
+        No file system opens it.
     """
     if "://" not in given:
         return pa.fs.LocalFileSystem(), os.path.abspath(given)  # noqa: PTH100 (a link keeps its name)
     try:
-        found: tuple[pa.fs.FileSystem, str] = pa.fs.FileSystem.from_uri(given)
-        return found
+        opened: tuple[pa.fs.FileSystem, str] = pa.fs.FileSystem.from_uri(given)
+        return opened
     except (ValueError, NotImplementedError):  # not one of pyarrow's own
         import fsspec
 
@@ -127,7 +128,7 @@ def filesystem(given: str) -> tuple[pa.fs.FileSystem, str]:
 
 
 def shown(given: str) -> str:
-    """A path, or a URL without user, password and options."""
+    """A path, or a URL without user, password and options: safe to print."""
     if "://" not in given:
         return os.path.abspath(given)  # noqa: PTH100
     return re.sub(r"(?<=://)[^/@]*@", "", given.partition("?")[0])
@@ -151,22 +152,22 @@ def _first_line(error: Exception) -> str:
 
 
 def _below(system: pa.fs.FileSystem, folder: str, without: Collection[str]) -> Iterator[tuple[str, str]]:
-    """All files below a folder but hidden ones, with their marks."""
+    """All files below a folder, without hidden ones, with their marks."""
     if isinstance(system, pa.fs.LocalFileSystem):
-        for place, names, closed in walk(folder, without):
+        for here, names, closed in walk(folder, without):
             if closed:
                 raise closed
-            paths = [f"{place}/{name}" for name in names]
-            yield from ((each.path, _mark(system, each)) for each in system.get_file_info(paths))
+            paths = [f"{here}/{name}" for name in names]
+            yield from ((info.path, _mark(system, info)) for info in system.get_file_info(paths))
         return
-    for each in system.get_file_info(pa.fs.FileSelector(folder, recursive=True)):
-        parts = PurePosixPath(each.path[len(folder) :]).parts
-        if each.type == pa.fs.FileType.File and not any(part.startswith(".") for part in parts):
-            yield each.path, _mark(system, each)
+    for info in system.get_file_info(pa.fs.FileSelector(folder, recursive=True)):
+        parts = PurePosixPath(info.path[len(folder) :]).parts
+        if info.type == pa.fs.FileType.File and not any(part.startswith(".") for part in parts):
+            yield info.path, _mark(system, info)
 
 
 def _wanted(names: Iterable[str], given: str, read: Callable[[str], str]) -> list[str]:
-    """Of the files below a folder those with rows, sorted."""
+    """Those of the files below a folder that hold rows, sorted."""
     kinds: dict[str, str] = {}
     for name in names:
         folder, _, last = name.rpartition("/")
@@ -183,7 +184,10 @@ def _is_data(below: str) -> bool:
 
 
 def _has_rows(name: str, given: str, kinds: Mapping[str, str]) -> bool:
-    """Whether a file is of no catalogue, or a partition of one that was asked for by name or is of objects."""
+    """Whether a file belongs to no HATS catalogue, or is a partition of a catalogue of objects.
+
+    A partition of another kind of catalogue counts where the user gave the folder of that catalogue.
+    """
     folder = name
     while "/" in folder:
         folder = folder.rpartition("/")[0]
@@ -198,8 +202,8 @@ def _text(system: pa.fs.FileSystem, path: str) -> str:
         return bytes(file.read(LARGEST)).decode(errors="replace")
 
 
-def _mark(system: pa.fs.FileSystem, found: pa.fs.FileInfo) -> str:
-    time = found.mtime_ns
+def _mark(system: pa.fs.FileSystem, info: pa.fs.FileInfo) -> str:
+    time = info.mtime_ns
     if time is not None and not isinstance(system, pa.fs.LocalFileSystem):
         time = time // 10**9 * 10**9  # a service's listing may be more precise than what it says of one file
-    return f"{found.size} bytes of {time}"
+    return f"{info.size} bytes of {time}"

@@ -18,15 +18,15 @@ import pyarrow.parquet as pq
 from skythaw.errors import SpecError
 from skythaw.machine.files import replacing
 from skythaw.predict.prediction_files import LOCK
-from skythaw.predict.survey.survey_pieces import Piece
+from skythaw.predict.prediction_rows import OK
+from skythaw.predict.survey.survey_chunks import Chunk
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-OK = "ok"
 REASONS, OTHER = 100, "other reasons: see the column status"
-"""how many reasons are counted apart, and what the others are counted as: some name what is in an image"""
+"""how many reasons are counted one by one, and what all others are counted as: reasons may quote what is in an image"""
 READERS = 8
-"""shards that are looked at at a time"""
+"""shards that are read at a time"""
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,25 @@ class Shard:
 
     @classmethod
     def of(cls, data: bytes, *, whole: bool = False) -> Shard:
-        """Look at what is counted in a file's content, or at all of it, to see that it is `whole`.
+        """Count labels and statuses in a file's content; read all its columns to make sure that it is `whole`.
 
         Raises
         ------
         OSError, pyarrow.ArrowException
-            It is damaged.
+            The content is damaged.
         """
         columns = None if whole else ["label", "status"]
         table = pq.read_table(pa.BufferReader(data), columns=columns, page_checksum_verification=True)
         counts = (
-            {each["values"]: each["counts"] for each in pc.value_counts(table[name]).to_pylist()}
+            {row["values"]: row["counts"] for row in pc.value_counts(table[name]).to_pylist()}
             for name in ("label", "status")
         )
         return cls(hashlib.sha256(data).hexdigest(), len(table), *counts)
 
 
 @dataclass
-class Done:
-    """The shards that are there, and what is in all of them."""
+class FinishedShards:
+    """The shards that are written, and what is in all of them."""
 
     sha256: dict[int, str] = field(default_factory=dict)
     """by number"""
@@ -70,41 +70,41 @@ class Done:
     """how many got no probabilities, by reason"""
 
     def add(self, number: int, shard: Shard) -> None:
-        """Take note of a shard."""
+        """Count one more shard."""
         self.sha256[number] = shard.sha256
         self.rows += shard.rows
         self.classes.update({label: count for label, count in shard.labels.items() if label is not None})
         for status, count in shard.statuses.items():
             if status != OK:
-                apart = status in self.failed or len(self.failed) < REASONS
-                self.failed[status if apart else OTHER] += count
+                own = status in self.failed or len(self.failed) < REASONS
+                self.failed[status if own else OTHER] += count
 
 
 def require_ours(out: Path) -> None:
-    """Raise `SpecError` if a folder holds something else."""
+    """Raise `SpecError` if a folder holds something else than predictions."""
     if (out / MANIFEST).exists() or not out.is_dir():
         return
-    if odd := sorted(each.name for each in out.iterdir() if each.name != LOCK and not each.name.startswith(".")):
-        raise SpecError(f"{out} is there and holds no predictions of ours, but {odd[0]}; give a new folder")
+    if others := sorted(path.name for path in out.iterdir() if path.name != LOCK and not path.name.startswith(".")):
+        raise SpecError(f"the folder {out} holds {others[0]}, which is no prediction of skythaw; give a new folder")
 
 
 def begin(out: Path, binding: Mapping[str, Any]) -> dict[str, str]:
-    """Write down what the folder is of, or hold it against what is written there.
+    """Write down what the folder belongs to, or compare with what is written there.
 
     Returns
     -------
     dict
-        the checksums of shards, by their place, that an earlier manifest has
+        the checksums of shards, by their path below the folder, that an earlier manifest has
 
     Raises
     ------
     SpecError
-        It is of something else, or holds other things.
+        The folder belongs to something else, or holds other things.
     """
     path = out / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        there, lines = content["binding"], content.get("shards", [])
+        written, lines = content["binding"], content.get("shards", [])
         known = {line["shard"]: line["sha256"] for line in lines if "sha256" in line}
     except FileNotFoundError:
         require_ours(out)
@@ -113,10 +113,10 @@ def begin(out: Path, binding: Mapping[str, Any]) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"can't read {path}: {error!r}; give a new folder") from None
     for name, value in binding.items():
-        if there.get(name) != value:
+        if (before := written.get(name)) != value:
             raise SpecError(
-                f"{out} holds predictions of another {name}: {str(there.get(name))[:80]}, now {str(value)[:80]}; give "
-                "the command it was begun by, or a new folder"
+                f"{out} holds predictions of another {name}: {str(before)[:80]}, now {str(value)[:80]}; repeat the "
+                "command that began it, or give a new folder"
             )
     return known
 
@@ -133,34 +133,35 @@ def write(out: Path, content: Mapping[str, Any]) -> None:
 
 
 def shard_path(out: Path, number: int) -> Path:
-    """Where the shard of a piece is."""
+    """The file of a chunk's shard."""
     return out / _name(number)
 
 
-def lacking(out: Path, pieces: Sequence[Piece], known: Mapping[str, str], done: Done) -> list[Piece]:
-    """The pieces without a whole shard; the others are `done`. What a kill left half-written is removed.
+def missing(out: Path, chunks: Sequence[Chunk], known: Mapping[str, str], done: FinishedShards) -> list[Chunk]:
+    """The chunks without a whole shard; the shards of the others are counted in `done`.
 
-    Each shard is read: its pages have checksums, and all of it has one that may be `known`.
+    Each shard is read: its pages have checksums, and the whole file has one that may be `known`. Files that a kill left
+    half-written are removed.
     """
     for file in (out / "shards").glob(".*.tmp"):
         file.unlink(missing_ok=True)
-    lack = []
+    lacking = []
     with ThreadPoolExecutor(READERS) as pool:
-        for piece, shard in zip(pieces, pool.map(lambda each: _whole(out, each, known), pieces), strict=True):
+        for chunk, shard in zip(chunks, pool.map(lambda chunk: _whole(out, chunk, known), chunks), strict=True):
             if shard is None:
-                lack.append(piece)
+                lacking.append(chunk)
             else:
-                done.add(piece.number, shard)
-    return lack
+                done.add(chunk.number, shard)
+    return lacking
 
 
-def described(pieces: Sequence[Piece], done: Done) -> list[dict[str, Any]]:
+def described(chunks: Sequence[Chunk], done: FinishedShards) -> list[dict[str, Any]]:
     """A line of the manifest for each shard."""
     lines = []
-    for piece in pieces:
-        line = {"shard": _name(piece.number), "input": piece.place.shown, "first": piece.first, "rows": len(piece)}
-        if piece.number in done.sha256:
-            line["sha256"] = done.sha256[piece.number]
+    for chunk in chunks:
+        line = {"shard": _name(chunk.number), "input": chunk.file.shown, "first": chunk.first, "rows": len(chunk)}
+        if chunk.number in done.sha256:
+            line["sha256"] = done.sha256[chunk.number]
         lines.append(line)
     return lines
 
@@ -169,11 +170,11 @@ def _name(number: int) -> str:
     return f"shards/{number:08d}.parquet"
 
 
-def _whole(out: Path, piece: Piece, known: Mapping[str, str]) -> Shard | None:
-    """A piece's shard, if it is there and undamaged."""
+def _whole(out: Path, chunk: Chunk, known: Mapping[str, str]) -> Shard | None:
+    """A chunk's shard, if it is there and undamaged."""
     try:
-        shard = Shard.of(shard_path(out, piece.number).read_bytes(), whole=True)
+        shard = Shard.of(shard_path(out, chunk.number).read_bytes(), whole=True)
     except (OSError, pa.ArrowException, KeyError):
         return None
-    right = shard.rows == len(piece) and known.get(_name(piece.number), shard.sha256) == shard.sha256
+    right = shard.rows == len(chunk) and known.get(_name(chunk.number), shard.sha256) == shard.sha256
     return shard if right else None

@@ -1,4 +1,4 @@
-"""What a worker does with a piece of a survey, and what that takes."""
+"""What a worker does with a chunk of a survey, and how much memory that takes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from tempfile import TemporaryDirectory
 
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network_facts import cuts
-from skythaw.bundle.backends import SLICE, Backend, open_backend
-from skythaw.bundle.bundle_file import WEIGHTS, About
-from skythaw.bundle.classifier import Classifier, load
+from skythaw.bundle.backends import SLICE, open_backend
+from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription
 from skythaw.engines.engine import Needs
 from skythaw.engines.shared_files import Shared
-from skythaw.errors import BundleError, DataError
+from skythaw.errors import DataError
 from skythaw.machine.numerics import numerics
 from skythaw.predict.predict_images import PredictSettings, predictions
 from skythaw.predict.prediction_rows import as_bytes, schema_of
-from skythaw.predict.survey.survey_pieces import Piece, items
+from skythaw.predict.survey.survey_chunks import Chunk, items
 from skythaw.study.memory_need import memory_of_predicting
 from skythaw.study.on_cluster import node_folder
 
+_kept_open = lru_cache(maxsize=1)(open_backend)
+"""the bundle stays open in a worker's process from chunk to chunk"""
+
 
 @dataclass(frozen=True)
-class Work:
-    """Predicts a piece: what an engine maps. Gives a Parquet file's bytes."""
+class ChunkPredictor:
+    """The function that an engine maps over chunks: it gives the content of a Parquet file with their predictions."""
 
     bundle: Shared
     sha256: str
@@ -36,35 +38,27 @@ class Work:
     memory: int
     """bytes that a worker reserves"""
     cache: str | None
-    """of a node that may lack the bundle: see `node_folder`; None where all workers see it"""
+    """folder of a node that may lack the bundle: see `node_folder`; None where all workers see the bundle"""
 
-    def needs(self, _piece: Piece) -> Needs:
-        """A core for each thread, and no second try: `Survey` knows better what to try again."""
+    def needs(self, _chunk: Chunk) -> Needs:
+        """A core for each thread. The engine does not try again: `SurveyRun` knows better what to try."""
         gpus = self.gpus if self.setting.device.startswith("cuda") else 0.0
-        return Needs(self.setting.threads, gpus, self.memory, retries=0)
+        return Needs(self.setting.threads or 1, gpus, self.memory, retries=0)
 
-    def __call__(self, piece: Piece) -> bytes:
+    def __call__(self, chunk: Chunk) -> bytes:
         folder = self.bundle.here(node_folder(self.cache)) if self.cache else self.bundle.path
-        classifier, backend = _opened(folder, self.sha256, self.setting.device, self.setting.backend)
-        with numerics(1, classifier.about.seed, self.setting.device):
-            tables = list(predictions(classifier, items(piece), self.setting, backend))
-        if (rows := sum(map(len, tables))) != len(piece):
-            raise DataError(f"{piece.place.shown} has changed: {rows} rows where {len(piece)} were")
-        return as_bytes(tables, schema_of(classifier.about, backend.name))
+        backend = _kept_open(folder, self.setting.backend, self.setting.device, sha256=self.sha256)
+        about = backend.classifier.about
+        with numerics(1, about.seed, self.setting.device):
+            tables = list(predictions(backend, items(chunk), self.setting))
+        if (rows := sum(map(len, tables))) != len(chunk):
+            raise DataError(f"{chunk.file.shown} has changed: it gave {rows} rows, and {len(chunk)} were expected")
+        return as_bytes(tables, schema_of(about, backend.name))
 
 
-def memory_for(bundle: Path, about: About, setting: PredictSettings) -> int:
+def memory_for(bundle: Path, about: BundleDescription, setting: PredictSettings) -> int:
     """Bytes that a worker needs, as far as a bundle tells."""
     with TemporaryDirectory() as cache:
         cut = cuts(backbone_of(about.cell), about.cell.pixels.size, Path(cache))[-1]
-    at_once = SLICE if setting.backend == "onnx" else setting.batch
-    return memory_of_predicting((bundle / WEIGHTS).stat().st_size, cut, setting.threads * at_once)
-
-
-@lru_cache(maxsize=1)
-def _opened(folder: Path, sha256: str, device: str, backend: str) -> tuple[Classifier, Backend]:
-    """A bundle's classifier and what it runs on, which the worker's process keeps from piece to piece."""
-    classifier = load(folder, device=device)
-    if classifier.about.sha256 != sha256:
-        raise BundleError(f"{folder} is no longer the bundle that this prediction began with")
-    return classifier, open_backend(backend, classifier, folder)
+    images = SLICE if setting.backend == "onnx" else setting.batch
+    return memory_of_predicting((bundle / WEIGHTS).stat().st_size, cut, (setting.threads or 1) * images)

@@ -1,7 +1,7 @@
 """What a report is made of: figures, tables and pictures as plain records.
 
-Each figure is described once, here, with its numbers; the page draws it with plotly, `--figures` with matplotlib, and
-`table_of` gives the same numbers as a table.
+Each figure is described once, with its numbers. The report's page draws it with plotly; `--figures` and the pages of
+`skythaw serve` draw it with matplotlib; `table_of` gives the same numbers as a table.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 Value = float | int | str | None
 """What a table holds; None is shown as a dash."""
+INTERVAL = "95 % interval"
+"""What error bars mean, mostly."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class Chart:
     ring: str = ""
     """what a ring round a point means"""
     bars: str = ""
-    """what the error bars mean, e.g. "95 % interval" """
+    """what the error bars mean"""
 
 
 @dataclass(frozen=True)
-class Heat:
+class HeatMap:
     """A matrix of numbers in words and colours."""
 
     name: str
@@ -71,7 +73,7 @@ class Heat:
     """how a value is written (a Python format)"""
 
 
-Figure = Chart | Heat
+Figure = Chart | HeatMap
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,12 @@ class Page:
 
 def figures_of(page: Page) -> list[Figure]:
     """All figures of a page, the first screen's first."""
-    return [page.figure, *(part for s in page.sections for part in s.parts if isinstance(part, Chart | Heat))]
+    return [page.figure, *(part for s in page.sections for part in s.parts if isinstance(part, Chart | HeatMap))]
 
 
 def table_of(figure: Figure) -> Table:
     """The numbers of a figure."""
-    if isinstance(figure, Heat):
+    if isinstance(figure, HeatMap):
         head = (figure.y_label, *figure.columns)
         return Table(figure.title, head, tuple((r, *v) for r, v in zip(figure.rows, figure.values, strict=True)))
     bars = any(series.low for series in figure.series)

@@ -47,43 +47,32 @@ DARK = {
 
 
 @dataclass(frozen=True)
-class Symbol:
-    """A marker, in the words of each that draws it."""
-
-    plotly: str
-    matplotlib: str
-    path: str
-    """of SVG, about the origin, 8 units wide"""
-
-
-SYMBOLS = (
-    Symbol("circle", "o", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
-    Symbol("square", "s", "M-3.6 -3.6h7.2v7.2h-7.2z"),
-    Symbol("diamond", "D", "M0 -4.8L4.8 0L0 4.8L-4.8 0z"),
-    Symbol("triangle-up", "^", "M0 -4.8L4.6 3.6H-4.6z"),
-    Symbol("triangle-down", "v", "M0 4.8L4.6 -3.6H-4.6z"),
-    Symbol("cross", "P", "M-1.5 -4.4h3v2.9h2.9v3h-2.9v2.9h-3v-2.9h-2.9v-3h2.9z"),
-    Symbol(
-        "x", "X", "M0 -2.1L2.3 -4.4L4.4 -2.3L2.1 0L4.4 2.3L2.3 4.4L0 2.1L-2.3 4.4L-4.4 2.3L-2.1 0L-4.4 -2.3L-2.3 -4.4z"
-    ),
-    Symbol("star", "*", "M0 -5L1.2 -1.6L4.8 -1.5L1.9 0.6L3 4L0 2L-3 4L-1.9 0.6L-4.8 -1.5L-1.2 -1.6z"),
-)
-
-
-@dataclass(frozen=True)
-class Dash:
-    """A kind of line, in the words of each that draws it."""
+class Stroke:
+    """A marker, or a kind of line, in the words of each that draws it."""
 
     plotly: str
     matplotlib: str
     svg: str
+    """a marker: its path about the origin, 8 units wide; a line: its pattern of dashes"""
 
 
+SYMBOLS = (
+    Stroke("circle", "o", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
+    Stroke("square", "s", "M-3.6 -3.6h7.2v7.2h-7.2z"),
+    Stroke("diamond", "D", "M0 -4.8L4.8 0L0 4.8L-4.8 0z"),
+    Stroke("triangle-up", "^", "M0 -4.8L4.6 3.6H-4.6z"),
+    Stroke("triangle-down", "v", "M0 4.8L4.6 -3.6H-4.6z"),
+    Stroke("cross", "P", "M-1.5 -4.4h3v2.9h2.9v3h-2.9v2.9h-3v-2.9h-2.9v-3h2.9z"),
+    Stroke(
+        "x", "X", "M0 -2.1L2.3 -4.4L4.4 -2.3L2.1 0L4.4 2.3L2.3 4.4L0 2.1L-2.3 4.4L-4.4 2.3L-2.1 0L-4.4 -2.3L-2.3 -4.4z"
+    ),
+    Stroke("star", "*", "M0 -5L1.2 -1.6L4.8 -1.5L1.9 0.6L3 4L0 2L-3 4L-1.9 0.6L-4.8 -1.5L-1.2 -1.6z"),
+)
 DASHES = (
-    Dash("solid", "-", "none"),
-    Dash("dash", "--", "6 3"),
-    Dash("dot", ":", "2 2"),
-    Dash("dashdot", "-.", "7 2 2 2"),
+    Stroke("solid", "-", "none"),
+    Stroke("dash", "--", "6 3"),
+    Stroke("dot", ":", "2 2"),
+    Stroke("dashdot", "-.", "7 2 2 2"),
 )
 
 
@@ -92,8 +81,8 @@ class Look:
     """How a series is drawn."""
 
     colour: str
-    symbol: Symbol
-    dash: Dash
+    symbol: Stroke
+    dash: Stroke
 
 
 def look(i: int) -> Look:
@@ -108,13 +97,13 @@ def shorten(text: str, width: int = 48) -> str:
     return text if len(text) <= width else f"{text[:half]}…{text[-half:]}"
 
 
-def ticks_of(places: Iterable[float]) -> list[float]:
+def ticks_of(values: Iterable[float]) -> list[float]:
     """Where a logarithmic axis has its ticks: at the points, if they are few and not too near; else nowhere."""
-    there = sorted({x for x in places if math.isfinite(x) and x > 0})
-    if len(there) > 12:
+    positive = sorted({x for x in values if math.isfinite(x) and x > 0})
+    if len(positive) > 12:
         return []
-    kept: list[float] = []
-    for place in there:
-        if not kept or place >= 1.4 * kept[-1]:
-            kept.append(place)
-    return kept
+    ticks: list[float] = []
+    for value in positive:
+        if not ticks or value >= 1.4 * ticks[-1]:
+            ticks.append(value)
+    return ticks

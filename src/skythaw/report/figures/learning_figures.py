@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skythaw.report.figures.elements import Chart, Heat, Series
-from skythaw.report.figures.score_figures import BARS, identity_of, lines_of
-from skythaw.report.sentences import Facts, comparison_of, main_choices, row_of
+from skythaw.report.figures.elements import INTERVAL, Chart, HeatMap, Series
+from skythaw.report.recommendations import Recommendation, Row
+
+CELL_CURVES = (
+    ("scores", "Scores by epoch", "score", (("macro_f1", "macro-F1 on validation"),
+     ("accuracy", "accuracy on validation"), ("train_accuracy", "accuracy on training"))),
+    ("losses", "Log loss by epoch", "log loss", (("log_loss", "on validation"), ("train_loss", "on training"))),
+)  # fmt: skip
+"""of each chart of a cell: name, title, label, and what its lines are"""
 
 
-def gap_chart(facts: Facts) -> Chart:
-    """How much better networks do on what they were trained on."""
-    series = tuple(
-        Series(
-            label=label,
-            x=tuple(100 * row["depth"] / row["blocks"] for row in sorted(rows, key=_depth)),
-            y=tuple(row["gap"] for row in sorted(rows, key=_depth)),
-        )
-        for label, rows in lines_of(facts).items()
-    )
-    return Chart(
-        name="gap",
-        title="Training less validation",
-        caption="Macro-F1 on training less macro-F1 on validation, at the kept epoch: how far a network overfits.",
-        x_label="trained blocks, counted from the top (%)",
-        y_label="macro-F1, training less validation",
-        series=series,
-        level=0.0,
-    )
-
-
-def learning_chart(facts: Facts) -> Chart | None:
-    """Validation scores by epoch, each network at its recommended depth and at depth 0."""
-    series = []
-    for choice in main_choices(facts):
-        for row in facts["rows"]:
-            same = identity_of(facts, row) == identity_of(facts, choice)
-            curve = row["curves"].get("macro_f1", [])
-            if same and row["depth"] in (0, choice["depth"]) and curve:
-                epochs = tuple(float(i + 1) for i in range(len(curve)))
-                series.append(Series(f"{row['backbone']}, depth {row['depth']}", epochs, tuple(curve)))
+def learning_chart(rows: Sequence[Row], main: Sequence[Recommendation]) -> Chart | None:
+    """Validation scores by epoch, each network at its recommended depth and at depth 0; None where there are none."""
+    series = [
+        _by_epoch(f"{row['backbone']}, depth {row['depth']}", curve)
+        for each in main
+        for row in rows
+        if each.differs_in_depth_alone(row) and row["depth"] in (0, each.row["depth"])
+        if (curve := row["curves"].get("macro_f1"))
+    ]
     if not series:
         return None
     return Chart(
@@ -52,97 +37,131 @@ def learning_chart(facts: Facts) -> Chart | None:
     )
 
 
-def _depth(row: dict[str, Any]) -> int:
-    depth: int = row["depth"]
-    return depth
+def cell_charts(curves: Sequence[Mapping[str, float]], kept: int | None) -> list[Chart]:
+    """How one cell trained: its scores and its losses by epoch.
 
-
-def confusion_heats(facts: Facts) -> list[Heat]:
-    """What each class was taken for, each network at its recommended depth."""
-    heats = []
-    for i, choice in enumerate(main_choices(facts)):
-        row = row_of(facts, choice)
-        if not row["confusion"]:
-            continue
-        values = tuple(tuple(value / max(sum(line), 1e-9) for value in line) for line in row["confusion"])
-        heats.append(
-            Heat(
-                name=f"confusion-{i}",
-                title=f"{choice['backbone']}, depth {choice['depth']}: what each class was taken for",
-                caption="Shares of the objects of each true class, mean over seeds; the diagonal is recall.",
-                x_label="predicted",
-                y_label="true class",
-                columns=tuple(facts["classes"]),
-                rows=tuple(facts["classes"]),
-                values=values,
-            )
-        )
-    return heats
-
-
-def reliability_charts(facts: Facts) -> list[Chart]:
-    """Accuracy against the probability that was given, before and after temperature scaling."""
+    Parameters
+    ----------
+    curves
+        of its result: one entry an epoch
+    kept
+        the epoch whose weights were kept, counted from 1
+    """
     charts = []
-    for i, choice in enumerate(main_choices(facts)):
-        compared = comparison_of(facts, choice)
-        if not compared or not compared["calibration"]:
-            continue
+    for name, title, label, lines in CELL_CURVES:
         series = tuple(
-            Series(
-                label=label,
-                x=tuple(each["probability"] for each in bins),
-                y=tuple(each["accuracy"] for each in bins),
-                low=tuple(each["low"] for each in bins),
-                high=tuple(each["high"] for each in bins),
-                notes=tuple(f"{each['objects']:.0f} objects" for each in bins),
-            )
-            for label, bins in (
-                ("as trained", compared["calibration"]["before"]["bins"]),
-                ("temperature scaled", compared["calibration"]["after"]["bins"]),
-            )
+            _by_epoch(what, [each.get(score) for each in curves], kept)
+            for score, what in lines
+            if any(each.get(score) is not None for each in curves)
         )
-        charts.append(
-            Chart(
-                name=f"reliability-{i}",
-                title=f"{choice['backbone']}, depth {choice['depth']}: do probabilities mean what they say?",
-                caption=(
-                    "Objects in bins of the probability given to the predicted class. On the dashed line, of the "
-                    "objects with p = 0.8 four in five are right; below it the network is too sure of itself."
-                ),
-                x_label="probability of the predicted class",
-                y_label="share classified rightly",
-                series=series,
-                diagonal=True,
-                bars=BARS,
-            )
-        )
+        if series:
+            caption = f"{title}; a ring marks the epoch whose weights were kept."
+            charts.append(Chart(name, title, caption, "epoch", label, series, ring="the epoch that was kept"))
     return charts
 
 
-def error_charts(facts: Facts) -> list[Chart]:
+def _by_epoch(label: str, values: Sequence[float | None], kept: int | None = None) -> Series:
+    epochs = tuple(float(i + 1) for i in range(len(values)))
+    marked = (kept - 1,) if kept and kept <= len(values) else ()
+    return Series(label, epochs, tuple(values), marked=marked)
+
+
+def gap_chart(lines: Mapping[str, list[Row]]) -> Chart:
+    """How much better networks do on what they were trained on.
+
+    Parameters
+    ----------
+    lines
+        rows by the label of their line, the shallowest first
+    """
+    series = tuple(
+        Series(
+            label=label,
+            x=tuple(100 * row["depth"] / row["blocks"] for row in rows),
+            y=tuple(row["gap"] for row in rows),
+        )
+        for label, rows in lines.items()
+    )
+    return Chart(
+        name="gap",
+        title="Training less validation",
+        caption="Macro-F1 on training less macro-F1 on validation, at the kept epoch: how far a network overfits.",
+        x_label="trained blocks, counted from the top (%)",
+        y_label="macro-F1, training less validation",
+        series=series,
+        level=0.0,
+    )
+
+
+def confusion_map(row: Row, classes: Sequence[str], number: int) -> HeatMap:
+    """What each class was taken for."""
+    return HeatMap(
+        name=f"confusion-{number}",
+        title=f"{row['backbone']}, depth {row['depth']}: what each class was taken for",
+        caption="Shares of the objects of each true class, mean over seeds; the diagonal is recall.",
+        x_label="predicted",
+        y_label="true class",
+        columns=tuple(classes),
+        rows=tuple(classes),
+        values=tuple(tuple(count / max(sum(counts), 1e-9) for count in counts) for counts in row["confusion"]),
+    )
+
+
+def error_charts(failures: Mapping[str, Any]) -> list[Chart]:
     """Error rate against every column of numbers."""
-    failures = facts["failures"] or {"columns": []}
-    charts = []
-    for i, each in enumerate(failures["columns"]):
-        bins = each["bins"]
-        charts.append(
-            Chart(
-                name=f"errors-{i}",
-                title=f"Errors against {each['column']}",
-                caption=f"{each['objects']:,} test objects in bins of about equally many, at the middle of each.",
-                x_label=each["column"],
-                y_label="share classified wrongly",
-                series=(
-                    Series(
-                        label=f"{failures['backbone']}, depth {failures['depth']}",
-                        x=tuple((one["from"] + one["to"]) / 2 for one in bins),
-                        y=tuple(one["error"] for one in bins),
-                        low=tuple(one["low"] for one in bins),
-                        high=tuple(one["high"] for one in bins),
-                        notes=tuple(f"{one['from']:g} to {one['to']:g}, {one['objects']} objects" for one in bins),
-                    ),
-                ),
-                bars=BARS,
-            )
+    label = f"{failures['backbone']}, depth {failures['depth']}"
+    return [
+        Chart(
+            name=f"errors-{i}",
+            title=f"Errors against {each['column']}",
+            caption=f"{each['objects']:,} test objects in bins of about equally many, at the middle of each.",
+            x_label=each["column"],
+            y_label="share classified wrongly",
+            series=(_error_rate(label, each["bins"]),),
+            bars=INTERVAL,
         )
-    return charts
+        for i, each in enumerate(failures["columns"])
+    ]
+
+
+def _error_rate(label: str, bins: Sequence[Mapping[str, float]]) -> Series:
+    return Series(
+        label=label,
+        x=tuple((each["from"] + each["to"]) / 2 for each in bins),
+        y=tuple(each["error"] for each in bins),
+        low=tuple(each["low"] for each in bins),
+        high=tuple(each["high"] for each in bins),
+        notes=tuple(f"{each['from']:g} to {each['to']:g}, {each['objects']} objects" for each in bins),
+    )
+
+
+def reliability_chart(compared: Mapping[str, Any], number: int) -> Chart:
+    """Accuracy against the probability that was given, before and after temperature scaling."""
+    found = compared["calibration"]
+    return Chart(
+        name=f"reliability-{number}",
+        title=f"{compared['backbone']}, depth {compared['recommended']}: do probabilities mean what they say?",
+        caption=(
+            "Objects in bins of the probability given to the predicted class. On the dashed line, four in five of the "
+            "objects with p = 0.8 are classified rightly; below it the network is too sure of itself."
+        ),
+        x_label="probability of the predicted class",
+        y_label="share classified rightly",
+        series=(
+            _accuracy("as trained", found["before"]["bins"]),
+            _accuracy("temperature scaled", found["after"]["bins"]),
+        ),
+        diagonal=True,
+        bars=INTERVAL,
+    )
+
+
+def _accuracy(label: str, bins: Sequence[Mapping[str, float]]) -> Series:
+    return Series(
+        label=label,
+        x=tuple(each["probability"] for each in bins),
+        y=tuple(each["accuracy"] for each in bins),
+        low=tuple(each["low"] for each in bins),
+        high=tuple(each["high"] for each in bins),
+        notes=tuple(f"{each['objects']:.0f} objects" for each in bins),
+    )

@@ -1,18 +1,21 @@
-"""Figures of a report as pictures, for papers and the README."""
+"""Figures of a report as pictures: for papers, for the README, and for pages that must do without scripts."""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from skythaw.errors import DataError, OutputError
 from skythaw.machine.files import replacing, writing
-from skythaw.report.figures.elements import Chart, Figure, Heat, Series
-from skythaw.report.figures.figure_style import LIGHT, SCALE, look, shorten, ticks_of
-from skythaw.report.page.number_format import say
+from skythaw.report.figures.elements import Chart, Figure, HeatMap, Series
+from skythaw.report.figures.figure_style import DARK, LIGHT, SCALE, look, shorten, ticks_of
+from skythaw.report.number_format import say
 
 FORMATS = ("png", "svg", "pdf")
 DATES: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -34,6 +37,22 @@ RULES: Any = {
     "pdf.fonttype": 42,
     "text.parse_math": False,  # names are the user's: a dollar is a dollar
 }
+DARK_RULES: Any = RULES | {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), DARK["panel"]),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), DARK["ink"]),
+    "axes.edgecolor": DARK["muted"],
+    "grid.color": DARK["grid"],
+}
+_one_at_a_time = threading.Lock()
+"""matplotlib's rules are those of the whole process, and `skythaw serve` draws in several threads."""
+
+
+def save_figures(figures: Iterable[Figure], folder: Path) -> list[Path]:
+    """Save each figure as `NAME.png` and `NAME.svg`, and say which files that are."""
+    files = [(figure, folder / f"{figure.name}.{kind}") for figure in figures for kind in ("png", "svg")]
+    for figure, file in files:
+        save_figure(figure, file)
+    return [file for _, file in files]
 
 
 def save_figure(figure: Figure, file: Path) -> None:
@@ -56,39 +75,54 @@ def save_figure(figure: Figure, file: Path) -> None:
     kind = file.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise OutputError(f"can't draw {file}: its name must end in {', '.join('.' + f for f in FORMATS)}")
+    content = draw(figure, kind)
+    with writing(file), replacing(file) as out:
+        out.write(content)
+
+
+def draw(figure: Figure, kind: str, *, dark: bool = False) -> bytes:
+    """Draw a figure, without its caption: the content of a file.
+
+    Parameters
+    ----------
+    figure
+        of a report
+    kind
+        one of `FORMATS`
+    dark
+        light on dark, for a page with a dark theme
+
+    Raises
+    ------
+    DataError
+        matplotlib is not installed.
+    """
+    out = io.BytesIO()
+    with matplotlib_rules(DARK_RULES if dark else RULES):
+        drawing = _heat_map(figure) if isinstance(figure, HeatMap) else _chart(figure, DARK if dark else LIGHT)
+        drawing.savefig(out, format=kind, dpi=300, metadata=DATES.get(kind))
+    return out.getvalue()
+
+
+@contextmanager
+def matplotlib_rules(rules: Any = RULES, extra: str = "plot") -> Iterator[None]:
+    """Draw by the rules of the project's pictures, one thread at a time; raises as `require_matplotlib` does."""
+    require_matplotlib(extra)
+    from matplotlib import rc_context
+
+    with _one_at_a_time, rc_context(rules):
+        yield
+
+
+def require_matplotlib(extra: str) -> None:
+    """Raise `DataError` unless matplotlib is installed; `extra` is what brings it."""
     try:
-        from matplotlib import rc_context
+        import matplotlib  # noqa: F401
     except ImportError:
-        raise DataError("pictures need matplotlib: pip install 'skythaw[plot]'") from None
-    with rc_context(RULES):
-        drawing = _heat(figure) if isinstance(figure, Heat) else _chart(figure)
-        with writing(file), replacing(file) as out:
-            drawing.savefig(out, format=kind, dpi=300, metadata=DATES.get(kind))
+        raise DataError(f"pictures need matplotlib: pip install 'skythaw[{extra}]'") from None
 
 
-def save_figures(figures: Iterable[Figure], folder: Path) -> list[Path]:
-    """Save each figure as `NAME.png` and `NAME.svg`, and say which files that are."""
-    files = [(figure, folder / f"{figure.name}.{kind}") for figure in figures for kind in ("png", "svg")]
-    for figure, file in files:
-        save_figure(figure, file)
-    return [file for _, file in files]
-
-
-def _blank(figure: Figure, width: float, height: float) -> tuple[Any, Any]:
-    """A canvas and its axes with labels and a title; no pyplot, which would keep it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
-    canvas = Canvas(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot()
-    axes.set_xlabel(fill(figure.x_label, int(12 * width)))
-    axes.set_ylabel(fill(figure.y_label, 50))
-    axes.set_title(fill(figure.title, int(11 * width)), loc="left")
-    return canvas, axes
-
-
-def _chart(chart: Chart) -> Any:
+def _chart(chart: Chart, colours: Mapping[str, str]) -> Any:
     labels = [shorten(series.label, 40) for series in chart.series]
     columns = max(1, min(4, int(WIDTH / (0.5 + 0.07 * max(map(len, labels), default=1)))))
     outside = len(labels) > INSIDE
@@ -97,12 +131,13 @@ def _chart(chart: Chart) -> Any:
     if chart.log_x:
         axes.set_xscale("log")
         _tick(axes, chart)
-    handles = [_draw(axes, series, i) for i, series in enumerate(chart.series)]
+    handles = [_draw_series(axes, series, i, colours) for i, series in enumerate(chart.series)]
+    faint = {"color": colours["muted"], "linestyle": "--", "linewidth": 1.0, "zorder": 1}
     if chart.diagonal:
-        axes.axline((0.5, 0.5), slope=1, **_faint()) if not chart.log_x else _bent(axes)
+        axes.axline((0.5, 0.5), slope=1, **faint) if not chart.log_x else _bent(axes, faint)
     if chart.level is not None:
-        axes.axhline(chart.level, **_faint())
-    rings = _rings(axes, chart)
+        axes.axhline(chart.level, **faint)
+    rings = _rings(axes, chart, colours)
     if rings and chart.ring:
         handles.append(rings)
         labels.append(shorten(chart.ring, 40))
@@ -116,9 +151,9 @@ def _chart(chart: Chart) -> Any:
     return canvas
 
 
-def _draw(axes: Any, series: Series, i: int) -> Any:
+def _draw_series(axes: Any, series: Series, i: int, colours: Mapping[str, str]) -> Any:
     how = look(i)
-    colour = _colour(how.colour)
+    colour = colours[how.colour[1:]] if how.colour.startswith("@") else how.colour
     y = _numbers(series.y)
     return axes.errorbar(
         _numbers(series.x),
@@ -134,20 +169,20 @@ def _draw(axes: Any, series: Series, i: int) -> Any:
     )
 
 
-def _rings(axes: Any, chart: Chart) -> Any:
+def _rings(axes: Any, chart: Chart, colours: Mapping[str, str]) -> Any:
     marked = [(series.x[k], series.y[k]) for series in chart.series for k in series.marked]
     if not marked:
         return None
     x, y = (_numbers(column) for column in zip(*marked, strict=True))
-    (rings,) = axes.plot(x, y, "o", markersize=12, markerfacecolor="none", markeredgecolor=LIGHT["ink"])
+    (rings,) = axes.plot(x, y, "o", markersize=12, markerfacecolor="none", markeredgecolor=colours["ink"])
     return rings
 
 
-def _bent(axes: Any) -> None:
+def _bent(axes: Any, faint: dict[str, Any]) -> None:
     """The line y = x where x is logarithmic, between the ends of the axis."""
     low, high = axes.get_xlim()
     line = [low * (high / low) ** (k / 60) for k in range(61)]
-    axes.plot(line, line, scaley=False, scalex=False, **_faint())
+    axes.plot(line, line, scaley=False, scalex=False, **faint)
 
 
 def _tick(axes: Any, chart: Chart) -> None:
@@ -156,40 +191,48 @@ def _tick(axes: Any, chart: Chart) -> None:
         axes.minorticks_off()
 
 
-def _faint() -> dict[str, Any]:
-    return {"color": LIGHT["muted"], "linestyle": "--", "linewidth": 1.0, "zorder": 1}
-
-
-def _heat(heat: Heat) -> Any:
+def _heat_map(heat_map: HeatMap) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
-    values = [_numbers(row) for row in heat.values]
+    values = [_numbers(row) for row in heat_map.values]
     there = [v for row in values for v in row if not math.isnan(v)]
     low, high = min(there, default=0.0), max(there, default=1.0)
-    width = min(WIDTH, 1.6 + 0.95 * len(heat.columns))
-    canvas, axes = _blank(heat, max(width, 3.5), 1.3 + min(0.6, 0.28 + 1 / max(len(values), 1)) * len(values))
-    colours = LinearSegmentedColormap.from_list("skythaw", SCALE)
+    width = min(WIDTH, 1.6 + 0.95 * len(heat_map.columns))
+    canvas, axes = _blank(heat_map, max(width, 3.5), 1.3 + min(0.6, 0.28 + 1 / max(len(values), 1)) * len(values))
+    scale = LinearSegmentedColormap.from_list("skythaw", SCALE)
     edges = {"edgecolors": "white", "linewidth": 1.5}
-    axes.pcolormesh(values, cmap=colours, vmin=low, vmax=high if high > low else low + 1, **edges)
+    axes.pcolormesh(values, cmap=scale, vmin=low, vmax=high if high > low else low + 1, **edges)
     axes.invert_yaxis()
-    many = len(heat.columns) > 8
+    many = len(heat_map.columns) > 8
     for y, row in enumerate(values):
         for x, v in enumerate(row):
             if not math.isnan(v):
                 ink = "on-high" if high > low and (v - low) / (high - low) >= 0.625 else "on-low"
                 size = 6.5 if many else 9
-                text = format(v, heat.form)
+                text = format(v, heat_map.form)
                 axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=LIGHT[ink], fontsize=size)
     turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if many else {}
-    axes.set_xticks([x + 0.5 for x in range(len(heat.columns))], [shorten(n, 24) for n in heat.columns], **turned)
-    axes.set_yticks([y + 0.5 for y in range(len(heat.rows))], [shorten(n, 24) for n in heat.rows])
+    axes.set_xticks(
+        [x + 0.5 for x in range(len(heat_map.columns))], [shorten(n, 24) for n in heat_map.columns], **turned
+    )
+    axes.set_yticks([y + 0.5 for y in range(len(heat_map.rows))], [shorten(n, 24) for n in heat_map.rows])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return canvas
 
 
-def _colour(colour: str) -> str:
-    return LIGHT[colour[1:]] if colour.startswith("@") else colour
+def _blank(figure: Figure, width: float, height: float) -> tuple[Any, Any]:
+    """A canvas and its axes with labels and a title; no pyplot, which would keep it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(canvas)
+    axes = canvas.add_subplot()
+    axes.set_xlabel(fill(figure.x_label, int(12 * width)))
+    axes.set_ylabel(fill(figure.y_label, 50))
+    axes.set_title(fill(figure.title, int(11 * width)), loc="left")
+    return canvas, axes
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:

@@ -12,7 +12,7 @@ from PIL import Image
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.decode import bands_of, decode
 from skythaw.data.stretch import picture
-from skythaw.errors import DataError, SkythawError
+from skythaw.errors import SkythawError
 from skythaw.spec import Pixels
 
 LARGEST = 128
@@ -39,7 +39,7 @@ def pictures(paths: Iterable[Path], ids: Iterable[str], seen: Pixels) -> dict[st
                 for object_id, data, _ in cutouts.images():
                     if object_id in wanted and (image := _centre(data, object_id, seen)):
                         found[object_id] = image
-        except DataError:
+        except SkythawError:
             continue
     return found
 

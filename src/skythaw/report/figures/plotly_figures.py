@@ -9,9 +9,9 @@ from html import escape
 from textwrap import wrap
 from typing import Any
 
-from skythaw.report.figures.elements import Chart, Figure, Heat, Series
+from skythaw.report.figures.elements import Chart, Figure, HeatMap, Series
 from skythaw.report.figures.figure_style import Look, look, shorten, ticks_of
-from skythaw.report.page.number_format import say
+from skythaw.report.number_format import say
 
 CROWD = 30
 """A line through more points has small symbols."""
@@ -36,17 +36,7 @@ class Plot:
 
 def plot(figure: Figure) -> Plot:
     """Make the plot of a figure."""
-    return _heat(figure) if isinstance(figure, Heat) else _chart(figure)
-
-
-def words(text: str) -> str:
-    """Text that plotly shows as it is: it reads a few HTML tags and entities otherwise."""
-    return escape(text, quote=False)
-
-
-def finite(values: Iterable[float | None]) -> list[float | None]:
-    """The numbers, with None for what JSON has no word for."""
-    return [None if v is None or not math.isfinite(v) else v for v in values]
+    return _heat_map(figure) if isinstance(figure, HeatMap) else _chart(figure)
 
 
 def _chart(chart: Chart) -> Plot:
@@ -70,10 +60,10 @@ def _trace(series: Series, i: int) -> dict[str, Any]:
     trace = {
         "type": "scatter",
         "mode": "lines+markers" if series.joined else "markers",
-        "name": words(shorten(series.label)),
+        "name": _literal(shorten(series.label)),
         "meta": i,
-        "x": finite(series.x),
-        "y": finite(series.y),
+        "x": _finite(series.x),
+        "y": _finite(series.y),
         "text": _hovers(series),
         "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
         "marker": {"color": how.colour, "symbol": how.symbol.plotly, "size": 8 if len(series.x) <= CROWD else 4},
@@ -82,7 +72,7 @@ def _trace(series: Series, i: int) -> dict[str, Any]:
     if series.low and series.high:
         up = [None if y is None or b is None else max(0.0, b - y) for y, b in zip(series.y, series.high, strict=True)]
         down = [None if y is None or a is None else max(0.0, y - a) for y, a in zip(series.y, series.low, strict=True)]
-        ends = {"array": finite(up), "arrayminus": finite(down)}
+        ends = {"array": _finite(up), "arrayminus": _finite(down)}
         trace["error_y"] = {"symmetric": False, "color": how.colour, "thickness": 1.2, "width": 3, **ends}
     return trace
 
@@ -96,7 +86,7 @@ def _hovers(series: Series) -> list[str]:
     for x, y, (low, high), note in zip(series.x, series.y, ends, notes, strict=True):
         span = "" if low is None or high is None else f" ({say(low)} to {say(high)})"
         lines = [f"{say(y)}{span} at {say(x, whole=True)}", *wrap(note, 44)]
-        texts.append("<br>".join(map(words, lines)))
+        texts.append("<br>".join(map(_literal, lines)))
     return texts
 
 
@@ -105,20 +95,20 @@ def _rings(chart: Chart, i: int, *, first: bool) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": words(chart.ring),
+        "name": _literal(chart.ring),
         "meta": i,
         "legendgroup": "ring",
         "showlegend": first and bool(chart.ring),
         "hoverinfo": "skip",
-        "x": finite(series.x[k] for k in series.marked),
-        "y": finite(series.y[k] for k in series.marked),
+        "x": _finite(series.x[k] for k in series.marked),
+        "y": _finite(series.y[k] for k in series.marked),
         "marker": {"color": "@ink", "symbol": "circle-open", "size": 18, "line": {"width": 2, "color": "@ink"}},
     }
 
 
 def _diagonal(chart: Chart) -> dict[str, Any] | None:
     """The line y = x over the span of all numbers; bent where x is logarithmic."""
-    numbers = [v for s in chart.series for v in (*finite(s.x), *finite(s.y)) if v is not None]
+    numbers = [v for s in chart.series for v in (*_finite(s.x), *_finite(s.y)) if v is not None]
     if chart.log_x:
         numbers = [v for v in numbers if v > 0]
     if not numbers:
@@ -136,17 +126,17 @@ def _decades(chart: Chart) -> dict[str, Any]:
     return {}
 
 
-def _heat(heat: Heat) -> Plot:
-    values = [finite(row) for row in heat.values]
-    texts = [["" if v is None else format(v, heat.form) for v in row] for row in values]
-    columns, rows = len(heat.columns), len(heat.rows)
+def _heat_map(heat_map: HeatMap) -> Plot:
+    values = [_finite(row) for row in heat_map.values]
+    texts = [["" if v is None else format(v, heat_map.form) for v in row] for row in values]
+    columns, rows = len(heat_map.columns), len(heat_map.rows)
     small = columns > FEW
     trace = {
         "type": "heatmap",
         "x": list(range(columns)),
         "y": list(range(rows)),
         "z": values,
-        "customdata": _cells(heat, texts),
+        "customdata": _cell_notes(heat_map, texts),
         "hovertemplate": "%{customdata}<extra></extra>",
         "hoverongaps": False,
         "colorscale": "@scale",
@@ -154,11 +144,11 @@ def _heat(heat: Heat) -> Plot:
         "xgap": 2,
         "ygap": 2,
     }
-    layout = _layout(heat)
-    layout["xaxis"] |= _categories(heat.columns) | {"range": [-0.5, columns - 0.5]}
-    layout["yaxis"] |= _categories(heat.rows) | {"range": [rows - 0.5, -0.5]}
+    layout = _layout(heat_map)
+    layout["xaxis"] |= _categories(heat_map.columns) | {"range": [-0.5, columns - 0.5]}
+    layout["yaxis"] |= _categories(heat_map.rows) | {"range": [rows - 0.5, -0.5]}
     longest = max((len(t) for line in texts for t in line), default=4)
-    labels = 50 + 7 * min(24, max(map(len, heat.rows), default=0))
+    labels = 50 + 7 * min(24, max(map(len, heat_map.rows), default=0))
     least = labels + columns * ((6 if small else 16) + 8 * longest)
     height = 86 + min(64, 34 + 100 // max(rows, 1)) * rows
     return Plot((trace, _written(values, texts, 12 if small else 13)), layout, height, least, labels + 140 * columns)
@@ -176,28 +166,28 @@ def _written(values: list[list[float | None]], texts: list[list[str]], size: int
         "mode": "text",
         "x": [x for x, _, _ in there],
         "y": [y for _, y, _ in there],
-        "text": [words(texts[y][x]) for x, y, _ in there],
+        "text": [_literal(texts[y][x]) for x, y, _ in there],
         "textfont": {"size": size, "color": inks},
         "hoverinfo": "skip",
     }
 
 
-def _cells(heat: Heat, texts: list[list[str]]) -> list[list[str]]:
+def _cell_notes(heat_map: HeatMap, texts: list[list[str]]) -> list[list[str]]:
     return [
-        [words(f"{row}, {column}: {text}") for column, text in zip(heat.columns, line, strict=True)]
-        for row, line in zip(heat.rows, texts, strict=True)
+        [_literal(f"{row}, {column}: {text}") for column, text in zip(heat_map.columns, line, strict=True)]
+        for row, line in zip(heat_map.rows, texts, strict=True)
     ]
 
 
 def _categories(names: tuple[str, ...]) -> dict[str, Any]:
-    ticks = {"tickvals": list(range(len(names))), "ticktext": [words(shorten(name, 24)) for name in names]}
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [_literal(shorten(name, 24)) for name in names]}
     return ticks | {"ticks": "", "showgrid": False, "showline": False}
 
 
 def _layout(figure: Figure) -> dict[str, Any]:
     def axis(label: str) -> dict[str, Any]:
         return {
-            "title": {"text": words(label), "standoff": 10, "font": {"size": 13}},
+            "title": {"text": _literal(label), "standoff": 10, "font": {"size": 13}},
             "type": "linear",
             "automargin": True,
             "gridcolor": "@grid",
@@ -226,3 +216,13 @@ def _layout(figure: Figure) -> dict[str, Any]:
         "hovermode": "closest",
         "showlegend": False,
     }
+
+
+def _literal(text: str) -> str:
+    """Text that plotly shows as it is: it reads a few HTML tags and entities otherwise."""
+    return escape(text, quote=False)
+
+
+def _finite(values: Iterable[float | None]) -> list[float | None]:
+    """The numbers, with None for what JSON has no word for."""
+    return [None if v is None or not math.isfinite(v) else v for v in values]

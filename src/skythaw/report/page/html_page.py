@@ -15,10 +15,10 @@ from typing import Any
 
 from skythaw.errors import DataError
 from skythaw.machine.files import replacing, writing
-from skythaw.report.figures.elements import Chart, Figure, Gallery, Heat, Page, Table, figures_of, table_of
+from skythaw.report.figures.elements import Chart, Figure, Gallery, HeatMap, Page, Table, figures_of, table_of
 from skythaw.report.figures.figure_style import DARK, LIGHT, NIGHT_SCALE, SCALE, Look, look
 from skythaw.report.figures.plotly_figures import Plot, plot
-from skythaw.report.page.number_format import Sheet, sheet
+from skythaw.report.page.text_table import TextTable, text_table
 
 IMAGES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 CROWD = 6
@@ -34,7 +34,7 @@ class PlacedFigure:
     figure: Figure
     number: int
     plot: Plot
-    numbers: Sheet
+    numbers: TextTable
     legend: tuple[tuple[str, Look, int], ...]
     """label, look and index of each series, where there are several"""
     ring: str
@@ -50,6 +50,19 @@ class Part:
 
     kind: str
     content: Any
+
+
+def save_page(page: Page, file: Path) -> None:
+    """Write the page to a file that is either whole or not there.
+
+    Raises
+    ------
+    OutputError
+        The file can't be written.
+    """
+    text = render(page).encode("utf-8", "replace")
+    with writing(file), replacing(file) as out:
+        out.write(text)
 
 
 def render(page: Page) -> str:
@@ -90,27 +103,14 @@ def render(page: Page) -> str:
     )
 
 
-def save_page(page: Page, file: Path) -> None:
-    """Write the page to a file that is either whole or not there.
-
-    Raises
-    ------
-    OutputError
-        The file can't be written.
-    """
-    text = render(page).encode("utf-8", "replace")
-    with writing(file), replacing(file) as out:
-        out.write(text)
-
-
 def _require_different(names: list[str]) -> None:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"figures and sections of one page need different names: {', '.join(map(repr, twice))}")
 
 
 def _drawn(figure: Figure, number: int) -> PlacedFigure:
-    made, numbers = plot(figure), sheet(table_of(figure))
-    if isinstance(figure, Heat):
+    made, numbers = plot(figure), text_table(table_of(figure))
+    if isinstance(figure, HeatMap):
         columns = len(figure.columns)
         width = "third" if made.least <= THIRD else "half" if columns <= CROWD else "whole"
         return PlacedFigure(figure, number, made, numbers, (), "", width, "")
@@ -128,7 +128,7 @@ def _parts(parts: tuple[str | Figure | Table | Gallery, ...], drawn: dict[int, P
         if isinstance(part, str):
             made.append(Part("text", part))
         elif isinstance(part, Table):
-            made.append(Part("table", sheet(part)))
+            made.append(Part("table", text_table(part)))
         elif isinstance(part, Gallery):
             made.append(Part("gallery", (part.caption, [(_uri(p.image), p.text) for p in part.pictures])))
         elif made and made[-1].kind == "figures":

@@ -1,64 +1,151 @@
-"""The tables of a report, also as CSV and LaTeX."""
+"""The tables of a report, from its facts."""
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from skythaw.report.figures.elements import Table, Value
-from skythaw.report.figures.score_figures import identity_of
-from skythaw.report.sentences import Facts, main_choices, percent, row_of, with_interval
+from skythaw.report.figures.elements import Table
+from skythaw.report.number_format import percent, with_interval
+from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations
+from skythaw.report.sentences import RATIOS
+
+DEPTHS = f"Every depth, on the test set. Low and high are the ends of the 95 % interval of macro-F1. {RATIOS}"
+
+
+@dataclass(frozen=True)
+class ReportTables:
+    """All tables, in the order of the page; those of which the facts hold nothing have no rows."""
+
+    depths: Table
+    probes: Table
+    claims: Table
+    frozen: Table
+    own_depths: Table
+    peaks: Table
+    alarms: Table
+    classes: Table
+    mistakes: Table
+    calibration: Table
+    robustness: Table
+    early_signs: Table
+    trials: Table
+    objects: Table
+    pairs: Table
+    """not on the page"""
+
+
+def report_tables(facts: Facts) -> ReportTables:
+    """Make every table of a report."""
+    main = main_recommendations(facts)
+    claims = {each["number"]: each["numbers"] for each in facts["claims"]}
+    return ReportTables(
+        depths=depth_table(facts),
+        probes=_probes(facts),
+        claims=_picked(
+            "Six claims", facts["claims"], {"": "number", "claim": "claim", "verdict": "verdict", "why": "why"}
+        ),
+        frozen=_frozen(claims.get(1) or []),
+        own_depths=_own_depths(claims[3]["depths"] if claims else []),
+        peaks=_peaks(main),
+        alarms=_alarms(facts),
+        classes=_classes(main),
+        mistakes=_mistakes(facts),
+        calibration=_calibration(main),
+        robustness=_robustness(main),
+        early_signs=_early_signs(main),
+        trials=_trials(facts),
+        objects=_objects(facts),
+        pairs=_pairs(facts),
+    )
 
 
 def depth_table(facts: Facts) -> Table:
     """Every row of the report."""
     axes = facts["axes"]
-    columns = (
-        "network",
-        "strategy",
-        "images",
-        "depth",
-        "blocks",
-        *axes,
-        "TPR (%)",
-        "TLR (%)",
-        "TFR (%)",
-        "macro-F1",
-        "low",
-        "high",
-    )
-    columns += ("accuracy", "log loss", "peak epoch", "gap", "seconds", "seeds", "recommended")
-    chosen = {_same(facts, each) for each in facts["recommended"]}
-    rows: list[tuple[Value, ...]] = [
+    columns = ("network", "strategy", "images", "depth", "blocks", *axes, "TPR (%)", "TLR (%)", "TFR (%)")
+    columns += ("macro-F1", "low", "high", "accuracy", "log loss", "peak epoch", "gap", "seconds", "seeds")
+    rows = [
         (
-            row["backbone"],
-            row["strategy"],
-            row["train_size"],
-            row["depth"],
-            row["blocks"],
-            *(row[axis] for axis in axes),
+            *(row[name] for name in ("backbone", "strategy", "train_size", "depth", "blocks", *axes)),
             *(None if row[ratio] is None else 100 * row[ratio] for ratio in ("tpr", "tlr", "tfr")),
-            row["macro_f1"]["mean"],
-            row["macro_f1"]["low"],
-            row["macro_f1"]["high"],
+            *(row["macro_f1"][name] for name in ("mean", "low", "high")),
             row["accuracy"]["mean"],
             row["log_loss"]["mean"],
-            row["peak_epoch"],
-            row["gap"],
-            row["seconds"],
-            row["seeds"],
-            "yes" if _same(facts, row) in chosen else "",
+            *(row[name] for name in ("peak_epoch", "gap", "seconds", "seeds")),
+            "yes" if chosen else "",
         )
-        for row in _ordered(facts)
+        for row, chosen in ordered_rows(facts)
     ]
-    return Table(
-        "Every depth, on the test set; low and high are of the 95 % interval of macro-F1", columns, tuple(rows)
+    return Table(DEPTHS, (*columns, "recommended"), tuple(rows))
+
+
+def ordered_rows(facts: Facts) -> list[tuple[Row, bool]]:
+    """The rows by network, strategy, training size and depth, each with whether it is recommended."""
+    names = ("backbone", "strategy", "train_size", "depth")
+    chosen = [[each[name] for name in (*names, *facts["axes"])] for each in facts["recommended"]]
+    rows = sorted(facts["rows"], key=lambda row: tuple(row[name] for name in names))
+    return [(row, [row[name] for name in (*names, *facts["axes"])] in chosen) for row in rows]
+
+
+def _probes(facts: Facts) -> Table:
+    rows = tuple(
+        (each["backbone"], each["train_size"], with_interval(each["macro_f1"]), with_interval(each["accuracy"]))
+        for each in facts["probes"]
     )
+    caption = "The linear probe solved exactly: what depth 0 comes to without a learning rate"
+    return Table(caption, ("network", "images", "macro-F1", "accuracy"), rows)
 
 
-def peak_table(facts: Facts) -> Table:
-    """How each network's training went at its recommended depth."""
+def _picked(caption: str, records: Sequence[dict[str, Any]], names: dict[str, str]) -> Table:
+    """A table of records; `names` are those of the records, by the heading of their column."""
+    return Table(caption, tuple(names), tuple(tuple(each.get(name) for name in names.values()) for each in records))
+
+
+def _frozen(compared: Sequence[dict[str, Any]]) -> Table:
+    names = {
+        "network": "backbone",
+        "best deeper depth": "depth",
+        "above depth 0": "difference",
+        "low": "low",
+        "high": "high",
+        "p (Holm)": "p_holm",
+        "deeper is better": "better",
+        "all alike": "alike",
+    }
+    return _picked("Against the frozen baseline (macro-F1)", compared, names)
+
+
+def _own_depths(depths: Sequence[dict[str, Any]]) -> Table:
+    rows = tuple(
+        (
+            each["backbone"],
+            f"{each['depth']} of {each['blocks']}",
+            percent(each["tpr"]),
+            percent(each["tlr"]),
+            ", ".join(f"{one['depth']} ({percent(one['share'])})" for one in each["best_in"] if one["share"] >= 0.01),
+        )
+        for each in depths
+    )
+    columns = ("network", "recommended", "TPR", "TLR", "best depth in the draws")
+    return Table("The depth of each network, and how sure it is", columns, rows)
+
+
+def _peaks(main: Sequence[Recommendation]) -> Table:
+    rows = tuple(
+        (
+            each.row["backbone"],
+            each.row["depth"],
+            with_interval(each.row["validation_accuracy"]),
+            each.row["peak_epoch"],
+            each.row["gap"],
+            with_interval(each.row["accuracy"]),
+            each.row["seconds"],
+            each.row["seeds"],
+        )
+        for each in main
+    )
     columns = (
         "network",
         "depth",
@@ -69,84 +156,129 @@ def peak_table(facts: Facts) -> Table:
         "seconds",
         "seeds",
     )
-    rows = []
-    for choice in main_choices(facts):
-        row = row_of(facts, choice)
-        validation, test = with_interval(row["validation_accuracy"]), with_interval(row["accuracy"])
-        numbers = (row["peak_epoch"], row["gap"], test, row["seconds"], row["seeds"])
-        rows.append((choice["backbone"], choice["depth"], validation, *numbers))
-    return Table(
-        "Peaks: validation accuracy, when it was reached, and how far training was ahead", columns, tuple(rows)
-    )
+    return Table("Peaks: validation accuracy, when it was reached, and how far training was ahead", columns, rows)
 
 
-def _ordered(facts: Facts) -> list[dict[str, Any]]:
-    return sorted(facts["rows"], key=lambda row: (row["backbone"], row["strategy"], row["train_size"], row["depth"]))
+def _alarms(facts: Facts) -> Table:
+    names = {"network": "backbone", "depth": "depth", "images": "train_size", "seed": "seed", "alarm": "alarm"}
+    return _picked("Alarms", facts["alarms"], names)
 
 
-def _same(facts: Facts, row: dict[str, Any]) -> tuple[Any, ...]:
-    return (*identity_of(facts, row), row["depth"])
-
-
-def pair_table(facts: Facts) -> Table:
-    """Every pair of depths of every network."""
-    columns = ("network", "strategy", "images", "a", "b", "b less a", "low", "high", "p", "p (Holm)")
-    rows = [
-        (
-            c["backbone"],
-            c["strategy"],
-            c["train_size"],
-            pair["a"],
-            pair["b"],
-            *(pair["macro_f1"][name] for name in ("difference", "low", "high", "p", "p_holm")),
-        )
-        for c in facts["comparisons"]
-        for pair in c["pairs"]
-    ]
-    return Table("Pairs of depths: difference in macro-F1 on the same objects", columns, tuple(rows))
-
-
-def probe_table(facts: Facts) -> Table:
+def _classes(main: Sequence[Recommendation]) -> Table:
     rows = tuple(
-        (each["backbone"], each["train_size"], with_interval(each["macro_f1"]), with_interval(each["accuracy"]))
-        for each in facts["probes"]
+        (
+            each.row["backbone"],
+            each.row["depth"],
+            name,
+            *(with_interval(scores[score]) for score in ("precision", "recall", "f1")),
+        )
+        for each in main
+        for name, scores in each.row["per_class"].items()
     )
-    columns = ("network", "images", "macro-F1", "accuracy")
-    return Table("The linear probe solved exactly: what depth 0 comes to without a learning rate", columns, rows)
+    columns = ("network", "depth", "class", "precision", "recall", "F1")
+    return Table("Scores of each class, on the test set", columns, rows)
 
 
-def as_csv(table: Table) -> str:
-    """A table as CSV, numbers in full."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(tuple("" if value is None else value for value in row) for row in table.rows)
-    return out.getvalue()
+def _mistakes(facts: Facts) -> Table:
+    listed = facts["failures"]["listed"] if facts["failures"] else []
+    names = {
+        "object": "object_id",
+        "label": "label",
+        "predicted": "predicted",
+        "p of the label": "p_label",
+        "p of the predicted": "p_predicted",
+        "suspect label": "suspect",
+    }
+    return _picked(
+        "The surest mistakes", [{**each, "suspect": "yes" if each["suspect"] else ""} for each in listed], names
+    )
 
 
-def depths_as_latex(facts: Facts) -> str:
-    """The depths of every network as a LaTeX table (package booktabs), the recommended ones in bold."""
-    head = ("Network", "Images", "Depth", "TPR", "TLR", "Macro-$F_1$", "Accuracy")
-    chosen = {_same(facts, each) for each in facts["recommended"]}
-    lines = [r"\begin{tabular}{lrrrrll}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
-    several = len({row["strategy"] for row in facts["rows"]}) > 1
-    for row in _ordered(facts):
-        also = [row["strategy"]] if several else []
-        cells = [
-            _escaped(", ".join([row["backbone"], *also, *(f"{axis} {row[axis]}" for axis in facts["axes"])])),
-            f"{row['train_size']}",
-            f"{row['depth']}/{row['blocks']}",
-            _escaped(percent(row["tpr"])),
-            _escaped(percent(row["tlr"])),
-            with_interval(row["macro_f1"]).replace("±", r"$\pm$"),
-            with_interval(row["accuracy"]).replace("±", r"$\pm$"),
-        ]
-        bold = _same(facts, row) in chosen
-        lines.append(" & ".join(rf"\textbf{{{cell}}}" if bold else cell for cell in cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+def _calibration(main: Sequence[Recommendation]) -> Table:
+    rows = []
+    for each in main:
+        if each.comparison and (found := each.comparison["calibration"]):
+            before, after = (
+                (with_interval(found[when]["ece"]), found[when]["log_loss"]) for when in ("before", "after")
+            )
+            temperatures = ", ".join(f"{one:.2f}" for one in found["temperatures"])
+            rows.append((each.row["backbone"], each.row["depth"], *before, temperatures, *after))
+    columns = ("network", "depth", "ECE", "log loss", "temperatures", "ECE, scaled", "log loss, scaled")
+    return Table("Calibration, before and after temperature scaling", columns, tuple(rows))
 
 
-def _escaped(text: str) -> str:
-    """Text with LaTeX's own characters made harmless."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
+def _robustness(main: Sequence[Recommendation]) -> Table:
+    rows = tuple(
+        (each.row["backbone"], *line) for each in main if each.comparison for line in other_choices(each.comparison)
+    )
+    return Table("The recommended depth with other choices", ("network", "choice", "then"), rows)
+
+
+def other_choices(compared: dict[str, Any]) -> list[tuple[str, str]]:
+    """For each choice that could have been another, what the recommendation would be then."""
+    robust = compared["robust"]
+    names = {"log_loss": "smallest mean log loss"}
+    metrics = {names.get(name, name.replace("_", " ")): depth for name, depth in robust["metric"].items()}
+    seeds = {f"without seed {seed}": depth for seed, depth in robust["seeds"].items()}
+    rates = {f"learning rate {rate}": depth for rate, depth in robust["lr"].items()}
+    share = next((each["share"] for each in compared["best_in"] if each["depth"] == compared["best"]), 0.0)
+    return [
+        ("another score", _differing(compared["recommended"], metrics)),
+        ("one seed less", _differing(compared["recommended"], seeds) if seeds else "not known: there is one seed"),
+        (
+            "one learning rate for all",
+            _differing(compared["recommended"], rates) if rates else "not known: one rate was tried",
+        ),
+        (
+            "other objects of this sky, other seeds",
+            f"depth {compared['best']} is the best in {percent(share)} of the draws",
+        ),
+        ("another split", "not known: one was tried"),
+    ]
+
+
+def _differing(recommended: int, found: dict[str, int]) -> str:
+    others = {name: depth for name, depth in found.items() if depth != recommended}
+    if not others:
+        return f"the same depth ({recommended}) every time"
+    return f"depth {recommended}, but " + ", ".join(f"{depth} ({name})" for name, depth in others.items())
+
+
+def _early_signs(main: Sequence[Recommendation]) -> Table:
+    rows = tuple(
+        (each.row["backbone"], name, sign["correlation"], sign["regret"])
+        for each in main
+        if each.comparison
+        for name, sign in each.comparison["early_signs"].items()
+    )
+    caption = "Could it have been known earlier? Signs against the test score of the depths"
+    return Table(caption, ("network", "sign", "rank correlation", "macro-F1 lost"), rows)
+
+
+def _trials(facts: Facts) -> Table:
+    names = ("strategy", "setting", "fate", "rung", "images", "epochs")
+    columns = {"network": "backbone", **{name: name for name in names}, "log loss": "log_loss", "macro-F1": "macro_f1"}
+    return _picked("The trials", facts["search"] or [], columns)
+
+
+def _objects(facts: Facts) -> Table:
+    balance = facts["data"]["balance"]
+    if not balance:
+        return Table("Objects", ("part", "objects"), tuple((facts["objects"] or {}).items()))
+    rows = tuple((part, *counts.values(), sum(counts.values())) for part, counts in balance.items())
+    return Table("Objects of each class", ("part", *facts["classes"], "all"), rows)
+
+
+def _pairs(facts: Facts) -> Table:
+    names = ("difference", "low", "high", "p", "p_holm")
+    rows = tuple(
+        (
+            *(each[name] for name in ("backbone", "strategy", "train_size")),
+            *(pair["a"], pair["b"]),
+            *(pair["macro_f1"][name] for name in names),
+        )
+        for each in facts["comparisons"]
+        for pair in each["pairs"]
+    )
+    columns = ("network", "strategy", "images", "a", "b", "b less a", "low", "high", "p", "p (Holm)")
+    return Table("Pairs of depths: difference in macro-F1 on the same objects", columns, rows)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.report.sentences import listed, rounded
+from skythaw.report.number_format import listed, rounded
 from skythaw.report.statistics.network_contest import ContestedNetwork, between, pareto
 from skythaw.stats.intervals import LEVEL, Difference, holm, objects_needed
 
@@ -32,9 +32,9 @@ CLAIMS = (
 )
 
 
-def claims(entrants: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
+def claims(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
     """The claims in order: ``number``, ``claim``, ``verdict``, ``why`` (one sentence), and ``numbers``."""
-    found = (_baseline(entrants), _alike(entrants), _own_depth(entrants), _peaks(entrants), _mobile(entrants), _both())
+    found = (_baseline(networks), _alike(networks), _own_depth(networks), _peaks(networks), _mobile(networks), _both())
     return [
         {"number": i + 1, "claim": text, "verdict": verdict, "why": why, "numbers": numbers}
         for i, (text, (verdict, why, numbers)) in enumerate(zip(CLAIMS, found, strict=True))
@@ -44,20 +44,20 @@ def claims(entrants: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
 Verdict = tuple[str, str, Any]
 
 
-def _baseline(entrants: Sequence[ContestedNetwork]) -> Verdict:
+def _baseline(networks: Sequence[ContestedNetwork]) -> Verdict:
     yes, no = "A deeper depth is better than depth 0", "No deeper depth is better by the margin"
-    return _of_networks(entrants, "better", yes, no)
+    return _of_networks(networks, "better", yes, no)
 
 
-def _alike(entrants: Sequence[ContestedNetwork]) -> Verdict:
-    margin = f"{entrants[0].contest.margin:g}"
-    yes, no = f"All depths are within {margin} of depth 0", f"Some depth is surely more than {margin} away"
-    return _of_networks(entrants, "alike", yes, no)
+def _alike(networks: Sequence[ContestedNetwork]) -> Verdict:
+    margin = f"{networks[0].contest.margin:g}"
+    yes, no = f"All depths are within {margin} of depth 0", f"Some depth is surely more than {margin} from depth 0"
+    return _of_networks(networks, "alike", yes, no)
 
 
-def _against_frozen(entrant: ContestedNetwork) -> dict[str, Any] | None:
+def _against_frozen(network: ContestedNetwork) -> dict[str, Any] | None:
     """Every deeper depth against depth 0: is one better, are all alike?"""
-    contest = entrant.contest
+    contest = network.contest
     frozen = next((each for each in contest.whole if each.depth == 0), None)
     deeper = [each for each in contest.whole if each.depth > 0]
     if frozen is None or not deeper:
@@ -72,7 +72,7 @@ def _against_frozen(entrant: ContestedNetwork) -> dict[str, Any] | None:
     top = max(range(len(deeper)), key=lambda i: deeper[i].mean(contest.score))
     far = max(found, key=lambda d: abs(d.value))
     return {
-        "backbone": entrant.backbone,
+        "backbone": network.backbone,
         "depth": deeper[top].depth,
         **found[top].said(),
         "p_holm": corrected[top],
@@ -88,11 +88,11 @@ def _distance(value: float, margin: float) -> float:
     return value if value > 0 else margin - value
 
 
-def _of_networks(entrants: Sequence[ContestedNetwork], which: str, yes: str, no: str) -> Verdict:
+def _of_networks(networks: Sequence[ContestedNetwork], which: str, yes: str, no: str) -> Verdict:
     """A claim that some network shows: one is enough to support it, all must contradict it."""
-    numbers = [found for each in entrants if (found := _against_frozen(each))]
+    numbers = [found for each in networks if (found := _against_frozen(each))]
     if not numbers:
-        return UNKNOWN, "The study has no depth 0 beside deeper ones.", []
+        return UNKNOWN, "The study does not have both depth 0 and a deeper depth.", []
     names: dict[str, list[str]] = {SUPPORTED: [], CONTRADICTED: [], UNKNOWN: []}
     for each in numbers:
         more = f" ({_enough(each[f'objects_for_{which}'])})" if each[which] == UNKNOWN else ""
@@ -104,11 +104,11 @@ def _of_networks(entrants: Sequence[ContestedNetwork], which: str, yes: str, no:
 
 
 def _enough(objects: int | None) -> str:
-    """What it would take to tell."""
+    """What it takes to tell."""
     return "it takes more seeds" if objects is None else f"it takes about {rounded(objects)} test objects"
 
 
-def _own_depth(entrants: Sequence[ContestedNetwork]) -> Verdict:
+def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
     depths = [
         {
             "backbone": each.backbone,
@@ -118,38 +118,46 @@ def _own_depth(entrants: Sequence[ContestedNetwork]) -> Verdict:
                 {"depth": c.depth, "share": s} for c, s in zip(each.contest.whole, each.contest.shares(), strict=True)
             ],
         }
-        for each in entrants
+        for each in networks
     ]
-    if len(entrants) < 2:
-        return UNKNOWN, "The study has one network; it takes two or more.", {"depths": depths}
-    shares = np.array([each.shares for each in entrants if len(each.shares) == len(entrants[0].shares)])
-    if len(shares) < len(entrants) or shares.shape[1] < 2 or np.ptp(shares, axis=0).max() > 0.15:
-        return UNKNOWN, "The networks were not tried at like depths (such as 0 %, 50 %, 100 %).", {"depths": depths}
-    (p, needed), serving = _interaction(entrants), _serving_all(entrants)
+    if len(networks) < 2:
+        return UNKNOWN, "The study has one network; the claim needs two or more.", {"depths": depths}
+    shares = np.array([each.shares for each in networks if len(each.shares) == len(networks[0].shares)])
+    if len(shares) < len(networks) or shares.shape[1] < 2 or np.ptp(shares, axis=0).max() > 0.15:
+        return (
+            UNKNOWN,
+            "The networks were not tried at comparable depths (such as 0 %, 50 % and 100 % of their blocks).",
+            {"depths": depths},
+        )
+    (p, needed), serving = _interaction(networks), _serving_all(networks)
     numbers = {"depths": depths, "p": p, "serves_all": [float(shares[:, i].mean()) for i in serving]}
     if p < 1 - LEVEL:
-        also = " One depth is still within the margin of the best in all of them." if serving else ""
+        also = " Still, one depth is within the margin of the best in all of them." if serving else ""
         return SUPPORTED, f"Network and depth interact (p = {p:.3g}).{also}", numbers
     if serving:
-        return CONTRADICTED, f"No interaction is seen (p = {p:.3g}), and one depth serves all networks.", numbers
-    also = f"; if what is seen is true, {_enough(needed)}"
-    return UNKNOWN, f"No interaction is sure (p = {p:.3g}), nor is one depth that serves all{also}.", numbers
+        return (
+            CONTRADICTED,
+            f"Network and depth show no interaction (p = {p:.3g}), and one depth serves all networks.",
+            numbers,
+        )
+    why = f"Neither an interaction of network and depth is sure (p = {p:.3g}), nor one depth that serves all networks."
+    return UNKNOWN, f"{why} If the interaction that is seen is real, {_enough(needed)} to show it.", numbers
 
 
-def _interaction(entrants: Sequence[ContestedNetwork]) -> tuple[float, int | None]:
+def _interaction(networks: Sequence[ContestedNetwork]) -> tuple[float, int | None]:
     """P-value of no interaction of network and depth, and roughly how many objects would show what is seen.
 
     The sum of squared residuals of the two-way table is set against what it is in draws shifted to have none; of that,
     the objects' part falls as one over their number. None where it takes more seeds.
     """
-    both = np.stack([np.stack([each.contest.paired_draws(c) for c in each.contest.whole]) for each in entrants])
+    both = np.stack([np.stack([each.contest.paired_draws(c) for c in each.contest.whole]) for each in networks])
     alone = np.stack(
-        [np.stack([c.scores[e.contest.score].mean(0, dtype=np.float64) for c in e.contest.whole]) for e in entrants]
+        [np.stack([c.scores[e.contest.score].mean(0, dtype=np.float64) for c in e.contest.whole]) for e in networks]
     )
     seen, null = _residuals(both)
     high, high_of_objects = (float(np.quantile(each, LEVEL)) for each in (null, _residuals(alone)[1]))
     allowed = seen / 2 - max(0.0, high - high_of_objects)
-    needed = math.ceil(len(entrants[0].contest.sample) * high_of_objects / allowed) if allowed > 0 else None
+    needed = math.ceil(len(networks[0].contest.sample) * high_of_objects / allowed) if allowed > 0 else None
     return float((1 + (null >= seen).sum()) / (1 + len(null))), needed
 
 
@@ -160,21 +168,21 @@ def _residuals(drawn: np.ndarray) -> tuple[float, np.ndarray]:
     return float((residual[..., 0] ** 2).sum()), null
 
 
-def _serving_all(entrants: Sequence[ContestedNetwork]) -> list[int]:
+def _serving_all(networks: Sequence[ContestedNetwork]) -> list[int]:
     """Places in the order of depths that are surely not worse than the best by the margin in every network."""
     good = [
         {
             i
-            for i, each in enumerate(entrant.contest.whole)
-            if each is entrant.contest.best
-            or entrant.contest.difference(entrant.contest.best, each).upper < entrant.contest.margin
+            for i, each in enumerate(network.contest.whole)
+            if each is network.contest.best
+            or network.contest.difference(network.contest.best, each).upper < network.contest.margin
         }
-        for entrant in entrants
+        for network in networks
     ]
     return sorted(set.intersection(*good))
 
 
-def _peaks(entrants: Sequence[ContestedNetwork]) -> Verdict:
+def _peaks(networks: Sequence[ContestedNetwork]) -> Verdict:
     numbers = [
         {
             "backbone": each.backbone,
@@ -184,9 +192,9 @@ def _peaks(entrants: Sequence[ContestedNetwork]) -> Verdict:
             "gap": each.row["gap"],
             "accuracy": each.row["accuracy"],
         }
-        for each in entrants
+        for each in networks
     ]
-    first, second = ([e for e in entrants if e.backbone in some] for some in (EARLY_AND_HIGH, LATE_AND_LOW))
+    first, second = ([e for e in networks if e.backbone in some] for some in (EARLY_AND_HIGH, LATE_AND_LOW))
     if not first or not second:
         lacking = EARLY_AND_HIGH if not first else LATE_AND_LOW
         return UNKNOWN, f"The study has none of {', '.join(lacking)}.", numbers
@@ -207,9 +215,9 @@ def _peaks(entrants: Sequence[ContestedNetwork]) -> Verdict:
     return verdict, said, {"networks": numbers, "difference": apart.said()}
 
 
-def _mobile(entrants: Sequence[ContestedNetwork]) -> Verdict:
-    front = pareto(entrants)
-    mobile, large = ([e for e in entrants if (e.backbone in MOBILE) == wanted] for wanted in (True, False))
+def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
+    front = pareto(networks)
+    mobile, large = ([e for e in networks if (e.backbone in MOBILE) == wanted] for wanted in (True, False))
     if not mobile or not large:
         lacking = f"no mobile network ({', '.join(MOBILE)})" if not mobile else "mobile networks alone"
         return UNKNOWN, f"The study has {lacking}.", {"networks": front}
@@ -237,4 +245,4 @@ def _objects_for(found: Difference, some: Sequence[ContestedNetwork]) -> int | N
 
 
 def _both() -> Verdict:
-    return UNKNOWN, "This study has images alone; it would take models of the photometry beside them.", []
+    return UNKNOWN, "This study has images alone; the claim needs models of the photometry too.", []

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.report.report_rows import Finished, ReportRow, ScoredRows, lines_by_rate
 from skythaw.report.statistics.claims import claims
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.network_contest import ContestedNetwork
+from skythaw.report.statistics.report_rows import Finished, ReportRow, ScoredRows, rows_by_rate
 from skythaw.report.statistics.robustness import early_signs, other_choices
 from skythaw.report.statistics.size_law import size_curve
 from skythaw.stats.bootstrap import DRAWS, Bootstrap, Scores
@@ -34,10 +34,10 @@ class Evidence:
     axes: tuple[str, ...]
     bootstrap: Bootstrap
     validation: Sample | None
-    drawn: ScoredRows
+    scored: ScoredRows
     contests: dict[Key, Contest]
     chosen: dict[Key, dict[int, ReportRow]]
-    """the line of each depth: of several that differ in a further axis, the best on validation"""
+    """the row of each depth: of several that differ in a further axis, the best on validation"""
 
     @property
     def sample(self) -> Sample:
@@ -83,12 +83,12 @@ class Evidence:
 
     def claims(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The seed study's claims; each network with its largest training size and the study's first strategy."""
-        by_keys = {tuple(row["keys"]): row for row in rows}
-        entrants = []
+        by_keys = {tuple(each["keys"]): each for each in rows}
+        networks = []
         for key in self.main():
-            found = {depth: by_keys[line.keys] for depth, line in self.chosen[key].items()}
-            entrants.append(ContestedNetwork(key[0], self.contests[key], found))
-        return claims(entrants)
+            found = {depth: by_keys[row.keys] for depth, row in self.chosen[key].items()}
+            networks.append(ContestedNetwork(key[0], self.contests[key], found))
+        return claims(networks)
 
     def failures(self) -> dict[str, Any]:
         """Where the best of the networks fails, at its recommended depth."""
@@ -118,13 +118,13 @@ class Evidence:
     def _by_rate(self, key: Key, contest: Contest) -> dict[str, int]:
         """The depth that each learning rate alone would recommend; empty where there is one rate."""
         rates: dict[Any, list[ReportRow]] = defaultdict(list)
-        for some in lines_by_rate(self.finished, self.axes):
-            for rate, line in some.items():
-                if line.contest == key and set(line.keys) <= set(self.sample.said):
-                    rates[rate].append(line)
+        for some in rows_by_rate(self.finished, self.axes):
+            for rate, row in some.items():
+                if row.contest == key and set(row.keys) <= set(self.sample.said):
+                    rates[rate].append(row)
         found = {}
         for rate, tried in rates.items() if len(rates) > 1 else ():
-            candidates = [_candidate(line, self.bootstrap.scores(line.keys)) for line in _by_depth(tried).values()]
+            candidates = [_candidate(row, self.bootstrap.scores(row.keys)) for row in _by_depth(tried).values()]
             alone = Contest(candidates, self.sample, contest.margin)
             if len(alone.whole) == len(contest.whole):  # a rate that is not finished says nothing
                 found[str(rate)] = alone.recommended.depth
@@ -152,7 +152,7 @@ def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: 
     finished
         its scored cells
     every
-        the lines of the report, made of them
+        the rows of the report, made of them
     margin
         score that a shallower depth may lose
     """
@@ -160,32 +160,32 @@ def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: 
     if sample is None:
         return None
     bootstrap = Bootstrap(sample)
-    drawn = ScoredRows(every, bootstrap)
+    scored = ScoredRows(every, bootstrap)
     together: dict[Key, list[ReportRow]] = defaultdict(list)
-    for line in every:
-        if line in drawn:
-            together[line.contest].append(line)
+    for row in every:
+        if row in scored:
+            together[row.contest].append(row)
     if not together:
         return None
     chosen = {key: _by_depth(some) for key, some in together.items()}
     contests = {
-        key: Contest([_candidate(line, drawn.scores(line)) for line in some.values()], sample, margin)
+        key: Contest([_candidate(row, scored.scores(row)) for row in some.values()], sample, margin)
         for key, some in chosen.items()
     }
     wanted = [key for contest in contests.values() for key in contest.recommended.keys]
     validation = read_sample(run, "validation", sample.classes, wanted)
-    return Evidence(finished, every[0].axes, bootstrap, validation, drawn, contests, chosen)
+    return Evidence(finished, every[0].axes, bootstrap, validation, scored, contests, chosen)
 
 
-def _candidate(line: ReportRow, scores: Scores) -> Candidate:
-    return Candidate(line.depth, line.seeds, line.keys, scores, line.validation)
+def _candidate(row: ReportRow, scores: Scores) -> Candidate:
+    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation)
 
 
 def _by_depth(some: Sequence[ReportRow]) -> dict[int, ReportRow]:
-    """The line of each depth, the shallowest first; on a tie the first."""
+    """The row of each depth, the shallowest first; on a tie the first."""
     found: dict[int, ReportRow] = {}
-    for line in sorted(some, key=lambda each: each.depth):
-        before = found.get(line.depth)
-        if before is None or (len(line.cells), line.validation) > (len(before.cells), before.validation):
-            found[line.depth] = line
+    for row in sorted(some, key=lambda each: each.depth):
+        before = found.get(row.depth)
+        if before is None or (len(row.cells), row.validation) > (len(before.cells), before.validation):
+            found[row.depth] = row
     return found

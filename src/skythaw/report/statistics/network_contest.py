@@ -37,19 +37,19 @@ class ContestedNetwork:
         return [each.depth / self.rows[each.depth]["blocks"] for each in self.contest.whole]
 
 
-def pareto(entrants: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
+def pareto(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
     """Each network's score and costs, and on which fronts it is: no other is better and cheaper.
 
     ``on_front`` has, by cost, the share of draws in which that is so; a cost that was not measured is left out.
     """
-    drawn = np.stack([each.contest.draws(each.best) for each in entrants])
+    drawn = np.stack([each.contest.draws(each.best) for each in networks])
     found = []
-    for i, each in enumerate(entrants):
+    for i, each in enumerate(networks):
         costs = {name: _cost(each, name) for name in COSTS}
         front = {}
         for name, cost in costs.items():
             if cost is not None:
-                rivals = [j for j, e in enumerate(entrants) if j != i and (_cost(e, name) or np.inf) <= cost]
+                rivals = [j for j, e in enumerate(networks) if j != i and (_cost(e, name) or np.inf) <= cost]
                 front[name] = float((drawn[i, 1:] > drawn[rivals, 1:].max(0, initial=-np.inf)).mean())
         found.append(
             {
@@ -63,8 +63,8 @@ def pareto(entrants: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
     return found
 
 
-def _cost(entrant: ContestedNetwork, name: str) -> float | None:
-    value = entrant.row[name]
+def _cost(network: ContestedNetwork, name: str) -> float | None:
+    value = network.row[name]
     return value["mean"] if isinstance(value, dict) else value
 
 

@@ -42,8 +42,8 @@ arcsec of the source as blurred by the atmosphere, ``psf_fwhm`` the field's FWHM
 
 def make_mock(
     out: Path,
-    objects: int,
-    seed: int,
+    objects: int = 1200,
+    seed: int = 0,
     size: int = 64,
     *,
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,

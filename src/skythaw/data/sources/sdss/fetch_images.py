@@ -1,4 +1,4 @@
-"""Fetch every image that waits, by a few threads; each is kept before its thread asks for another."""
+"""Fetch every missing image with a few threads. Each image is kept before its thread asks for another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from skythaw.data.sources.sdss.fetch_state import State, Target
+from skythaw.data.sources.sdss.fetch_state import FetchState, Target
 from skythaw.data.sources.sdss.frames import fetch_cubes
 from skythaw.data.sources.sdss.http_client import Client
 from skythaw.data.sources.sdss.image_services import fetch_fits, fetch_jpeg
@@ -17,26 +17,26 @@ from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import RemoteError
 
 GIVE_UP = 20
-"""requests that fail one after the other, each after all its attempts: then the service is taken to be down"""
+"""requests in a row that fail, each after all its attempts, before the service counts as down"""
 Job = Sequence[Target]
 
 
-def fetch_all(state: State, client: Client, request: Request, workers: int) -> Iterator[Target]:
-    """Fetch what waits, and yield each object when it is settled, with its image or with a reason.
+def fetch_all(state: FetchState, client: Client, request: Request, workers: int) -> Iterator[Target]:
+    """Fetch all missing images, and yield each object when it has its image or its reason.
 
     Raises
     ------
     RemoteError
         `GIVE_UP` requests in a row failed, or the service asks for a long pause; what was fetched is kept.
     """
-    crew = _Crew(state, client, request)
-    threads = [threading.Thread(target=crew.work, daemon=True) for _ in range(max(1, workers))]
+    fetchers = _Fetchers(state, client, request)
+    threads = [threading.Thread(target=fetchers.work, daemon=True) for _ in range(max(1, workers))]
     for thread in threads:
         thread.start()
     try:
         left = len(threads)
         while left:
-            found = crew.settled.get()
+            found = fetchers.settled.get()
             if isinstance(found, BaseException):
                 raise found
             if found is None:
@@ -51,10 +51,10 @@ def fetch_all(state: State, client: Client, request: Request, workers: int) -> I
             thread.join()
 
 
-class _Crew:
-    """What the threads share."""
+class _Fetchers:
+    """The state that the threads share."""
 
-    def __init__(self, state: State, client: Client, request: Request) -> None:
+    def __init__(self, state: FetchState, client: Client, request: Request) -> None:
         self.state, self.client, self.request = state, client, request
         self.settled: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
         """jobs that are done, errors, and None from each thread that ends"""
@@ -63,7 +63,7 @@ class _Crew:
         self._failures = 0
 
     def work(self) -> None:
-        """The life of a thread."""
+        """Fetch until nothing waits: what each thread runs."""
         try:
             while job := self._next():
                 found = list(self._fetch(job))
@@ -95,20 +95,20 @@ class _Crew:
         return found
 
     def _watch(self, images: Sequence[bytes | Fault]) -> None:
-        """Give up if nothing but failures of the service comes."""
+        """Give up if the service does nothing but fail."""
         faults = [image for image in images if isinstance(image, Fault)]
         bad = [fault for fault in faults if fault.reason.passes or fault.reason is Reason.REFUSED]
         with self._lock:
             self._failures = self._failures + 1 if len(bad) == len(images) else 0
             if self._failures >= GIVE_UP:
                 raise RemoteError(
-                    f"{GIVE_UP} requests in a row failed, the last one so: {bad[-1].reason.words} ({bad[-1].detail}); "
+                    f"{GIVE_UP} requests in a row failed; the last one: {bad[-1].reason.words} ({bad[-1].detail}); "
                     "the same command goes on later"
                 )
 
 
 def _jobs(targets: Iterator[Target], request: Request) -> Iterator[Job]:
-    """What one thread does at a time: an object, or all objects of a field whose frames are to be fetched."""
+    """The jobs of the threads: one object each, or all objects of a field whose frames are fetched."""
     if request.images == "jpeg" or request.service != "skyserver":
         return ([target] for target in targets)
     return (list(group) for _, group in itertools.groupby(targets, key=lambda target: target.frame))

@@ -1,8 +1,9 @@
 """`fetch_sdss`: from a request to a file of cutouts. START READING HERE.
 
-The objects of the request are written to the state file (`state.py`), slice by slice of the sky, or from the user's own
-catalogue; then threads fetch what waits, and each image is kept as it comes; then the result is built from the state
-file alone. So it may be stopped at any moment, and equal replies give equal bytes.
+First, the objects of the request are written to the state file (`fetch_state.py`): from queries for slices of the sky,
+or from the user's own catalogue. Then threads fetch the images that are missing, and each image is kept as it comes.
+Then the result is built from the state file alone. So it may be stopped at any moment, and the same replies give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import pyarrow as pa
 from skythaw.data.cutouts import write_cutouts
 from skythaw.data.sources.sdss import spectra_query
 from skythaw.data.sources.sdss.fetch_images import fetch_all
-from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, Item, State
-from skythaw.data.sources.sdss.http_client import Client, Manners
+from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState, SkyObject
+from skythaw.data.sources.sdss.http_client import Client, HttpSettings
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
 from skythaw.data.sources.sdss.positions import FRAME, read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -33,44 +34,46 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 @dataclass(frozen=True)
 class FetchSummary:
-    """What became of a request."""
+    """How many objects of a request were fetched, and why others were not."""
 
     asked: int
-    """objects"""
+    """objects of the request"""
     fetched: int
+    """objects with an image"""
     rejected: dict[str, int]
     """objects without an image, by reason (`Reason`)"""
     state: Path
-    """the state file, with every object's reason"""
+    """the state file, which has the reason for every object"""
 
 
 def fetch_sdss(
     out: Path,
     request: Request,
-    manners: Manners | None = None,
+    http: HttpSettings | None = None,
     *,
     workers: int = 2,
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> FetchSummary:
-    """Build a file of cutouts from the SDSS archive, or go on with it.
+    """Make a file of cutouts from the SDSS archive. If it was stopped, the same call goes on.
 
-    Beside `out` there is a state file, `OUT.sdss`: with it, nothing is fetched twice. It may be deleted afterwards.
+    The state file `OUT.sdss` lies beside `out`. It prevents that anything is fetched twice, and may be deleted
+    afterwards.
 
     Parameters
     ----------
     out
         the Parquet file to make or replace
     request
-        what is wanted
-    manners
-        how the services are treated
+        the objects and images that are wanted
+    http
+        how the services are asked
     workers
-        requests under way at once, all within the one rate
+        requests under way at once; the rate holds for all together
     retry_failed
-        try again what failed for good, too; what may pass (see `Reason.passes`) is always tried again
+        try again after all failures; without it, only after those that may pass (see `Reason.passes`)
     progress
-        called with what is to be done, how much it is, and its name
+        called with the objects of a step, their number, and the name of the step
 
     Returns
     -------
@@ -79,9 +82,9 @@ def fetch_sdss(
     Raises
     ------
     RemoteError
-        The services do not answer, or not what they should; the same call goes on later.
+        The services do not answer as they should; the same call goes on later.
     DataError, SpecError
-        The catalogue, or the state file, can't be used; or nothing could be fetched.
+        The catalogue or the state file can't be used; or nothing could be fetched.
     OutputError
         `out` or the state file can't be written.
     """
@@ -89,7 +92,7 @@ def fetch_sdss(
     state = settle(
         out.with_name(out.name + ".sdss"),
         request,
-        manners or Manners(),
+        http or HttpSettings(),
         workers=workers,
         retry_failed=retry_failed,
         progress=progress,
@@ -103,18 +106,18 @@ def fetch_sdss(
 def settle(
     path: Path,
     request: Request,
-    manners: Manners,
+    http: HttpSettings,
     *,
     workers: int = 2,
     retry_failed: bool = False,
     progress: Progress | None = None,
-) -> State:
-    """The state file of a request, open, when every object has its image or its reason; see `fetch_sdss`."""
+) -> FetchState:
+    """Fetch until every object has its image or its reason, and return the open state file; see `fetch_sdss`."""
     show = progress or (lambda items, total, name: items)
-    state = State(path)
+    state = FetchState(path)
     try:
         state.bind(request.describe())
-        client = Client(manners)
+        client = Client(http)
         try:
             _list_objects(state, client, request, show)
             state.retry(set(Reason) - {Reason.DUPLICATE, Reason.BAD_POSITION} if retry_failed else TRANSIENT)
@@ -132,7 +135,7 @@ def settle(
 
 
 def ask(client: Client, request: Request, query: str, read: Callable[[bytes], Any]) -> Any:
-    """What `read` makes of the reply to a query.
+    """The reply to a query, as `read` returns it.
 
     Raises
     ------
@@ -146,8 +149,8 @@ def ask(client: Client, request: Request, query: str, read: Callable[[bytes], An
         raise RemoteError(f"SkyServer, DR{request.release}, to a query: {fault.detail}") from None
 
 
-def _list_objects(state: State, client: Client, request: Request, show: Progress) -> None:
-    """Write every object of the request to the state file, as far as they are not there."""
+def _list_objects(state: FetchState, client: Client, request: Request, show: Progress) -> None:
+    """Write every object of the request to the state file, unless all are there."""
     if state.get("listed"):
         return
     if request.catalog is None and request.sql is None:
@@ -166,80 +169,80 @@ def _list_objects(state: State, client: Client, request: Request, show: Progress
     state.add(catalog.items, listed=True, **notes)
 
 
-def _list_stratum(state: State, client: Client, request: Request, stratum: tuple[str, ...]) -> Iterator[None]:
+def _list_stratum(state: FetchState, client: Client, request: Request, stratum: tuple[str, ...]) -> Iterator[None]:
     """Ask for slices of the sky, in an order drawn by the seed, until there are enough objects; yield for each object.
 
-    Within a slice objects come in an order drawn by the seed too, so a smaller sample is the beginning of a larger one,
-    and the order of the service's rows makes no difference.
+    Within a slice the order of the objects is drawn by the seed, too. So a smaller sample is the beginning of a larger
+    one, and the order of the service's rows makes no difference.
     """
     order = sorted(range(spectra_query.SLICES), key=lambda number: _draw(request.seed, f"slice {number}"))
     replies: dict[str, str] = state.get("replies") or {}
-    there = state.usable(stratum)
-    yield from (None for _ in range(there))
+    usable = state.usable(stratum)
+    yield from (None for _ in range(usable))
     for number in order:
         name = f"{'+'.join(stratum)} {number}"
-        if there >= request.wanted or name in replies:
+        if usable >= request.wanted or name in replies:
             continue
         query = spectra_query.slice_query(stratum, number, request.limits)
         rows = ask(client, request, query, lambda reply: spectra_query.read_slice(reply, stratum, request.release))
         rows.sort(key=lambda row: _draw(request.seed, row["specObjID"]))
         replies[name] = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-        added = state.add(map(_item, rows), limit=request.wanted - there, replies=replies)
-        there += added
+        added = state.add(map(_item, rows), limit=request.wanted - usable, replies=replies)
+        usable += added
         yield from (None for _ in range(added))
 
 
 def _whole_table(reply: bytes) -> bytes:
-    """The reply to the user's own query, rows sorted, if it is a whole table that the service did not cut off."""
+    """The reply to the user's own query, with its rows sorted, if the service did not cut the table off."""
     _, rows = spectra_query.read_table(reply)
     if (count := sum(1 for _ in rows)) >= spectra_query.ROW_LIMIT:
-        raise Fault(Reason.TOO_LARGE, f"{count} rows: the service cuts tables off there, in silence; ask for less")
+        raise Fault(Reason.TOO_LARGE, f"{count} rows, where the service silently cuts tables off; ask for fewer")
     first, header, *lines = reply.splitlines()
     return b"\n".join([first, header, *sorted(lines), b""])
 
 
 def _draw(seed: int, text: str) -> bytes:
-    """A number drawn for a text: the same on every machine, another for each seed."""
+    """A number drawn for a text: the same on every machine, and another one for each seed."""
     return hashlib.sha256(f"{seed}:{text}".encode()).digest()
 
 
-def _item(row: spectra_query.Row) -> Item:
-    """An object of the clean sample: its label is the spectrum's class, its position that of the photometry."""
+def _item(row: spectra_query.Row) -> SkyObject:
+    """An object of the clean sample. Its label is the class of the spectrum; its position is that of the photometry."""
     own = {"specObjID", "class", "photoRa", "photoDec", *FRAME}
     extra = {name: value for name, value in row.items() if name not in own}
     frame = (row["run"], row["camcol"], row["field"])
-    return Item(row["specObjID"], row["class"], row["photoRa"], row["photoDec"], row["bestObjID"], frame, extra)
+    return SkyObject(row["specObjID"], row["class"], row["photoRa"], row["photoDec"], row["bestObjID"], frame, extra)
 
 
-def _build(out: Path, state: State, request: Request) -> FetchSummary:
-    """Write the result from the state file, and count."""
+def _build(out: Path, state: FetchState, request: Request) -> FetchSummary:
+    """Write the result from the state file, and count the objects."""
     counts = state.counts()
-    outcome = FetchSummary(
+    summary = FetchSummary(
         asked=sum(counts.values()),
         fetched=counts.get(FETCHED, 0),
         rejected={name: counts[name] for name in map(str, Reason) if name in counts},
         state=state.path,
     )
-    if not outcome.fetched:
-        why = ", ".join(f"{name}: {count}" for name, count in outcome.rejected.items()) or "no object was found"
-        raise DataError(f"there is no image to write to {out}; {why} ({state.path} has every object's reason)")
-    places: tuple[tuple[str, pa.DataType], ...] = (("ra", pa.float64()), ("dec", pa.float64()))
+    if not summary.fetched:
+        why = ", ".join(f"{name}: {count}" for name, count in summary.rejected.items()) or "no object was found"
+        raise DataError(f"there is no image to write to {out}; {why} ({state.path} has the reason for every object)")
+    position: tuple[tuple[str, pa.DataType], ...] = (("ra", pa.float64()), ("dec", pa.float64()))
     frame = [(name, pa.int64()) for name in FRAME] if state.has_frames() else []
     added = (("release", pa.string()), ("pixel_scale", pa.float64()))
     recipe = {
         **request.describe(),
         "replies": state.get("replies") or {},
-        "asked": outcome.asked,
-        "rejected": outcome.rejected,
+        "asked": summary.asked,
+        "rejected": summary.rejected,
         "skythaw": version("skythaw"),
     }
     if request.sql is None and request.catalog is None:
         recipe["query"] = spectra_query.slice_query(request.classes, 0, request.limits)
-    write_cutouts(out, _rows(state, request), [*places, *frame, *_kept(state), *added], recipe)
-    return outcome
+    write_cutouts(out, _rows(state, request), [*position, *frame, *_extra_columns(state), *added], recipe)
+    return summary
 
 
-def _kept(state: State) -> list[tuple[str, pa.DataType]]:
+def _extra_columns(state: FetchState) -> list[tuple[str, pa.DataType]]:
     """Names and types of the columns that come with the objects."""
     if (columns := state.get("columns")) is not None:
         return [(name, pa.type_for_alias(kind)) for name, kind in columns]
@@ -249,7 +252,7 @@ def _kept(state: State) -> list[tuple[str, pa.DataType]]:
     return [(name, kinds.get(name, pa.float64())) for name in names]
 
 
-def _rows(state: State, request: Request) -> Iterator[dict[str, Any]]:
+def _rows(state: FetchState, request: Request) -> Iterator[dict[str, Any]]:
     ending = "jpg" if request.images == "jpeg" else "fits"
     common = {"release": f"DR{request.release}", "pixel_scale": request.scale}
     for item, image in state.fetched():

@@ -1,6 +1,6 @@
-"""What became of every object: one SQLite file beside the result, images included, so that each is there whole or not.
+"""The state file: one SQLite file beside the result, with what became of every object, and with its image.
 
-A kill loses at most what was under way; a power cut at most the last few images, which are then fetched again.
+A kill loses at most the image under way. A power cut loses at most the last few images, which are then fetched again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ create table if not exists images (place integer primary key, sha256 text not nu
 
 
 @dataclass(frozen=True)
-class Item:
+class SkyObject:
     """An object of the request."""
 
     object_id: str
@@ -49,7 +49,7 @@ class Item:
     """ICRS degrees, as all positions here"""
     dec: float | None
     source: str | None
-    """what it is called on the sky, if that differs: two rows alike in it are one object"""
+    """the survey's name of the object, if there is another; two rows with the same `source` are one object"""
     frame: tuple[int, int, int] | None
     """run, camcol and field"""
     extra: dict[str, Any]
@@ -66,8 +66,8 @@ class Target:
     frame: tuple[int, int, int] | None
 
 
-class State:
-    """The state file of one request, held by one process. Safe in its threads."""
+class FetchState:
+    """The state file of one request, held by one process; its threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -90,7 +90,7 @@ class State:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, and let other processes have it."""
         with self._lock:
             self._db.close()
             self._file_lock.release()
@@ -102,27 +102,29 @@ class State:
         return None if row is None else json.loads(row[0])
 
     def bind(self, request: dict[str, Any]) -> None:
-        """Make the file that of a request, or make sure that it is.
+        """Bind the file to a request, or make sure that it is bound to it.
 
         Raises
         ------
         DataError
-            It is of another one; the message says what differs.
+            The file belongs to another request; the message says what differs.
         """
-        kept = self.get("request")
-        if kept is None or (kept != request and not self.counts()):  # no object was listed for that one
+        known = self.get("request")
+        if known is None or (known != request and not self.counts()):  # no object was listed for that one
             with self._writing() as db:
                 db.execute("delete from about")
                 self._note(db, request=request, format=FORMAT)
             return
-        if odd := sorted(name for name in kept.keys() | request.keys() if kept.get(name) != request.get(name)):
-            shown = ", ".join(f"{name} = {kept.get(name)!r}, not {request.get(name)!r}" for name in odd[:3])
-            raise DataError(f"{self.path} is of another request ({shown}); choose another output file, or delete it")
+        if odd := sorted(name for name in known.keys() | request.keys() if known.get(name) != request.get(name)):
+            shown = ", ".join(f"{name} = {known.get(name)!r}, not {request.get(name)!r}" for name in odd[:3])
+            raise DataError(
+                f"{self.path} belongs to another request ({shown}); choose another output file, or delete this one"
+            )
 
-    def add(self, items: Iterable[Item], limit: int | None = None, **notes: Any) -> int:
-        """Add objects, and notes, at once or not at all, until `limit` of them count; how many do.
+    def add(self, items: Iterable[SkyObject], limit: int | None = None, **notes: Any) -> int:
+        """Add objects and notes, all or none of them, until `limit` objects count; returns how many count.
 
-        One without a position, or whose `source` is there already, is added with its reason, and does not count.
+        An object without a position, or whose `source` is there already, is added with its reason, and does not count.
         """
         counted = 0
         with self._writing() as db:
@@ -137,11 +139,11 @@ class State:
         """Objects with these labels that count."""
         marks = ", ".join("?" * len(labels))
         with self._reading() as db:
-            found = db.execute(
+            cursor = db.execute(
                 f"select count(*) from objects where label in ({marks}) and state not in (?, ?)",
                 (*labels, Reason.DUPLICATE, Reason.BAD_POSITION),
             )
-            return int(found.fetchone()[0])
+            return int(cursor.fetchone()[0])
 
     def has_frames(self) -> bool:
         """Whether the field of any object is known."""
@@ -154,7 +156,7 @@ class State:
             return dict(Counter(dict(db.execute("select state, count(*) from objects group by state"))))
 
     def targets(self) -> Iterator[Target]:
-        """What is still to be fetched, objects of one field together, as it is when asked for."""
+        """The objects that still have no image, as they are when asked for; those of one field come together."""
         last: tuple[int, ...] = (*UNKNOWN, -1)
         while True:
             with self._reading() as db:
@@ -170,7 +172,7 @@ class State:
                 return
 
     def settle(self, found: Iterable[tuple[Target, bytes | Fault]]) -> None:
-        """Keep images, or why there are none: all of them, or none of them."""
+        """Keep images, or the reasons why there are none: all of them, or none of them."""
         with self._writing() as db:
             for target, image in found:
                 fault = image if isinstance(image, Fault) else None
@@ -181,14 +183,14 @@ class State:
                     db.execute("insert or replace into images values (?, ?, ?)", (target.place, sha256, image))
 
     def retry(self, reasons: Iterable[Reason] = TRANSIENT) -> int:
-        """Let objects that failed for one of these reasons wait again; how many there are."""
+        """Let objects that failed for one of these reasons wait again; returns how many they are."""
         names = [reason.value for reason in reasons]
         marks = ", ".join("?" * len(names))
         with self._writing() as db:
             return db.execute(f"update objects set state = '{WAITING}' where state in ({marks})", names).rowcount
 
     def mend(self) -> int:
-        """Let objects wait again whose image is not the one that was kept; how many there are."""
+        """Let objects wait again whose image differs from its checksum; returns how many they are."""
         with self._reading() as db:
             rows = db.execute(
                 "select place, sha256, bytes from objects left join images using (place) where state = ?", (FETCHED,)
@@ -200,7 +202,7 @@ class State:
                 db.execute("delete from images where place = ?", (place,))
         return len(bad)
 
-    def fetched(self) -> Iterator[tuple[Item, bytes]]:
+    def fetched(self) -> Iterator[tuple[SkyObject, bytes]]:
         """Every object that has its image, in the order of the request."""
         with self._reading() as db:
             rows = db.execute(
@@ -209,7 +211,7 @@ class State:
                 (FETCHED,),
             )
             for object_id, label, ra, dec, source, *frame, extra, data in rows:
-                yield Item(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
+                yield SkyObject(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
 
     def outcomes(self) -> Iterator[tuple[str, float | None, float | None, str, bytes | None]]:
         """Id, ra, dec, state and image (None where there is none) of every object, in the order of the request."""
@@ -226,8 +228,8 @@ class State:
                 (WAITING, FETCHED),
             )
 
-    def _insert(self, db: sqlite3.Connection, item: Item) -> bool:
-        """Add an object; whether it counts."""
+    def _insert(self, db: sqlite3.Connection, item: SkyObject) -> bool:
+        """Add an object; returns whether it counts."""
         state, detail, source = WAITING, None, item.source
         if not _on_sky(item.ra, item.dec):
             state, detail, source = Reason.BAD_POSITION.value, f"ra = {item.ra}, dec = {item.dec}", None
@@ -290,5 +292,5 @@ def _known(frame: Sequence[int]) -> tuple[int, int, int] | None:
 
 
 def _on_sky(ra: float | None, dec: float | None) -> bool:
-    """Whether these are degrees on the sky. SkyServer would fold others back and send another place."""
+    """Whether these are degrees on the sky. For others, SkyServer would send another part of the sky."""
     return ra is not None and dec is not None and 0 <= ra < 360 and -90 <= dec <= 90

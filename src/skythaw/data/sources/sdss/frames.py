@@ -1,8 +1,8 @@
-"""Cubes of float32 cut from the corrected frames of SDSS: every frame is fetched once for all objects in it.
+"""Cut cubes of float32 from the corrected frames of SDSS. Every frame is fetched once for all objects in it.
 
-A frame holds nanomaggies per pixel, sky taken off, in the camera's orientation, and each band has its own shift. So
-a cutout is interpolated (cubic spline) onto one grid for all bands: a tangent plane about the object, north up and
-east left.
+A frame holds nanomaggies per pixel without the sky background, in the orientation of the camera, and each band is
+shifted. So a cutout is interpolated (with a cubic spline) onto one grid for all bands: a tangent plane around the
+object, with north up and east left.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from skythaw.data.sources.sdss.sdss_request import Request
 FOLDERS = {18: "dr18/prior-surveys/sdss4-dr17-eboss"}
 RERUN = 301
 PACKED, UNPACKED = 32 << 20, 64 << 20
-"""bytes a frame may have; a real one has about 3 and 12.5 million"""
+"""bytes of a frame, at most; a real one has about 3 and 12.5 million"""
 EDGE = 8
-"""pixels about a cutout that the spline sees too"""
+"""pixels around a cutout that the spline uses, too"""
 
 
 def fetch_cubes(client: Client, request: Request, targets: Sequence[Target]) -> Iterator[tuple[Target, bytes | Fault]]:
-    """Cut the cubes of objects that lie in one field, with its five frames in memory one after the other.
+    """Cut the cubes of the objects in one field. Its five frames are in memory one after the other.
 
     Yields
     ------
@@ -62,14 +62,14 @@ def fetch_cubes(client: Client, request: Request, targets: Sequence[Target]) -> 
 
 
 def frame_url(release: int, run: int, camcol: int, field: int, band: str) -> str:
-    """Where the corrected frame of a field and band is."""
+    """The URL of the corrected frame of a field and band."""
     folder = FOLDERS.get(release, f"dr{release}/eboss")
     name = f"frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
     return f"https://data.sdss.org/sas/{folder}/photoObj/frames/{RERUN}/{run}/{camcol}/{name}"
 
 
 def _no_frame() -> Fault:
-    return Fault(Reason.OUTSIDE, "its run, camcol and field are unknown, so which frame to cut is too")
+    return Fault(Reason.OUTSIDE, "its run, camcol and field are unknown, and so is the frame that has it")
 
 
 def _frame(client: Client, request: Request, target: Target, band: str) -> tuple[np.ndarray, Any]:
@@ -94,7 +94,7 @@ def _read(packed: bytes) -> tuple[np.ndarray, Any]:
                 pixels = np.asarray(hdus[0].data, dtype=np.float32)
                 wcs = WCS(header, naxis=2)
                 if not (wcs.has_celestial and wcs.proj_plane_pixel_area().value > 0):
-                    raise ValueError("it is of no place on the sky")
+                    raise ValueError("its header gives no place on the sky")
                 return pixels, wcs
     except Exception as error:  # astropy raises many kinds on a torn file
         raise Fault(Reason.TRUNCATED, f"no whole FITS image: {error}") from None

@@ -1,4 +1,4 @@
-"""A polite client: at the rate set, one voice for all threads, patient with faults, deaf to hostile answers."""
+"""Ask the services of SDSS over HTTP: at a given rate for all threads together, again after faults that may pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from skythaw.data.sources.sdss.rate_limit import RateLimit
 from skythaw.errors import RemoteError, SpecError
 
 T = TypeVar("T")
-HOME = "https://pypi.org/project/skythaw"
 LONGEST_PAUSE = 900.0
 """seconds; a service that asks for a longer one is left alone: the user may go on later"""
 REDIRECTS = 3
@@ -32,48 +31,48 @@ OUR_FAULT = re.compile(r"Invalid (column|object) name|Incorrect syntax|could not
 
 
 @dataclass(frozen=True)
-class Manners:
-    """How the client behaves; none of it decides what comes back."""
+class HttpSettings:
+    """How the services are asked. Nothing here decides what comes back."""
 
     rate: float = 1.0
-    """requests a second, of all threads together"""
+    """requests per second, of all threads together"""
     timeout: float = 60.0
     """seconds for one whole answer"""
     attempts: int = 5
     """how often a request is sent before its fault is taken for the answer"""
-    contact: str = HOME
-    """an address at which the user can be reached, told to the service"""
+    contact: str | None = None
+    """an e-mail address or a web page of the user, told to the service"""
     base_url: str | None = None
-    """takes the place of each service's scheme and host"""
+    """replaces the scheme and host of every service"""
     backoff: float = 1.0
-    """seconds; waits grow from here, doubled each time, up to 60, each drawn at random below that"""
+    """seconds; the longest wait after the first fault. It doubles with each fault, up to 60"""
 
     def __post_init__(self) -> None:
         for name, least, most in (("rate", 1e-4, 1e6), ("timeout", 1e-3, 1e6), ("attempts", 1, 1e6)):
             if not least <= getattr(self, name) <= most:
                 raise SpecError(f"{name} = {getattr(self, name)} should be {least:g} to {most:g}")
         try:
-            parts = urlsplit(self.base_url or HOME)
+            parts = urlsplit(self.base_url or "https://example.org")
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             good = False
         if not good:
             raise SpecError(f"base URL {self.base_url!r} should be such as https://mirror.example.org")
-        if not self.contact.isascii() or not self.contact.isprintable():
+        if self.contact and not (self.contact.isascii() and self.contact.isprintable()):
             raise SpecError(f"contact {self.contact!r} should be an e-mail address or a web page, in plain letters")
 
 
 class Client:
     """Fetches whole answers. Safe in several threads."""
 
-    def __init__(self, manners: Manners) -> None:
-        self.manners = manners
+    def __init__(self, settings: HttpSettings) -> None:
+        self.settings = settings
         self.stop = threading.Event()
-        """set: no more requests, and who waits to send one gets `Stopped`"""
-        self._pace = RateLimit(manners.rate, self.stop)
-        agent = f"skythaw/{version('skythaw')} (+{HOME}; contact: {manners.contact})"
+        """when it is set, no request is sent any more, and threads that wait to send one get `Stopped`"""
+        self._pace = RateLimit(settings.rate, self.stop)
+        agent = f"skythaw/{version('skythaw')} (contact: {settings.contact or 'not given'})"
         self._http = httpx.Client(
-            timeout=manners.timeout,
+            timeout=settings.timeout,
             headers={"User-Agent": agent, "Accept-Encoding": "identity"},
             follow_redirects=False,
         )
@@ -85,8 +84,8 @@ class Client:
     def get(self, url: str, query: dict[str, str], largest: int, check: Callable[[bytes], T]) -> T:
         """What `check` makes of the body of the answer, which is whole and has status 200.
 
-        Faults that may pass are tried again, after a while drawn at random from one that doubles; `Retry-After` holds
-        for all threads.
+        After a fault that may pass, the request is sent again, after a random wait whose limit doubles each time. A
+        pause that the service asks for (`Retry-After`) holds for all threads.
 
         Parameters
         ----------
@@ -102,13 +101,13 @@ class Client:
         Raises
         ------
         Fault
-            What came is not that, after all attempts.
+            No attempt gave such an answer.
         RemoteError
             The service asks for a pause of more than `LONGEST_PAUSE`.
         """
         address = self._address(url, query)
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.manners.attempts),
+            stop=tenacity.stop_after_attempt(self.settings.attempts),
             wait=self._wait,
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, Fault) and e.reason.passes),
             sleep=self._pace.sleep,
@@ -117,13 +116,13 @@ class Client:
         return retrying(self._attempt, address, largest, check)
 
     def _attempt(self, address: str, largest: int, check: Callable[[bytes], T]) -> T:
-        """One request; what a fault says of pauses holds for all threads."""
+        """Send one request; a pause that a fault asks for holds for all threads."""
         try:
             return check(self._once(address, largest))
         except Fault as fault:
             pause = fault.pause
             if pause is None and fault.reason is Reason.RATE_LIMITED:
-                pause = 60 * self.manners.backoff
+                pause = 60 * self.settings.backoff
             if (pause or 0) > LONGEST_PAUSE:
                 raise RemoteError(
                     f"the service asks for a pause of {(pause or 0) / 60:.0f} minutes; the same command goes on then"
@@ -132,38 +131,38 @@ class Client:
             raise
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        return random.uniform(0, min(60.0, self.manners.backoff * 2 ** (state.attempt_number - 1)))
+        return random.uniform(0, min(60.0, self.settings.backoff * 2 ** (state.attempt_number - 1)))
 
     def _address(self, url: str, query: dict[str, str]) -> str:
         parts = urlsplit(url)
-        if self.manners.base_url:
-            base = urlsplit(self.manners.base_url)
+        if self.settings.base_url:
+            base = urlsplit(self.settings.base_url)
             parts = parts._replace(scheme=base.scheme, netloc=base.netloc, path=base.path.rstrip("/") + parts.path)
         text = "&".join(f"{name}={quote(value, safe='(),*/:')}" for name, value in query.items())
         return urlunsplit(parts._replace(query=text))
 
     def _once(self, address: str, largest: int) -> bytes:
-        """One request, with the redirects inside its host."""
+        """Send one request, and follow redirects inside its host."""
         for _ in range(REDIRECTS + 1):
             self._pace.wait()
             try:
-                found = self._exchange(address, largest)
+                answer = self._exchange(address, largest)
             except httpx.TimeoutException:
-                raise Fault(Reason.TIMEOUT, f"no answer within {self.manners.timeout:g} s") from None
+                raise Fault(Reason.TIMEOUT, f"no answer within {self.settings.timeout:g} s") from None
             except httpx.RemoteProtocolError as error:
                 raise Fault(Reason.TRUNCATED, f"the answer broke off or is no HTTP: {error}") from None
             except (httpx.TransportError, OSError) as error:
                 raise Fault(Reason.CONNECTION, f"{type(error).__name__}: {error}") from None
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                 raise Fault(Reason.REFUSED, f"{type(error).__name__}: {error}") from None
-            if isinstance(found, bytes):
-                return found
-            address = found
+            if isinstance(answer, bytes):
+                return answer
+            address = answer
         raise Fault(Reason.REDIRECTED, f"redirected more than {REDIRECTS} times")
 
     def _exchange(self, address: str, largest: int) -> bytes | str:
         """The body of one answer, or where it sends us inside its host."""
-        end = time.monotonic() + self.manners.timeout
+        end = time.monotonic() + self.settings.timeout
         with self._http.stream("GET", address) as answer:
             if answer.has_redirect_location:
                 return _inside(address, answer.headers.get("location", ""))
@@ -192,7 +191,7 @@ def _body(answer: httpx.Response, largest: int, end: float) -> bytes:
 
 
 def _beginning(answer: httpx.Response, end: float) -> bytes:
-    """What an answer of an error begins with, as far as it comes until the moment `end`."""
+    """The beginning of an answer that reports an error, as far as it comes until the moment `end`."""
     body = b""
     for part in answer.iter_raw():
         body += part
@@ -222,7 +221,7 @@ def _seconds(wish: str | None) -> float | None:
 
 
 def _gist(body: bytes) -> str:
-    """What an answer says of an error: the service's own message, or the beginning, as one line of printable text."""
+    """The error that an answer reports, in one printable line: the service's own message, or how the answer begins."""
     text = body[:4096].decode("utf-8", "replace")
     try:
         text = str(json.loads(text)["ErrorMessage"])

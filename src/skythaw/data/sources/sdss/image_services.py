@@ -1,4 +1,4 @@
-"""Where an image of one position is asked for, and what makes an answer that image. One function a service."""
+"""Ask a service for the image of one position, and make sure that the answer is that image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SKYSERVER = "https://skyserver.sdss.org/dr{release}/SkyServerWS/ImgCutout/getjpe
 LEGACY = "https://www.legacysurvey.org/viewer/cutout"
 HIPS2FITS = "https://alasky.cds.unistra.fr/hips-image-services/hips2fits"
 HEADER_BYTES = 64 << 10
-"""what a file may have beside its pixels"""
+"""bytes that a file may have beside its pixels"""
 BLOCK = 8
-"""pixels a side: the blocks that JPEG codes"""
+"""pixels a side of the blocks in which JPEG is coded"""
 
 
 def fetch_jpeg(client: Client, request: Request, ra: float, dec: float) -> bytes:
@@ -25,7 +25,7 @@ def fetch_jpeg(client: Client, request: Request, ra: float, dec: float) -> bytes
     Raises
     ------
     Fault
-        There is none, or what came is not it.
+        There is no image, or the answer is something else.
     """
     size, scale = str(request.size), f"{request.scale:g}"
     place = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}"}
@@ -40,12 +40,12 @@ def fetch_jpeg(client: Client, request: Request, ra: float, dec: float) -> bytes
 
 
 def fetch_fits(client: Client, request: Request, ra: float, dec: float) -> bytes:
-    """The cube of a position as a FITS file of float32, band by band: of the services that cut it out themselves.
+    """The cube of a position as a FITS file of float32, band by band, from a service that cuts it out itself.
 
     Raises
     ------
     Fault
-        There is none, or what came is not it.
+        There is no image, or the answer is something else.
     """
     place = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}"}
     largest = HEADER_BYTES + 8 * request.size**2
@@ -65,11 +65,11 @@ def fetch_fits(client: Client, request: Request, ra: float, dec: float) -> bytes
 
 
 def checked_jpeg(data: bytes, request: Request) -> bytes:
-    """The same, if it is a whole JPEG of the size asked for whose black part is small; else raise `Fault`.
+    """The data, if they are a whole JPEG of the right size whose black part is small; else raise `Fault`.
 
-    Black is told by blocks of 8 x 8 pixels that are zero throughout: a place without image is black over whole blocks,
-    while the sky noise of a good image leaves single pixels at zero (of 8,931 real SDSS cutouts 31 % have more than
-    5 % of those, but 3 have more than 5 % of such blocks; docs/decisions/0016).
+    Only blocks of 8 x 8 pixels that are zero throughout count as black. A place without data is black over whole
+    blocks, while the noise of the sky leaves single pixels at zero. (Of 8,931 real SDSS cutouts, 31 % have more than
+    5 % of such pixels, but only 3 have more than 5 % of such blocks; docs/decisions/0016.)
     """
     pixels = _decoded(data, b"\xff\xd8", "JPEG", request.size)
     rows = request.size - request.size % BLOCK
@@ -79,13 +79,13 @@ def checked_jpeg(data: bytes, request: Request) -> bytes:
 
 
 def check_covered(cube: np.ndarray, max_black: float) -> None:
-    """Raise `Fault` if in some band too many pixels [y, x, band] are zero or no number: the survey ends there."""
+    """Raise `Fault` if too many pixels [y, x, band] of a band are zero or no number, because the survey ends there."""
     empty = ~np.isfinite(cube) | (cube == 0)
     _check_black(float(empty.mean((0, 1)).max()), max_black)
 
 
 def filled(cube: np.ndarray) -> np.ndarray:
-    """The cube with 0, the sky, where the survey has nothing."""
+    """The cube with 0, which is the level of the sky, where the survey has no data."""
     return np.nan_to_num(cube, nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -101,7 +101,7 @@ def _hips(which: str, form: str, request: Request, place: dict[str, str]) -> dic
 
 
 def _whole_cube(data: bytes, request: Request) -> bytes:
-    """The same, if it is a cube of the size and bands asked for, with data throughout; else raise `Fault`."""
+    """The data, if they are a cube of the right size and bands without large gaps; else raise `Fault`."""
     cube = _pixels(data, request.size)
     if (found := probe_fits(data).bands) != request.bands:
         raise Fault(Reason.WRONG_SIZE, f"bands {', '.join(found)} instead of {', '.join(request.bands)}")
@@ -118,7 +118,7 @@ def _decoded(data: bytes, magic: bytes, kind: str, size: int) -> np.ndarray:
     """The pixels of a whole file of that kind and size; else raise `Fault`."""
     if not data.startswith(magic):
         text = data[:60].decode("ascii", "replace")
-        raise Fault(Reason.NOT_AN_IMAGE, f"it begins with {text!r}, not as a {kind} file does")
+        raise Fault(Reason.NOT_AN_IMAGE, f"it begins with {text!r}, and not like a {kind} file")
     try:
         pixels = decode(data, "?")
     except BrokenImageError as error:
@@ -134,4 +134,4 @@ def _check_size(shape: tuple[int, ...], size: int) -> None:
 
 def _check_black(share: float, max_black: float) -> None:
     if share > max_black:
-        raise Fault(Reason.BLACK, f"{100 * share:.1f} % of it has no image; {100 * max_black:g} % are allowed")
+        raise Fault(Reason.BLACK, f"{100 * share:.1f} % of the image is empty; {100 * max_black:g} % are allowed")

@@ -1,4 +1,4 @@
-"""Why an object has no image: a closed set, so that every object of a request is accounted for."""
+"""The reasons why an object has no image. The set is closed, so that every object of a request is accounted for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """What became of a request; the value is what the state file and the final report say."""
+    """Why there is no image; the value stands in the state file and in the final report."""
 
     UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate_limited"
@@ -25,12 +25,12 @@ class Reason(StrEnum):
 
     @property
     def passes(self) -> bool:
-        """Whether it may be otherwise in a minute: tried again at once, and by the next run."""
+        """Whether it may succeed in a minute: then it is tried again at once, and by the next run."""
         return self in TRANSIENT
 
     @property
     def words(self) -> str:
-        """What it means."""
+        """The reason in words."""
         return WORDS[self]
 
 
@@ -47,23 +47,23 @@ TRANSIENT = frozenset(
 WORDS = {
     Reason.UNAVAILABLE: "the service answered with an error of its own",
     Reason.RATE_LIMITED: "the service asked for fewer requests",
-    Reason.TIMEOUT: "no whole answer in time",
-    Reason.CONNECTION: "no connection, or it broke",
+    Reason.TIMEOUT: "there was no whole answer in time",
+    Reason.CONNECTION: "there was no connection, or it broke",
     Reason.TRUNCATED: "the answer was not whole",
-    Reason.NOT_AN_IMAGE: "something else than the image asked for (such as a web page)",
+    Reason.NOT_AN_IMAGE: "the answer was something else than an image (such as a web page)",
     Reason.REFUSED: "the service refused the request",
-    Reason.REDIRECTED: "the service sent us elsewhere, which is not followed",
+    Reason.REDIRECTED: "the service named another address, which is not followed",
     Reason.TOO_LARGE: "the answer was larger than the image can be",
-    Reason.WRONG_SIZE: "an image of another size than asked for",
+    Reason.WRONG_SIZE: "the image had another size than was asked for",
     Reason.OUTSIDE: "the survey has no image there",
     Reason.BLACK: "part of the image is black: the survey ends there",
     Reason.BAD_POSITION: "ra and dec are no position on the sky",
-    Reason.DUPLICATE: "the same object of the sky as another row",
+    Reason.DUPLICATE: "it is the same object of the sky as another row",
 }
 
 
 class Fault(Exception):  # noqa: N818 (it is a finding about one answer, not an error of ours)
-    """One request did not give what was asked for; for `pause` seconds the service wants to be left alone."""
+    """One request failed. The service wants no requests for the next `pause` seconds."""
 
     def __init__(self, reason: Reason, detail: str, pause: float | None = None) -> None:
         super().__init__(reason, detail)

@@ -1,4 +1,4 @@
-"""The user's own positions: CSV, ECSV, VOTable or Parquet, columns found by name, read in bounded memory."""
+"""Read the user's own catalogue of positions (CSV, ECSV, VOTable or Parquet); columns are found by name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skythaw.data.parquet import OWN
-from skythaw.data.sources.label_table import LABEL_NAMES, refuse_ruined
-from skythaw.data.sources.sdss.fetch_state import Item
+from skythaw.data.sources.label_table import LABEL_NAMES, column_of, refuse_ruined
+from skythaw.data.sources.sdss.fetch_state import SkyObject
 from skythaw.data.sources.sdss.user_tables import IDS, UNIT, UNREADABLE, batches_of, plain
 from skythaw.errors import DataError, nearest
 
@@ -36,8 +36,8 @@ class Catalog:
     """Positions, and the columns that come with them."""
 
     columns: Columns
-    """name and type of those that are kept beside id, label, position and field"""
-    items: Iterator[Item]
+    """names and types of the columns that are kept beside id, label, position and field"""
+    items: Iterator[SkyObject]
 
 
 def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
@@ -46,14 +46,14 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     Parameters
     ----------
     source
-        a file, its kind told by its ending; or the text of a CSV
+        a file, whose ending tells its format; or the text of a CSV
     called
-        what columns are called, where their names don't tell: keys as in `NAMES`
+        names of columns that are not found by their usual names; the keys are those of `NAMES`
 
     Raises
     ------
     DataError
-        It can't be read, has no positions, or ids ruined by a spreadsheet. A row's position is not judged here.
+        It can't be read, has no positions, or has ids that a spreadsheet rounded. Positions are not checked here.
     """
     name = "the query's reply" if isinstance(source, bytes) else str(source)
     try:
@@ -64,41 +64,37 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
         raise DataError(f"can't read {name} as a catalogue: {text}") from None
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows")
-    found = _find(first.schema.names, called, name)
-    _require_degrees(first.schema, [found[key] for key in NEEDED], name)
-    spoken = {column for key, column in found.items() if key not in FRAME}
+    columns_of = _find(first.schema.names, called, name)
+    _require_degrees(first.schema, [columns_of[key] for key in NEEDED], name)
+    used = {column for key, column in columns_of.items() if key not in FRAME}
     own = {*OWN, "ra", "dec", "pixel_scale", "release", "image_path"}
-    kept = [field for field in first.schema if field.name not in spoken | own and field.name.lower() not in FRAME]
-    columns = [(field.name, plain(field.type)) for field in kept]
+    others = [field for field in first.schema if field.name not in used | own and field.name.lower() not in FRAME]
+    columns = [(field.name, plain(field.type)) for field in others]
     columns = [(column, kind) for column, kind in columns if kind is not None]
-    return Catalog(columns, _items(first, batches, found, [column for column, _ in columns], name))
+    return Catalog(columns, _items(first, batches, columns_of, [column for column, _ in columns], name))
 
 
-def _find(there: Sequence[str], called: Mapping[str, str], name: str) -> dict[str, str]:
-    """Which column is which."""
+def _find(header: Sequence[str], called: Mapping[str, str], name: str) -> dict[str, str]:
+    """The column for each key of `NAMES` that has one."""
     if odd := sorted(set(called) - set(NAMES)):
         raise DataError(f"a column can't be called {odd[0]!r}; {nearest(odd[0], NAMES)}")
-    if lost := [column for column in called.values() if column not in there]:
-        raise DataError(f"{name} has no column {lost[0]!r}; {nearest(lost[0], there)}")
-    if twice := sorted({column for column in there if there.count(column) > 1}):
+    if lost := [column for column in called.values() if column not in header]:
+        raise DataError(f"{name} has no column {lost[0]!r}; {nearest(lost[0], header)}")
+    if twice := sorted({column for column in header if header.count(column) > 1}):
         raise DataError(f"{name} has two columns called {twice[0]!r}")
-    lower = {column.lower(): column for column in reversed(there)}
-    found = {
-        key: called.get(key) or next(lower[each] for each in names if each in lower)
-        for key, names in NAMES.items()
-        if key in called or any(each in lower for each in names)
-    }
+    numbers = {key: column_of(header, names) for key, names in NAMES.items()}
+    found = {key: header[number] for key, number in numbers.items() if number is not None} | dict(called)
     for key in NEEDED:
         if key not in found:
             raise DataError(
-                f"{name} has no column for {key}: one of {', '.join(NAMES[key])}, or say which by --column {key}=NAME; "
-                f"it has {', '.join(there[:20])}"
+                f"{name} has no column for {key}; call it {', '.join(NAMES[key][:-1])} or {NAMES[key][-1]}, "
+                f"or name it with --column {key}=NAME; the columns are {', '.join(header[:20])}"
             )
     return found
 
 
 def _require_degrees(schema: pa.Schema, columns: Sequence[str], name: str) -> None:
-    """Raise `DataError` for a position that says it is in other units."""
+    """Raise `DataError` if the unit of a position is not the degree."""
     for column in columns:
         unit = ((schema.field(column).metadata or {}).get(UNIT) or b"deg").decode()
         if unit not in ("deg", "degree", "degrees"):
@@ -107,7 +103,7 @@ def _require_degrees(schema: pa.Schema, columns: Sequence[str], name: str) -> No
 
 def _items(
     first: pa.RecordBatch, batches: Iterator[pa.RecordBatch], found: Mapping[str, str], extra: Sequence[str], name: str
-) -> Iterator[Item]:
+) -> Iterator[SkyObject]:
     number = 0
     for batch in _chain(first, batches, name):
         own = {key: batch.column(batch.schema.names.index(column)) for key, column in found.items()}
@@ -118,7 +114,7 @@ def _items(
         frames = _frames(own, batch.num_rows)
         for i in range(batch.num_rows):
             row = {column: _finite(cells[i]) for column, cells in values.items()}
-            yield Item(ids[i], labels[i], ra[i], dec[i], None, frames[i], row)
+            yield SkyObject(ids[i], labels[i], ra[i], dec[i], None, frames[i], row)
         number += batch.num_rows
 
 
@@ -135,9 +131,11 @@ def _ids(values: pa.Array | None, column: str, rows: int, before: int, name: str
     if values is None:
         return [f"{before + i + 1:07d}" for i in range(rows)]
     if pa.types.is_floating(values.type):
-        raise DataError(f"{name}: column {column!r} holds decimal numbers, which lose digits of ids; make it text")
+        raise DataError(
+            f"{name}: the ids in column {column!r} are decimal numbers, which lose digits; make the column text"
+        )
     if values.null_count:
-        raise DataError(f"{name}: column {column!r} is empty in {values.null_count} rows; every object needs an id")
+        raise DataError(f"{name}: column {column!r} is empty in {values.null_count} rows, and every object needs an id")
     ids = values.cast(pa.string()).to_pylist()
     refuse_ruined(name, column, ids)
     return ids
@@ -172,7 +170,7 @@ def _frames(own: Mapping[str, pa.Array], rows: int) -> list[tuple[int, int, int]
         parts = [pc.cast(own[key], pa.int64()).to_pylist() for key in FRAME]
     except pa.ArrowException:
         return [None] * rows
-    return [None if None in each else each for each in zip(*parts, strict=True)]
+    return [None if None in frame else frame for frame in zip(*parts, strict=True)]
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How fast requests may go: one clock for all threads, so that the rate is kept whatever the service does."""
+"""The rate of requests: one clock for all threads, so that the rate is kept whatever the service does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 
 SLACK = 1.02
-"""Requests are so much further apart than the rate asks: the network delays some of them, and none may catch up."""
+"""factor by which requests are further apart than the rate allows, because the network may delay one of two"""
 
 
 class RateLimit:
@@ -20,7 +20,7 @@ class RateLimit:
         self._resume = 0.0
 
     def wait(self) -> None:
-        """Wait for this thread's next moment, or until told to stop.
+        """Wait until this thread may send a request, or until it is told to stop.
 
         Raises
         ------
@@ -42,10 +42,10 @@ class RateLimit:
             raise Stopped
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends anything for so long."""
+        """Let no thread send a request for some seconds."""
         with self._lock:
             self._resume = max(self._resume, time.monotonic() + seconds)
 
 
 class Stopped(Exception):  # noqa: N818 (a signal between our own threads)
-    """The run is being ended."""
+    """The run is being stopped."""

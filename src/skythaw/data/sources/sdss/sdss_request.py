@@ -12,16 +12,16 @@ from skythaw.data.sources.sdss.spectra_query import CLASSES, RELEASES, Limits
 from skythaw.errors import SpecError, nearest
 
 SERVICES = {"skyserver": "ugriz", "legacy": "gri", "hips2fits": "ugriz"}
-"""Each service, and the bands it has as FITS."""
+"""Each service, and the bands that it has as FITS images."""
 NATIVE = 0.396
-"""arcsec per pixel"""
+"""arcsec per pixel of SDSS"""
 SIZES = (64, 2048)
-"""pixels; SkyServer silently gives the nearest of these to who asks for less or more"""
+"""least and largest size in pixels; SkyServer silently gives the nearest of these where less or more is asked for"""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A set of cutouts, by description."""
+    """The description of a set of cutouts."""
 
     release: int = 17
     images: str = "jpeg"
@@ -32,7 +32,7 @@ class Request:
     scale: float = NATIVE
     """arcsec per pixel"""
     bands: tuple[str, ...] = ()
-    """of FITS; empty: all that the service has"""
+    """of FITS images; empty: all that the service has"""
     max_black: float = 0.05
     """largest share of an image that may lie outside the survey"""
     per_class: int | None = None
@@ -40,13 +40,13 @@ class Request:
     classes: tuple[str, ...] = CLASSES
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
-    """salt of the sample; each seed gives another"""
+    """each seed gives another sample"""
     sql: str | None = None
-    """the user's own query"""
+    """the user's own query: one that begins with SELECT"""
     catalog: Path | None = None
     """the user's own positions"""
     columns: dict[str, str] = field(default_factory=dict)
-    """what columns of those are called: object_id, ra, dec, label, run, camcol, field"""
+    """names of columns of the query or the catalogue, for object_id, ra, dec, label, run, camcol, field"""
 
     def __post_init__(self) -> None:
         self._check_choice("images", self.images, ("jpeg", "fits"))
@@ -69,23 +69,27 @@ class Request:
             raise SpecError(f"no such {what}: {value!r}; {nearest(value, known)}")
 
     def _check_bands(self) -> None:
-        there = SERVICES[self.service]
+        bands = SERVICES[self.service]
         if self.images == "jpeg":
             if self.bands:
                 raise SpecError("bands are for FITS images; a JPEG has three colours")
             return
-        if odd := [band for band in self.bands if band not in there]:
-            raise SpecError(f"{self.service} has no band {odd[0]!r}; it has {', '.join(there)}")
+        if odd := [band for band in self.bands if band not in bands]:
+            raise SpecError(f"{self.service} has no band {odd[0]!r}; it has {', '.join(bands)}")
         if len(set(self.bands)) < len(self.bands):
-            raise SpecError(f"bands {''.join(self.bands)}: one of them twice")
-        object.__setattr__(self, "bands", self.bands or tuple(there))
+            raise SpecError(f"one of the bands {''.join(self.bands)} occurs twice")
+        object.__setattr__(self, "bands", self.bands or tuple(bands))
 
     def _check_sample(self) -> None:
         ways = {"per_class": self.per_class, "total": self.total, "sql": self.sql, "catalog": self.catalog}
         given = [name for name, value in ways.items() if value is not None]
         if len(given) != 1:
             have = f", not {' and '.join(given)}" if given else ""
-            raise SpecError(f"say what to fetch by one of --per-class N, --total N, --sql FILE or --catalog FILE{have}")
+            raise SpecError(
+                f"say what to fetch with one of --per-class N, --total N, --sql FILE or --catalog FILE{have}"
+            )
+        if self.sql is not None and not self.sql.strip().lower().startswith("select"):
+            raise SpecError(f"SkyServer takes one query that begins with SELECT, not {self.sql.strip()[:40]!r}")
         for name in ("per_class", "total"):
             if (number := ways[name]) is not None and int(str(number)) < 1:
                 raise SpecError(f"{name} = {number} should be at least 1")
@@ -97,7 +101,7 @@ class Request:
                 if value is not None and not math.isfinite(value):
                     raise SpecError(f"the limit {value} is no number")
             if low is not None and high is not None and low > high:
-                raise SpecError(f"the limits {low:g} to {high:g} leave nothing: the first should be the smaller")
+                raise SpecError(f"the limits {low:g} to {high:g} leave nothing; the first should be the smaller one")
 
     @property
     def strata(self) -> tuple[tuple[str, ...], ...]:
@@ -110,7 +114,7 @@ class Request:
         return self.per_class or self.total or 0
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the result, JSON-able; a catalogue by its checksum."""
+        """Everything that decides the result, JSON-able; a catalogue is described by its checksum."""
         about: dict[str, Any] = {
             "source": "sdss",
             "release": f"DR{self.release}",

@@ -1,8 +1,9 @@
 """The clean spectroscopic sample of SDSS: the query, in slices of the sky, and a strict reading of the replies.
 
-What SkyServer does with a query and how its replies fail is told in docs/sdss.md. A slice holds the objects whose HTM
-id, times 37, has its lower 16 bits in one of `SLICES` equal ranges: a position hash (the SDSS help pages' recipe for a
-random sample), so that all spectra of one place are in one slice.
+What SkyServer does with a query, and how its replies fail, is told in docs/sdss.md. A slice holds the objects for which
+the lower 16 bits of the HTM id (hierarchical triangular mesh) times 37 lie in one of `SLICES` equal ranges. This is a
+hash of the position, as the SDSS help pages recommend for a random sample. So all spectra of one place are in one
+slice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CLASSES = ("GALAXY", "QSO", "STAR")
 RELEASES = (14, 15, 16, 17, 18)
 SLICES = 256
 ROW_LIMIT = 500_000
-"""rows; a query without TOP is cut off there by the service, in silence"""
+"""rows; the service silently cuts off longer tables"""
 LARGEST_REPLY = 64 << 20
 MISSING = -9999.0
 BANDS = "ugriz"
@@ -47,7 +48,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Limits:
-    """Which objects of the clean sample are wanted; None is no limit."""
+    """Which objects of the clean sample are wanted; None means no limit."""
 
     min_mag: float | None = None
     """mag, of modelMag_r as observed (extinction is not taken off)"""
@@ -81,7 +82,7 @@ def slice_query(classes: tuple[str, ...], number: int, limits: Limits) -> str:
 
 
 def address(release: int) -> str:
-    """Where queries go."""
+    """The URL for queries."""
     return f"https://skyserver.sdss.org/dr{release}/SkyServerWS/SearchTools/SqlSearch"
 
 
@@ -91,13 +92,13 @@ def read_table(reply: bytes) -> tuple[list[str], Iterator[list[str]]]:
     Raises
     ------
     Fault
-        It is a web page, the table of an error, or not whole.
+        The reply is a web page, the table of an error, or not whole.
     """
     text = reply.decode("utf-8", "replace").replace("\r\n", "\n")
     first, _, rest = text.partition("\n")
     if first.strip() != "#Table1":
         gist = " ".join(text[:200].split())
-        raise Fault(Reason.UNAVAILABLE, f"no table but {gist!r}")
+        raise Fault(Reason.UNAVAILABLE, f"the reply is no table, but {gist!r}")
     if not rest.endswith("\n"):
         raise Fault(Reason.TRUNCATED, "the table breaks off within a line")
     reader = _cells(rest)
@@ -110,13 +111,13 @@ def read_table(reply: bytes) -> tuple[list[str], Iterator[list[str]]]:
 
 
 def read_slice(reply: bytes, classes: tuple[str, ...], release: int) -> list[Row]:
-    """The rows of a slice, each checked against what was asked for; missing numbers are None.
+    """The rows of a slice, each compared with what was asked for; missing numbers are None.
 
     Raises
     ------
     Fault
-        The reply is not the table asked for: other columns, other classes, an id twice or one that its plate, fibre and
-        date contradict, a warning, or as many rows as the service ever gives.
+        The reply is not the table that was asked for: it has other columns or classes, an id twice, an id that
+        contradicts plate, fibre and date, a warning, or as many rows as the service ever gives.
     """
     header, lines = read_table(reply)
     if tuple(header) != HEADER:
@@ -124,7 +125,7 @@ def read_slice(reply: bytes, classes: tuple[str, ...], release: int) -> list[Row
         raise Fault(Reason.UNAVAILABLE, f"the table has other columns than asked for: {', '.join(odd[:5])}")
     rows = [_row(line) for line in lines]
     if len(rows) >= ROW_LIMIT:
-        raise Fault(Reason.TOO_LARGE, f"{len(rows)} rows: the service cuts tables off there, in silence")
+        raise Fault(Reason.TOO_LARGE, f"{len(rows)} rows, where the service silently cuts tables off")
     seen = set()
     for row in rows:
         if row["specObjID"] in seen:
@@ -141,7 +142,7 @@ def read_slice(reply: bytes, classes: tuple[str, ...], release: int) -> list[Row
 
 
 def spec_obj_id(plate: int, mjd: int, fiber: int, run2d: str) -> int:
-    """The id of a spectrum, from what it is made of (fSpecidFromSDSS of the SDSS database, up to DR17).
+    """The id of a spectrum, from its parts (fSpecidFromSDSS of the SDSS database, up to data release 17).
 
     Raises
     ------

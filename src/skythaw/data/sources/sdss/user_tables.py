@@ -1,4 +1,8 @@
-"""Tables as users have them (CSV, ECSV, VOTable, Parquet), as Arrow batches; text from elsewhere is not trusted."""
+"""Read the tables of users (CSV, ECSV, VOTable, Parquet) as Arrow batches; a hostile file does no harm.
+
+Astropy's `Table.read` serves for ECSV and VOTable, which are read whole. CSV and Parquet are read by Arrow in bounded
+memory; astropy would read them whole, and would turn ids in a CSV into numbers.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +23,38 @@ from skythaw.data.sources.label_table import LABEL_NAMES, ZERO_LED
 
 IDS = ("object_id", "objid", "specobjid", "source_id", "id", "name")
 UNIT = b"unit"
-"""key of a field's metadata"""
+"""key in the metadata of a field"""
 TEXT = re.compile("id$|^(" + "|".join((*IDS, *LABEL_NAMES)) + ")$", re.IGNORECASE)
-"""columns of a CSV that stay text, whatever they hold"""
+"""names of CSV columns that stay text, whatever they hold"""
 EMPTY = ("", "null", "NULL")
 ELSEWHERE = re.compile(rb"<!ENTITY|<!DOCTYPE|STREAM\b[^<]*\shref\s*=|\0", re.IGNORECASE)
-"""what makes XML grow, or read other files; the last is another coding of letters, in which these would hide"""
+"""parts of XML that make it grow or read other files; the null byte shows another encoding, in which they would hide"""
 UNREADABLE = (OSError, pa.ArrowException, ValueError, OverflowError, StopIteration)
 LARGEST_TEXT = 256 << 20
-"""bytes of an ECSV or VOTable, which are read whole"""
+"""bytes of an ECSV file or a VOTable, which are read whole"""
 
 
 def batches_of(source: Path | bytes, texts: set[str]) -> Iterator[pa.RecordBatch]:
-    """The rows, some at a time, with columns of text, whole numbers, numbers or truth."""
+    """The rows of a table, some at a time. Columns hold text, whole numbers, decimal numbers, or true and false.
+
+    Parameters
+    ----------
+    source
+        a file, whose ending tells its format; or the text of a CSV
+    texts
+        names of further CSV columns that stay text
+
+    Raises
+    ------
+    UNREADABLE
+        The file can't be read as its ending promises.
+    """
     if isinstance(source, bytes):
         yield from _csv(lambda: io.BytesIO(source), texts)
     elif source.suffix.lower() == ".parquet":
         with pq.ParquetFile(source) as file:
-            kept = [f.name for f in file.schema_arrow if plain(f.type) is not None]
-            for batch in file.iter_batches(10_000, columns=kept):
+            names = [field.name for field in file.schema_arrow if plain(field.type) is not None]
+            for batch in file.iter_batches(10_000, columns=names):
                 batch.validate(full=True)  # text that is no UTF-8
                 arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
@@ -50,7 +67,7 @@ def batches_of(source: Path | bytes, texts: set[str]) -> Iterator[pa.RecordBatch
 
 
 def _csv(opened: Any, texts: set[str]) -> Iterator[pa.RecordBatch]:
-    """A CSV, read twice: once for the type of each column, once for its rows. Empty cells are null."""
+    """A CSV is read twice: once for the type of each column, and once for its rows. Empty cells are null."""
     kinds: dict[str, pa.DataType] = {}
     for batch in _csv_text(opened):
         for column, values in zip(batch.schema.names, batch.columns, strict=True):
@@ -58,14 +75,14 @@ def _csv(opened: Any, texts: set[str]) -> Iterator[pa.RecordBatch]:
             kinds[column] = _kind(values, pa.string() if text else kinds.get(column, pa.null()))
     for batch in _csv_text(opened):
         arrays = [
-            values.cast(_settled(kinds[column]))
+            values.cast(pa.string() if pa.types.is_null(kinds[column]) else kinds[column])
             for column, values in zip(batch.schema.names, batch.columns, strict=True)
         ]
         yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 def _kind(values: pa.Array, before: pa.DataType) -> pa.DataType:
-    """The narrowest type that holds these texts and those before, digit by digit: whole numbers, numbers, text."""
+    """The narrowest type that loses no digit of these texts and those before: whole numbers, numbers or text."""
     given = values.drop_null()
     if before == pa.string() or not len(given):
         return before
@@ -80,11 +97,6 @@ def _kind(values: pa.Array, before: pa.DataType) -> pa.DataType:
     return pa.float64()
 
 
-def _settled(kind: pa.DataType) -> pa.DataType:
-    """A column that is empty throughout is text."""
-    return pa.string() if pa.types.is_null(kind) else kind
-
-
 def _csv_text(opened: Any) -> Iterator[pa.RecordBatch]:
     with opened() as file:
         skip, header = 0, file.readline(1 << 20).removeprefix(codecs.BOM_UTF8)
@@ -94,7 +106,7 @@ def _csv_text(opened: Any) -> Iterator[pa.RecordBatch]:
     delimiter = max(",;\t", key=text.count)
     columns = [column.strip().strip('"') for column in text.split(delimiter)]
     if len(set(columns)) < len(columns) or not all(columns):
-        raise ValueError("two columns of one name, or one without")
+        raise ValueError("two columns have the same name, or one has none")
     with opened() as file:
         reader = pyarrow.csv.open_csv(
             file,
@@ -112,15 +124,17 @@ def _csv_text(opened: Any) -> Iterator[pa.RecordBatch]:
 
 
 def _astropy(path: Path) -> Iterator[pa.RecordBatch]:
-    """ECSV or VOTable, through astropy; XML with entities is refused."""
+    """An ECSV file or a VOTable, read by astropy; XML with entities is refused."""
     from astropy.table import Column, Table
 
     if path.stat().st_size > LARGEST_TEXT:
-        raise ValueError(f"more than {LARGEST_TEXT >> 20} MiB; make it Parquet or CSV, which are read bit by bit")
+        raise ValueError(
+            f"it has more than {LARGEST_TEXT >> 20} MiB; convert it to Parquet or CSV, which are read in parts"
+        )
     ecsv = path.suffix.lower() == ".ecsv"
     text = path.read_bytes()
     if not text[:100].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"# %ECSV" if ecsv else b"<"):
-        raise ValueError(f"it does not begin as {'ECSV' if ecsv else 'XML'} does")
+        raise ValueError(f"it does not begin like {'ECSV' if ecsv else 'XML'}")
     if not ecsv and ELSEWHERE.search(text):
         raise ValueError("a VOTable with entities, a document type or data in other files is not read")
     try:
@@ -129,7 +143,7 @@ def _astropy(path: Path) -> Iterator[pa.RecordBatch]:
             table = Table.read(path, format="ascii.ecsv" if ecsv else "votable")
             if not ecsv:
                 table.convert_bytestring_to_unicode()
-    except Exception as error:  # astropy raises many kinds on a torn file
+    except Exception as error:  # astropy raises many kinds of errors on a torn file
         raise ValueError(str(error) or type(error).__name__) from None
     arrays, fields = [], []
     for name, column in table.columns.items():
@@ -140,7 +154,7 @@ def _astropy(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def plain(kind: pa.DataType) -> pa.DataType | None:
-    """The type a column is kept as; None if it is not kept."""
+    """The type with which a column is kept; None if it is not kept."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):

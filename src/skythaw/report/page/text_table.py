@@ -1,4 +1,4 @@
-"""How a number is written in a table: as many digits as a reader can use, and all of them for a spreadsheet."""
+"""A table as text: as many digits as a reader can use, and all of them for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from skythaw.report.figures.elements import Table, Value
+from skythaw.report.number_format import DASH, say
 
-NOTHING = "\u2013"
 LONG = 30
 """A table of more rows is folded away."""
 
@@ -22,7 +22,7 @@ class TableCell:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TextTable:
     """A table as text."""
 
     caption: str
@@ -36,48 +36,13 @@ class Sheet:
         return len(self.rows) > LONG
 
 
-def sheet(table: Table) -> Sheet:
+def text_table(table: Table) -> TextTable:
     """Write a table: each column by its own rule, whole numbers without decimals where all of it is whole."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     written = [_column(column) for column in columns]
     numeric = [any(cell.number for cell in column) and _numbers(column) for column in written]
     rows = tuple(zip(*written, strict=True))
-    return Sheet(table.caption, tuple(zip(table.columns, numeric, strict=True)), rows)
-
-
-def say(value: Value, *, whole: bool = False) -> str:
-    """Write one value for a reader.
-
-    Parameters
-    ----------
-    value
-        a float has three decimals below 10, three digits below 0.01, fewer decimals above; None and NaN are a dash
-    whole
-        write a float as a whole number
-    """
-    if isinstance(value, str):
-        return value
-    if value is None or math.isnan(value):
-        return NOTHING
-    if math.isinf(value):
-        return "\u2212∞" if value < 0 else "∞"
-    if isinstance(value, int) or (whole and value == int(value)):
-        return _minus(f"{int(value):,}" if abs(value) >= 10_000 else str(int(value)))
-    return _minus(_decimal(value))
-
-
-def _decimal(value: float) -> str:
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size < 0.01 or size >= 1e15:
-        return f"{value:.3g}"
-    decimals = 3 if size < 10 else 1 if size < 1000 else 0
-    return f"{value:.{decimals}f}" if size < 10_000 else f"{value:,.0f}"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\u2212") if "e" not in text else text
+    return TextTable(table.caption, tuple(zip(table.columns, numeric, strict=True)), rows)
 
 
 def _column(values: tuple[Value, ...]) -> tuple[TableCell, ...]:
@@ -96,4 +61,4 @@ def _exact(value: Value) -> str:
 
 
 def _numbers(column: tuple[TableCell, ...]) -> bool:
-    return all(cell.number or cell.text == NOTHING for cell in column)
+    return all(cell.number or cell.text == DASH for cell in column)

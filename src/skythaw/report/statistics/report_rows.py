@@ -1,6 +1,6 @@
-"""The lines of a report: one backbone, strategy, training size and depth (and value of each further axis), over seeds.
+"""The rows of a report: one backbone, strategy, training size and depth (and value of each further axis), over seeds.
 
-Where the study tries several learning rates, each line has the rate with the best mean validation score: the rate is a
+Where the study tries several learning rates, each row has the rate with the best mean validation score: the rate is a
 setting, chosen on validation, and not a result.
 """
 
@@ -81,19 +81,17 @@ def finished_cells(entries: Iterable[Entry]) -> list[Finished]:
     return [(e, e.result) for e in entries if e.result is not None and "test" in e.result.scores]
 
 
-def lines(finished: Iterable[Finished], axes: tuple[str, ...]) -> list[ReportRow]:
-    """The lines, each with the learning rate that is best on validation (the smaller one on a tie).
+def report_rows(finished: Iterable[Finished], axes: tuple[str, ...]) -> list[ReportRow]:
+    """The rows, each with the learning rate that is best on validation (the smaller one on a tie).
 
     A rate with fewer finished seeds than another does not compete with it.
     """
-    by_rate = lines_by_rate(finished, axes)
-    return [
-        max(some.values(), key=lambda line: (len(line.cells), _peak(line), -line.results[0].lr)) for some in by_rate
-    ]
+    by_rate = rows_by_rate(finished, axes)
+    return [max(some.values(), key=lambda row: (len(row.cells), _peak(row), -row.results[0].lr)) for some in by_rate]
 
 
-def lines_by_rate(finished: Iterable[Finished], axes: tuple[str, ...]) -> list[dict[Any, ReportRow]]:
-    """For every line of the report, in the order of the study, what it is with each learning rate that was tried."""
+def rows_by_rate(finished: Iterable[Finished], axes: tuple[str, ...]) -> list[dict[Any, ReportRow]]:
+    """For every row of the report, in the order of the study, what it is with each learning rate that was tried."""
     groups: dict[tuple[Any, ...], dict[Any, list[Finished]]] = defaultdict(lambda: defaultdict(list))
     for entry, result in finished:
         setting = tuple(entry.cell.setting(name) for name in (*MAIN, *axes))
@@ -101,24 +99,24 @@ def lines_by_rate(finished: Iterable[Finished], axes: tuple[str, ...]) -> list[d
     return [{rate: ReportRow(tuple(cells), axes) for rate, cells in some.items()} for some in groups.values()]
 
 
-def _peak(line: ReportRow) -> float:
-    return fmean(-math.inf if r.peak_score is None else r.peak_score for r in line.results)
+def _peak(row: ReportRow) -> float:
+    return fmean(-math.inf if r.peak_score is None else r.peak_score for r in row.results)
 
 
-def row(line: ReportRow, drawn: ScoredRows | None) -> dict[str, Any]:
-    """One line of the table: means over seeds, with their spread, and intervals where there are draws."""
-    results = line.results
+def row_facts(row: ReportRow, scored: ScoredRows | None) -> dict[str, Any]:
+    """One row of the table: means over seeds, with their spread, and intervals where there are draws."""
+    results = row.results
     first = results[0]
 
     def over_seeds(name: str, *path: str) -> dict[str, float | None]:
-        low, high = drawn.interval(line, name) if drawn else (None, None)
+        low, high = scored.interval(row, name) if scored else (None, None)
         return {**_spread(_at(result.scores["test"], path or (name,)) for result in results), "low": low, "high": high}
 
     def on_validation(score: str) -> dict[str, float | None]:
         return _spread(result.scores["validation"][score] for result in results)
 
     return {
-        **line.setting,
+        **row.setting,
         "blocks": first.blocks,
         "tpr": first.tpr,
         "tlr": first.tlr,
@@ -145,49 +143,51 @@ def row(line: ReportRow, drawn: ScoredRows | None) -> dict[str, Any]:
         "file_bytes": first.file_bytes,
         "latency": _spread(result.latency for result in results if result.latency is not None),
         "alarms": sum(bool(result.alarms) for result in results),
-        "keys": list(line.keys),
+        "keys": list(row.keys),
     }
 
 
 class ScoredRows:
-    """The scores of every line in every draw, and how they spread between seeds within a contest."""
+    """The scores of every row in every draw, and how they spread between seeds within a contest."""
 
     def __init__(self, every: Sequence[ReportRow], bootstrap: Bootstrap) -> None:
         known = bootstrap.sample.said
-        self._scores = {line.keys: bootstrap.scores(line.keys) for line in every if set(line.keys) <= set(known)}
+        self._scores = {row.keys: bootstrap.scores(row.keys) for row in every if set(row.keys) <= set(known)}
         self._together: dict[tuple[Any, ...], list[ReportRow]] = defaultdict(list)
         self._known: dict[tuple[tuple[Any, ...], str], list[SeedSpread]] = {}
-        for line in every:
-            if line.keys in self._scores:
-                self._together[self._alike(line)].append(line)
+        for row in every:
+            if row.keys in self._scores:
+                self._together[self._alike(row)].append(row)
 
-    def __contains__(self, line: ReportRow) -> bool:
-        return line.keys in self._scores
+    def __contains__(self, row: ReportRow) -> bool:
+        return row.keys in self._scores
 
-    def scores(self, line: ReportRow) -> Scores:
-        return self._scores[line.keys]
+    def scores(self, row: ReportRow) -> Scores:
+        return self._scores[row.keys]
 
-    def _spreads(self, line: ReportRow, name: str) -> list[SeedSpread]:
-        """The spread of a score between seeds, of each line that is alike but for its depth."""
-        together = self._alike(line)
+    def _spreads(self, row: ReportRow, name: str) -> list[SeedSpread]:
+        """The spread of a score between seeds, of each row that is alike but for its depth."""
+        together = self._alike(row)
         if (together, name) not in self._known:
-            rows = [self.scores(each)[name] for each in self._together[together]]
-            apart = unlike(rows)
-            pooled = spread_within([row for i, row in enumerate(rows) if i not in apart])
-            self._known[together, name] = [spread_within([r]) if i in apart else pooled for i, r in enumerate(rows)]
+            scores = [self.scores(each)[name] for each in self._together[together]]
+            apart = unlike(scores)
+            pooled = spread_within([each for i, each in enumerate(scores) if i not in apart])
+            self._known[together, name] = [
+                spread_within([each]) if i in apart else pooled for i, each in enumerate(scores)
+            ]
         return self._known[together, name]
 
     @staticmethod
-    def _alike(line: ReportRow) -> tuple[Any, ...]:
-        """What the lines have in common whose spread between seeds is pooled: all but the depth."""
-        return tuple(value for name, value in line.setting.items() if name != "depth")
+    def _alike(row: ReportRow) -> tuple[Any, ...]:
+        """What the rows have in common whose spread between seeds is pooled: all but the depth."""
+        return tuple(value for name, value in row.setting.items() if name != "depth")
 
-    def interval(self, line: ReportRow, name: str) -> tuple[float | None, float | None]:
-        if line not in self or name not in self.scores(line):
+    def interval(self, row: ReportRow, name: str) -> tuple[float | None, float | None]:
+        if row not in self or name not in self.scores(row):
             return None, None
-        spread = self._spreads(line, name)[self._together[self._alike(line)].index(line)]
+        spread = self._spreads(row, name)[self._together[self._alike(row)].index(row)]
         largest = LARGEST.get(name, 1.0)
-        return limits(mean_draws(self.scores(line)[name], spread, stream_of(line.keys), largest))
+        return limits(mean_draws(self.scores(row)[name], spread, stream_of(row.keys), largest))
 
 
 def _at(scores: dict[str, Any], path: Sequence[str]) -> float:

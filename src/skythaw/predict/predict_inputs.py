@@ -1,0 +1,87 @@
+"""`predict`: what the command `skythaw predict` does. START READING HERE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from skythaw.bundle.bundle_file import read_about
+from skythaw.errors import SpecError
+from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
+from skythaw.predict.predict_images import PredictSettings, PredictSummary, predict_to
+from skythaw.predict.prediction_files import check_output
+from skythaw.predict.survey.predict_survey import EngineChoice, SurveySummary, predict_survey
+
+Told = Callable[[str, int, int], None]
+"""Called with the name of a step, how much of it is done, and how much it is in all."""
+
+
+def predict(  # noqa: PLR0913 (each is a group of options of the command)
+    bundle: Path,
+    inputs: Sequence[str | Path],
+    out: Path,
+    *,
+    setting: PredictSettings | None = None,
+    spread: EngineChoice | None = None,
+    sdss: FetchSettings | None = None,
+    told: Told | None = None,
+) -> PredictSummary | SurveySummary:
+    """Write the probabilities of each class for many images, one row for each image.
+
+    If the call is stopped, the same call goes on.
+
+    Parameters
+    ----------
+    bundle
+        the classifier's folder
+    inputs
+        files, folders and patterns: see `skythaw.predict.find_inputs.find_inputs`; for a folder of shards, files that
+        `skythaw.predict.survey.survey_chunks.find_chunks` takes; with `sdss`, one catalogue of positions
+    out
+        a file (``.parquet``, ``.csv`` or ``.ecsv``): see `predict_to`; or, without an ending, a folder of shards: see
+        `predict_survey`
+    setting
+        batch, device, threads, rows of a shard, backend
+    spread
+        the engine that fills a folder of shards
+    sdss
+        how images are fetched from SDSS for the positions of a catalogue; None: the inputs are images
+    told
+        called when a part of a step is done
+
+    Raises
+    ------
+    BundleError, DataError, SpecError, OutputError, RemoteError
+        See `predict_to`, `predict_survey`, and `skythaw.predict.from_sky.fetch_catalogue`.
+    """
+    bundle, out, told = Path(bundle), Path(out), told or (lambda _step, _done, _all: None)
+    if out.suffix and spread and spread.engine != "processes":
+        raise SpecError(
+            f"the engine {spread.engine} makes a folder of shards: give a name without an ending, not {out}"
+        )
+    if sdss is not None:
+        check_output(out)
+        fetching = replace(sdss, progress=lambda objects, total, step: _counted(objects, total, step, told))
+        inputs = [fetch_catalogue(read_about(bundle), inputs, out, fetching)]
+    if out.suffix:
+        return predict_to(
+            bundle, inputs, out, setting, lambda images, total: _counted(images, total, "predicting", told)
+        )
+    return predict_survey(
+        bundle,
+        [str(given) for given in inputs],
+        out,
+        setting,
+        spread,
+        lambda done, rows: told("predicting", done, rows),
+    )
+
+
+def _counted(things: Iterable[Any], total: int, step: str, told: Told) -> Iterator[Any]:
+    """Pass things through, and tell how many are done."""
+    for number, thing in enumerate(things):
+        told(step, number, total)
+        yield thing
+    told(step, total, total)

@@ -1,0 +1,53 @@
+"""The recommendations of a report, each with its row of the table and the comparison of depths behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Facts = dict[str, Any]
+"""What `skythaw.report.report_facts.report_facts` gives."""
+Row = dict[str, Any]
+"""One of the facts' ``rows``."""
+CONTEST = ("backbone", "strategy", "train_size")
+"""What depths are compared within."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The depth that is recommended for one network, strategy and training size."""
+
+    choice: dict[str, Any]
+    """of the facts' ``recommended``"""
+    row: Row
+    comparison: dict[str, Any] | None
+    """of the facts' ``comparisons``; None where there were no predictions to compare"""
+    axes: tuple[str, ...]
+    """the study's further axes"""
+
+    def differs_in_depth_alone(self, row: Row) -> bool:
+        """Whether a row has the same setting, whatever its depth."""
+        return all(row[name] == self.row[name] for name in (*CONTEST, *self.axes))
+
+
+def recommendations(facts: Facts) -> list[Recommendation]:
+    """All of them, in the order of the facts."""
+    axes = tuple(facts["axes"])
+    return [
+        Recommendation(
+            choice,
+            next(row for row in facts["rows"] if _alike(row, choice, (*CONTEST, "depth", *axes))),
+            next((each for each in facts["comparisons"] if _alike(each, choice, CONTEST)), None),
+            axes,
+        )
+        for choice in facts["recommended"]
+    ]
+
+
+def main_recommendations(facts: Facts) -> list[Recommendation]:
+    """For each network the one that is said first."""
+    return [each for each in recommendations(facts) if each.choice["main"]]
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any], names: tuple[str, ...]) -> bool:
+    return all(one[name] == other[name] for name in names)
