@@ -2,14 +2,18 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+SHARED := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check wheel-check docs clean
+.PHONY: demo test soak check wheel-check docs clean
 
 demo: $(VENV)/demo.stamp        ## mock survey -> study -> report, offline, in minutes
 	$(BIN)/skythaw demo --out demo-run
 
-test: $(VENV)/dev.stamp         ## the whole test suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/dev.stamp         ## the tests, in minutes: every property by at least one case
+	$(BIN)/python -m pytest $(SHARED)
+
+soak: $(VENV)/dev.stamp         ## the long tests: all cases, many kills, hostile files by the hundred, clusters
+	$(BIN)/python -m pytest $(SHARED) -m soak
 
 check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the layers
 	$(BIN)/ruff check src tests docs benchmarks

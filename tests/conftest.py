@@ -31,7 +31,10 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's clusters keep to 
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in ~/.ray
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 torch.set_num_threads(1)  # threads that wait for each other cost more than these small passes
-LONGEST = ("test_study", "test_search", "test_sdss_machine", "test_sdss_reliability", "test_predict_sky", "test_reuse")
+LONGEST = (
+    *("test_terminal", "test_survey_s3", "test_sdss_machine", "test_sdss_reliability", "test_ray_study", "test_cli"),
+    *("test_search", "test_study", "test_ray_survey", "test_web_browser", "test_activations", "test_web_server"),
+)
 """files that begin first where several processes share the tests, so that none is left alone with one in the end"""
 SKYTHAW = [sys.executable, "-m", "skythaw"]
 

@@ -280,6 +280,7 @@ def test_held_in_a_devices_memory_they_are_the_same_and_read_once(tmp_path, room
     each = sum(array.itemsize * array.shape[1] for array in kept.arrays)
     held = DeviceActivations(kept, np.arange(OBJECTS), torch.device("cpu"), min(room, VIEWS * OBJECTS) * each)
     reads = []
+    # what is taken from the files is told to nobody
     monkeypatch.setattr(DeviceActivations, "_take", watched(DeviceActivations._take, reads))
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -128,7 +128,7 @@ def test_smallest_input_above_the_stride():
     features.add_module("a", nn.Conv2d(3, 4, 7, stride=2))
     features.add_module("b", nn.Conv2d(4, 4, 3, stride=2))
     net = handmade(features, "a", "b").to("meta")
-    assert network_facts._smallest_input(net) == 11  # 11 -> 3 -> 1; 10 -> 2, less than the kernel
+    assert network_facts.find_smallest_input(net) == 11  # 11 -> 3 -> 1; 10 -> 2, less than the kernel
 
 
 @pytest.mark.parametrize(

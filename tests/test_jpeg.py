@@ -137,11 +137,11 @@ def test_without_simplejpeg_the_pixels_are_the_same(monkeypatch):
     data = encode(picture(40, 40, 1))
     wanted = decode(data, "x")
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
-    jpeg._decoder.cache_clear()
+    jpeg.find_decoder.cache_clear()
     assert jpeg.decode_plain(data, (40, 40)) is None
     assert np.array_equal(decode(data, "x"), wanted)
     monkeypatch.undo()
-    jpeg._decoder.cache_clear()
+    jpeg.find_decoder.cache_clear()
 
 
 def test_the_form_decides_before_what_is_torn():

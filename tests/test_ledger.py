@@ -140,6 +140,7 @@ def test_a_full_disk_while_results_are_kept(folder):
     with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
         key = cells()[0][0].key
         ledger.claim(key, runner)
+        # the limit is of the connection, which is the ledger's own
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(OutputError, match=r"can't write .*run: database or disk is full"):

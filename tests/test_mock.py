@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from skythaw.data.parquet import recipe_of
-from skythaw.data.sources.mock import mock_survey, populations, render
+from skythaw.data.sources.mock import populations, render
 from skythaw.data.sources.mock.mock_sky import FRAME, PER_FIELD, PIXEL_SCALE, Sky, make_field
 from skythaw.data.sources.mock.mock_source import Source
 from skythaw.data.sources.mock.mock_survey import make_mock
@@ -135,11 +135,12 @@ def test_an_aperture_gives_a_star_its_magnitude():
     assert 22.5 - 2.5 * np.log10(flux) == pytest.approx(np.array(STAR.mags), abs=0.03)
 
 
-def test_catalogue_magnitudes_agree_with_the_truth():
+def test_catalogue_magnitudes_agree_with_the_truth(tmp_path):
+    make_mock(tmp_path / "x.parquet", 2 * PER_FIELD, 3, 48)
+    rows = pq.read_table(tmp_path / "x.parquet").to_pylist()
     for number in range(2):
-        sky = Sky(3, number)
-        for own, source in enumerate(sky.objects):
-            row = mock_survey._row(sky, own, 48, np.random.default_rng(0))
+        for own, source in enumerate(Sky(3, number).objects):
+            row = rows[PER_FIELD * number + own]
             psf, model = (np.array([row[f"{kind}_{band}"] for band in "gri"]) for kind in ("psfMag", "modelMag"))
             if source.is_point and max(source.mags) < 19:
                 assert psf == pytest.approx(np.array(source.mags), abs=0.15)

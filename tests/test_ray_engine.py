@@ -112,11 +112,10 @@ from ray._private import ray_constants
 from helpers_engines import square
 from helpers_ray import LOOPBACK, listening, processes
 from skythaw.engines.ray_engine import Ray
-ray_constants.ENABLE_RAY_CLUSTER = True
+ray_constants.ENABLE_RAY_CLUSTER = True  # of Ray itself, which has no public way
 with Ray(1) as engine:
     assert [o.value for o in engine.map(square, [2])] == [4]
-    folder = str(engine._folder)
-    ours = [pid for pid, command in processes().items() if folder in command]
+    ours = [pid for pid, command in processes().items() if os.environ["TMPDIR"] in command]
     found = listening([*ours, os.getpid()])
 assert len(ours) > 2 and found and found <= LOOPBACK, found
 assert ray_constants.ENABLE_RAY_CLUSTER
@@ -126,22 +125,23 @@ assert ray_constants.ENABLE_RAY_CLUSTER
 def test_a_cluster_of_ours_listens_on_the_loopback_interface_alone():
     """Though Ray was imported before, and told otherwise. (In a process of its own: Ray confuses clusters in one.)"""
     known = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
-    environment = {**known, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
-    ran = subprocess.run(
-        [sys.executable, "-c", LISTENING], env=environment, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        environment = {**known, "TMPDIR": folder, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+        command = [sys.executable, "-c", LISTENING]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 
 
 def test_a_disk_too_full_for_a_shared_file_is_said_in_one_line(node, tmp_path, monkeypatch):
+    import ray
+
+    def full(_):
+        raise ray.exceptions.OutOfDiskError("the disk is full:\n  97 %")
+
     file = tmp_path / "data.parquet"
     file.write_bytes(b"x")
     with Ray(address=node.address) as engine:
-
-        def full(_):
-            raise engine._ray.exceptions.OutOfDiskError("the disk is full:\n  97 %")
-
-        monkeypatch.setattr(engine._ray, "put", full)
+        monkeypatch.setattr(ray, "put", full)
         with pytest.raises(
             OutputError, match=r"can't give .*data\.parquet to the Ray cluster: .*the disk is full: 97 %"
         ):

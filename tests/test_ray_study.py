@@ -149,7 +149,7 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
 ):
     """The workers when the first cell is done, the node when the second is; another node comes."""
     folder, study = undisturbed
-    given, gives = [], Ray._give
+    given, gives = [], Ray._give  # what was given out, and how often it died, is told to nobody
     monkeypatch.setattr(Ray, "_give", lambda self, function, job: given.append(job) or gives(self, function, job))
     added = two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
 

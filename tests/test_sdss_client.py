@@ -18,7 +18,7 @@ from helpers_soak import fuzz
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
-from skythaw.data.sources.sdss.http_client import Client, HttpSettings, _seconds
+from skythaw.data.sources.sdss.http_client import Client, HttpSettings, seconds_to_wait
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import Stopped
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -299,5 +299,5 @@ DATES = st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\
 
 @fuzz(1000, st.one_of(st.text(), DATES, NUMBERS, st.datetimes().map(lambda t: t.ctime())))
 def test_whatever_retry_after_says_it_is_a_time_or_nothing(text):
-    seconds = _seconds(text)
+    seconds = seconds_to_wait(text)
     assert seconds is None or seconds >= 0

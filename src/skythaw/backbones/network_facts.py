@@ -235,10 +235,10 @@ def _measure(backbone: Backbone) -> Facts:
                 norm_layers=len({name.rpartition(".")[0] for name in norms}),
             )
         )
-    return Facts(backbone.name, tuple(blocks), network.channels, _smallest_input(network))
+    return Facts(backbone.name, tuple(blocks), network.channels, find_smallest_input(network))
 
 
-def _smallest_input(network: Network) -> int:
+def find_smallest_input(network: Network) -> int:
     """The smallest size that passes, from the total stride up: below it, the last map would see mostly padding."""
     rows = [_rows(network, size) for size in (LARGEST_PROBE // 2, LARGEST_PROBE)]
     stride = LARGEST_PROBE // 2 // max(rows[1] - rows[0], 1) if all(rows) else 1

@@ -49,7 +49,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
 
 def decode_plain(data: bytes, size: tuple[int, int]) -> np.ndarray | None:
     """The pixels [y, x, (red, green, blue)] of a file of that `plain_size`, uint8; None where Pillow must judge."""
-    decoder = _decoder()
+    decoder = find_decoder()
     if decoder is None or not 0 < size[0] * size[1] <= LARGEST:
         return None
     try:
@@ -60,7 +60,7 @@ def decode_plain(data: bytes, size: tuple[int, int]) -> np.ndarray | None:
 
 
 @cache
-def _decoder() -> ModuleType | None:
+def find_decoder() -> ModuleType | None:
     """simplejpeg, if it is installed and Pillow decodes by the same library."""
     try:
         import simplejpeg

@@ -170,7 +170,7 @@ class Client:
                 gist = _gist(_beginning(answer, end))
                 ours = answer.status_code < 500 or OUR_FAULT.search(gist)
                 reason = STATUSES.get(answer.status_code, Reason.REFUSED if ours else Reason.UNAVAILABLE)
-                pause = _seconds(answer.headers.get("retry-after"))
+                pause = seconds_to_wait(answer.headers.get("retry-after"))
                 raise Fault(reason, f"status {answer.status_code}: {gist}", pause)
             return _body(answer, largest, end)
 
@@ -208,7 +208,7 @@ def _inside(address: str, target: str) -> str:
     return urlunsplit(new)
 
 
-def _seconds(wish: str | None) -> float | None:
+def seconds_to_wait(wish: str | None) -> float | None:
     """What `Retry-After` asks for: seconds, or until a date; None without it."""
     if not wish:
         return None
