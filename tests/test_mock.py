@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from skythaw.data.parquet import recipe_of
-from skythaw.data.sources.mock import populations, render
+from skythaw.data.sources.mock import mock_survey, populations, render
 from skythaw.data.sources.mock.mock_sky import FRAME, PER_FIELD, PIXEL_SCALE, Sky, make_field
 from skythaw.data.sources.mock.mock_source import Source
 from skythaw.data.sources.mock.mock_survey import make_mock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from helpers_bundle import make_bundle
+from helpers_run import World, make_run
 from helpers_soak import soak
 from helpers_study import make_survey, write_study
 from helpers_web import serving
 from skythaw.data.cutouts import read_cutouts
+from skythaw.study.ledger import Ledger
 from test_page_browser import CONTRAST, FLAGS, PHONE, WIDE, Window, missing
 
 PAGES = ("/", "/api", "/runs/run", "/runs/run/cells", "/runs/run/objects", "/bundles/bundle", "/nothing")
@@ -190,9 +193,31 @@ def test_the_report_is_drawn(browser):
     assert not browser.errors()
 
 
+def test_the_page_of_a_study_moves_while_cells_are_done(driver, tmp_path):
+    """Its bar moves without a reload, and in the end it says so. The cells are done already, and told one by one."""
+    whole = make_run(tmp_path / "whole", World({"resnet50": {0: 1.0, 3: 1.5}}, objects=60, groups=20, seeds=(0,)))
+    run = shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("ledger.*"))
+    with Ledger.read(whole) as done:
+        study, entries = done.study, done.entries()
+        notes = {name: done.remark(name) for name in ("name", "classes", "objects", "balance")}
+    with Ledger.create(run, study, [(entry.cell, 1.0) for entry in entries]) as ledger, ledger.runner() as runner:
+        for name, value in notes.items():
+            ledger.note(name, value)
+        with serving(tmp_path, "--run", run) as service:
+            window = Browser(driver, service.address)
+            window.at("/runs/run")
+            for number, entry in enumerate(entries):
+                window.wait(f"document.querySelector('progress').value === {number}", 30)
+                ledger.claim(entry.key, runner)
+                ledger.add(entry.key, entry.result)
+            window.wait("document.querySelector('.state').textContent.includes('cells are done.')", 30)
+            assert not window("return document.querySelector('[data-more]').hidden")
+            assert not window.errors()
+
+
 @pytest.mark.soak
 def test_a_study_that_runs(driver, live, cache):
-    """The page is open while cells are done: its bar moves without a reload, and in the end it says so."""
+    """The same of a study that a process really runs, until its answer is there."""
     command = [
         sys.executable,
         "-m",
