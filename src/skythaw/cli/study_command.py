@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skythaw import registry
 from skythaw.cli.plan_command import plan
 from skythaw.cli.report_command import print_search
 from skythaw.cli.shared_options import (
@@ -63,6 +64,7 @@ def run(
     cell_memory: CellMemory = None,
 ) -> None:
     """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
+    registry.get("engine", engine).warm_up()
     study = load_study(study_file, skip_broken)
     require_cluster(context, engine)
     how = How(engine, workers, device, parse_bytes(cache_size, "--cache-size"), compiled)
@@ -93,6 +95,7 @@ def search(
     cell_memory: CellMemory = None,
 ) -> None:
     """The best depth at a fraction of a study's cost, and a classifier trained at it."""
+    registry.get("engine", engine).warm_up()
     from skythaw.study.depth_search import search as run_search
 
     study = load_study(study_file, skip_broken)
@@ -163,15 +166,14 @@ def run_watched(study: Study, out: Path, cache: Path, how: How) -> StudySummary:
 
 def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, how: How) -> Any:
     """Run or search a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
-    from skythaw import registry
-    from skythaw.machine.device import find_device
+    from skythaw.machine.device import device_kind
     from skythaw.study.on_cluster import Cluster
     from skythaw.study.run_study import RunSettings
 
     kind = registry.get("engine", how.engine)
     workers, cluster = how.workers, Cluster(*how.cluster)
     if workers is None and not kind.cluster:
-        workers = 1 if find_device(how.device).type == "cuda" else cores_for(study)
+        workers = 1 if device_kind(how.device) == "cuda" else cores_for(study)
     setting = RunSettings(out, cache, how.engine, workers, how.device, how.cache_size, how.compiled, cluster)
     with stoppable(f"finished cells are kept in {out}, and the same command goes on"), progress_bar("cells") as bar:
         return action(study, setting, _watcher(bar))
