@@ -121,7 +121,7 @@ def predict_survey(
         setting or PredictSettings(),
         spread or SurveyEngine(),
     )
-    registry.get("engine", spread.engine)  # refused before anything is written
+    registry.get("engine", spread.engine).warm_up()  # an unknown one is refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
     setting = _settled(setting, about, spread)
     found = find_pieces([str(each) for each in inputs], setting.shard, {real_folder(str(out))})
