@@ -1,9 +1,10 @@
-"""Functions that engines map in tests: importable from a spawned process."""
+"""Functions that engines map in tests: importable from another process."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -55,3 +56,29 @@ def overlap(folder):
     time.sleep(0.3)
     mine.unlink()
     return seen
+
+
+def surroundings(names):
+    """What a worker sees of the process that started it."""
+    return {name: os.environ.get(name) for name in names}, str(Path.cwd()), sys.path
+
+
+def threads(_):
+    """Of each BLAS once it has computed, and whether CUDA was touched before."""
+    import numpy
+    import threadpoolctl
+    import torch
+
+    touched = torch.cuda.is_initialized()
+    (numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum()
+    return sorted(each["num_threads"] for each in threadpoolctl.threadpool_info()), touched
+
+
+def chance(_):
+    """What the generators give that every process has without asking."""
+    import random
+
+    import numpy
+
+    time.sleep(0.2)  # so that another worker takes the next item
+    return random.random(), numpy.random.random()

@@ -8,27 +8,40 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from helpers_engines import (
+    chance,
     die_on_three,
     die_while_answering,
     fail_on_three,
     overlap,
     pid_after_a_while,
     square,
+    surroundings,
+    threads,
     write_pid_and_sleep,
 )
 from skythaw import registry
+from skythaw.engines import fork_server
+from skythaw.engines.fork_server import running_server
 from skythaw.engines.processes import Processes
 
 TESTS = Path(__file__).parent
+AFRESH = "processes, each started afresh"
+forks = pytest.mark.skipif(not fork_server.AVAILABLE, reason="there is no fork server on this system")
 
 
-@pytest.fixture(params=registry.names("engine"))
-def engine(request):
+@pytest.fixture(params=[*registry.names("engine"), AFRESH])
+def engine(request, monkeypatch):
+    if request.param == AFRESH:
+        monkeypatch.setattr(fork_server, "AVAILABLE", False)
+        with Processes(2) as made:
+            yield made
+        return
     with registry.get("engine", request.param)(workers=2) as made:
         yield made
 
@@ -103,22 +116,123 @@ def test_closing_stops_the_workers(tmp_path):
     assert not [pid for pid in pids if _alive(pid)]
 
 
-def test_workers_die_with_a_killed_parent(tmp_path):
-    script = (
-        "import sys; from helpers_engines import write_pid_and_sleep\n"
-        "from skythaw.engines.processes import Processes\n"
-        "if __name__ == '__main__': list(Processes(2).map(write_pid_and_sleep, [sys.argv[1]] * 2))\n"
-    )
-    program = tmp_path / "parent.py"
-    program.write_text(script)
+@pytest.mark.parametrize("loading", [False, True], ids=["at work", "while the libraries are loaded"])
+def test_a_killed_parent_leaves_no_process(tmp_path, loading):
     pids = tmp_path / "pids"
     pids.mkdir()
-    parent = subprocess.Popen([sys.executable, program, pids], env={**os.environ, "PYTHONPATH": str(TESTS)})
-    _wait_for(lambda: len(list(pids.iterdir())) == 2)
-    parent.kill()
-    parent.wait()
-    workers = [int(p.name) for p in pids.iterdir()]
-    _wait_for(lambda: not any(_alive(pid) for pid in workers))
+    lines = "if __name__ == '__main__': list(Processes(2).map(write_pid_and_sleep, [sys.argv[1]] * 2))\n"
+    with _script(tmp_path, "from helpers_engines import write_pid_and_sleep\n" + lines, pids) as parent:
+        _wait_for(lambda: len(_processes_in(tmp_path)) > 1 if loading else len(list(pids.iterdir())) == 2)
+        assert len(_processes_in(tmp_path)) > (1 if loading else 2)
+        parent.kill()
+    _wait_for(lambda: not _processes_in(tmp_path))
+
+
+@forks
+def test_the_server_has_one_thread_and_its_workers_have_as_many_as_others(monkeypatch):
+    with Processes(1) as engine:
+        (forked,) = engine.map(threads, [0])
+        server = running_server().process.pid
+        assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
+    monkeypatch.setattr(fork_server, "AVAILABLE", False)
+    with Processes(1) as engine:
+        (afresh,) = engine.map(threads, [0])
+    assert forked.value == afresh.value
+    assert forked.value[1] is False, "nothing has touched a GPU"
+
+
+@forks
+def test_engines_share_a_server_and_a_killed_one_is_replaced():
+    first = running_server()
+    with Processes(1) as one, Processes(1) as two:
+        assert [o.value for o in one.map(square, [2])] + [o.value for o in two.map(square, [3])] == [4, 9]
+        assert running_server() is first
+        first.process.kill()
+        first.process.wait()
+        assert [o.value for o in one.map(square, [4])] == [16], "its workers go on"
+        assert {o.item: o.error for o in two.map(die_on_three, [3])} == {
+            3: "the worker process died: for a reason that is not known"
+        }
+        assert [o.value for o in two.map(square, [5])] == [25], "there is a new one"
+    assert running_server() is not first
+
+
+@pytest.mark.parametrize("forked", [pytest.param(True, marks=forks), False])
+def test_workers_see_what_the_parent_sees_when_they_start(tmp_path, monkeypatch, forked):
+    """Environment, folder and paths; a library's variable takes a new server, another variable does not."""
+    monkeypatch.setattr(fork_server, "AVAILABLE", forked)
+    names = ("SKYTHAW_TEST", "HOME", "OMP_NUM_THREADS")
+    before = running_server() if forked else None
+    monkeypatch.setenv("SKYTHAW_TEST", "seen")
+    monkeypatch.delenv("HOME")
+    monkeypatch.chdir(tmp_path)
+    with Processes(1) as engine:
+        (outcome,) = engine.map(surroundings, [names])
+    assert outcome.value[0] == {"SKYTHAW_TEST": "seen", "HOME": None, "OMP_NUM_THREADS": os.environ.get(names[2])}
+    assert outcome.value[1:] == (str(tmp_path), sys.path)
+    assert not forked or running_server() is before
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Processes(1) as engine:
+        (outcome,) = engine.map(surroundings, [names])
+    assert outcome.value[0]["OMP_NUM_THREADS"] == "3"
+    assert outcome.value[2][0] == str(tmp_path)
+    assert not forked or running_server() is not before
+
+
+def test_workers_do_not_share_chance():
+    with Processes(2) as engine:
+        values = [o.value for o in engine.map(chance, range(4))]
+    assert len({one for one, _ in values}) == len({other for _, other in values}) == 4
+
+
+GUARD = "if __name__ == '__main__': "
+MAIN = "def double(x): return 2 * x\n"
+ANSWER = "print([o.value if o.error is None else o.died for o in Processes(2).map(double, [4])])\n"
+
+
+@pytest.mark.parametrize(("guard", "said"), [(GUARD, "[8]"), ("", "[True]")], ids=["guarded", "not guarded"])
+def test_functions_of_a_script_can_be_mapped(tmp_path, guard, said):
+    """A script without the usual guard would start workers in each worker: they end instead, and their items fail."""
+    with _script(tmp_path, MAIN + guard + ANSWER) as parent:
+        assert parent.communicate(timeout=60)[0].strip() == said
+    _wait_for(lambda: not _processes_in(tmp_path))
+
+
+@forks
+def test_a_process_forked_from_the_parent_leaves_the_server_alone(tmp_path):
+    lines = (
+        "import os\n"
+        "from skythaw.engines.fork_server import running_server\n"
+        "def work():\n"
+        "    server = running_server()\n"
+        "    if os.fork() == 0: sys.exit()\n"
+        "    os.wait()\n"
+        "    print(running_server() is server, [o.value for o in Processes(1).map(abs, [-3])])\n"
+    )
+    with _script(tmp_path, lines + GUARD + "work()\n") as parent:
+        assert parent.communicate(timeout=60)[0].strip() == "True [3]"
+
+
+@contextmanager
+def _script(folder, lines, *arguments):
+    """A program that uses the engine, in a process of its own that runs in the folder."""
+    program = folder / "program.py"
+    program.write_text("import sys\nfrom skythaw.engines.processes import Processes\n" + lines)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, program, *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def _processes_in(folder):
+    """The processes whose current folder it is, but zombies."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder and _alive(process.name):
+                found.append(process.name)
+    return found
 
 
 def _interrupt_when(folder, count):

@@ -62,7 +62,7 @@ class RunOptions:
 
     def settings(self, study: Study, out: Path, cache: Path) -> RunSettings:
         """The same as the library takes it, with the number of workers settled."""
-        from skythaw.machine.device import find_device
+        from skythaw.machine.device import device_kind
         from skythaw.study.on_cluster import Cluster
         from skythaw.study.run_study import RunSettings
 
@@ -70,7 +70,7 @@ class RunOptions:
         address = self.address if self.engine == "ray" else None  # one in the environment is for engines that use one
         workers = self.workers
         if workers is None and not registry.get("engine", self.engine).cluster:
-            workers = 1 if find_device(self.device).type == "cuda" else cores_for(study)
+            workers = 1 if device_kind(self.device) == "cuda" else cores_for(study)
         return RunSettings(
             out=out,
             cache=cache,
@@ -96,6 +96,7 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(**given: Any) -> None:
         chosen = RunOptions(**{each.name: given.pop(each.name) for each in options})
         require_cluster(given["context"], chosen.engine)
+        registry.get("engine", chosen.engine).warm_up()
         command(**given, options=chosen)
 
     parameters = [*(each for each in own.parameters.values() if each.name != "options"), *options]

@@ -6,6 +6,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +71,10 @@ class Engine(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @classmethod  # noqa: B027
+    def warm_up(cls) -> None:
+        """Begin early with what takes long to start, and return at once. An engine works without this, too."""
+
     @abstractmethod
     def close(self) -> None:
         """Stop the workers."""
@@ -114,3 +119,14 @@ def attempt(function: Callable[[Any], Any], item: Any) -> Outcome:
         return Outcome(item, value=function(item))
     except Exception:
         return Outcome(item, error=traceback.format_exc())
+
+
+def answer_items(pipe: Connection) -> None:
+    """A worker process's side: answer the items that come through the pipe until it is closed."""
+    while True:
+        try:
+            function, item = pipe.recv()
+        except EOFError:
+            return
+        outcome = attempt(function, item)
+        pipe.send((outcome.value, outcome.error))

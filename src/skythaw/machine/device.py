@@ -1,12 +1,42 @@
-"""Which device a name stands for: the CPU, or a GPU."""
+"""Which device a name stands for: the CPU, or a GPU. torch is imported only where it is asked."""
 
 from __future__ import annotations
 
-import torch
+import ctypes
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skythaw.errors import SpecError
 
+if TYPE_CHECKING:
+    import torch
+
 DEVICES = "use cpu, cuda (a GPU), or auto"
+
+
+def device_kind(name: str) -> str:
+    """The type of `find_device`: ``cpu``, ``cuda`` ... Where there can be no GPU, this is known without torch.
+
+    Raises
+    ------
+    SpecError
+        There is no such device on this machine.
+    """
+    if name == "cpu" or (name == "auto" and _no_driver()):
+        return "cpu"
+    return find_device(name).type
+
+
+def _no_driver() -> bool:
+    """Whether Linux has no driver for a GPU: neither NVIDIA's, which is a library, nor AMD's, which is a device."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return True
+    return False
 
 
 def find_device(name: str) -> torch.device:
@@ -17,6 +47,8 @@ def find_device(name: str) -> torch.device:
     SpecError
         There is no such device on this machine.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = parse_device(name)
@@ -35,6 +67,8 @@ def parse_device(name: str) -> torch.device:
     SpecError
         Nothing is called so.
     """
+    import torch
+
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -5,7 +5,6 @@ Cutouts -> parts -> backbone -> cut at the depth -> train what lies above -> sco
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from skythaw.spec import Cell
 from skythaw.stats.cell_predictions import Predictions, save_predictions
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import PARTS, CellSets, load_sets, with_activations
+from skythaw.study.cell_task import CellTask
 from skythaw.study.measure import latency, versions
 from skythaw.study.trained_weights import save_weights
 from skythaw.tuning.linear_probe import LinearProbe, pooled, solve, start_from
@@ -28,21 +28,6 @@ from skythaw.tuning.rate_search import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 from skythaw.tuning.training_loop import Fit, fit, predict
-
-
-@dataclass(frozen=True)
-class CellTask:
-    """What an engine hands to a worker."""
-
-    cell: Cell
-    locations: Locations
-    trial: bool = False
-    """Score validation alone, and keep no weights: the cell only serves to choose others.
-
-    What chooses must not see the test set.
-    """
-    first: tuple[Any, ...] = field(default=(), repr=False)
-    """On a cluster: what is kept of the frozen part (`Fill`s) at the cell's node before it runs."""
 
 
 def run_cell(task: CellTask) -> Result:

@@ -1,4 +1,7 @@
-"""Running a study: the engine maps `run_cell` over the cells that the ledger lacks."""
+"""Running a study: the engine maps `run_cell` over the cells that the ledger lacks.
+
+Workers need torch. This process does without it where it can, so that the first worker is not waited for twice.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skythaw import registry
 from skythaw.backbones.known_backbones import backbone_of
-from skythaw.backbones.network import build
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.pixel_store import open_store
 from skythaw.engines.engine import Engine, open_engine
 from skythaw.errors import LedgerError
-from skythaw.machine.device import find_device, parse_device
+from skythaw.machine.device import device_kind, parse_device
 from skythaw.spec import Cell, Study
+from skythaw.study.cell_task import CellTask, do_task
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.on_cluster import Cluster, alternating, away, bring
 from skythaw.study.plan import Plan, PlannedCell, make_plan, sets_of
-from skythaw.study.run_cell import CellTask, run_cell
 from skythaw.study.scored_objects import save_objects
 from skythaw.tuning.frozen.activation_cache import evict, used_bytes
-from skythaw.tuning.frozen.fill_cache import fill, fills, own_fills
+from skythaw.tuning.frozen.fill_task import fills, own_fills
 from skythaw.tuning.frozen.reuse_plan import BUDGET, group_of
 from skythaw.tuning.locations import Locations
 
@@ -50,7 +53,7 @@ class RunSettings:
         """``cpu``, ``cuda`` ...; of a cluster the one that was named, which this machine need not have."""
         if self.cluster.address and self.device != "auto":
             return parse_device(self.device).type
-        return find_device(self.device).type
+        return device_kind(self.device)
 
 
 class Watcher:
@@ -125,6 +128,8 @@ def opened(
 
     `search` says how a search over its depths goes: that is another use of a folder than running the study.
     """
+    kind: type[Engine] = registry.get("engine", setting.engine)
+    kind.warm_up()
     device = setting.device_kind
     make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     _decode(study, setting, watcher)
@@ -162,7 +167,7 @@ def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
     run.watcher.started(plan, done)
     ran: list[tuple[Cell, float, float]] = []
     with ledger.runner() as runner:
-        for outcome in run.engine.map(_placed(run_cell, plan, run), _claimed(runner, plan, run, trial)):
+        for outcome in run.engine.map(_placed(plan, run), _claimed(runner, plan, run, trial)):
             key = outcome.item.cell.key
             if outcome.error is None:
                 result = bring(outcome.value, run.setting.out)
@@ -175,10 +180,10 @@ def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
         MachineSpeed(run.setting.cache).remember(ran)
 
 
-def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
-    """The function as the engine wants it."""
+def _placed(plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
+    """What does a task, as the engine wants it."""
     if not run.engine.cluster:
-        return function
+        return do_task
     return away(plan, run.engine, run.setting.cluster, run.setting.cache_size)
 
 
@@ -227,7 +232,7 @@ def _fill(plan: Plan, done: set[str], run: OpenStudy) -> None:
         planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
         evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
     watcher.filling(sum(len(task.rows) for task in tasks))
-    for outcome in run.engine.map(_placed(fill, plan, run), tasks):
+    for outcome in run.engine.map(_placed(plan, run), tasks):
         if outcome.error is not None:
             reason = outcome.error.strip().splitlines()[-1]
             watcher.warned(f"frozen activations are not kept, cells compute them again: {reason}")
@@ -258,6 +263,10 @@ def _keep_to(ledger: Ledger, device: str) -> None:
 def _try_weights(plan: Plan) -> None:
     """Load each file of weights that the user gave: one of another network is refused before anything starts."""
     given = {p.cell.backbone: (p.weights, p.cell) for p in plan.cells if p.weights and p.weights.source == "file"}
+    if not given:
+        return
+    from skythaw.backbones.network import build
+
     for weights, cell in given.values():
         build(backbone_of(cell), weights)
 

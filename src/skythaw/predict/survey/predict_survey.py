@@ -119,7 +119,7 @@ def predict_survey(
         no such cluster.
     """
     bundle, out, spread = Path(bundle).absolute(), Path(out), spread or EngineChoice()
-    registry.get("engine", spread.engine)  # refused before anything is written
+    registry.get("engine", spread.engine).warm_up()  # an unknown one is refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
     setting = _same_for_all_workers(setting or PredictSettings(), about, spread)
     survey = find_chunks([str(given) for given in inputs], setting.shard, {real_folder(str(out))})
