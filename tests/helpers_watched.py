@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skythaw.engines.serial import Serial
-from skythaw.study.run_cell import CellTask
+from skythaw.study.cell_task import CellTask
 
 
 def watched(before):

@@ -18,11 +18,11 @@ from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.survey.survey_worker import memory_for
 from skythaw.spec import Study
 from skythaw.study import memory_need
+from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.memory_need import memory_of
 from skythaw.study.on_cluster import Cluster, away
 from skythaw.study.plan import make_plan
-from skythaw.study.run_cell import CellTask
 from skythaw.study.run_study import RunSettings, run_study
 from skythaw.tuning.frozen import crossing
 from skythaw.tuning.frozen.fill_cache import Fill

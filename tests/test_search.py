@@ -24,9 +24,9 @@ from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path, read_predictions
 from skythaw.stats.intervals import limits
 from skythaw.study import depth_search
+from skythaw.study.cell_task import CellTask
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
-from skythaw.study.run_cell import CellTask
 from skythaw.study.run_study import RunSettings, run_study
 
 FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
