@@ -122,7 +122,7 @@ def test_what_predicting_reserves_grows_with_network_batch_and_threads(tmp_path_
     count = len(cuts(backbone_of(about.cell), 32, cache)) - 1
     widest = cuts(backbone_of(about.cell), 32, cache)[count].widest
     one, two, threads, onnx = (
-        memory_for(bundle, about, predict_images.Setting(device="cpu", **how))
+        memory_for(bundle, about, predict_images.PredictSettings(device="cpu", **how))
         for how in (
             {"backend": "torch", "batch": 256},
             {"backend": "torch", "batch": 512},
