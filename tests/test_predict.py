@@ -439,7 +439,7 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
 
     setting = PredictSettings(16, "cpu", 1, 50)
     with pytest.raises(
-        SpecError, match=r"of another inputs: \['in.parquet', 'bad.jpg'\], now \['in.parquet'\]; give the"
+        SpecError, match=r"of another inputs: \['in.parquet', 'bad.jpg'\], now \['in.parquet'\]; repeat the"
     ):
         predict_to(bundle, ["in.parquet"], Path("out.parquet"), setting)
     times = Path("bad.jpg").stat()
@@ -448,7 +448,7 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
         predict_to(bundle, given, Path("out.parquet"), setting)
     os.utime("bad.jpg", ns=(times.st_atime_ns, times.st_mtime_ns))
     other = {"torch": "onnx", "onnx": "torch"}[backend]
-    with pytest.raises(SpecError, match=f"of another backend: {backend}, now {other}; give the command"):
+    with pytest.raises(SpecError, match=f"of another backend: {backend}, now {other}; repeat the command"):
         predict_to(bundle, given, Path("out.parquet"), replace(setting, backend=other))
     done = len(list(part.glob("[0-9]*.parquet")))
     summary = predict_to(bundle, given, Path("out.parquet"), setting)

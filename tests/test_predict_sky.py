@@ -61,7 +61,18 @@ def test_every_object_of_the_catalogue_is_a_row(bundles, url, log, skythaw, tmp_
     catalogue = write_catalog(tmp_path / "c.csv", UNIVERSE)
     with catalogue.open("a") as file:
         file.write("beyond,400,5,,,,,\nnowhere,,,,,,,\n")
-    command = ("predict", bundles[1], catalogue, "-o", tmp_path / "out.parquet", "--sdss", "--base-url", url)
+    command = (
+        "predict",
+        bundles[1],
+        catalogue,
+        "-o",
+        tmp_path / "out.parquet",
+        "--sdss",
+        "--base-url",
+        url,
+        "--backend",
+        "torch",
+    )
     done = skythaw(*command, "--rate", 500, "--json")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path / "out.parquet")
