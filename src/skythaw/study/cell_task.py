@@ -1,11 +1,11 @@
-"""What an engine hands to its workers. Imports no torch: the process that hands tasks out does without it."""
+"""What an engine's workers do, and with what. The process that hands the tasks out needs no torch for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from skythaw.spec import Cell
+from skythaw.study.cell_result import Result
 from skythaw.tuning.frozen.fill_task import Fill
 from skythaw.tuning.locations import Locations
 
@@ -25,12 +25,15 @@ class CellTask:
     """On a cluster: what is kept of the frozen part (`Fill`s) at the cell's node before it runs."""
 
 
-def do_task(task: CellTask | Fill) -> Any:
-    """Run a cell, or fill what is kept of a frozen part, as `run_cell` and `fill` do; imported where it is done."""
-    if isinstance(task, Fill):
-        from skythaw.tuning.frozen.fill_cache import fill
+def run_cell(task: CellTask) -> Result:
+    """`skythaw.study.run_cell.run_cell`, imported where it is called: in a worker."""
+    from skythaw.study import run_cell as module
 
-        return fill(task)
-    from skythaw.study.run_cell import run_cell
+    return module.run_cell(task)
 
-    return run_cell(task)
+
+def fill(task: Fill) -> int:
+    """`skythaw.tuning.frozen.fill_cache.fill`, imported where it is called: in a worker."""
+    from skythaw.tuning.frozen import fill_cache
+
+    return fill_cache.fill(task)

@@ -23,7 +23,7 @@ from skythaw.engines.engine import Engine, Needs
 from skythaw.engines.shared_files import Shared
 from skythaw.errors import DataError
 from skythaw.machine.files import replacing
-from skythaw.study.cell_task import CellTask, do_task
+from skythaw.study.cell_task import CellTask, fill, run_cell
 from skythaw.study.plan import Plan
 from skythaw.tuning.frozen.activation_cache import evict
 from skythaw.tuning.frozen.fill_task import Fill
@@ -59,7 +59,7 @@ class Brought:
 
 @dataclass(frozen=True)
 class Away:
-    """`do_task`, for a cluster.
+    """`run_cell` and `fill`, for a cluster.
 
     A cell that comes to a node without its activations (its home was busy, or is gone) first keeps there what it needs,
     so that the next one of its group finds it: that is less than it would compute again in every epoch.
@@ -101,9 +101,9 @@ class Away:
             there = replace(locations, data=data, test=test, weights=weights, cache=cache, out=Path(out))
             for each in (task,) if isinstance(task, Fill) else task.first:
                 with suppress(OSError):  # the disk is full: cells compute what they do not find
-                    do_task(replace(each, locations=there))
+                    fill(replace(each, locations=there))
                     evict(cache, self.cache_size, 0, set(replace(each, locations=there).folders()))
-            value = None if isinstance(task, Fill) else do_task(replace(task, locations=there))
+            value = None if isinstance(task, Fill) else run_cell(replace(task, locations=there))
             found = [path for path in sorted(Path(out).rglob("*")) if path.is_file()]
             return Brought(value, {path.relative_to(out).as_posix(): path.read_bytes() for path in found})
 

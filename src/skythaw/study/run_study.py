@@ -19,7 +19,7 @@ from skythaw.engines.engine import Engine, open_engine
 from skythaw.errors import LedgerError
 from skythaw.machine.device import device_kind, parse_device
 from skythaw.spec import Cell, Study
-from skythaw.study.cell_task import CellTask, do_task
+from skythaw.study.cell_task import CellTask, fill, run_cell
 from skythaw.study.ledger import Ledger
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.on_cluster import Cluster, alternating, away, bring
@@ -167,7 +167,7 @@ def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
     run.watcher.started(plan, done)
     ran: list[tuple[Cell, float, float]] = []
     with ledger.runner() as runner:
-        for outcome in run.engine.map(_placed(plan, run), _claimed(runner, plan, run, trial)):
+        for outcome in run.engine.map(_placed(run_cell, plan, run), _claimed(runner, plan, run, trial)):
             key = outcome.item.cell.key
             if outcome.error is None:
                 result = bring(outcome.value, run.setting.out)
@@ -180,10 +180,10 @@ def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
         MachineSpeed(run.setting.cache).remember(ran)
 
 
-def _placed(plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
-    """What does a task, as the engine wants it."""
+def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
+    """The function as the engine wants it."""
     if not run.engine.cluster:
-        return do_task
+        return function
     return away(plan, run.engine, run.setting.cluster, run.setting.cache_size)
 
 
@@ -232,7 +232,7 @@ def _fill(plan: Plan, done: set[str], run: OpenStudy) -> None:
         planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
         evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
     watcher.filling(sum(len(task.rows) for task in tasks))
-    for outcome in run.engine.map(_placed(plan, run), tasks):
+    for outcome in run.engine.map(_placed(fill, plan, run), tasks):
         if outcome.error is not None:
             reason = outcome.error.strip().splitlines()[-1]
             watcher.warned(f"frozen activations are not kept, cells compute them again: {reason}")
