@@ -120,7 +120,7 @@ def predict(
             inputs,
             out,
             setting=PredictSettings(batch, device, threads, shard, backend),
-            spread=EngineChoice(engine, workers, cluster),
+            engine_choice=EngineChoice(engine, workers, cluster),
             sdss=fetching if sdss else None,
             told=told,
         )

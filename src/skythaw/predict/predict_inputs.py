@@ -24,7 +24,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     out: Path,
     *,
     setting: PredictSettings | None = None,
-    spread: EngineChoice | None = None,
+    engine_choice: EngineChoice | None = None,
     sdss: FetchSettings | None = None,
     told: Told | None = None,
 ) -> PredictSummary | SurveySummary:
@@ -44,7 +44,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         `predict_survey`
     setting
         batch, device, threads, rows of a shard, backend
-    spread
+    engine_choice
         the engine that fills a folder of shards
     sdss
         how images are fetched from SDSS for the positions of a catalogue; None: the inputs are images
@@ -57,9 +57,9 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         See `predict_to`, `predict_survey`, and `skythaw.predict.from_sky.fetch_catalogue`.
     """
     bundle, out, told = Path(bundle), Path(out), told or (lambda _step, _done, _all: None)
-    if out.suffix and spread and spread.engine != "processes":
+    if out.suffix and engine_choice and engine_choice.engine != "processes":
         raise SpecError(
-            f"the engine {spread.engine} makes a folder of shards: give a name without an ending, not {out}"
+            f"the engine {engine_choice.engine} makes a folder of shards: give a name without an ending, not {out}"
         )
     if sdss is not None:
         check_output(out)
@@ -74,7 +74,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         [str(given) for given in inputs],
         out,
         setting,
-        spread,
+        engine_choice,
         lambda done, rows: told("predicting", done, rows),
     )
 

@@ -90,7 +90,7 @@ def predict_survey(
     inputs: Sequence[str],
     out: Path,
     setting: PredictSettings | None = None,
-    spread: EngineChoice | None = None,
+    engine_choice: EngineChoice | None = None,
     told: Told | None = None,
 ) -> SurveySummary:
     """Write the probabilities of each class for a survey into a folder of Parquet files, one row an image.
@@ -105,7 +105,7 @@ def predict_survey(
         the folder
     setting
         batch, device and backend; threads of one worker (1 by default); rows of a shard, which has whole row groups
-    spread
+    engine_choice
         the engine, and how it is used
     told
         called when rows are done
@@ -118,10 +118,10 @@ def predict_survey(
         The folder is of another bundle or other inputs, or something can't run here; a file can't be written; there is
         no such cluster.
     """
-    bundle, out, spread = Path(bundle).absolute(), Path(out), spread or EngineChoice()
-    registry.get("engine", spread.engine).warm_up()  # an unknown one is refused before anything is written
+    bundle, out, engine_choice = Path(bundle).absolute(), Path(out), engine_choice or EngineChoice()
+    registry.get("engine", engine_choice.engine).warm_up()  # an unknown one is refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
-    setting = _same_for_all_workers(setting or PredictSettings(), about, spread)
+    setting = _same_for_all_workers(setting or PredictSettings(), about, engine_choice)
     survey = find_chunks([str(given) for given in inputs], setting.shard, {real_folder(str(out))})
     files = {"set of files (names, sizes or times)": survey.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
@@ -132,8 +132,8 @@ def predict_survey(
         run.begin(shard_manifest.begin(out, binding))
         if run.missing:
             shard_manifest.write(out, shard_manifest.unfinished(binding))
-            with _engine(spread, setting, out if new else None) as engine:
-                run.predict(engine, _predictor(bundle, about, setting, spread.cluster, engine))
+            with _engine(engine_choice, setting, out if new else None) as engine:
+                run.predict(engine, _predictor(bundle, about, setting, engine_choice.cluster, engine))
         done, undone = run.finished, run.undone
         shard_manifest.write(
             out,
@@ -153,12 +153,14 @@ def predict_survey(
     return SurveySummary(done.rows, *counts, undone, run.resumed, seconds, setting.backend)
 
 
-def _same_for_all_workers(setting: PredictSettings, about: BundleDescription, spread: EngineChoice) -> PredictSettings:
+def _same_for_all_workers(
+    setting: PredictSettings, about: BundleDescription, engine_choice: EngineChoice
+) -> PredictSettings:
     """The settings with a device and a backend that are decided here, because workers must not choose each for itself.
 
     A bundle's ONNX file is taken where there is one: it was faster on every CPU that was tried.
     """
-    here = spread.cluster.address is None
+    here = engine_choice.cluster.address is None
     device = str((find_device if here or setting.device == "auto" else parse_device)(setting.device))
     require_backend(setting.backend, about, device, here=here)
     backend = setting.backend
@@ -167,13 +169,13 @@ def _same_for_all_workers(setting: PredictSettings, about: BundleDescription, sp
     return replace(setting, device=device, backend=backend, threads=setting.threads or 1)
 
 
-def _engine(spread: EngineChoice, setting: PredictSettings, new: Path | None) -> Engine:
+def _engine(engine_choice: EngineChoice, setting: PredictSettings, new: Path | None) -> Engine:
     """The engine; where it can't be opened, the `new` folder is removed again."""
-    workers = spread.workers
-    if workers is None and spread.engine == "processes":
+    workers = engine_choice.workers
+    if workers is None and engine_choice.engine == "processes":
         workers = max(1, cores() // (setting.threads or 1))
     try:
-        return open_engine(spread.engine, workers, spread.cluster.address)
+        return open_engine(engine_choice.engine, workers, engine_choice.cluster.address)
     except SkythawError:
         if new:
             shutil.rmtree(new)
