@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from skythaw.cli.shared_options import Json
 from skythaw.cli.terminal import count, make_table, percent, print_json, print_table, say, tracked, warn
-
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 def backbones(context: typer.Context, as_json: Json = False) -> None:
@@ -74,11 +73,14 @@ def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 def blocks(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, or timm:NAME.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of a backbone, or timm:NAME.")],
     size: Annotated[
-        int | None, typer.Option(help="Pixels of the image, for TFR. Default: as its weights were trained.")
+        int | None,
+        typer.Option(
+            help="Pixels a side of an image, for the share of FLOPs (TFR). Default: the size that the weights were trained at."
+        ),
     ] = None,
-    classes: Annotated[int, typer.Option(min=2, help="Classes of the head.")] = 3,
+    classes: Annotated[int, typer.Option(min=2, help="How many classes the head has.")] = 3,
     as_json: Json = False,
 ) -> None:
     """A network's blocks from the top: parameters, layers, and what training down to each would tune."""

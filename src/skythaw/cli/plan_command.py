@@ -30,7 +30,7 @@ def plan(
     context: typer.Context,
     study_file: StudyFile,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="A run folder: show what is done there already.")
+        Path | None, typer.Option(metavar="RUN", help="A run folder. What is done in it is shown as done.")
     ] = None,
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,

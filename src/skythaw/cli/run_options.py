@@ -28,20 +28,26 @@ if TYPE_CHECKING:
     from skythaw.spec import Study
     from skythaw.study.run_study import RunSettings
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time. Default: all cores are used.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="How many cells run at a time. Default: as many as there are cores.")
+]
 CellMemory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Memory that each cell reserves on a Ray cluster, as 4GB; 0: none. Default: what the plan expects.",
+        help="Memory that each cell reserves on a Ray cluster, such as 4GB; 0 reserves none. Default: what the plan expects.",
     ),
 ]
 CacheSize = Annotated[
     str,
-    typer.Option(metavar="SIZE", help="Room on the disk for frozen activations, as 500MB; 0 keeps none."),
+    typer.Option(metavar="SIZE", help="Disk space for frozen activations, such as 500MB; 0 keeps none."),
 ]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile what is trained (torch.compile). For GPUs; not yet tried on one.")
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the trained part with torch.compile. It is meant for GPUs, and was never tried on one.",
+    ),
 ]
 
 

@@ -24,16 +24,17 @@ def serve(
         list[Path] | None, typer.Option(metavar="BUNDLE", help="A classifier to ask. May be repeated.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; other than loopback, a token is needed.")
+        str, typer.Option(help="The address to listen on. Any other than the default needs a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8642,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8642,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Requests must bring the token in this file.")
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="HOST", help="A further name that we are called by. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Another host name under which people reach the service. May be repeated."),
     ] = None,
-    max_upload: Annotated[float, typer.Option(min=0.001, max=1000, metavar="MB", help="Largest upload.")] = 10.0,
+    max_upload: Annotated[float, typer.Option(min=0.001, max=1000, metavar="MB", help="The largest upload.")] = 10.0,
 ) -> None:
     """Pages of studies (live while they run) and classifiers (drop an image), and the same for programs."""
     if not run and not bundle:

@@ -15,24 +15,32 @@ if TYPE_CHECKING:
     from skythaw.spec import Study
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-Engine = Annotated[str, typer.Option(help="processes, serial, or ray: a Ray cluster.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Engine = Annotated[str, typer.Option(help="What runs the cells: processes, serial, or ray (a Ray cluster).")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, or auto (a GPU if there is one).")]
 Address = Annotated[
     str | None,
     typer.Option(
         envvar="RAY_ADDRESS",
-        help="Of a running Ray cluster, HOST:PORT or auto. Default: one is started on this machine.",
+        help="The address of a running Ray cluster: HOST:PORT, or auto. Default: one is started on this machine.",
     ),
 ]
 NodeCache = Annotated[
     str | None,
-    typer.Option(metavar="FOLDER", help="For caches at each node of a Ray cluster. Default: in its temporary folder."),
+    typer.Option(
+        metavar="FOLDER", help="Where each node of a Ray cluster keeps its caches. Default: in its temporary folder."
+    ),
 ]
 GpuShare = Annotated[
-    float, typer.Option(metavar="SHARE", min=0.01, max=1, help="Of a GPU for each cell on a Ray cluster, with cuda.")
+    float,
+    typer.Option(
+        metavar="SHARE",
+        min=0.01,
+        max=1,
+        help="The share of a GPU that a cell gets on a Ray cluster, with --device cuda.",
+    ),
 ]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and say which.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and list them.")]
 
 
 def load_study(study_file: Path, skip_broken: bool) -> Study:

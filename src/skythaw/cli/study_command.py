@@ -35,10 +35,10 @@ app.command()(plan)
 def run(
     context: typer.Context,
     study_file: StudyFile,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old one is gone on with.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder. If it exists, the study continues in it.")],
     options: RunOptions,
 ) -> None:
-    """Run every cell that the run folder lacks. Stop it at any time; the same command goes on."""
+    """Run every cell that the run folder lacks. You can stop it at any time; the same command goes on."""
     study = load_study(study_file, options.skip_broken)
     summary = run_watched(study, out, context.obj, options)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
@@ -54,10 +54,10 @@ def run(
 def search(
     context: typer.Context,
     study_file: StudyFile,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder; an old search is gone on with.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder. If it exists, the search continues in it.")],
     options: RunOptions,
 ) -> None:
-    """The best depth at a fraction of a study's cost, and a classifier trained at it."""
+    """Find the best depth at a fraction of a study's cost, and train a classifier at it."""
     from skythaw.study.depth_search import search as run_search
 
     study = load_study(study_file, options.skip_broken)
