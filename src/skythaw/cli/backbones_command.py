@@ -77,7 +77,7 @@ def blocks(
     size: Annotated[
         int | None,
         typer.Option(
-            help="Pixels a side of an image, for the share of FLOPs (TFR). Default: the size that the weights were trained at."
+            help="Pixels a side of an image, for the share of FLOPs (TFR). Default: that of the weights' training."
         ),
     ] = None,
     classes: Annotated[int, typer.Option(min=2, help="How many classes the head has.")] = 3,

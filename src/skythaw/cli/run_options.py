@@ -35,7 +35,7 @@ CellMemory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Memory that each cell reserves on a Ray cluster, such as 4GB; 0 reserves none. Default: what the plan expects.",
+        help="Memory that each cell reserves on a Ray cluster, such as 4GB; 0: none. Default: what the plan expects.",
     ),
 ]
 CacheSize = Annotated[
