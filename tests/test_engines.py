@@ -186,6 +186,15 @@ def test_workers_do_not_share_chance():
     assert len({one for one, _ in values}) == len({other for _, other in values}) == 4
 
 
+def test_the_process_that_hands_cells_out_needs_no_torch():
+    """Workers have it from the server; to import it here as well would take longer than the server does."""
+    lines = (
+        "import sys, skythaw.study.run_study, skythaw.study.depth_search; print({'torch', 'timm'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", lines], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "set()"
+
+
 GUARD = "if __name__ == '__main__': "
 MAIN = "def double(x): return 2 * x\n"
 ANSWER = "print([o.value if o.error is None else o.died for o in Processes(2).map(double, [4])])\n"
