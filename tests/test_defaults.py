@@ -19,11 +19,11 @@ from skythaw.data.sources.sdss.spectra_query import Limits
 from skythaw.predict.from_sky import FetchSettings
 from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.predict_inputs import predict
-from skythaw.predict.survey.predict_survey import SurveyEngine
+from skythaw.predict.survey.predict_survey import EngineChoice
 from skythaw.study.on_cluster import Cluster
 
 FACES = {
-    predict_command.predict: (predict, PredictSettings, SurveyEngine, Cluster, FetchSettings, HttpSettings),
+    predict_command.predict: (predict, PredictSettings, EngineChoice, Cluster, FetchSettings, HttpSettings),
     export_command.export: (export, Refit),
     sdss_command.sdss: (fetch_sdss, Request, Limits, HttpSettings),
     data_command.import_: (import_folder,),

@@ -462,7 +462,7 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
 def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, images, tmp_path):
     put(tmp_path / "in", images)
     given, out, part = [tmp_path / "in"], tmp_path / "out.csv", tmp_path / "out.csv.part"
-    setting = PredictSettings(4, "cpu", 1, 5)
+    setting = PredictSettings(4, "cpu", 1, 5, "torch")
 
     def stopped(items, total):
         yield from items
@@ -473,7 +473,7 @@ def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, im
     with pytest.raises(SpecError, match=r"of another bundle: [0-9a-f]{64}, now [0-9a-f]{64}"):
         predict_to(float_bundle, given, out, setting)
     with pytest.raises(SpecError, match="of another shard: 5, now 6"):
-        predict_to(bundle, given, out, PredictSettings(4, "cpu", 1, 6))
+        predict_to(bundle, given, out, PredictSettings(4, "cpu", 1, 6, "torch"))
     summary = predict_to(bundle, given, out, setting)
     assert (summary.resumed, summary.ok, out.is_file(), part.exists()) == (20, 24, True, False)
     part.mkdir()
