@@ -19,6 +19,8 @@ from skythaw.spec import parse_depth
 if TYPE_CHECKING:
     from skythaw.backbones.network import Network
 
+FOLDER = "networks"
+"""in the cache folder; a file's name begins with the network's"""
 FORMAT = 2
 """Raised by one when what is kept, or how it is counted, changes."""
 LARGEST_PROBE = 512
@@ -195,7 +197,7 @@ def _file(backbone: Backbone, cache: Path, what: str) -> Path:
     content = [FORMAT, backbone.name, backbone.library, made_by, backbone.model, backbone.options]
     content += [backbone.input_size, backbone.bands]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    return cache / "networks" / f"{backbone.name.replace(':', '-').replace('/', '-')}-{key}-{what}.json"
+    return cache / FOLDER / f"{backbone.name.replace(':', '-').replace('/', '-')}-{key}-{what}.json"
 
 
 def _keep(file: Path, content: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from skythaw.machine.device import device_kind, parse_device
 from skythaw.spec import Cell, Study
 from skythaw.study.cell_task import CellTask, fill, run_cell
 from skythaw.study.ledger import Ledger
+from skythaw.study.look_ahead import look_ahead
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.on_cluster import Cluster, alternating, away, bring
 from skythaw.study.plan import Plan, PlannedCell, make_plan, sets_of
@@ -131,6 +132,8 @@ def opened(
     kind: type[Engine] = registry.get("engine", setting.engine)
     kind.warm_up()
     device = setting.device_kind
+    if not kind.cluster:
+        look_ahead(study, setting.cache, setting.engine)
     make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     _decode(study, setting, watcher)
     plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
