@@ -35,48 +35,50 @@ AFRESH = "processes, each started afresh"
 forks = pytest.mark.skipif(not fork_server.AVAILABLE, reason="there is no fork server on this system")
 
 
-@pytest.fixture(params=[*registry.names("engine"), AFRESH])
-def engine(request, monkeypatch):
+@pytest.fixture(scope="class", params=[*registry.names("engine"), AFRESH])
+def engine(request):
+    """One engine for the whole contract: what a test did to it must not harm the next."""
     if request.param == AFRESH:
-        monkeypatch.setattr(fork_server, "AVAILABLE", False)
-        with Processes(2) as made:
-            yield made
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fork_server, "AVAILABLE", False)
+            with Processes(2) as made:
+                yield made
         return
     with registry.get("engine", request.param)(workers=2) as made:
         yield made
 
 
-def test_every_item_has_one_outcome(engine):
-    outcomes = list(engine.map(square, range(7)))
-    assert sorted((o.item, o.value) for o in outcomes) == [(x, x * x) for x in range(7)]
-    assert all(o.error is None for o in outcomes)
+class TestContract:
+    """What every engine does."""
 
+    def test_every_item_has_one_outcome(self, engine):
+        outcomes = list(engine.map(square, range(7)))
+        assert sorted((o.item, o.value) for o in outcomes) == [(x, x * x) for x in range(7)]
+        assert all(o.error is None for o in outcomes)
 
-def test_no_items_no_outcomes(engine):
-    assert list(engine.map(square, [])) == []
+    def test_no_items_no_outcomes(self, engine):
+        assert list(engine.map(square, [])) == []
 
+    def test_an_exception_is_an_outcome_and_the_others_go_on(self, engine):
+        outcomes = {o.item: o for o in engine.map(fail_on_three, range(6))}
+        assert sorted(outcomes) == list(range(6))
+        assert [x for x, o in outcomes.items() if o.error] == [3]
+        assert "ValueError: three is refused" in outcomes[3].error
+        assert "Traceback" in outcomes[3].error
 
-def test_an_exception_is_an_outcome_and_the_others_go_on(engine):
-    outcomes = {o.item: o for o in engine.map(fail_on_three, range(6))}
-    assert sorted(outcomes) == list(range(6))
-    assert [x for x, o in outcomes.items() if o.error] == [3]
-    assert "ValueError: three is refused" in outcomes[3].error
-    assert "Traceback" in outcomes[3].error
+    def test_items_are_taken_only_when_a_worker_is_free(self, engine):
+        """What is claimed must be run: an engine may not read ahead."""
+        taken = []
 
+        def items():
+            for x in range(10):
+                taken.append(x)
+                yield x
 
-def test_items_are_taken_only_when_a_worker_is_free(engine):
-    """What is claimed must be run: an engine may not read ahead."""
-    taken = []
-
-    def items():
-        for x in range(10):
-            taken.append(x)
-            yield x
-
-    results = engine.map(square, items())
-    next(results)
-    assert len(taken) <= engine.workers
-    results.close()
+        results = engine.map(square, items())
+        next(results)
+        assert len(taken) <= engine.workers
+        results.close()
 
 
 def test_workers_run_at_the_same_time_and_are_used_again(tmp_path):

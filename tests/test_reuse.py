@@ -199,8 +199,7 @@ def run(here, cache, name, size=BIG, engine="serial", **replace):
         return {e.key: e.result for e in ledger.entries()}, watcher
 
 
-REPLACE = {"seed = [0, 1]": "seed = [0]\nlr = [1e-3, 5e-3]", "epochs = 7": "epochs = 2"}
-"""Two rates: the second pass over the same activations makes them worth keeping even in this tiny network"""
+REPLACE = {"seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 2"}
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +242,7 @@ def test_frozen_cells_of_a_warm_cache_compute_no_prefix(slow_machine, here, tmp_
     monkeypatch.setattr(LabelledImages, "batch", _refuse_but_one)
     results, watcher = run(here, tmp_path, "warm", **head_only)
     assert watcher.images > 0
-    assert len(results) == 4
+    assert len(results) == 2
     for name in ("cold", "warm"):
         shutil.rmtree(here / name)
 

@@ -176,7 +176,8 @@ def test_the_learning_rate_is_settled_on_validation_for_each_depth(here, cache):
 
 
 def test_auto_rate_is_searched_in_the_cell(here, cache):
-    run(here, cache, replace=QUICK | {"seed = [0, 1]": "seed = [0]", "lr = 5e-3": 'lr = "auto"'})
+    auto = {'"0%", "50%", "100%"': '"0%", "50%"', "seed = [0, 1]": "seed = [0]", "lr = 5e-3": 'lr = "auto"'}
+    run(here, cache, replace=QUICK | auto)
     for entry in entries(here / "run"):
         trials = entry.result.lr_trials
         assert len(trials) == 5
