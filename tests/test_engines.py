@@ -25,6 +25,7 @@ from helpers_engines import (
     threads,
     write_pid_and_sleep,
 )
+from helpers_study import write_study
 from skythaw import registry
 from skythaw.engines import fork_server
 from skythaw.engines.fork_server import running_server
@@ -188,13 +189,20 @@ def test_workers_do_not_share_chance():
     assert len({one for one, _ in values}) == len({other for _, other in values}) == 4
 
 
-def test_the_process_that_hands_cells_out_needs_no_torch():
-    """Workers have it from the server; to import it here as well would take longer than the server does."""
+@pytest.mark.slow
+def test_the_command_that_runs_a_study_needs_no_torch(here):
+    """Its workers have it from the server. That holds for networks that the cache folder knows nothing of, too."""
+    changes = {"timm:test_efficientnet": "mobilenetv2", '"0%", "50%", "100%"': '"50%"', "epochs = 7": "epochs = 1"}
+    write_study(here, replace=changes)
     lines = (
-        "import sys, skythaw.study.run_study, skythaw.study.depth_search; print({'torch', 'timm'} & set(sys.modules))"
+        "import sys; from skythaw.cli import main\n"
+        "try: main(['--cache', 'cache', 'study', 'run', 'study.toml', '--out', 'run', '--device', 'cpu'])\n"
+        "finally: print({'torch', 'timm'} & set(sys.modules))"
     )
-    found = subprocess.run([sys.executable, "-c", lines], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "set()"
+    found = subprocess.run([sys.executable, "-c", lines], cwd=here, capture_output=True, text=True, check=False)
+    assert "2 of 2 cells are done" in found.stdout, found.stderr
+    assert found.stdout.splitlines()[-1] == "set()"
+    assert list((here / "cache" / "networks").glob("mobilenetv2-*"))
 
 
 GUARD = "if __name__ == '__main__': "

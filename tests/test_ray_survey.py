@@ -43,6 +43,7 @@ def spread(nodes, tmp_path):
     return EngineChoice("ray", None, Cluster(nodes.address, str(tmp_path / "node-{node}")))
 
 
+@pytest.mark.soak
 def test_the_rows_of_serial_though_workers_are_killed_and_a_node_goes(made, nodes, tmp_path):
     """A worker is killed when the first shard is there, a node when the third is; another node comes."""
     folder, expected = made
