@@ -189,7 +189,7 @@ def test_workers_do_not_share_chance():
     assert len({one for one, _ in values}) == len({other for _, other in values}) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command_that_runs_a_study_needs_no_torch(here):
     """Its workers have it from the server. That holds for networks that the cache folder knows nothing of, too."""
     changes = {"timm:test_efficientnet": "mobilenetv2", '"0%", "50%", "100%"': '"50%"', "epochs = 7": "epochs = 1"}
