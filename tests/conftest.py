@@ -81,7 +81,10 @@ def own_engine(monkeypatch):
 
 @pytest.fixture
 def skythaw(cache):
-    """Run the command line in this process. `skythaw_process` is slower: it loads torch and timm each time."""
+    """Run the command line in this process. `skythaw_process` is slower: it loads torch and timm each time.
+
+    Ray confuses clusters that one process has started: its commands need a process of their own.
+    """
 
     def run(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
         command, code = [str(each) for each in arguments], 0

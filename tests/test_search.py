@@ -75,10 +75,11 @@ def test_all_are_tried_and_the_best_is_trained_in_full(searched):
 
 
 @pytest.mark.soak
-def test_on_a_cluster_it_is_the_same_search(searched, skythaw):
+def test_on_a_cluster_it_is_the_same_search(searched, skythaw_process):
     """No cell gets the threads of idle nodes, so all numbers are those of one worker here."""
     here, _ = searched
-    ran = skythaw("study", "search", here / "study.toml", "--out", here / "ray", "--engine", "ray", "--device", "cpu")
+    command = ("study", "search", here / "study.toml", "--out", here / "ray", "--device", "cpu")
+    ran = skythaw_process(*command, "--engine", "ray")
     assert ran.returncode == 0, ran.stderr
     found, expected = ({e.key: e.result.scores for e in entries(here / name)} for name in ("ray", "run"))
     assert found == expected

@@ -69,13 +69,14 @@ def bucket(storage, tmp_path_factory, cache):
 
 
 @pytest.fixture
-def predict(skythaw, bucket, storage, monkeypatch):
+def predict(skythaw, skythaw_process, bucket, storage, monkeypatch):
     """The command, with the storage that it should know."""
 
     def run(*arguments):
         for name, value in storage.items():
             monkeypatch.setenv(name, value)
-        return skythaw("predict", bucket[1], *arguments, "--device", "cpu", "--shard", "40")
+        command = skythaw_process if "ray" in arguments else skythaw
+        return command("predict", bucket[1], *arguments, "--device", "cpu", "--shard", "40")
 
     return run
 
