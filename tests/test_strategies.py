@@ -24,8 +24,9 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.linear_probe import pooled, solve, start_from
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.layer_decay import LOWEST
-from skythaw.tuning.thawed_network import Head, ThawedNetwork
+from skythaw.tuning.thawed_network import Head, ThawedNetwork, assemble
 from skythaw.tuning.training_loop import fit, optimizer_of, predict
+from test_spec import cell
 
 WAYS = [*registry.names("strategy"), "block:2"]
 CASES = [
@@ -151,6 +152,15 @@ def test_norm_only_counts_what_it_trains():
     assert some.tpr == pytest.approx(learning / sum(p.numel() for p in every))
     assert 0 < some.tpr < whole.tpr / 10
     assert some.tlr < whole.tlr
+
+
+@pytest.mark.parametrize(("way", "again"), [("top", False), ("reinit", True)])
+def test_a_cell_s_network_is_put_together_with_what_its_strategy_resets(way, again):
+    net = fresh("timm:test_resnet")
+    top = [net.features.get_parameter(name) for name in net.blocks[-1].parameters]
+    before = [each.detach().clone() for each in top]
+    assemble(net, cell(strategy=way, depth=2), 3)
+    assert any(not torch.equal(one, other) for one, other in zip(top, before, strict=True)) == again
 
 
 def test_reset_draws_one_block_anew_from_the_seed():
