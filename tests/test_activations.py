@@ -159,6 +159,23 @@ def test_shifted_images_are_never_read(tmp_path):
     assert torch.equal(some.batch(np.arange(3), None, shifts), (x - 0.5) / 0.5)
 
 
+def test_values_are_on_the_disk_before_they_are_marked(tmp_path, monkeypatch):
+    """A power cut between the two loses work, and never leaves a mark without its value."""
+    kept = create(tmp_path / "kept", 2, ((3,),), torch.float32)
+    names = {file.stat().st_ino: file.name for file in kept.folder.iterdir()}
+    synced, sync = [], os.fsync
+
+    def watched_sync(handle):
+        synced.append((names[os.fstat(handle).st_ino], (kept.folder / "present").read_bytes().count(1)))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    with Writer(kept) as writer:
+        writer.put(np.array([0]), np.array([1]), (torch.ones(1, 3),))
+        writer.commit()
+    assert synced == [("values-0", 0), ("present", 1)]
+
+
 class TestFolder:
     """What happens to the folder."""
 
