@@ -104,7 +104,7 @@ class OpenStudy:
 
 
 def run_study(study: Study, setting: RunSettings, watcher: Watcher | None = None) -> StudySummary:
-    """OpenStudy every cell that the run folder lacks, and keep each result as it comes.
+    """Run every cell that the run folder lacks, and keep each result as it comes.
 
     Everything is checked before anything is written: names, data, split, sizes, weights, every image. A cell that fails
     is recorded with its traceback, does not stop the others, and is tried again by the next run. Two runs on one folder
@@ -150,7 +150,7 @@ def opened(
 
 
 def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
-    """OpenStudy the cells of a plan that the ledger lacks.
+    """Run the cells of a plan that the ledger lacks.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.thawed_network import ThawedNetwork
 
 SLICE = 32
-"""LabelledImages that a frozen prefix gets at once."""
+"""Images that a frozen prefix gets at once."""
 
 
 def crossing(
