@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from importlib.metadata import version
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -19,6 +17,7 @@ from skythaw.report.figures.figure_style import DARK, LIGHT
 from skythaw.report.figures.learning_figures import cell_charts
 from skythaw.report.figures.matplotlib_figures import draw
 from skythaw.web.json_api import OneQueue, OneRun, info, queue_of
+from skythaw.web.render_page import page, template
 from skythaw.web.request_guard import COOKIE
 from skythaw.web.shown_run import COLUMNS, PAGE, ObjectFilter, ShownRun
 
@@ -28,7 +27,6 @@ OF_DRAWINGS = {
     "cache-control": "private, max-age=3600",
 }
 """headers: a drawing brings its styles along, and nothing else"""
-DIGITS = {"macro_f1": ".3f", "accuracy": ".3f", "seconds": ".1f"}
 
 
 @router.get("/")
@@ -85,7 +83,7 @@ def answer(request: Request, name: str, one: OneRun) -> Response:
 @router.get("/runs/{name}/progress")
 def progress(request: Request, name: str, one: OneRun) -> Response:
     """The part of a run's page that changes while it runs."""
-    text = _template("progress").render(name=name, state=one.status())
+    text = template("progress").render(name=name, state=one.status())
     return HTMLResponse(text)
 
 
@@ -234,46 +232,12 @@ def refused(request: Request, status: int, text: str, headers: dict[str, str]) -
     return answer
 
 
-def page(request: Request, template: str, title: str, status: int = 200, **content: Any) -> Response:
-    """One page."""
-    text = _template(template).render(title=title, at=request.url.path, version=version("skythaw"), **content)
-    return HTMLResponse(text, status)
-
-
 @router.get("/static/theme.css")
 def theme() -> Response:
     """The colours of the report."""
     light, dark = (";".join(f"--{k}:{v}" for k, v in some.items()) for some in (LIGHT, DARK))
     text = f":root{{color-scheme:light dark;{light}}}\n@media(prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
     return Response(text, media_type="text/css", headers={"cache-control": "max-age=3600"})
-
-
-@cache
-def _environment() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("skythaw.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    made.filters["number"] = lambda value, form="": "-" if value is None else format(value, form)
-    made.filters["time"] = _time
-    made.globals.update(digits=DIGITS)
-    return made
-
-
-def _template(name: str) -> Any:
-    return _environment().get_template(f"{name}.html")
-
-
-def _time(seconds: float | None) -> str:
-    """A time to wait, in words."""
-    if seconds is None:
-        return "not known yet"
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(0, round(seconds))} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _policy(text: str) -> str:
