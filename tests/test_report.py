@@ -28,8 +28,8 @@ def scores(f1):
     }
 
 
-def report_of(folder, cells, axes=()):
-    """The report on cells, each with its scores on validation and test."""
+def report_of(folder, cells, axes=(), probe=None):
+    """The report on cells, each with its scores on validation and test; at depth 0 a probe may have scores, too."""
     grid = {"backbone": ["mobilenetv2"], "depth": [0, 1], "lr": [1e-3]} | {name: [] for name in axes}
     with Ledger.create(folder, {"grid": grid}, [(c, 1.0) for c, _, _ in cells]) as ledger, ledger.runner() as runner:
         ledger.note("name", "by hand")
@@ -38,6 +38,8 @@ def report_of(folder, cells, axes=()):
             ledger.claim(c.key, runner)
             both = {"validation": scores(validation), "test": scores(test)}
             changes = {"scores": both, "peak_score": validation, "lr": c.recipe.lr, "blocks": 4}
+            if probe is not None and c.depth == 0:
+                changes["probe"] = {"strength": 1.0, "scores": dict.fromkeys(("validation", "test"), scores(probe))}
             ledger.add(c.key, result(c.key).model_copy(update=changes))
         return report_facts(ledger)
 
@@ -87,6 +89,18 @@ def test_fewer_seeds_do_not_compete(tmp_path):
     assert found["recommended"][0]["depth"] == 3
 
 
+@pytest.mark.parametrize(("probe", "warned"), [(0.655, True), (0.605, False), (0.5, False), (None, False)])
+def test_a_frozen_network_that_was_not_trained_long_enough_is_named(tmp_path, probe, warned):
+    """The exact probe of the same features shows it. Else a deeper depth would look better than it is."""
+    cells = [(cell(depth=d, seed=s), 0.6, v) for d, v in ((0, 0.6), (1, 0.7)) for s in (0, 1)]
+    warnings = report_of(tmp_path, cells, probe=probe)["warnings"]
+    assert len(warnings) == warned
+    if warned:
+        assert "mobilenetv2, 300 images: depth 0, the frozen network, was not trained long enough" in warnings[0]
+        assert "macro-F1 0.600" in warnings[0]
+        assert "0.655" in warnings[0]
+
+
 def test_further_axes_have_rows_and_compete(tmp_path):
     small, large = Pixels(crop=32, size=64), Pixels(crop=64, size=64)
     cells = [(cell(depth=d, pixels=p), v, 0.5) for d, p, v in ((0, small, 0.5), (0, large, 0.6), (1, small, 0.7))]
@@ -134,6 +148,7 @@ def test_a_run_folder_of_an_earlier_version_still_gives_its_report(tmp_path, nam
     with Ledger.read(tmp_path / name) as ledger:
         found = json.loads(json.dumps(report_facts(ledger)))
     before = json.loads((ASSETS / name / "report.json").read_text())
+    assert set(before.pop("warnings")) <= set(found["warnings"])
     for part, value in before.items():
         assert says(found[part], value), part
     jsonschema.validate(found, SCHEMA)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 from skythaw.data.split import nested_order
@@ -14,6 +15,8 @@ from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
 
 SCHEMA = 1
+SCORED = ("seeds", "macro_f1", "accuracy", "log_loss", "validation_macro_f1")
+"""what a row of the table and a probe both have, and may differ in"""
 SHEET = 12
 """Objects of each class on the contact sheet."""
 
@@ -41,15 +44,16 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     every = report_rows(finished, axes)
     evidence = gather(ledger.folder, finished, every, margin) if finished else None
     rows = [row_facts(row, evidence.scored if evidence else None) for row in every]
+    solved = probes(finished, axes)
     return {
         "schema": SCHEMA,
         "name": ledger.remark("name"),
         "classes": ledger.remark("classes"),
         "objects": ledger.remark("objects"),
-        "warnings": ledger.remark("warnings") or [],
+        "warnings": [*(ledger.remark("warnings") or []), *_half_trained(rows, solved, margin)],
         "axes": list(axes),
         "rows": rows,
-        "probes": probes(finished, axes),
+        "probes": solved,
         "recommended": _recommended(every, rows, evidence),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
         "search": ledger.remark("search"),
@@ -61,6 +65,21 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "claims": evidence.claims(rows) if evidence else [],
         "failures": evidence.failures() if evidence else None,
     }
+
+
+def _half_trained(rows: Iterable[dict[str, Any]], solved: Iterable[dict[str, Any]], margin: float) -> list[str]:
+    """A warning for each frozen network that the exact probe of the same features beats by more than the margin."""
+    found = []
+    for row, probe in product(rows, solved):
+        alike = all(row[name] == value for name, value in probe.items() if name in row and name not in SCORED)
+        best, trained = probe["macro_f1"]["mean"], row["macro_f1"]["mean"]
+        if row["depth"] == 0 and alike and best > trained + margin:
+            found.append(
+                f"{row['backbone']}, {row['train_size']:,} images: depth 0, the frozen network, was not trained long "
+                f"enough. It has macro-F1 {trained:.3f}, and the exact linear probe of the same features has "
+                f"{best:.3f}. So the gain over the frozen network is smaller than this report says"
+            )
+    return list(dict.fromkeys(found))
 
 
 def _recommended(
