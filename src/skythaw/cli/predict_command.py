@@ -104,8 +104,10 @@ def predict(
     from skythaw.study.on_cluster import Cluster
 
     require_cluster(context, engine)
-    http = HttpSettings(rate=rate, contact=contact, base_url=base_url)
-    fetching = FetchSettings(read_release(release), service, read_columns(column or []), http)
+    fetching = None
+    if sdss:
+        http = HttpSettings(rate=rate, contact=contact, base_url=base_url)
+        fetching = FetchSettings(read_release(release), service, read_columns(column or []), http)
     cluster = Cluster(address if engine == "ray" else None, node_cache, gpu_share)
     with stoppable(f"{_kept(out, sdss)}, and the same command goes on"), progress_bar("images") as bar:
         task = bar.add_task("looking at files", total=None)
@@ -121,7 +123,7 @@ def predict(
             out,
             setting=PredictSettings(batch, device, threads, shard, backend),
             engine_choice=EngineChoice(engine, workers, cluster),
-            sdss=fetching if sdss else None,
+            sdss=fetching,
             told=told,
         )
     _show(summary, out, as_json)
