@@ -6,12 +6,12 @@ import base64
 import os
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from conftest import SKYTHAW
 from helpers_bundle import make_bundle
 from helpers_run import World, make_run
 from helpers_soak import soak
@@ -218,21 +218,15 @@ def test_the_page_of_a_study_moves_while_cells_are_done(driver, tmp_path):
 @pytest.mark.soak
 def test_a_study_that_runs(driver, live, cache):
     """The same of a study that a process really runs, until its answer is there."""
-    command = [
-        sys.executable,
-        "-m",
-        "skythaw",
-        "study",
-        "run",
-        live / "study.toml",
-        "--out",
-        live / "run",
-        "--workers",
-        "1",
-    ]
+    study_file = write_study(live, replace={"seed = [0, 1]": "seed = [0, 1, 2, 3, 4, 5]"})  # so that it takes a while
+    command = [*SKYTHAW, "study", "run", study_file, "--out", live / "run", "--workers", "1"]
     environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
-    with (live / "log").open("wb") as log:
-        study = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    with (live / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as study:
+        watch(study, driver, live)
+
+
+def watch(study, driver, live):
+    """See the page of a study move until its answer is there."""
     end = time.monotonic() + 120
     while not (live / "run" / "ledger.sqlite").exists():
         assert study.poll() is None, (live / "log").read_text()
