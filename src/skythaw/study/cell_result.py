@@ -31,6 +31,9 @@ class Result(BaseModel):
     lr_trials: list[dict[str, float | None]]
     """the rates tried where it was ``auto``"""
     alarms: list[str]
+    not_converged: tuple[str, ...] | None = None
+    """why its training can't be called finished, each in a few words; empty where it can, None in older versions: see
+    `skythaw.study.convergence`"""
     blocks: int
     """of the network"""
     parameters: int

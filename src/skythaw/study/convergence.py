@@ -1,0 +1,32 @@
+"""Is a cell's training finished? A comparison is between networks that are. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skythaw.study.cell_result import Result
+
+LAST = 0.1
+"""Share of a training in which its best epoch may not lie, where the length was given beforehand."""
+
+
+def not_converged(result: Result) -> tuple[str, ...]:
+    """Why a cell's training can't be called finished, each in a few words; empty where it can.
+
+    Results of older versions do not say; of them, the curve is asked.
+    """
+    if result.not_converged is not None:
+        return result.not_converged
+    return best_at_the_end(len(result.curves), result.peak_epoch)
+
+
+def best_at_the_end(epochs: int, best: int) -> tuple[str, ...]:
+    """The reason that a training of a given length was too short, as far as its best epoch tells (counted from 1)."""
+    if best and best > (1 - LAST) * epochs:
+        return (f"best at the end: epoch {best} of {epochs}",)
+    return ()
+
+
+def together(results: Sequence[Result]) -> tuple[str, ...]:
+    """The reasons of several seeds of one setting, each once."""
+    return tuple(dict.fromkeys(reason for result in results for reason in not_converged(result)))
