@@ -26,7 +26,8 @@ import torch
 from skythaw.spec import Study
 from skythaw.study import run_cell
 from skythaw.study import run_study as running
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.open_study import RunSettings
+from skythaw.study.run_study import run_study
 from skythaw.tuning import labelled_images, thawed_network, training_loop, weight_average
 from skythaw.tuning.frozen import activation_files
 

@@ -11,7 +11,8 @@ from filelock import FileLock
 from helpers_study import FLOATS, make_float_survey, make_survey, write_study
 from skythaw.bundle.export.export_bundle import export
 from skythaw.spec import Study
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.open_study import RunSettings
+from skythaw.study.run_study import run_study
 
 
 def make_bundle(folder: Path, cache: Path, *, floats: bool = False, objects: int = 180) -> Path:

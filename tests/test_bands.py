@@ -21,8 +21,9 @@ from skythaw.data.fits import encode_fits
 from skythaw.errors import DataError, SkythawError
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
+from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.run_study import run_study
 
 RANGE = "low = -0.05, high = 1.2"
 

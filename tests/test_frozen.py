@@ -127,7 +127,7 @@ def test_the_optimizer_holds_the_trained_part_alone(networks):
     network = networks("timm:test_resnet")
     head = Head(network.channels, 3, 0.0, torch.Generator().manual_seed(0))
     model = ThawedNetwork(network, top(len(network.blocks), 1), head, "running")
-    held = {id(p) for group in optimizer_of(model, Recipe()).param_groups for p in group["params"]}
+    held = {id(p) for group in optimizer_of(model, Recipe(lr=1e-3)).param_groups for p in group["params"]}
     expected = {id(p) for p in head.parameters()}
     expected |= {id(network.features.get_parameter(n)) for n in network.blocks[-1].parameters}
     assert held == expected
@@ -141,7 +141,7 @@ def test_biases_and_the_scales_of_norms_are_not_decayed(networks, name):
     model = ThawedNetwork(network, top(len(network.blocks), len(network.blocks)), head, "train")
     decay = {
         id(p): g["weight_decay"]
-        for g in optimizer_of(model, Recipe(weight_decay=0.1)).param_groups
+        for g in optimizer_of(model, Recipe(lr=1e-3, weight_decay=0.1)).param_groups
         for p in g["params"]
     }
     kinds = (torch.nn.Conv2d, torch.nn.Linear)

@@ -22,8 +22,10 @@ from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.memory_need import memory_of
 from skythaw.study.on_cluster import Cluster, away
+from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.rate_race import given_rate
+from skythaw.study.run_study import run_study
 from skythaw.tuning.frozen import crossing
 from skythaw.tuning.frozen.fill_cache import Fill
 from skythaw.tuning.locations import Locations
@@ -106,7 +108,9 @@ def test_the_estimate_is_what_a_cell_reserves_of_a_cluster(here, cache, tmp_path
         for p in plan.cells:
             locations = Locations(plan.study.data.path, None, p.weights, cache, tmp_path, "cpu")
             nothing = np.zeros(0, dtype=np.int64)
-            assert function.needs(CellTask(p.cell, locations)).memory == (p.memory if said is None else said)
+            assert function.needs(CellTask(p.cell, locations, given_rate(p.cell))).memory == (
+                p.memory if said is None else said
+            )
             filling = function.needs(Fill(p.cell, locations, (0,), "train", nothing, nothing))
             assert filling.memory == (smallest if said is None else said)
 

@@ -10,8 +10,9 @@ from helpers_study import make_survey, write_study
 from skythaw.machine.processor import processor
 from skythaw.spec import Study
 from skythaw.study.machine_speed import USUAL, MachineSpeed
+from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.run_study import run_study
 
 
 @pytest.fixture

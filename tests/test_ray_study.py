@@ -22,7 +22,8 @@ from skythaw.spec import Study
 from skythaw.study import on_cluster
 from skythaw.study.ledger import Ledger
 from skythaw.study.on_cluster import NODE_CACHE, Cluster, node_folder
-from skythaw.study.run_study import RunSettings, Watcher, run_study
+from skythaw.study.open_study import RunSettings, Watcher
+from skythaw.study.run_study import run_study
 
 SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
 

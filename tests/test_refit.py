@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from skythaw.data.split import nested_order, split
 from skythaw.errors import DataError
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.open_study import RunSettings
+from skythaw.study.run_study import run_study
 from skythaw.study.trained_weights import weights_path
 
 GRID = {
@@ -106,7 +108,8 @@ def test_the_bundle_says_so_and_keeps_the_scores_of_the_cell(run, pair):
     plain, again, seen = pair
     before, after = read_about(plain), read_about(again)
     peak = next(entry.result.peak_epoch for entry in entries(run) if entry.key == after.cell.key)
-    assert seen == [(epoch, peak) for epoch in range(1, peak + 1)]
+    steps = int(peak) * math.ceil(111 / after.cell.recipe.batch)
+    assert seen == [(step, steps) for step in range(steps)]
     assert before.refit is None
     assert "refit" not in json.loads((plain / "bundle.json").read_text()), "bundles without it stay as they are"
     assert after.refit == after.cell.train_size + len(split(read_cutouts(data(run)), after.cell.split).validation)
@@ -144,7 +147,7 @@ def test_twice_is_the_same_bytes_and_it_predicts(run, pair, skythaw, tmp_path):
 def test_training_that_diverges_is_one_line(run, cache):
     entry = max(entries(run), key=lambda entry: entry.cell.depth)
     wild = entry.result.model_copy(update={"lr": 1e30})
-    with pytest.raises(DataError, match=r"diverged: the loss of epoch \d is not finite"):
+    with pytest.raises(DataError, match=r"diverged: the loss of step \d is not finite"):
         train_again(entry.cell, wild, data(run), RANDOM, Refit(cache, "cpu"))
 
 

@@ -23,8 +23,9 @@ from skythaw.errors import SpecError
 from skythaw.spec import Recipe, Study
 from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
+from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.plan import make_plan
-from skythaw.study.run_study import RunSettings, Watcher, run_study
+from skythaw.study.run_study import run_study
 from skythaw.tuning.epoch_draw import draw
 from skythaw.tuning.frozen.activation_cache import activations_folder, evict, mark_used, used_bytes
 from skythaw.tuning.frozen.activation_files import find

@@ -27,7 +27,8 @@ from skythaw.study import depth_search
 from skythaw.study.cell_task import CellTask
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
-from skythaw.study.run_study import RunSettings, run_study
+from skythaw.study.open_study import RunSettings
+from skythaw.study.run_study import run_study
 
 FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
 

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from helpers_networks import handmade
-from skythaw.spec import AUTO_RATES, Pixels, Recipe
+from skythaw.spec import Pixels, Recipe
 from skythaw.tuning.labelled_images import LabelledImages
-from skythaw.tuning.rate_search import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thaw import Thaw
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.training_loop import balanced_weights, fit, predict, rate_factor
+from skythaw.tuning.training_loop import balanced_weights, fit, predict
+from skythaw.tuning.training_pace import rate_factor
 from skythaw.tuning.weight_average import Average
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
@@ -83,15 +83,15 @@ def test_no_warm_up():
 
 def test_patience_stops_after_so_many_epochs_without_a_better_one():
     _, result = trained(epochs=40, patience=2)
-    assert len(result.curves) == result.epoch + 2 < 40
+    assert len(result.curves) == result.kept + 2 < 40
 
 
 def test_the_best_epoch_is_kept():
     made, result = trained(lr=0.3, epochs=8)
     kept = [c["macro_f1"] for c in result.curves]
-    assert result.epoch == 1 + int(np.argmax(kept))
+    assert result.kept == 1 + int(np.argmax(kept))
     p = predict(made, images(seed=1), Recipe(batch=6))
-    assert (p.argmax(1) == images(seed=1).targets).mean() == pytest.approx(result.curves[result.epoch - 1]["accuracy"])
+    assert (p.argmax(1) == images(seed=1).targets).mean() == pytest.approx(result.curves[result.kept - 1]["accuracy"])
 
 
 def test_log_loss_can_choose_the_epoch():
@@ -196,16 +196,6 @@ def test_activations_too_large_for_float16_are_named(precision, told):
     training = replace(images(), precision=precision)
     result = fit(made, training, images(seed=1), Recipe(epochs=2, batch=6, lr=1e-30), 0)
     assert any('set activations = "float32" in [recipe]' in alarm for alarm in result.alarms) == told
-
-
-def test_auto_takes_the_best_rate_and_leaves_the_model_as_it_came():
-    made = model()
-    before = weights(made).clone()
-    recipe, trials = settle_rate(made, images(), images(seed=1), Recipe(lr="auto", epochs=6, batch=6), 0)
-    assert torch.equal(weights(made), before)
-    assert tuple(t["lr"] for t in trials) == AUTO_RATES
-    assert recipe.lr == max(trials, key=lambda t: (t["score"], -t["lr"]))["lr"]
-    assert settle_rate(made, images(), images(), Recipe(lr=1e-3), 0) == (Recipe(lr=1e-3), [])
 
 
 def test_the_average_is_the_average():

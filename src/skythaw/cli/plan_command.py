@@ -38,15 +38,17 @@ def plan(
 ) -> None:
     """The cells of a study, what is done, and what the rest costs. Runs nothing."""
     from skythaw.study.machine_speed import MachineSpeed
-    from skythaw.study.plan import make_plan
+    from skythaw.study.plan import make_plan, plan_trials
+    from skythaw.study.rate_race import first_trials
 
-    planned = make_plan(
-        load_study(study_file, skip_broken), context.obj, budget=parse_bytes(cache_size, "--cache-size")
-    )
+    budget = parse_bytes(cache_size, "--cache-size")
+    planned = make_plan(load_study(study_file, skip_broken), context.obj, budget=budget)
     states = _states_in(out)
     left = [p for p in planned.cells if states.get(p.cell.key) != "done"]
     passes = [(reuse.uses[0].cell, reuse.flops) for reuse in planned.reuse] if left else []
-    work = [(p.cell, p.cost) for p in left] + passes
+    trials = [p for p in first_trials(left) if states.get(p.cell.key) != "done"]
+    races = plan_trials(planned, trials, context.obj, budget, trial=True).cells if trials else ()
+    work = [(p.cell, p.cost) for p in (*left, *races)] + passes
     waiting = sum(flops for _, flops in work)
     pace, workers = MachineSpeed(context.obj), cores_for(planned.study)
     expected = sum(flops / pace.rate(cell) for cell, flops in work) / workers
@@ -55,6 +57,7 @@ def plan(
         rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
         told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting}
+        told |= {"trials_of_rates": len(races)}
         told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
         told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
         print_json({"schema": 1, **told})
@@ -63,7 +66,8 @@ def plan(
         warn(warning)
     print_table(_plan_table(planned, states))
     print_table(_use_table(planned))
-    say(f"{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
+    first = f"{len(races)} trials of learning rates come first; " if races else ""
+    say(f"{first}{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
 
 
 def _states_in(out: Path | None) -> dict[str, str]:
@@ -73,7 +77,7 @@ def _states_in(out: Path | None) -> dict[str, str]:
     from skythaw.study.ledger import Ledger
 
     with Ledger.read(out) as ledger:
-        return {entry.key: entry.state for entry in ledger.entries()}
+        return {e.key: e.state for e in (*ledger.entries(), *ledger.entries(race=True))}
 
 
 def _plan_table(planned: Plan, states: dict[str, str]) -> Any:

@@ -26,7 +26,7 @@ from skythaw.cli.terminal import parse_bytes
 
 if TYPE_CHECKING:
     from skythaw.spec import Study
-    from skythaw.study.run_study import RunSettings
+    from skythaw.study.open_study import RunSettings
 
 Workers = Annotated[
     int | None, typer.Option(min=1, help="How many cells run at a time. Default: as many as there are cores.")
@@ -70,7 +70,7 @@ class RunOptions:
         """The same as the library takes it, with the number of workers settled."""
         from skythaw.machine.device import device_kind
         from skythaw.study.on_cluster import Cluster
-        from skythaw.study.run_study import RunSettings
+        from skythaw.study.open_study import RunSettings
 
         memory = None if self.cell_memory is None else parse_bytes(self.cell_memory, "--cell-memory")
         address = self.address if self.engine == "ray" else None  # one in the environment is for engines that use one

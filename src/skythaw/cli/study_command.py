@@ -112,7 +112,9 @@ def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, op
 
 def _watcher(bar: Any) -> Any:
     """A watcher that draws on a progress bar."""
-    from skythaw.study.run_study import Watcher
+    from skythaw.study.open_study import Watcher
+
+    names = {"cell": "cells", "trial": "trials", "race": "trials of learning rates"}
 
     class Bar(Watcher):
         task: Any = None
@@ -136,7 +138,8 @@ def _watcher(bar: Any) -> Any:
         def filled(self, images: int) -> None:
             bar.advance(self.fill, images)
 
-        def started(self, plan: Plan, done: set[str]) -> None:
+        def started(self, plan: Plan, done: set[str], what: str) -> None:
+            self.what = names[what]
             self.cells, self.over = len(plan.cells), len(done)
             cost = sum(p.cost for p in plan.cells)
             before = sum(p.cost for p in plan.cells if p.cell.key in done)
@@ -153,6 +156,6 @@ def _watcher(bar: Any) -> Any:
                 self.warned(f"failed: {cell.backbone}, depth {cell.depth}, seed {cell.seed}: {last}")
 
         def _count(self) -> str:
-            return f"{self.over} of {self.cells} cells"
+            return f"{self.over} of {self.cells} {self.what}"
 
     return Bar()

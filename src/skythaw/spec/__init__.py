@@ -2,7 +2,7 @@
 
 from skythaw.spec.cell import CELL_SCHEMA, Cell
 from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
-from skythaw.spec.recipe import AUTO_RATES, Recipe, trial_epochs
+from skythaw.spec.recipe import RATES, Recipe
 from skythaw.spec.record import Frozen, Seed
 from skythaw.spec.split_settings import Split
 from skythaw.spec.study import Data, Grid, Study, parse_depth
@@ -10,8 +10,8 @@ from skythaw.spec.validation_message import one_line
 from skythaw.spec.weights_choice import WeightsChoice
 
 __all__ = [
-    "AUTO_RATES",
     "CELL_SCHEMA",
+    "RATES",
     "Bands",
     "Cell",
     "Data",
@@ -27,5 +27,4 @@ __all__ = [
     "WeightsChoice",
     "one_line",
     "parse_depth",
-    "trial_epochs",
 ]

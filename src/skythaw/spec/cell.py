@@ -18,7 +18,7 @@ from skythaw.spec.record import Frozen, Positive, Seed
 from skythaw.spec.split_settings import Split
 from skythaw.spec.weights_choice import WeightsChoice
 
-CELL_SCHEMA = 2
+CELL_SCHEMA = 3
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
 
 

@@ -8,22 +8,28 @@ from pydantic import Field
 
 from skythaw.spec.record import ON_OFF, Frozen, Positive
 
-AUTO_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-"""What ``lr = "auto"`` tries, half a decade apart: from below what suits a whole network to above what suits a head."""
+RATES = (3e-4, 1e-3, 3e-3)
+"""What ``lr = "auto"`` tries first, half a decade apart. If the best of them is the first or the last, it goes on
+beyond it: the smaller rates suit a network without batch norm, the larger ones a head."""
 
 
 class Recipe(Frozen):
     """How the trained part is trained. Every key may also stand in ``[grid]`` as a list and becomes an axis."""
 
-    epochs: Positive = 10
+    epochs: Positive | Literal["auto"] = "auto"
+    """How often training sees every image; ``auto``: until validation no longer gains."""
+    max_steps: Positive = 4000
+    """With ``epochs = "auto"``: the most steps before the learning rate begins to fall."""
     batch: Positive = 64
     """Images a step."""
-    lr: Annotated[float, Field(gt=0)] | Literal["auto"] = 1e-3
-    """Peak learning rate, or ``auto``: a short seeded search on validation, for each cell its own."""
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Peak learning rate; ``auto``: a short race of several rates on validation, for each setting its own, shared by
+    its seeds."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    """How the learning rate goes through a given number of epochs; ``epochs = "auto"`` has a course of its own."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of all steps in which the learning rate rises."""
+    """Of a given number of epochs, the share of all steps in which the learning rate rises."""
     clip: Annotated[Annotated[float, Field(gt=0)] | None, ON_OFF] = 1.0
     """Largest norm of the gradient."""
     ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, ON_OFF] = 0.98
@@ -38,9 +44,9 @@ class Recipe(Frozen):
     shift: Annotated[int, Field(ge=0)] = 0
     """Largest random shift in training, pixels of the cutout."""
     select: Literal["macro_f1", "log_loss"] = "macro_f1"
-    """The validation score that chooses the epoch (and the rate, for ``lr = "auto"``)."""
+    """The validation score that chooses which weights are kept."""
     patience: Annotated[Positive | None, ON_OFF] = None
-    """Stop after so many epochs without a better validation score."""
+    """Of a given number of epochs, stop after so many without a better validation score."""
     precision: Literal["float32", "mixed"] = "float32"
     """``mixed`` uses 16-bit arithmetic on a GPU; nothing on a CPU."""
     activations: Literal["float16", "float32"] = "float16"
@@ -48,8 +54,3 @@ class Recipe(Frozen):
     float32, and so are the pooled features of depth 0."""
     threads: Positive = 1
     """CPU threads of a cell. Sums depend on it in the last bit, so it is the cell's, not the machine's."""
-
-
-def trial_epochs(recipe: Recipe) -> int:
-    """How long ``lr = "auto"`` trains each rate: a third of the epochs, at least two."""
-    return max(2, recipe.epochs // 3)

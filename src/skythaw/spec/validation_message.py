@@ -14,7 +14,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     fault = next((f for f in error.errors() if f["type"] == "extra_forbidden"), error.errors()[0])
     unknown = fault["type"] == "extra_forbidden"
     *above, last = fault["loc"] or ("",)
-    where = [part for part in (*above, *([] if unknown else [last])) if isinstance(part, int) or "[" not in part]
+    where = [part for part in (*above, *([] if unknown else [last])) if isinstance(part, int) or not _branch(part)]
     where += [last] if unknown else []
     dotted = ".".join(str(part) for part in where)
     if unknown:
@@ -27,6 +27,11 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     if fault["type"] == "value_error":
         return f"{dotted}: {message}" if dotted else message
     return f"{dotted} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _branch(part: str) -> bool:
+    """Whether a part of a place names no key, but one of several forms that a value may have."""
+    return "[" in part or part.startswith("constrained-")
 
 
 def _keys(model: Any, where: list[Any]) -> list[str]:

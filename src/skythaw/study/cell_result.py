@@ -17,19 +17,28 @@ class Result(BaseModel):
     scores: dict[str, dict[str, Any]]
     """``train`` (without augmentation), ``validation``, ``test``: what `skythaw.tuning.scores.all_scores` gives"""
     probe: dict[str, Any] | None = None
-    """at depth 0: the head solved exactly, its regularisation ``strength`` and its ``scores`` (as above)"""
+    """at depth 0: the head solved exactly on the images as they are, its regularisation ``strength`` and its ``scores``
+    (as above); ``kept_strength`` of the solved head that was kept"""
     curves: list[dict[str, float]]
-    """one entry an epoch"""
-    peak_epoch: int
-    """the kept epoch, from 1; 0 where training diverged at once"""
+    """one entry each time that validation was scored: ``step`` and ``epoch`` (both as far as done), ``train_loss`` and
+    ``train_accuracy`` since the one before, and validation scores; older results have whole epochs and no steps"""
+    peak_epoch: float
+    """epochs done at the kept weights; 0 where training diverged at once"""
+    peak_step: int | None = None
+    """steps done then; None in older versions"""
+    fall_from: int | None = None
+    """of a training as long as its curve demanded, the step from which the learning rate fell"""
+    head: str = "trained"
+    """at depth 0: which head was kept, ``trained``, ``solved`` or ``solved on all views``; the validation score decides
+    (`skythaw.tuning.frozen_head`)"""
     peak_score: float | None
-    """validation score at the kept epoch, larger is better: macro-F1, or minus the log loss (`Recipe.select`)"""
+    """validation score of what was kept, larger is better: macro-F1, or minus the log loss (`Recipe.select`)"""
     gap: float | None
-    """macro-F1 on training images minus macro-F1 on validation, at the kept epoch; None of a trial"""
+    """macro-F1 on training images minus macro-F1 on validation, of what was kept; None of a trial"""
     lr: float
     """the learning rate used, given or found"""
     lr_trials: list[dict[str, float | None]]
-    """the rates tried where it was ``auto``"""
+    """the rates tried where it was ``auto``, each with its ``score``: minus the smallest log loss on validation"""
     alarms: list[str]
     not_converged: tuple[str, ...] | None = None
     """why its training can't be called finished, each in a few words; empty where it can, None in older versions: see
@@ -54,3 +63,10 @@ class Result(BaseModel):
     weights_sha256: str | None
     """of the trained tensors; None of a trial, which keeps none"""
     versions: dict[str, str]
+
+    @property
+    def kept(self) -> int | None:
+        """Which entry of the curves had the weights that were kept, counted from 1; None where none were."""
+        if self.peak_step is None:
+            return int(self.peak_epoch) or None
+        return next((i + 1 for i, each in enumerate(self.curves) if each["step"] == self.peak_step), None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
+from skythaw.study.rate_race import SettledRate
 from skythaw.tuning.frozen.fill_task import Fill
 from skythaw.tuning.locations import Locations
 
@@ -16,6 +17,8 @@ class CellTask:
 
     cell: Cell
     locations: Locations
+    rate: SettledRate
+    """its learning rate, given or raced for"""
     trial: bool = False
     """Score validation alone, and keep no weights: the cell only serves to choose others.
 

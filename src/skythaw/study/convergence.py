@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skythaw.study.cell_result import Result
-
-LAST = 0.1
-"""Share of a training in which its best epoch may not lie, where the length was given beforehand."""
+from skythaw.tuning.training_pace import best_at_the_end
 
 
 def not_converged(result: Result) -> tuple[str, ...]:
@@ -17,14 +15,7 @@ def not_converged(result: Result) -> tuple[str, ...]:
     """
     if result.not_converged is not None:
         return result.not_converged
-    return best_at_the_end(len(result.curves), result.peak_epoch)
-
-
-def best_at_the_end(epochs: int, best: int) -> tuple[str, ...]:
-    """The reason that a training of a given length was too short, as far as its best epoch tells (counted from 1)."""
-    if best and best > (1 - LAST) * epochs:
-        return (f"best at the end: epoch {best} of {epochs}",)
-    return ()
+    return best_at_the_end(len(result.curves), round(result.peak_epoch))
 
 
 def together(results: Sequence[Result]) -> tuple[str, ...]:

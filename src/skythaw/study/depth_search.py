@@ -12,17 +12,21 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from skythaw.errors import DataError, LedgerError
-from skythaw.spec import Cell, Study
+from skythaw.spec import Cell, Recipe, Study
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import read_sample
+from skythaw.study.execute import execute
+from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import PlannedCell, plan_trials
-from skythaw.study.run_study import OpenStudy, RunSettings, Watcher, execute, opened
+from skythaw.study.run_study import opened
+from skythaw.tuning.training_pace import FEWEST
 
 SURVIVE = 0.5
 """share of the settings that goes on, at most"""
@@ -63,7 +67,7 @@ class Standing:
     depth: int
     rung: int
     images: int
-    epochs: int
+    epochs: int | Literal["auto"]
     log_loss: float | None
     """on validation, every class of the same weight, mean over seeds: what decides; None where a cell failed"""
     macro_f1: float | None
@@ -153,13 +157,17 @@ def _shrunk(candidate: TrialSetting, rung: Rung, run: OpenStudy, lent: int) -> T
 
     def smaller(cell: Cell) -> Cell:
         images = min(cell.train_size, max(math.ceil(rung.images * cell.train_size), smallest))
-        recipe = cell.recipe.model_copy(
-            update={"epochs": max(1, round(rung.epochs * cell.recipe.epochs)), "threads": lent * cell.recipe.threads}
-        )
+        recipe = cell.recipe.model_copy(update={**_shorter(cell.recipe, rung), "threads": lent * cell.recipe.threads})
         return cell.model_copy(update={"train_size": images, "recipe": recipe})
 
     cells = tuple(replace(planned, cell=_fresh(smaller(planned.cell))) for planned in candidate.cells)
     return replace(candidate, cells=cells)
+
+
+def _shorter(recipe: Recipe, rung: Rung) -> dict[str, int]:
+    if recipe.epochs == "auto":
+        return {} if rung.epochs == 1 else {"max_steps": min(FEWEST, recipe.max_steps)}
+    return {"epochs": max(1, round(rung.epochs * recipe.epochs))}
 
 
 def _fresh(cell: Cell) -> Cell:

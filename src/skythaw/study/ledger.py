@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS cells (
     attempts INTEGER NOT NULL DEFAULT 0,
     result TEXT,
     error TEXT,
-    finished TEXT
+    finished TEXT,
+    race INTEGER NOT NULL DEFAULT 0
 );
 """
 State = Literal["waiting", "running", "done", "failed"]
@@ -95,6 +96,8 @@ class Ledger:
             with _transaction(db, folder):
                 for statement in TABLES.split(";"):
                     db.execute(statement)
+                if not _knows_races(db):
+                    db.execute("ALTER TABLE cells ADD COLUMN race INTEGER NOT NULL DEFAULT 0")
                 _same_study(db, folder, study)
         made = cls(folder, db)
         made.extend(cells)
@@ -128,12 +131,17 @@ class Ledger:
             _require_schema(db, folder)
         return cls(folder, db)
 
-    def extend(self, cells: list[tuple[Cell, float]]) -> None:
-        """Put further cells behind those that are there, each with its cost; one that is there already stays."""
+    def extend(self, cells: list[tuple[Cell, float]], *, race: bool = False) -> None:
+        """Put further cells behind those that are there, each with its cost; one that is there already stays.
+
+        `race` says that they are trials of learning rates, and no cells of the study.
+        """
         with _transaction(self._db, self.folder):
             first = self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM cells").fetchone()[0]
-            rows = [(c.key, first + i, c.model_dump_json(), cost) for i, (c, cost) in enumerate(cells)]
-            self._db.executemany("INSERT OR IGNORE INTO cells (key, position, cell, cost) VALUES (?, ?, ?, ?)", rows)
+            rows = [(c.key, first + i, c.model_dump_json(), cost, race) for i, (c, cost) in enumerate(cells)]
+            self._db.executemany(
+                "INSERT OR IGNORE INTO cells (key, position, cell, cost, race) VALUES (?, ?, ?, ?, ?)", rows
+            )
 
     def close(self) -> None:
         self._db.close()
@@ -149,11 +157,15 @@ class Ledger:
         """The study as it was when the folder was made, every default written out."""
         return self._meta("study")
 
-    def entries(self) -> list[Entry]:
-        """Every cell, in the order of the study. A running cell whose runner is gone is waiting again."""
+    def entries(self, *, race: bool = False) -> list[Entry]:
+        """Every cell of the study, in order; or every trial of a learning rate.
+
+        A running cell whose runner is gone is waiting again.
+        """
         columns = "key, cell, cost, state, attempts, result, error, runner"
         with _damage(self.folder):
-            rows = self._db.execute(f"SELECT {columns} FROM cells ORDER BY position").fetchall()
+            kind = f"WHERE race = {race:d}" if _knows_races(self._db) else f"WHERE {not race}"
+            rows = self._db.execute(f"SELECT {columns} FROM cells {kind} ORDER BY position").fetchall()
         alive = {runner: self._alive(runner) for runner in {row[-1] for row in rows if row[3] == "running"}}
         return [
             Entry(
@@ -294,6 +306,11 @@ def _transaction(db: sqlite3.Connection, folder: Path) -> Iterator[None]:
             if db.in_transaction:  # SQLite itself has rolled back where the disk is full
                 db.execute("ROLLBACK")
             raise
+
+
+def _knows_races(db: sqlite3.Connection) -> bool:
+    """Whether the ledger tells trials of learning rates from cells: older ones had none."""
+    return any(row[1] == "race" for row in db.execute("PRAGMA table_info(cells)"))
 
 
 def _require_schema(db: sqlite3.Connection, folder: Path) -> None:

@@ -24,6 +24,8 @@ MAPS = 2
 """of the largest size that a pass works with: what a layer takes, and what it gives"""
 UNFOLDED = 2
 """times the maps, where batch norm has its own"""
+SOLVED_ON = 32_000
+"""pooled features that a head is solved on, at most, views included: `skythaw.tuning.linear_probe.ROWS`"""
 FEATURE = 12
 """bytes of a pooled feature in the exact probe: as it came, and scaled, in double precision"""
 
@@ -49,7 +51,8 @@ def memory_of(cell: Cell, network: Facts, thaw: Thaw, cuts: tuple[CutFacts, ...]
     weights = FLOAT * (WHOLE * network.parameters + COPIES * trained)
     maps = (cut.held + MAPS * cut.widest) * (UNFOLDED if cell.recipe.batchnorm == "train" else 1)
     passing = max(SLICE * MAPS * cuts[-1].widest, cell.recipe.batch * maps)
-    features = FEATURE * network.channels * (cell.train_size + scored) if cell.depth == 0 else 0
+    solved_on = max(cell.train_size, min(cell.recipe.views * cell.train_size, SOLVED_ON))
+    features = FEATURE * network.channels * (solved_on + scored) if cell.depth == 0 else 0
     return int(BASE + MARGIN * (weights + passing + features))
 
 

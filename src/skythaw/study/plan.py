@@ -19,8 +19,9 @@ from skythaw.errors import SpecError, UnknownNameError, WeightsError
 from skythaw.spec import Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.memory_need import memory_of
 from skythaw.study.study_data import StudyData, open_study_data
-from skythaw.tuning.frozen.reuse_plan import BUDGET, ObjectSets, Reuse, epochs_of, group_of, plan_reuse
+from skythaw.tuning.frozen.reuse_plan import BUDGET, ObjectSets, Reuse, group_of, plan_reuse
 from skythaw.tuning.strategies import strategy
+from skythaw.tuning.training_pace import expected_scorings, expected_steps
 
 STEP = 10**8
 """FLOPs that could be done in the time a training step takes beside its arithmetic"""
@@ -290,10 +291,11 @@ def _priced(cells: list[PlannedCell], reuse: dict[str, Reuse], study_data: Study
     """The cells with their costs; a prefix whose activations are kept costs nothing here."""
     n = study_data.objects
     for planned in cells:
-        cell, epochs = planned.cell, epochs_of(planned.cell)
+        cell, size = planned.cell, planned.cell.train_size
+        steps, scorings = expected_steps(cell.recipe, size), expected_scorings(cell.recipe, size)
         suffix = sum(planned.flops) - planned.prefix
         kept = planned.cut in reuse[group_of(cell)].kept
         scoring, training = 0 if kept else planned.prefix, 0 if kept and not cell.recipe.shift else planned.prefix
-        cost = cell.train_size * epochs * (training + 3 * suffix)
-        cost += (n["validation"] * (epochs + 1) + cell.train_size + n["test"]) * (scoring + suffix)
-        yield replace(planned, cost=float(cost + STEP * epochs * math.ceil(cell.train_size / cell.recipe.batch)))
+        cost = steps * min(cell.recipe.batch, size) * (training + 3 * suffix)
+        cost += (n["validation"] * (scorings + 1) + size + n["test"]) * (scoring + suffix)
+        yield replace(planned, cost=float(cost + STEP * steps))

@@ -22,9 +22,9 @@ from skythaw.study.cell_sets import PARTS, CellSets, load_sets, with_activations
 from skythaw.study.cell_task import CellTask
 from skythaw.study.measure import latency, versions
 from skythaw.study.trained_weights import save_weights
-from skythaw.tuning.linear_probe import LinearProbe, pooled, solve, start_from
+from skythaw.tuning.frozen_head import TRAINED, solved_heads, starting_head
+from skythaw.tuning.linear_probe import LinearProbe, pooled, start_from
 from skythaw.tuning.locations import Locations
-from skythaw.tuning.rate_search import settle_rate
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 from skythaw.tuning.training_loop import Fit, fit, predict
@@ -47,12 +47,14 @@ def run_cell(task: CellTask) -> Result:
             model.compile_training()
         watch.lap("prepare")
         training, validation = sets.images["train"], sets.images["validation"]
-        reported, start = cell.depth == 0 and not task.trial, model.thaw.head == "solved"
-        probe = solve_probe(model, sets, cell) if reported or start else None
-        if probe and start:
-            start_from(model, probe)
-        recipe, trials = settle_rate(model, training, validation, cell.recipe, cell.seed)
+        recipe = cell.recipe.model_copy(update={"lr": task.rate.lr})
+        heads = solved_heads(model, training, validation, recipe) if cell.depth == 0 and not task.trial else None
+        if model.thaw.head == "solved":
+            start_from(model, starting_head(model, training, validation, recipe))
         fitted = fit(model, training, validation, recipe, cell.seed)
+        solved = heads.better_than(fitted.score) if heads else None
+        if solved:
+            start_from(model, solved[1])
         watch.lap("train")
         scored = ("validation",) if task.trial else PARTS
         p = {part: predict(model, sets.images[part], recipe) for part in scored}
@@ -63,10 +65,13 @@ def run_cell(task: CellTask) -> Result:
             key=cell.key,
             classes=sets.classes,
             **_judgement(fitted, sets, p),
+            peak_score=solved[1].score if solved else (fitted.score if fitted.step else None),
+            not_converged=() if solved else fitted.not_converged + task.rate.doubts,
+            head=solved[0] if solved else TRAINED,
             **_size(cell, locations, model),
-            probe=_probe_scores(probe, model, sets, cell) if probe and reported else None,
-            lr=float(recipe.lr),
-            lr_trials=trials,
+            probe=_probe_scores(heads.plain, solved, model, sets, cell) if heads else None,
+            lr=task.rate.lr,
+            lr_trials=list(task.rate.trials),
             latency=None if task.trial else latency(model, training),
             seconds=watch.seconds(),
             peak_memory=peak_memory(),
@@ -76,18 +81,13 @@ def run_cell(task: CellTask) -> Result:
         )
 
 
-def solve_probe(model: ThawedNetwork, sets: CellSets, cell: Cell) -> LinearProbe:
-    """The head solved exactly on the features of the network as it stands."""
-    features = {part: pooled(model, sets.images[part], cell.recipe) for part in ("train", "validation")}
-    data = {part: (features[part], sets.images[part].targets) for part in features}
-    return solve(data["train"], data["validation"], cell.recipe)
-
-
-def _probe_scores(probe: LinearProbe, model: ThawedNetwork, sets: CellSets, cell: Cell) -> dict[str, Any]:
+def _probe_scores(
+    probe: LinearProbe, kept: tuple[str, LinearProbe] | None, model: ThawedNetwork, sets: CellSets, cell: Cell
+) -> dict[str, Any]:
     """Scores of the exactly solved head at depth 0, where the features never change."""
     p = {part: probe(pooled(model, images, cell.recipe)) for part, images in sets.images.items()}
     scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
-    return {"strength": probe.strength, "scores": scores}
+    return {"strength": probe.strength, "kept_strength": kept[1].strength if kept else None, "scores": scores}
 
 
 def _judgement(fitted: Fit, sets: CellSets, p: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -97,8 +97,9 @@ def _judgement(fitted: Fit, sets: CellSets, p: dict[str, np.ndarray]) -> dict[st
     return {
         "scores": scores,
         "curves": fitted.curves,
-        "peak_epoch": fitted.epoch,
-        "peak_score": fitted.score if fitted.epoch else None,
+        "peak_epoch": fitted.curves[fitted.kept - 1]["epoch"] if fitted.kept else 0,
+        "peak_step": fitted.step,
+        "fall_from": fitted.fall_from,
         "gap": scores["train"]["macro_f1"] - scores["validation"]["macro_f1"] if "train" in scores else None,
         "alarms": fitted.alarms + [alarm for alarm in alarms if alarm],
     }

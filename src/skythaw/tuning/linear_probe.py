@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from skythaw.tuning.thawed_network import ThawedNetwork
 STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-8, 5))
 """Inverse regularisation strengths tried, half a decade apart: from almost nothing learned to almost no restraint."""
 ITERATIONS = 2000
+ROWS = 32_000
+"""Feature vectors that a head is solved on, at most: of more images, fewer views are used."""
 PATIENCE = 3
 """Weaker restraint is no longer tried after so many strengths without a better score or log loss on validation: these
 take longest to solve (of 4,000 images, nine tenths of all), and overfit the more."""
@@ -41,25 +44,38 @@ class LinearProbe:
         return p / p.sum(1, keepdims=True)
 
 
-def pooled(model: ThawedNetwork, images: LabelledImages, recipe: Recipe) -> Float[np.ndarray, "object feature"]:
-    """What the head gets for each object as it is (in the first view), float32, with the model as it stands."""
+def pooled(
+    model: ThawedNetwork, images: LabelledImages, recipe: Recipe, view: int = 0
+) -> Float[np.ndarray, "object feature"]:
+    """What the head gets for each object in one view (the first is the image as it is), float32."""
     parts = []
     with model.evaluating():
         for chosen in np.array_split(np.arange(len(images)), math.ceil(len(images) / recipe.batch)):
-            parts.append(model.features(crossing(model, images, chosen)).float().cpu())
+            views = np.full(len(chosen), view)
+            parts.append(model.features(crossing(model, images, chosen, views)).float().cpu())
     return torch.cat(parts).numpy()
+
+
+def pooled_views(
+    model: ThawedNetwork, images: LabelledImages, recipe: Recipe
+) -> tuple[Float[np.ndarray, "row feature"], Int[np.ndarray, " row"]]:
+    """What the head gets for each object in each of the recipe's views (see `ROWS`), and the classes."""
+    views = max(1, min(recipe.views, ROWS // len(images)))
+    features = [pooled(model, images, recipe, view) for view in range(views)]
+    return np.concatenate(features), np.tile(images.targets, views)
 
 
 def solve(
     training: tuple[Float[np.ndarray, "object feature"], Int[np.ndarray, " object"]],
     validation: tuple[Float[np.ndarray, "scored feature"], Int[np.ndarray, " scored"]],
     recipe: Recipe,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> LinearProbe:
     """The head that minimises log loss plus L2 on training, with the strength that is best on validation.
 
     Features are scaled to unit variance first, and the scaling is put into the weights afterwards. On a tie the
     stronger regularisation is taken. Strengths are tried from the strongest restraint on, up to `PATIENCE` beyond the
-    best. Class weights are the recipe's.
+    best. Class weights and the score that chooses are the recipe's.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -75,7 +91,7 @@ def solve(
     best: LinearProbe | None = None
     smallest_loss, waited = math.inf, 0
     with threadpool_limits(recipe.threads):
-        for strength in STRENGTHS:
+        for strength in strengths:
             fitted.set_params(C=strength).fit(scaled, y)
             coefficients, intercept = _every_class(fitted)
             weight = coefficients / scale
@@ -89,7 +105,7 @@ def solve(
                 smallest_loss, waited = scores["log_loss"], 0
             if waited == PATIENCE:
                 break
-    assert best is not None  # STRENGTHS is not empty
+    assert best is not None  # there is a strength
     return best
 
 

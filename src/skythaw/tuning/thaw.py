@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+HEAD = -1
+"""stands for the head among the blocks of `Thaw.rates`"""
+
 
 @dataclass(frozen=True)
 class Thaw:
     """How a network is thawed. Blocks are indices in forward order; the head always learns."""
 
     phases: tuple[tuple[int, ...], ...]
-    """the blocks that learn in each phase; phases share the epochs equally"""
+    """the blocks that learn in each phase; phases are of equal length"""
     rates: Mapping[int, float] = field(default_factory=dict)
-    """learning rate of a block as a share of the recipe's; 1 where nothing is said"""
+    """learning rate of a block, or of the `HEAD`, as a share of the recipe's; 1 where nothing is said"""
     only: Literal["all", "norm"] = "all"
     """``norm``: of the blocks' parameters, those of normalisation layers alone"""
     head: Literal["random", "solved"] = "random"
@@ -37,6 +40,6 @@ class Thaw:
         """The depth of the cut below the lowest of them, in a network of so many blocks."""
         return count - min(self.blocks, default=count)
 
-    def phase(self, epoch: int, epochs: int) -> tuple[int, ...]:
-        """The blocks that learn in an epoch, counted from 1. The last epoch is in the last phase."""
-        return self.phases[math.ceil(epoch * len(self.phases) / epochs) - 1]
+    def phase(self, part: int, parts: int) -> tuple[int, ...]:
+        """The blocks that learn in one of some equal parts of training, counted from 1."""
+        return self.phases[math.ceil(part * len(self.phases) / parts) - 1]

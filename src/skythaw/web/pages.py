@@ -119,7 +119,7 @@ def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
     """One cell: settings, scores, curves."""
     entry = one.cell(key)
     settings = {k: v for k, v in _flat(entry.cell.model_dump(mode="json")).items() if v is not None}
-    charts = cell_charts(entry.result.curves, entry.result.peak_epoch) if entry.result else []
+    charts = cell_charts(entry.result.curves, entry.result.kept) if entry.result else []
     error = (entry.error or "").strip().splitlines()[-1:] if entry.state == "failed" else []
     return page(
         request, "cell", f"Cell {key[:12]}", name=name, entry=entry, settings=settings, charts=charts, error=error
@@ -130,7 +130,7 @@ def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
 def curves(key: str, chart: str, one: OneRun, dark: bool = False) -> Response:
     """How a cell trained, as a picture in the colours of the browser's theme: pages work without scripts."""
     entry = one.cell(key)
-    charts = cell_charts(entry.result.curves, entry.result.peak_epoch) if entry.result else []
+    charts = cell_charts(entry.result.curves, entry.result.kept) if entry.result else []
     figure = next((each for each in charts if each.name == chart), None)
     if figure is None:
         raise UnknownNameError("that cell has no such curves")

@@ -17,12 +17,13 @@ from skythaw.machine.numerics import numerics
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import CellSets, load_sets, with_activations
-from skythaw.study.run_cell import solve_probe
+from skythaw.tuning.frozen_head import TRAINED, solve_again, starting_head
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.linear_probe import start_from
 from skythaw.tuning.locations import Locations
 from skythaw.tuning.thawed_network import assemble
 from skythaw.tuning.training_loop import refit
+from skythaw.tuning.training_pace import steps_an_epoch
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Refit:
     cache: Path
     """folder for caches"""
     device: str = "auto"
-    progress: Callable[[Iterable[int], int], Iterable[int]] = lambda epochs, number: epochs
-    """called with the epochs and their number"""
+    progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, number: steps
+    """called with the steps and their number"""
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Refitted:
 def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: Refit) -> Refitted:
     """Train a cell on its training images and all validation images; the test set is not used.
 
-    Start, recipe, seed, strategy and learning rate are those of the cell. No validation set is left to choose an epoch:
-    training ends at the cell's best epoch, in the same schedule (at the last epoch, where there was no best one). Where
-    the strategy starts from a solved head, the head is solved as in the cell.
+    Start, recipe, seed, strategy and learning rate are those of the cell. No validation set is left to choose when to
+    stop: training ends where the cell's kept weights were, in the same course, after as many passes over the images (at
+    the end, where nothing was kept). Where the strategy starts from a solved head, the head is solved as in the cell; a
+    solved head that was kept is solved again with the same strength.
 
     Parameters
     ----------
@@ -75,13 +77,38 @@ def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: R
         network = build(backbone_of(cell), started)
         model = assemble(network, cell, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
         sets = with_activations(sets, cell, locations, model.cut_depth)
-        if model.thaw.head == "solved":
-            start_from(model, solve_probe(model, sets, cell))
-        images = together(sets)
-        epochs = result.peak_epoch or cell.recipe.epochs
         recipe = cell.recipe.model_copy(update={"lr": result.lr})
-        refit(model, images, recipe, cell.seed, how.progress(range(1, epochs + 1), epochs))
+        images = together(sets)
+        if result.head != TRAINED:
+            strength = (result.probe or {})["kept_strength"]
+            start_from(model, solve_again(model, result.head, strength, images, recipe))
+        else:
+            if model.thaw.head == "solved":
+                start_from(model, starting_head(model, sets.images["train"], sets.images["validation"], recipe))
+            course = _course(cell, result, len(images))
+            steps = how.progress(range(course.steps), course.steps)
+            refit(model, images, recipe, cell.seed, steps, course.fall_from)
         return Refitted({name: tensor.cpu() for name, tensor in model.trained().items()}, len(images))
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long to train again."""
+
+    steps: int
+    fall_from: int | None
+    """of a training as long as its curve demanded: the step from which the rate falls"""
+
+
+def _course(cell: Cell, result: Result, images: int) -> Course:
+    """As many passes over so many images as the cell made over fewer."""
+    recipe = cell.recipe
+    if recipe.epochs != "auto":
+        return Course(steps_an_epoch(recipe, images) * round(result.peak_epoch or recipe.epochs), None)
+    more = images / cell.train_size
+    last = result.peak_step or result.curves[-1]["step"]
+    fall_from = None if result.fall_from is None else round(more * result.fall_from)
+    return Course(round(more * last), fall_from)
 
 
 def together(sets: CellSets) -> LabelledImages:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skythaw.data.split import Parts, nested_order
-from skythaw.spec import AUTO_RATES, Cell, trial_epochs
+from skythaw.spec import Cell
 from skythaw.tuning.epoch_draw import draw
+from skythaw.tuning.training_pace import expected_scorings, expected_steps
 
 FLOPS = 6e10
 """a second and core, in a frozen prefix: fast, so that what is saved is rather thought too small"""
@@ -79,7 +80,7 @@ class ObjectSets:
         needed = np.zeros((VIEWS, len(self._labels)), dtype=bool)
         for cell in cells:
             recipe = cell.recipe
-            what = f"{cell.train_size} {cell.seed} {recipe.views} {recipe.shift} {recipe.epochs}"
+            what = f"{cell.train_size} {cell.seed} {recipe.views} {recipe.shift} {recipe.epochs} {cell.depth == 0}"
             if what not in self._trained:
                 self._trained[what] = self._of(cell)
             needed |= self._trained[what]
@@ -87,15 +88,21 @@ class ObjectSets:
 
     def passes(self, cell: Cell) -> int:
         """How often a cell sends an image through its prefix, where that can be read instead."""
-        epochs = epochs_of(cell)
-        training = cell.train_size * (1 if cell.recipe.shift else epochs + 1)
-        return training + self._validation * (epochs + 1) + self._tested
+        recipe, n = cell.recipe, cell.train_size
+        training = n if recipe.shift else n + expected_steps(recipe, n) * min(recipe.batch, n)
+        return training + self._validation * (expected_scorings(recipe, n) + 1) + self._tested
 
     def _of(self, cell: Cell) -> np.ndarray:
         needed, mine = np.zeros((VIEWS, len(self._labels)), dtype=bool), self.drawn(cell)
         needed[0, mine] = True  # scored after training
-        for epoch in range(1, 1 if cell.recipe.shift else cell.recipe.epochs + 1):
-            needed[draw(len(mine), cell.recipe, cell.seed, epoch).views, mine] = True
+        recipe = cell.recipe
+        if recipe.shift:
+            return needed
+        if recipe.epochs == "auto" or cell.depth == 0:  # the head is solved on all views as well
+            needed[: recipe.views, mine] = True
+            return needed
+        for epoch in range(1, recipe.epochs + 1):
+            needed[draw(len(mine), recipe, cell.seed, epoch).views, mine] = True
         return needed
 
 
@@ -155,12 +162,6 @@ def group_of(cell: Cell) -> str:
     """Cells of one group may share activations."""
     shared = cell.model_dump_json(include=set(GROUP))
     return f"{shared} {cell.recipe.threads} {cell.recipe.activations}"
-
-
-def epochs_of(cell: Cell) -> int:
-    """Epochs of a cell, the search for its learning rate included."""
-    search = len(AUTO_RATES) * trial_epochs(cell.recipe) if cell.recipe.lr == "auto" else 0
-    return cell.recipe.epochs + search
 
 
 def plan_reuse(

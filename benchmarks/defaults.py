@@ -1,0 +1,136 @@
+"""Does the default training (length by the curve, rates raced) reach what a grid of rates and lengths reaches?
+
+    python benchmarks/defaults.py TRAIN.parquet TEST.parquet WEIGHTS --out FOLDER [--only CASE ...]
+
+TRAIN and TEST are cutouts of different sky in skythaw's Parquet form, WEIGHTS those of MobileNetV2. For each case and
+depth, the mean test macro-F1 over the seeds with the defaults stands beside that of the best of four rates x two
+lengths, the best by test: a maximum of eight noisy means, so it is flattered. Beside it is the best of the eight by
+validation, which is what a user of a grid would get. It resumes: the run folders are in FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from skythaw.spec import Cell, Study
+from skythaw.study.cell_result import Result
+from skythaw.study.convergence import not_converged
+from skythaw.study.ledger import Ledger
+from skythaw.study.open_study import RunSettings
+from skythaw.study.run_study import run_study
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+SIDE = 48
+"""pixels: a quarter of the work of 96"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and number of images."""
+
+    backbone: str
+    images: int
+    depths: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: tuple[int, int]
+    """lengths of the grid"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.backbone}-{self.images}"
+
+
+FIVE = ("0%", "25%", "50%", "75%", "100%")
+CASES = (
+    Case("mobilenetv2", 300, FIVE, (0, 1), (20, 60)),
+    Case("efficientnet_lite0", 300, FIVE, (0, 1), (20, 60)),
+    Case("mobilenetv2", 1500, FIVE, (0, 1), (12, 36)),
+    Case("mobilenetv2", 16_000, ("0%", "50%", "100%"), (0,), (4, 12)),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", choices=[case.name for case in CASES])
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    print("| case | depth | default | rate | steps | best of grid, by test | by validation | default less best | |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    for case in CASES:
+        if not given.only or case.name in given.only:
+            begun = time.perf_counter()
+            default = run(given, case, "default", {}, {})
+            halfway = time.perf_counter()
+            grid = run(given, case, "grid", {"lr": list(RATES), "epochs": list(case.epochs)}, {})
+            show(case, default, grid)
+            print(f"({halfway - begun:.0f} s, the grid {time.perf_counter() - halfway:.0f} s)\n", flush=True)
+
+
+def run(given: Any, case: Case, name: str, axes: dict[str, Any], recipe: dict[str, Any]) -> list[tuple[Cell, Result]]:
+    """Run a study of a case; its cells and results."""
+    mobile = {"file": str(given.weights), "mean": [0.5], "std": [0.5], "options": {"pad_type": "same", "bn_eps": 1e-3}}
+    study = Study.parse(
+        {
+            "name": f"{case.name}-{name}",
+            "data": {
+                "path": str(given.train),
+                "test_path": str(given.test),
+                "crop": SIDE,
+                "split": {"by": "field", "validation": 0.07, "seed": 0},
+            },
+            "grid": {
+                "backbone": [case.backbone],
+                "depth": list(case.depths),
+                "train_size": [case.images],
+                "seed": list(case.seeds),
+                **axes,
+            },
+            "recipe": recipe,
+            "weights": {"mobilenetv2": mobile} if case.backbone == "mobilenetv2" else {},
+        }
+    )
+    out = given.out / study.name
+    run_study(study, RunSettings(out=out, cache=given.out / "cache", workers=given.workers))
+    with Ledger.read(out) as ledger:
+        return [(entry.cell, entry.result) for entry in ledger.entries() if entry.result]
+
+
+def show(case: Case, default: list[tuple[Cell, Result]], grid: list[tuple[Cell, Result]]) -> None:
+    """One row a depth."""
+    for depth in sorted({cell.depth for cell, _ in default}):
+        own = [result for cell, result in default if cell.depth == depth]
+        settings: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+        for cell, result in grid:
+            if cell.depth == depth:
+                settings[cell.recipe.lr, cell.recipe.epochs].append(result)
+        best, chosen = (max(settings.items(), key=lambda each: mean(each[1], part)) for part in ("test", "validation"))
+        columns = (
+            case.name,
+            depth,
+            f"{mean(own, 'test'):.3f}",
+            f"{own[0].lr:g}",
+            f"{fmean(result.peak_step or 0 for result in own):.0f}",
+            f"{mean(best[1], 'test'):.3f} ({best[0][0]:g}, {best[0][1]} epochs)",
+            f"{mean(chosen[1], 'test'):.3f} ({chosen[0][0]:g}, {chosen[0][1]} epochs)",
+            f"{100 * (mean(own, 'test') - mean(best[1], 'test')):+.1f} points",
+            "; ".join(dict.fromkeys(why for result in own for why in not_converged(result))),
+        )
+        print("|", " | ".join(map(str, columns)), "|", flush=True)
+
+
+def mean(results: list[Result], part: str) -> float:
+    return fmean(result.scores[part]["macro_f1"] for result in results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Running the cells of a plan: rates race, what is frozen is kept, and an engine maps `run_cell` over the cells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from skythaw.spec import Cell
+from skythaw.study.cell_task import CellTask, fill, run_cell
+from skythaw.study.machine_speed import MachineSpeed
+from skythaw.study.on_cluster import alternating, away, bring
+from skythaw.study.open_study import Kind, OpenStudy
+from skythaw.study.plan import Plan, PlannedCell, plan_trials, sets_of
+from skythaw.study.rate_race import RateRace, SettledRate, given_rate, setting_of
+from skythaw.tuning.frozen.activation_cache import evict, used_bytes
+from skythaw.tuning.frozen.fill_task import fills, own_fills
+from skythaw.tuning.frozen.reuse_plan import group_of
+from skythaw.tuning.locations import Locations
+
+POLL = 1.0
+"""seconds between two looks at a trial that another process runs"""
+
+
+def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
+    """Run the cells of a plan that the ledger lacks.
+
+    Parameters
+    ----------
+    run
+        what is open
+    plan
+        its own, or another of the same data
+    trial
+        score validation alone: these cells only serve to choose others (one that is also a cell of the study is scored
+        as such)
+    """
+    rates = _raced(run, plan)
+    _map_cells(run, plan, rates, "trial" if trial else "cell")
+
+
+def _map_cells(run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: Kind) -> None:
+    """Run the cells of a plan that the ledger lacks, each with its learning rate."""
+    ledger = run.ledger
+    ledger.extend([(p.cell, p.cost) for p in plan.cells], race=what == "race")
+    planned = {p.cell.key: p for p in plan.cells}
+    done = _keys_done(run) & set(planned)
+    _fill(plan, done, run)
+    run.watcher.started(plan, done, what)
+    ran: list[tuple[Cell, float, float]] = []
+    with ledger.runner() as runner:
+        tasks = _claimed(runner, plan, run, rates, only_trial=what != "cell")
+        for outcome in run.engine.map(_placed(run_cell, plan, run), tasks):
+            key = outcome.item.cell.key
+            if outcome.error is None:
+                result = bring(outcome.value, run.setting.out)
+                ledger.add(key, result)
+                ran.append((outcome.item.cell, planned[key].cost, result.seconds["total"]))
+            else:
+                ledger.fail(key, outcome.error)
+            run.watcher.finished(planned[key], outcome.error)
+    if run.engine.local:
+        MachineSpeed(run.setting.cache).remember(ran)
+
+
+def _keys_done(run: OpenStudy) -> set[str]:
+    entries = (*run.ledger.entries(), *run.ledger.entries(race=True))
+    return {entry.key for entry in entries if entry.state == "done"}
+
+
+def _raced(run: OpenStudy, plan: Plan) -> dict[str, SettledRate]:
+    """The learning rates of the cells that the ledger lacks, by setting; races not yet seen to their end are run.
+
+    A trial that another process runs is waited for; one that fails counts as the worst.
+    """
+    done = _keys_done(run)
+    waiting = {setting_of(p.cell): p for p in plan.cells if p.cell.key not in done}
+    racing = {name: p for name, p in waiting.items() if p.cell.recipe.lr == "auto"}
+    found: dict[str, SettledRate] = {}
+    lost: set[str] = set()
+    while True:
+        trials = {e.key: e for e in (*run.ledger.entries(), *run.ledger.entries(race=True))}
+        races = {name: RateRace.follow(p.cell, trials, lost) for name, p in racing.items() if name not in found}
+        found |= {name: race.settled() for name, race in races.items() if not race.wanted}
+        cells = [replace(racing[name], cell=cell) for name, race in races.items() for cell in race.wanted]
+        if not cells:
+            return found
+        trial_plan = plan_trials(run.plan, cells, run.setting.cache, run.setting.cache_size, trial=True)
+        given = {setting_of(p.cell): given_rate(p.cell) for p in cells}
+        _map_cells(run, trial_plan, given, "race")
+        after = {entry.key: entry.state for entry in run.ledger.entries(race=True)}
+        lost |= {p.cell.key for p in cells if after.get(p.cell.key) == "failed"}
+        if any(after.get(p.cell.key) == "running" for p in cells):
+            time.sleep(POLL)
+
+
+def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
+    """The function as the engine wants it."""
+    if not run.engine.cluster:
+        return function
+    return away(plan, run.engine, run.setting.cluster, run.setting.cache_size)
+
+
+def _claimed(
+    runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRate], *, only_trial: bool
+) -> Iterator[CellTask]:
+    """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
+    own = {p.cell.key for p in run.plan.cells}
+    kept = {group_of(reuse.uses[0].cell): reuse for reuse in plan.reuse} if run.engine.cluster else {}
+    sets = sets_of(plan.study_data)
+    for p in sorted(plan.cells, key=lambda each: -each.cost):
+        if run.ledger.claim(p.cell.key, runner):
+            locations, trial = _locations(p, plan, run), only_trial and p.cell.key not in own
+            reuse = None if trial else kept.get(group_of(p.cell))
+            first = own_fills(locations, reuse, p.cell, p.cut, sets) if reuse else ()
+            yield CellTask(p.cell, locations, rates.get(setting_of(p.cell)) or given_rate(p.cell), trial, first)
+
+
+def _locations(planned: PlannedCell, plan: Plan, run: OpenStudy) -> Locations:
+    data, setting = plan.study.data, run.setting
+    assert planned.weights is not None  # planned with download=True
+    reuse, device = setting.cache_size > 0, setting.device_kind if run.engine.cluster else setting.device
+    return Locations(
+        data.path, data.test_path, planned.weights, setting.cache, setting.out, device, reuse, setting.compiled
+    )
+
+
+def _fill(plan: Plan, done: set[str], run: OpenStudy) -> None:
+    """Pass the images through the frozen prefixes whose activations are kept, for the groups with cells left.
+
+    What can't be kept is computed again by the cells, so a cache folder that fails is a warning.
+    """
+    setting, watcher = run.setting, run.watcher
+    waiting = {group_of(p.cell): p for p in plan.cells if p.cell.key not in done}
+    tasks = [
+        task
+        for reuse in plan.reuse
+        if (planned := waiting.get(group_of(reuse.uses[0].cell)))
+        for task in fills(_locations(planned, plan, run), reuse)
+    ]
+    if not tasks:
+        return
+    if run.engine.cluster:  # each node keeps to the size by itself
+        tasks = alternating(tasks)
+    else:
+        folders = {folder for task in tasks for folder in task.folders()}
+        planned_bytes = sum(use.bytes for reuse in plan.reuse for use in reuse.uses if use.keep)
+        evict(setting.cache, setting.cache_size, planned_bytes - sum(map(used_bytes, folders)), folders)
+    watcher.filling(sum(len(task.rows) for task in tasks))
+    for outcome in run.engine.map(_placed(fill, plan, run), tasks):
+        if outcome.error is not None:
+            reason = outcome.error.strip().splitlines()[-1]
+            watcher.warned(f"frozen activations are not kept, cells compute them again: {reason}")
+            break
+        watcher.filled(len(outcome.item.rows))
+    watcher.filling(0)

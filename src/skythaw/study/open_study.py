@@ -1,0 +1,80 @@
+"""A study that is being run: where and how, who watches, and what is open. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from skythaw.engines.engine import Engine
+from skythaw.machine.device import device_kind, parse_device
+from skythaw.study.ledger import Ledger
+from skythaw.study.on_cluster import Cluster
+from skythaw.study.plan import Plan, PlannedCell
+from skythaw.tuning.frozen.reuse_plan import BUDGET
+
+Kind = Literal["cell", "trial", "race"]
+"""what is run: cells of the study, trials of a search, or trials of learning rates"""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where and how a study runs on this machine. Only the device decides numbers: a run folder keeps to one kind."""
+
+    out: Path
+    cache: Path
+    engine: str = "processes"
+    workers: int | None = 1
+    """cells at a time; None is as many as a cluster has room for"""
+    device: str = "auto"
+    cache_size: int = BUDGET
+    """bytes that frozen activations may take in the cache folder; 0 keeps none, and reads none"""
+    compiled: bool = False
+    """whether the trained part of networks is compiled; it decides last bits, as the device does"""
+    cluster: Cluster = field(default_factory=Cluster)
+    """how an engine that uses a cluster does so"""
+
+    @property
+    def device_kind(self) -> str:
+        """``cpu``, ``cuda`` ...; of a cluster the one that was named, which this machine need not have."""
+        if self.cluster.address and self.device != "auto":
+            return parse_device(self.device).type
+        return device_kind(self.device)
+
+
+class Watcher:
+    """Told what happens while a study runs. This one says nothing; the command line's draws progress bars."""
+
+    def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
+        """Wrap the pass over the images that decodes them."""
+        return images
+
+    def warned(self, text: str) -> None:
+        """Something the user should know."""
+
+    def filling(self, images: int) -> None:
+        """So many images, each in a view, are about to be passed through frozen prefixes; then 0 when it is over."""
+
+    def filled(self, images: int) -> None:
+        """Some of them are done."""
+
+    def started(self, plan: Plan, done: set[str], what: Kind) -> None:
+        """Cells are about to run; `done` has the keys of those that need not.
+
+        `what` they are: cells of the study, trials of a search, or trials of learning rates.
+        """
+
+    def finished(self, planned: PlannedCell, error: str | None) -> None:
+        """A cell is done, or has failed."""
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that is being run."""
+
+    plan: Plan
+    ledger: Ledger
+    engine: Engine
+    setting: RunSettings
+    watcher: Watcher

@@ -1,0 +1,65 @@
+"""The best frozen network: at depth 0, the best of several heads on the same features.
+
+A head trained for some steps is one of them. The others are solved exactly, on the images as they are and on all views
+of them. Validation chooses. What deeper tuning gains is told from the best, and not from a head that was left half
+trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skythaw.spec import Recipe
+from skythaw.tuning.labelled_images import LabelledImages
+from skythaw.tuning.linear_probe import STRENGTHS, LinearProbe, pooled, pooled_views, solve
+from skythaw.tuning.thawed_network import ThawedNetwork
+
+TRAINED, SOLVED, SOLVED_ON_VIEWS = "trained", "solved", "solved on all views"
+RESTRAINED = tuple(strength for strength in STRENGTHS if strength <= 1)
+"""Strengths of a head that training starts from: one fitted with less restraint is so steep that the first steps below
+it wreck the features."""
+
+
+@dataclass(frozen=True)
+class SolvedHeads:
+    """The exactly solved heads on the features of a network as it stands."""
+
+    plain: LinearProbe
+    on_views: LinearProbe | None
+    """None where one view is used"""
+
+    def better_than(self, score: float) -> tuple[str, LinearProbe] | None:
+        """The best of them by validation, with its name, if it beats this validation score."""
+        found = [(SOLVED, self.plain)]
+        if self.on_views is not None:
+            found.append((SOLVED_ON_VIEWS, self.on_views))
+        best = max(found, key=lambda each: each[1].score)
+        return best if best[1].score > score else None
+
+
+def solved_heads(
+    model: ThawedNetwork, training: LabelledImages, validation: LabelledImages, recipe: Recipe
+) -> SolvedHeads:
+    """Solve the head on the images as they are, and on their views."""
+    scored = (pooled(model, validation, recipe), validation.targets)
+    plain = solve((pooled(model, training, recipe), training.targets), scored, recipe)
+    on_views = None if recipe.views == 1 else solve(pooled_views(model, training, recipe), scored, recipe)
+    return SolvedHeads(plain, on_views)
+
+
+def starting_head(
+    model: ThawedNetwork, training: LabelledImages, validation: LabelledImages, recipe: Recipe
+) -> LinearProbe:
+    """The solved head that training may start from: restrained, and chosen by log loss."""
+    by_loss = recipe.model_copy(update={"select": "log_loss"})
+    scored = (pooled(model, validation, recipe), validation.targets)
+    return solve((pooled(model, training, recipe), training.targets), scored, by_loss, RESTRAINED)
+
+
+def solve_again(
+    model: ThawedNetwork, name: str, strength: float, training: LabelledImages, recipe: Recipe
+) -> LinearProbe:
+    """Solve a head by its name as before, with the strength that was best then, on other images."""
+    plain = (pooled(model, training, recipe), training.targets)
+    on = pooled_views(model, training, recipe) if name == SOLVED_ON_VIEWS else plain
+    return solve(on, plain, recipe, (strength,))

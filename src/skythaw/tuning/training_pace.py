@@ -1,0 +1,215 @@
+"""How long a training lasts, how its learning rate goes, and when validation is scored. No torch.
+
+With ``epochs = "auto"`` the curve decides (`CurvePace`): the rate rises in a few steps, stays while validation still
+gains, and then falls to nothing in a last part (warm-up, stable, decay: Hu et al., arXiv 2404.06395; Hägele et
+al., arXiv 2405.18392). So one training is as long as it must be, whatever the number of images, and no length is
+chosen beforehand that would suit one depth more than another. With a number of epochs the user decides (`GivenPace`).
+
+Steps are counted from 0 before they are done: after step 9, ten are done.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import final
+
+from skythaw.spec import Recipe
+
+WARM = 20
+"""steps in which the rate rises"""
+FEWEST = 100
+"""steps before the rate may fall"""
+OFTEN = 10
+"""steps from one scoring of validation to the next, at least; later a sixth of all that are done"""
+WAIT = 1.6
+"""The rate falls where so many times the steps to the last gain brought no other."""
+LOWER, HIGHER = 0.003, 0.002
+"""What counts as a gain on validation: a log loss lower by this share, or a score higher by so much. Of few images the
+loss rises again while the score still gains."""
+FALL = 0.5
+"""steps in which the rate falls, as a share of all before it"""
+LAST = 0.1
+"""Share of a training of given length in which its best epoch may not lie."""
+
+
+class Pace(ABC):
+    """The course of one training."""
+
+    @abstractmethod
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, as a share of the peak rate."""
+
+    @abstractmethod
+    def phase(self, step: int) -> tuple[int, int]:
+        """Where a step lies, for strategies that go by phases: in which part, from 1, of how many."""
+
+    @abstractmethod
+    def due(self, done: int) -> bool:
+        """Whether validation is scored after so many steps."""
+
+    @abstractmethod
+    def saw(self, done: int, log_loss: float, score: float) -> None:
+        """Take what validation gave: its log loss, and the score that is to be large."""
+
+    @abstractmethod
+    def over(self, done: int) -> bool:
+        """Whether training ends after so many steps."""
+
+    @abstractmethod
+    def unfinished(self, best: int) -> tuple[str, ...]:
+        """Why training can't be called finished, if the weights after `best` steps are kept; empty where it can."""
+
+
+@final
+class GivenPace(Pace):
+    """So many epochs, with the recipe's schedule.
+
+    Parameters
+    ----------
+    recipe
+        with a number of epochs
+    steps
+        of one epoch
+    """
+
+    def __init__(self, recipe: Recipe, steps: int) -> None:
+        assert recipe.epochs != "auto"
+        self._recipe, self._epoch, self._epochs = recipe, steps, recipe.epochs
+        self._best, self._best_epoch = -math.inf, 0
+        self._last = 0
+
+    def rate(self, step: int) -> float:
+        return rate_factor(step, self._epoch * self._epochs, self._recipe)
+
+    def phase(self, step: int) -> tuple[int, int]:
+        return step // self._epoch + 1, self._epochs
+
+    def due(self, done: int) -> bool:
+        return done % self._epoch == 0
+
+    def saw(self, done: int, log_loss: float, score: float) -> None:
+        self._last = done // self._epoch
+        if score > self._best:
+            self._best, self._best_epoch = score, self._last
+
+    def over(self, done: int) -> bool:
+        patience = self._recipe.patience
+        waited = patience is not None and self._last - self._best_epoch >= patience
+        return waited or done >= self._epoch * self._epochs
+
+    def unfinished(self, best: int) -> tuple[str, ...]:
+        return best_at_the_end(self._epochs, best // self._epoch)
+
+
+@final
+class CurvePace(Pace):
+    """As long as validation gains.
+
+    Parameters
+    ----------
+    most
+        steps before the rate falls, at most
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.fall_from: int | None = None
+        """the step from which the rate falls; None as long as it does not"""
+        self._lowest, self._highest, self._gained = math.inf, -math.inf, 0
+        self._next = min(OFTEN, most)
+
+    @property
+    def steps(self) -> int | None:
+        """Of the whole training; None as long as nobody knows."""
+        return None if self.fall_from is None else self.fall_from + falling_steps(self.fall_from)
+
+    def rate(self, step: int) -> float:
+        return course(step, self.fall_from)
+
+    def phase(self, step: int) -> tuple[int, int]:
+        return min(step + 1, FEWEST), FEWEST
+
+    def due(self, done: int) -> bool:
+        return done >= self._next or done == self.steps
+
+    def saw(self, done: int, log_loss: float, score: float) -> None:
+        self._next = min(done + max(OFTEN, done // 6), max(self._most, done + 1))
+        if self.fall_from is not None:
+            self._next = min(self._next, done + max(OFTEN, falling_steps(self.fall_from) // 4))
+            return
+        if log_loss < (1 - LOWER) * self._lowest or score > self._highest + HIGHER:
+            self._gained = done
+        self._lowest, self._highest = min(self._lowest, log_loss), max(self._highest, score)
+        if done >= max(FEWEST, WAIT * self._gained) or done >= self._most:
+            self.fall_from = done
+
+    def over(self, done: int) -> bool:
+        return done == self.steps
+
+    def unfinished(self, best: int) -> tuple[str, ...]:
+        if self.fall_from is not None and self.fall_from < WAIT * self._gained:
+            return (f"it still gained after {self.fall_from:,} steps, the most that max_steps allows",)
+        return ()
+
+
+def pace_of(recipe: Recipe, objects: int) -> Pace:
+    """The pace of a training on so many objects."""
+    if recipe.epochs == "auto":
+        return CurvePace(recipe.max_steps)
+    return GivenPace(recipe, steps_an_epoch(recipe, objects))
+
+
+def steps_an_epoch(recipe: Recipe, objects: int) -> int:
+    return math.ceil(objects / recipe.batch)
+
+
+def expected_steps(recipe: Recipe, objects: int) -> int:
+    """How many steps a training may take: known where epochs are given, else what is usual (docs/performance.md)."""
+    epoch = steps_an_epoch(recipe, objects)
+    if recipe.epochs != "auto":
+        return recipe.epochs * epoch
+    usual = min(recipe.max_steps, FEWEST + 4 * epoch)
+    return usual + falling_steps(usual)
+
+
+def expected_scorings(recipe: Recipe, objects: int) -> int:
+    """How often a training may score validation."""
+    if recipe.epochs != "auto":
+        return recipe.epochs
+    steps, even = expected_steps(recipe, objects), 6 * OFTEN
+    return math.ceil(min(steps, even) / OFTEN + math.log(max(steps / even, 1)) / math.log(7 / 6))
+
+
+def falling_steps(fall_from: int) -> int:
+    """How many steps the rate takes to fall."""
+    return max(1, round(FALL * fall_from))
+
+
+def course(step: int, fall_from: int | None) -> float:
+    """The rate of a step as a share of the peak: up in a few steps, level, and then straight down to nothing."""
+    if fall_from is None or step < fall_from:
+        return min(1.0, (step + 1) / WARM)
+    return 1 - (step - fall_from + 1) / (falling_steps(fall_from) + 1)
+
+
+def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
+    """The learning rate at a step of a training of given length, as a share of the peak rate.
+
+    It rises (linearly; for ``onecycle`` along half a cosine from 1/25) during the warm-up, then falls along half a
+    cosine to 0, or stays. One-cycle: Smith & Topin, arXiv 1708.07120; cosine: Loshchilov & Hutter, arXiv 1608.03983.
+    """
+    warm = recipe.warmup * steps
+    if step < warm:
+        share = (step + 1) / (warm + 1)
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * share)) / 2 if recipe.schedule == "onecycle" else share
+    if recipe.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1))) / 2
+
+
+def best_at_the_end(epochs: int, best: int) -> tuple[str, ...]:
+    """The reason that a training of a given length was too short, as far as its best epoch tells (counted from 1)."""
+    if best and best > (1 - LAST) * epochs:
+        return (f"best at the end: epoch {best} of {epochs}",)
+    return ()

@@ -1,0 +1,82 @@
+"""The frozen network is the best of several heads on the same features."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from skythaw.spec import Recipe
+from skythaw.tuning import linear_probe
+from skythaw.tuning.frozen_head import (
+    SOLVED,
+    SOLVED_ON_VIEWS,
+    SolvedHeads,
+    solve_again,
+    solved_heads,
+    starting_head,
+)
+from skythaw.tuning.linear_probe import LinearProbe, pooled, pooled_views, start_from
+from skythaw.tuning.training_loop import fit, predict
+from test_training import images, model
+
+RECIPE = Recipe(epochs=1, lr=1e-3, batch=6)
+
+
+def head(score):
+    return LinearProbe(np.zeros((3, 4)), np.zeros(3), 1.0, score)
+
+
+@pytest.mark.parametrize(
+    ("plain", "on_views", "trained", "kept"),
+    [(0.7, 0.8, 0.6, SOLVED_ON_VIEWS), (0.8, 0.7, 0.6, SOLVED), (0.7, 0.8, 0.8, None), (0.7, None, 0.6, SOLVED)],
+)
+def test_the_best_on_validation_is_kept(plain, on_views, trained, kept):
+    heads = SolvedHeads(head(plain), None if on_views is None else head(on_views))
+    found = heads.better_than(trained)
+    assert (found and found[0]) == kept
+
+
+def test_a_solved_head_beats_one_that_was_hardly_trained():
+    made, training, validation = model(depth=0), images(), images(seed=1)
+    heads = solved_heads(made, training, validation, RECIPE)
+    fitted = fit(made, training, validation, RECIPE, 0)
+    name, best = heads.better_than(fitted.score)
+    start_from(made, best)
+    p = predict(made, validation, RECIPE)
+    assert p == pytest.approx(best(pooled(made, validation, RECIPE)), abs=1e-5)
+    assert (p.argmax(1) == validation.targets).mean() > 0.95
+    assert name in (SOLVED, SOLVED_ON_VIEWS)
+
+
+def test_every_view_of_every_image_is_solved_on_and_of_many_images_fewer(monkeypatch):
+    made, training = model(depth=0), images()
+    features, targets = pooled_views(made, training, Recipe(views=8))
+    assert len(features) == len(targets) == 8 * len(training)
+    assert np.array_equal(features[: len(training)], pooled(made, training, RECIPE))
+    assert not np.array_equal(features[: len(training)], features[-len(training) :])
+    monkeypatch.setattr(linear_probe, "ROWS", 3 * len(training) + 1)
+    assert len(pooled_views(made, training, Recipe(views=8))[0]) == 3 * len(training)
+    assert len(pooled_views(made, training, Recipe(views=1))[0]) == len(training)
+
+
+def test_a_head_that_training_starts_from_is_restrained():
+    made, training, validation = model(depth=0), images(), images(seed=1)
+    steep, start = (
+        solved_heads(made, training, validation, RECIPE).plain,
+        starting_head(made, training, validation, RECIPE),
+    )
+    assert start.strength <= 1
+    assert math.isfinite(start.score)
+    assert np.abs(start.weight).max() <= np.abs(steep.weight).max() or steep.strength <= 1
+
+
+@pytest.mark.parametrize("which", [SOLVED, SOLVED_ON_VIEWS])
+def test_it_can_be_solved_again(which):
+    made, training, validation = model(depth=0), images(), images(seed=1)
+    heads = solved_heads(made, training, validation, RECIPE)
+    before = heads.plain if which == SOLVED else heads.on_views
+    again = solve_again(made, which, before.strength, training, RECIPE)
+    assert again.strength == before.strength
+    assert again.weight == pytest.approx(before.weight, abs=0.02 * np.abs(before.weight).max())

@@ -1,0 +1,96 @@
+"""A training lasts as long as validation gains, and its rate rises, stays, and falls."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from skythaw.spec import Recipe
+from skythaw.tuning.training_pace import (
+    FALL,
+    FEWEST,
+    WAIT,
+    WARM,
+    CurvePace,
+    GivenPace,
+    course,
+    expected_scorings,
+    expected_steps,
+    falling_steps,
+    pace_of,
+)
+
+
+def went(losses, most=4000, score=lambda done: 0.0):
+    """The pace of a training whose validation loss is a function of the steps done."""
+    pace = CurvePace(most)
+    done = 0
+    while not pace.over(done):
+        done += 1
+        assert done < 50_000, "it never ends"
+        if pace.due(done):
+            pace.saw(done, losses(done), score(done))
+    return pace, done
+
+
+def test_the_rate_rises_stays_and_falls():
+    rates = [course(step, 200) for step in range(200 + falling_steps(200))]
+    assert rates[: WARM - 1] == sorted(rates[: WARM - 1])
+    assert rates[0] == pytest.approx(1 / WARM)
+    assert set(rates[WARM - 1 : 200]) == {1.0}
+    assert rates[200:] == sorted(rates[200:], reverse=True)
+    assert 0 < rates[-1] < 0.02
+
+
+@pytest.mark.parametrize("lowest", [50, 300, 2000])
+def test_it_waits_a_share_of_the_steps_that_the_last_gain_took(lowest):
+    pace, done = went(lambda step: abs(step - lowest) / lowest)
+    assert max(FEWEST, WAIT * 0.8 * lowest) <= pace.fall_from <= max(1.3 * FEWEST, WAIT * 1.3 * lowest)
+    assert done == pace.fall_from + round(FALL * pace.fall_from)
+    assert pace.unfinished(done) == ()
+
+
+def test_a_score_that_still_gains_is_waited_for_where_the_loss_is_not():
+    by_loss, _ = went(lambda step: 1 + step / 1000)
+    by_score, _ = went(lambda step: 1 + step / 1000, score=lambda step: min(step, 400) / 1000)
+    assert by_loss.fall_from < 2 * FEWEST
+    assert by_score.fall_from > 400
+
+
+def test_where_the_most_steps_are_reached_it_says_that_it_is_not_finished():
+    pace, _ = went(lambda step: 1 / step, most=500)
+    assert pace.fall_from == 500
+    assert pace.unfinished(700) == ("it still gained after 500 steps, the most that max_steps allows",)
+
+
+@settings(deadline=None)
+@given(some.lists(some.floats(0.01, 5), min_size=20, max_size=20), some.integers(1, 3000))
+def test_every_curve_ends_between_its_bounds(values, most):
+    pace, done = went(lambda step: values[step % 20], most)
+    assert min(FEWEST, most) <= pace.fall_from <= max(most, FEWEST * 1.2)
+    assert pace.fall_from <= most
+    assert done == pace.steps
+    assert pace.due(done), "the last weights are scored"
+
+
+def test_given_epochs_are_kept_to():
+    pace = pace_of(Recipe(epochs=3), objects=100)
+    assert isinstance(pace, GivenPace)
+    assert [done for done in range(1, 7) if pace.due(done)] == [2, 4, 6]
+    assert not pace.over(5)
+    assert pace.over(6)
+
+
+@pytest.mark.parametrize(("best", "told"), [(10, True), (9, False), (5, False)])
+def test_of_given_epochs_the_last_may_not_be_the_best(best, told):
+    pace = pace_of(Recipe(epochs=10), objects=64)
+    assert bool(pace.unfinished(best)) == told
+
+
+def test_what_is_expected():
+    assert expected_steps(Recipe(epochs=3), 100) == 6
+    assert expected_scorings(Recipe(epochs=3), 100) == 3
+    few, many = (expected_steps(Recipe(), n) for n in (60, 60_000))
+    assert FEWEST < few < many <= (1 + FALL) * Recipe().max_steps
+    assert expected_scorings(Recipe(), 60) < expected_scorings(Recipe(), 60_000) < 40
