@@ -62,7 +62,7 @@ def percent(share: float | None) -> str:
 
 def points(difference: float, *, sign: bool = True) -> str:
     """Hundredths of a score."""
-    return f"{100 * difference:{'+' if sign else ''}.1f}"
+    return f"{round(100 * difference, 1) + 0.0:{'+' if sign else ''}.1f}"
 
 
 def points_range(difference: dict[str, Any]) -> str:

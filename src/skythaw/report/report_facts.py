@@ -8,8 +8,11 @@ from itertools import product
 from typing import Any
 
 from skythaw.data.split import nested_order
+from skythaw.report.plain_answer import make_choice, plain_answer
+from skythaw.report.statistics.chosen_cells import by_seed, completeness_and_purity, training_curves
 from skythaw.report.statistics.depth_contest import MARGIN
 from skythaw.report.statistics.evidence import Evidence, gather
+from skythaw.report.statistics.network_rivals import network_rivals
 from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
@@ -43,9 +46,9 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     finished = finished_cells(entries)
     every = report_rows(finished, axes)
     evidence = gather(ledger.folder, finished, every, margin) if finished else None
-    rows = [row_facts(row, evidence.scored if evidence else None) for row in every]
+    rows = [row_facts(row, evidence.scored if evidence else None) | {"by_seed": by_seed(row)} for row in every]
     solved = probes(finished, axes)
-    return {
+    facts = {
         "schema": SCHEMA,
         "name": ledger.remark("name"),
         "classes": ledger.remark("classes"),
@@ -58,12 +61,27 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
         "search": ledger.remark("search"),
         "cells": {k: v for k, v in status(ledger).items() if k != "failures"},
-        "data": _data(ledger, evidence),
+        "data": _data(ledger, entries, evidence),
         "method": evidence.method() if evidence else None,
         "comparisons": evidence.comparisons() if evidence else [],
         "size_curves": evidence.size_curves() if evidence else [],
         "claims": evidence.claims(rows) if evidence else [],
         "failures": evidence.failures() if evidence else None,
+    }
+    return facts | _answered(facts, every, evidence)
+
+
+def _answered(facts: dict[str, Any], every: Sequence[ReportRow], evidence: Evidence | None) -> dict[str, Any]:
+    """The choice that the facts speak for, its sentences, and its cells one by one."""
+    choice = make_choice(facts, network_rivals(evidence) if evidence else ())
+    chosen = [row for row in every if choice and list(row.keys) == choice["keys"]]
+    return {
+        "answer": " ".join(plain_answer(choice)),
+        "choice": choice,
+        "training": [curve for row in chosen for curve in training_curves(row)],
+        "completeness_and_purity": [
+            each for row in chosen if evidence for each in completeness_and_purity(row, evidence.sample)
+        ],
     }
 
 
@@ -119,16 +137,18 @@ def _shown(best: dict[str, Any], how: str, main: bool) -> dict[str, Any]:
     return {**{name: value for name, value in best.items() if name not in left_out}, "how": how, "main": main}
 
 
-def _data(ledger: Ledger, evidence: Evidence | None) -> dict[str, Any]:
+def _data(ledger: Ledger, entries: Iterable[Entry], evidence: Evidence | None) -> dict[str, Any]:
     """What the images are, how they were divided, and some of the test objects by class."""
     study = ledger.study
     sheet: dict[str, list[str]] = {}
+    sizes = {entry.cell.pixels.size for entry in entries}
     if evidence:
         sample = evidence.sample
         order = nested_order(sample.true, seed=0)
         for i, name in enumerate(sample.classes):
             sheet[name] = [sample.ids[j] for j in order if sample.true[j] == i][:SHEET]
     return {
+        "size": sizes.pop() if len(sizes) == 1 else None,
         "split": study.get("data", {}).get("split"),
         "sha256": study.get("sha256"),
         "balance": ledger.remark("balance"),

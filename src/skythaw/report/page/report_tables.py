@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skythaw.report.figures.elements import Table
-from skythaw.report.number_format import percent, with_interval
+from skythaw.report.number_format import percent, points, points_range, with_interval
+from skythaw.report.plain_answer import above_frozen, may_be_best
 from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations
 from skythaw.report.sentences import RATIOS
 
@@ -18,6 +19,8 @@ DEPTHS = f"Every depth, on the test set. Low and high are the ends of the 95 % i
 class ReportTables:
     """All tables, in the order of the page; those of which the facts hold nothing have no rows."""
 
+    networks: Table
+    """what is recommended for each network, where there are several"""
     depths: Table
     probes: Table
     claims: Table
@@ -41,6 +44,7 @@ def report_tables(facts: Facts) -> ReportTables:
     main = main_recommendations(facts)
     claims = {each["number"]: each["numbers"] for each in facts["claims"]}
     return ReportTables(
+        networks=network_table(main),
         depths=depth_table(facts),
         probes=_probes(facts),
         claims=_picked(
@@ -79,6 +83,27 @@ def depth_table(facts: Facts) -> Table:
         for row, chosen in ordered_rows(facts)
     ]
     return Table(DEPTHS, (*columns, "recommended"), tuple(rows))
+
+
+def network_table(main: Sequence[Recommendation]) -> Table:
+    """What is recommended for each network; no rows where there is one, of which the answer speaks."""
+    rows = tuple(
+        (
+            each.row["backbone"],
+            each.row["strategy"],
+            each.row["train_size"],
+            f"{each.row['depth']} of {each.row['blocks']}",
+            percent(each.row["tpr"]),
+            percent(each.row["tlr"]),
+            with_interval(each.row["macro_f1"]),
+            "-" if (above := above_frozen(each)) is None else f"{points(above['difference'])} ({points_range(above)})",
+            ", ".join(map(str, may_be_best(each))) or "-",
+        )
+        for each in main
+    )
+    columns = ("network", "strategy", "images", "train", "TPR", "TLR", "macro-F1", "above frozen", "may be best")
+    caption = "Each network: blocks to train, macro-F1, and points of it above the frozen network"
+    return Table(caption, columns, rows if len(rows) > 1 else ())
 
 
 def ordered_rows(facts: Facts) -> list[tuple[Row, bool]]:

@@ -1,0 +1,215 @@
+"""The answer of a study: one choice, in words that someone new to it understands.
+
+`make_choice` gives the fields, `plain_answer` the sentences. Every command, the page and the web pages say these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skythaw.report.number_format import listed, percent, points
+from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
+
+Choice = dict[str, Any]
+"""What `make_choice` gives; docs/report.md has every name."""
+
+
+def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choice | None:
+    """The one network and depth that the study speaks for: the best network's recommendation; None of no finished cell.
+
+    Parameters
+    ----------
+    facts
+        of the report
+    rivals
+        the other networks, each with what the best one is above it: `skythaw.report.statistics.network_rivals`
+    """
+    main = main_recommendations(facts)
+    if not main:
+        return None
+    best = max(main, key=lambda each: each.row["macro_f1"]["mean"])
+    row, compared = best.row, best.comparison or {}
+    return {
+        **{name: row[name] for name in ("backbone", "strategy", "train_size", "depth", "blocks", "seeds")},
+        "size": row.get("size", facts["data"].get("size")),
+        "settings": {axis: row[axis] for axis in best.axes if axis != "size"},
+        "objects": (facts["objects"] or {}).get("test"),
+        "macro_f1": row["macro_f1"],
+        "accuracy": row["accuracy"],
+        "above_frozen": above_frozen(best),
+        "depths": max(1, len(compared.get("best_in", ()))),
+        "may_be_best": may_be_best(best),
+        "sure": is_sure(best),
+        "margin": compared.get("margin"),
+        "rivals": [dict(each) for each in rivals],
+        "more_images": _more_images(facts, best),
+        "converged": row.get("converged"),
+        "not_converged": list(row.get("not_converged") or ()),
+        "keys": row["keys"],
+    }
+
+
+def above_frozen(recommended: Recommendation) -> dict[str, float] | None:
+    """What the recommended depth is above the frozen network: ``difference``, ``low``, ``high``; None if not known."""
+    compared, depth = recommended.comparison, recommended.row["depth"]
+    if compared is None or depth == 0:
+        return None
+    if known := compared.get("above_frozen"):
+        return {name: known[name] for name in ("difference", "low", "high")}
+    pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == (0, depth)), None)
+    return pair and {name: pair["macro_f1"][name] for name in ("difference", "low", "high")}
+
+
+def may_be_best(recommended: Recommendation) -> list[int]:
+    """The depths that may be the best, as far as these data tell; empty where none were compared."""
+    compared = recommended.comparison
+    if compared is None:
+        return []
+    return sorted(compared.get("set") or {compared["best"], *(each["depth"] for each in compared["alike"])})
+
+
+def is_sure(recommended: Recommendation) -> bool | None:
+    """Whether the recommended depth surely is what it is said to be; None where nothing can be said of that.
+
+    That is so of one seed, of one depth, of a training that has not converged, and of a run without predictions.
+    """
+    compared, row = recommended.comparison, recommended.row
+    if compared is None or compared["seeds"] < 2 or len(compared["best_in"]) < 2 or row.get("converged") is False:
+        return None
+    if "sure" in compared:
+        return bool(compared["sure"])
+    return compared["rule"] != "best" or not compared["alike"]
+
+
+def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
+    """What twice the images would give (``images``, ``difference``, ``low``, ``high``), or ``why`` it can't be told."""
+    name = (best.choice["backbone"], best.choice["strategy"])
+    curve: dict[str, Any] = next(
+        (each for each in facts["size_curves"] if (each["backbone"], each["strategy"]) == name), {}
+    )
+    if gain := curve.get("gain"):
+        return {"images": curve["twice"], "difference": gain["mean"], "low": gain["low"], "high": gain["high"]}
+    sizes = {row["train_size"] for row in facts["rows"] if (row["backbone"], row["strategy"]) == name}
+    tried = "one number of images was tried" if len(sizes) == 1 else "no law fits the numbers of images that were tried"
+    return {"why": curve.get("reason") or tried}
+
+
+def plain_answer(choice: Choice | None) -> list[str]:
+    """Three to six short sentences: what to train, how good it is, how sure that is, and what is not known."""
+    if choice is None:
+        return []
+    said = [_what_to_train(choice), _how_good(choice), *_above_frozen(choice), *_how_sure(choice)]
+    more = choice["more_images"]
+    if more.get("low", 0) > 0:
+        said.append(f"With {more['images']:,} training images, {_with_ends(more)} more may be expected.")
+    if unknown := _not_told(choice):
+        said.append(f"Can't be told: {'; '.join(unknown)}.")
+    return said
+
+
+def classifier_in_words(about: Mapping[str, Any]) -> str:
+    """What a classifier is, and what it scored.
+
+    Parameters
+    ----------
+    about
+        ``backbone``, ``depth``, ``blocks``, ``train_size``, ``size`` and ``scores``
+    """
+    scores = about["scores"]
+    return (
+        f"The classifier is {about['backbone']} with {_blocks(about)} trained, {_images(about)}. On its test objects "
+        f"it was right in {percent(scores['accuracy'])}; macro-F1 {scores['macro_f1']:.3f}."
+    )
+
+
+def _what_to_train(choice: Choice) -> str:
+    settings = "".join(f", {axis} {value}" for axis, value in choice["settings"].items())
+    return f"Use {choice['backbone']} with {_blocks(choice)} trained, {_images(choice)}{settings}."
+
+
+def _blocks(choice: Mapping[str, Any]) -> str:
+    depth, blocks = choice["depth"], choice["blocks"]
+    if depth == 0:
+        return f"none of its {blocks} blocks (a new last layer alone)"
+    return f"all of its {blocks} blocks" if depth == blocks else f"the last {depth} of its {blocks} blocks"
+
+
+def _images(choice: Mapping[str, Any]) -> str:
+    size = f" of {choice['size']} x {choice['size']} pixels" if choice["size"] else ""
+    return f"on {choice['train_size']:,} training images{size}"
+
+
+def _how_good(choice: Choice) -> str:
+    on = f" of {choice['objects']:,} test objects" if choice["objects"] else " of the test objects"
+    right = percent(choice["accuracy"]["mean"])
+    return f"It classifies {right}{on} rightly; its macro-F1 is {_interval(choice['macro_f1'])}."
+
+
+def _above_frozen(choice: Choice) -> list[str]:
+    above = choice["above_frozen"]
+    if above is None:
+        return []
+    if above["low"] > 0:
+        return [f"That is {_with_ends(above)} better than the same network left frozen."]
+    if above["high"] < 0:
+        turned = {"difference": -above["difference"], "low": -above["high"], "high": -above["low"]}
+        return [f"That is {_with_ends(turned)} worse than the same network left frozen."]
+    return [f"The same network left frozen may be as good: the difference is {_with_ends(above)}."]
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    known = score.get("low") is not None
+    return f"{score['mean']:.3f}" + (f" (95 % interval {score['low']:.3f} to {score['high']:.3f})" if known else "")
+
+
+def _with_ends(gain: Mapping[str, float]) -> str:
+    """``5.5 points of macro-F1 (3.1 to 7.9)``: a difference in hundredths of the score."""
+    value, low, high = (points(gain[name], sign=False) for name in ("difference", "low", "high"))
+    return f"{value} points of macro-F1 ({low} to {high})"
+
+
+def _how_sure(choice: Choice) -> list[str]:
+    """How sure the depth is, and what it rests on."""
+    said = []
+    if choice["converged"] is False:
+        reasons = listed(choice["not_converged"]) if choice["not_converged"] else "its score was still rising"
+        said.append(f"Its training has not converged ({reasons}): train longer before you rely on this.")
+    if choice["seeds"] < 2:
+        said.append("All of this is of these trained networks: there is one seed, so another training may differ.")
+    if choice["sure"] and choice["depth"] in choice["may_be_best"] and len(choice["may_be_best"]) == 1:
+        said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried.")
+    elif choice["sure"]:
+        said.append(f"That depth is surely within {choice['margin']:g} of the best of the {choice['depths']} depths.")
+    told = [each for each in choice["rivals"] if each["p_holm"] < 0.05]
+    if choice["rivals"] and len(told) == len(choice["rivals"]) and choice["seeds"] > 1:
+        said.append(f"It is surely better than {_names(told, 'and')}.")
+    return said
+
+
+def _not_told(choice: Choice) -> list[str]:
+    """What these data can't tell, each in a few words."""
+    unknown = []
+    others = [depth for depth in choice["may_be_best"] if depth != choice["depth"]]
+    if choice["sure"] is None and choice["depths"] > 1 and choice["seeds"] < 2:
+        unknown.append("which depth is the best")
+    elif choice["sure"] is not True and others:
+        unknown.append(f"whether {_or(others)} blocks would be as good or better")
+    if alike := [each for each in choice["rivals"] if each["p_holm"] >= 0.05 or choice["seeds"] < 2]:
+        unknown.append(f"whether {_names(alike, 'or')} is as good")
+    more = choice["more_images"]
+    if "why" in more:
+        unknown.append(f"what more images would give ({more['why']})")
+    elif more["low"] <= 0:
+        unknown.append(f"whether more images would help ({more['images']:,} of them: {_with_ends(more)})")
+    return unknown
+
+
+def _names(rivals: Sequence[Mapping[str, Any]], word: str) -> str:
+    return _or([each["backbone"] for each in rivals], word)
+
+
+def _or(several: Sequence[Any], word: str = "or") -> str:
+    """``3``, ``3 or 6``, ``3, 6 or 10``."""
+    names = [str(each) for each in several]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

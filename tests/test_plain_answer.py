@@ -1,0 +1,136 @@
+"""The plain answer: one choice, in sentences that say no more than the facts do."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers_run import World, make_run
+from skythaw.report.plain_answer import plain_answer
+from skythaw.report.report_facts import report_facts
+from skythaw.study.ledger import Ledger
+
+CHOICE = {
+    "backbone": "mobilenetv2",
+    "strategy": "top",
+    "train_size": 1500,
+    "depth": 10,
+    "blocks": 19,
+    "seeds": 3,
+    "size": 96,
+    "settings": {},
+    "objects": 3000,
+    "macro_f1": {"mean": 0.806, "std": 0.004, "low": 0.791, "high": 0.82},
+    "accuracy": {"mean": 0.82, "std": 0.004, "low": 0.8, "high": 0.84},
+    "above_frozen": {"difference": 0.055, "low": 0.031, "high": 0.079},
+    "depths": 5,
+    "may_be_best": [10],
+    "sure": True,
+    "margin": 0.01,
+    "rivals": [],
+    "more_images": {"images": 3000, "difference": 0.018, "low": 0.005, "high": 0.03},
+    "converged": True,
+    "not_converged": [],
+    "keys": ["a", "b", "c"],
+}
+RIVAL = {"backbone": "vgg16", "depth": 3, "difference": 0.02, "low": -0.01, "high": 0.05, "p": 0.2, "p_holm": 0.2}
+
+
+def answer(**changes):
+    return " ".join(plain_answer({**CHOICE, **changes}))
+
+
+def test_it_says_network_blocks_size_images_score_gain_certainty_and_more_images():
+    assert answer() == (
+        "Use mobilenetv2 with the last 10 of its 19 blocks trained, on 1,500 training images of 96 x 96 pixels. "
+        "It classifies 82 % of 3,000 test objects rightly; its macro-F1 is 0.806 (95 % interval 0.791 to 0.820). "
+        "That is 5.5 points of macro-F1 (3.1 to 7.9) better than the same network left frozen. "
+        "That depth is surely the best of the 5 depths that were tried. "
+        "With 3,000 training images, 1.8 points of macro-F1 (0.5 to 3.0) more may be expected."
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("sure", [True, False, None])
+@pytest.mark.parametrize("rivals", [[], [RIVAL]])
+@pytest.mark.parametrize("why", [{}, {"why": "one number of images was tried"}])
+def test_it_has_three_to_six_sentences_whatever_is_known(seeds, sure, rivals, why):
+    more = why or CHOICE["more_images"]
+    said = plain_answer({**CHOICE, "seeds": seeds, "sure": sure, "rivals": rivals, "more_images": more})
+    assert 3 <= len(said) <= 7
+    assert sum(each.startswith("Can't be told") for each in said) <= 1, "together, in one"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says", "never"),
+    [
+        (-0.057, 0.069, "left frozen may be as good: the difference is 0.8 points of macro-F1 (-5.7 to 6.9)", "better"),
+        (-0.069, -0.01, "is -0.8", "better"),
+        (
+            0.001,
+            0.069,
+            "0.8 points of macro-F1 (0.1 to 6.9) better than the same network left frozen",
+            "may be as good",
+        ),
+    ],
+)
+def test_better_is_never_said_beside_an_interval_that_holds_zero(low, high, says, never):
+    said = answer(above_frozen={"difference": 0.008, "low": low, "high": high}, may_be_best=[], sure=None)
+    if high < 0:
+        assert "That is -0.8 points of macro-F1 (1.0 to 6.9) worse than the same network left frozen." in said
+    else:
+        assert says in said
+    assert never not in said
+
+
+def test_of_one_seed_it_speaks_of_these_trained_networks():
+    said = answer(seeds=1, sure=None, may_be_best=[5, 10], rivals=[{**RIVAL, "p_holm": 0.001}])
+    assert "these trained networks" in said
+    assert "which depth is the best" in said
+    assert "surely" not in said
+
+
+def test_a_training_that_has_not_converged_is_said_with_its_reason():
+    said = answer(converged=False, not_converged=["best at the end: epoch 6 of 6"], sure=None)
+    assert "has not converged (best at the end: epoch 6 of 6)" in said
+    assert "surely" not in said
+
+
+def test_depths_that_may_be_as_good_are_named():
+    assert "Can't be told: whether 5 or 19 blocks would be as good or better." in answer(
+        sure=False, may_be_best=[5, 10, 19]
+    )
+    assert "surely within 0.01 of the best of the 5 depths" in answer(may_be_best=[10, 14])
+
+
+def test_other_networks_are_told_from_it_or_not():
+    assert "whether vgg16 is as good" in answer(rivals=[RIVAL])
+    assert "It is surely better than vgg16." in answer(rivals=[{**RIVAL, "low": 0.01, "p_holm": 0.01}])
+
+
+def test_no_gain_is_promised_where_more_images_may_give_none():
+    said = answer(more_images={"images": 3000, "difference": 0.01, "low": -0.01, "high": 0.03})
+    assert "may be expected" not in said
+    assert "whether more images would help (3,000 of them: 1.0 points of macro-F1 (-1.0 to 3.0))" in said
+
+
+def test_all_blocks_and_none_are_said_in_words():
+    assert "with all of its 19 blocks trained" in answer(depth=19, may_be_best=[19])
+    assert "with none of its 19 blocks (a new last layer alone) trained" in answer(depth=0, above_frozen=None)
+
+
+def test_nothing_is_said_of_nothing():
+    assert plain_answer(None) == []
+
+
+def test_the_choice_of_several_networks_is_the_best_ones_recommendation(tmp_path):
+    world = World({"resnet50": {0: 1.0, 5: 2.2}, "vgg16": {0: 0.9, 5: 1.0}}, objects=400, groups=100)
+    with Ledger.read(make_run(tmp_path, world)) as ledger:
+        facts = report_facts(ledger)
+    choice = facts["choice"]
+    assert (choice["backbone"], choice["depth"], choice["size"]) == ("resnet50", 5, 64)
+    (rival,) = choice["rivals"]
+    row = next(each for each in facts["recommended"] if each["backbone"] == "vgg16")
+    assert rival["difference"] == pytest.approx(choice["macro_f1"]["mean"] - row["macro_f1"]["mean"], abs=1e-6)
+    assert "It is surely better than vgg16." in facts["answer"]
+    pair = facts["comparisons"][0]["pairs"][0]["macro_f1"]
+    assert choice["above_frozen"] == {name: pair[name] for name in ("difference", "low", "high")}
