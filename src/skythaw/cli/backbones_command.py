@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from skythaw.cli.shared_options import Json
-from skythaw.cli.terminal import count, make_table, percent, print_json, print_table, say, tracked, warn
+from skythaw.cli.terminal import count, percent, print_json, say_wrapped, tracked, warn
+from skythaw.cli.terminal_table import TerminalTable, Wide, print_table, say_left_out
 
 
-def backbones(context: typer.Context, as_json: Json = False) -> None:
+def backbones(context: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """The networks: parameters, blocks, and where their weights come from."""
     rows, problems = _backbone_rows(context.obj)
     for name, reason in problems.items():
@@ -20,9 +21,14 @@ def backbones(context: typer.Context, as_json: Json = False) -> None:
         print_json({"schema": 1, "backbones": rows, "problems": problems})
         return
     numbers = ("parameters", "blocks", "layers", "trained at", "at least")
-    table = make_table(None, ("backbone", "weights", "licence of the weights", *numbers), text_columns=3)
+    table = TerminalTable(
+        None,
+        ("backbone", "weights", "licence of the weights", *numbers),
+        3,
+        spare=("licence of the weights", "weights"),
+    )
     for row in rows:
-        table.add_row(
+        table.add(
             row["name"],
             row["weights"],
             row["licence"],
@@ -32,8 +38,8 @@ def backbones(context: typer.Context, as_json: Json = False) -> None:
             f"{row['input_size']} px",
             f"{row['smallest_input']} px",
         )
-    print_table(table)
-    say("Any other CNN of timm: timm:NAME. Parameters are those of the backbone, without a head.")
+    say_left_out(print_table(table, wide=wide))
+    say_wrapped("Any other CNN of timm: timm:NAME. Parameters are those of the backbone, without a head.")
 
 
 def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -88,9 +94,9 @@ def blocks(
     if as_json:
         print_json({"schema": 1, "backbone": name, "classes": classes, "blocks": rows})
         return
-    table = make_table(title, ("block", "depth", "parameters", "layers", "TPR", "TLR", "TFR"))
+    table = TerminalTable(title, ("block", "depth", "parameters", "layers", "TPR", "TLR", "TFR"))
     for row in rows:
-        table.add_row(
+        table.add(
             row["name"],
             str(row["depth"]),
             f"{row['parameters']:,}",
@@ -98,7 +104,9 @@ def blocks(
             *(percent(row[ratio], 2) for ratio in ("tpr", "tlr", "tfr")),
         )
     print_table(table)
-    say("TPR, TLR, TFR: share of parameters, layers and forward FLOPs trained down to this block, head included.")
+    say_wrapped(
+        "TPR, TLR, TFR: share of parameters, layers and forward FLOPs trained down to this block, head included."
+    )
 
 
 def block_rows(name: str, size: int | None, classes: int, cache: Path) -> tuple[list[dict[str, Any]], str]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from skythaw.cli.sdss_command import sdss
-from skythaw.cli.terminal import make_table, print_json, print_table, say, tracked, warn
+from skythaw.cli.terminal import print_json, say, tracked, warn
+from skythaw.cli.terminal_table import TerminalTable, print_table
 from skythaw.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Make, import and inspect sets of cutouts.")
@@ -82,11 +83,11 @@ def inspect(
     if as_json:
         print_json(found)
         return
-    table = make_table(f"{file}: {found['objects']} objects", ("class", "objects", "share"))
+    table = TerminalTable(f"{file}: {found['objects']} objects", ("class", "objects", "share"))
     for name, number in found["classes"].items():
-        table.add_row(name, str(number), f"{100 * number / found['objects']:.1f} %")
+        table.add(name, str(number), f"{100 * number / found['objects']:.1f} %")
     if found["unlabelled"]:
-        table.add_row("(no label)", str(found["unlabelled"]), f"{100 * found['unlabelled'] / found['objects']:.1f} %")
+        table.add("(no label)", str(found["unlabelled"]), f"{100 * found['unlabelled'] / found['objects']:.1f} %")
     print_table(table)
     say("sizes: " + ", ".join(f"{size} ({number})" for size, number in found["image_sizes"].items()))
     say("kind: " + ", ".join(f"{kind} ({number})" for kind, number in found["kinds"].items()))
@@ -141,9 +142,9 @@ def _overlap(overlaps: dict[str, Any]) -> str:
 def _print_values(found: dict[str, Any]) -> None:
     """Print percentiles of each band, and the stretch that they suggest for a study file."""
     rows = found["percentiles"]
-    table = make_table("values of the pixels", ("band", *(f"{p} %" for p in next(iter(rows.values())))))
+    table = TerminalTable("values of the pixels", ("band", *(f"{p} %" for p in next(iter(rows.values())))))
     for band, some in rows.items():
-        table.add_row(band, *(f"{value:.4g}" for value in some.values()))
+        table.add(band, *(f"{value:.4g}" for value in some.values()))
     print_table(table)
     low, high = found["stretch"]["low"], found["stretch"]["high"]
     say(f'to begin with, in [data] of a study:\nstretch = {{ kind = "asinh", low = {low}, high = {high} }}')

@@ -39,7 +39,7 @@ def demo(
     ),
 ) -> None:
     """A mock survey, a small depth study on it, the report, and a classifier that predicts: offline, in minutes."""
-    from skythaw.cli.report_command import print_report
+    from skythaw.cli.print_report import print_answer, print_report
     from skythaw.cli.run_options import RunOptions
     from skythaw.cli.study_command import run_watched
     from skythaw.data.sources.mock.mock_survey import make_mock
@@ -67,6 +67,8 @@ def demo(
     say(f"\nOpen {page} in a browser: the whole report. The depths as a picture: {picture}")
     say(f"Again, for programs: skythaw report {run} --json report.json")
     _predict(out, run)
+    say("")
+    print_answer(facts)
     if summary.failed:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skythaw.cli.print_report import print_classifier
 from skythaw.cli.shared_options import Device
 from skythaw.cli.terminal import print_json, say
 
@@ -42,6 +43,7 @@ def explain(
     say(", ".join(f"{each} {p:.3f}" for each, p in sorted(found.p.items(), key=lambda item: -item[1])))
     say(found.verdict)
     say(f"wrote {out}")
+    print_classifier(classifier.about)
 
 
 def _facts(found: Explanation, out: Path) -> dict[str, Any]:

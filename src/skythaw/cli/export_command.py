@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli.terminal import print_json, say, tracked
+from skythaw.cli.print_report import print_classifier
+from skythaw.cli.terminal import print_json, say, say_wrapped, tracked
 
 
 def export(
@@ -53,13 +54,11 @@ def export(
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return
-    own = about.scores["own"]
     if about.refit:
-        say(
+        say_wrapped(
             f"trained again on {about.refit:,} images of training and validation together; the scores are of the "
             "network that was trained without validation"
         )
-    say(
-        f"wrote {bundle}: {about.cell.backbone}, {about.cell.depth} of {about.blocks} blocks trained on "
-        f"{about.cell.train_size:,} images; macro-F1 {own['macro_f1']:.3f}, accuracy {own['accuracy']:.3f} on test"
-    )
+    say(f"wrote {bundle}")
+    print_classifier(about)
+    say(f"Predict with it: skythaw predict {bundle} IMAGES... -o predictions.parquet")

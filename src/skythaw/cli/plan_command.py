@@ -12,14 +12,13 @@ from skythaw.cli.shared_options import Json, SkipBroken, StudyFile, cores_for, l
 from skythaw.cli.terminal import (
     count,
     duration,
-    make_table,
     parse_bytes,
     percent,
     print_json,
-    print_table,
-    say,
+    say_wrapped,
     warn,
 )
+from skythaw.cli.terminal_table import TerminalTable, Wide, print_table, say_left_out
 
 if TYPE_CHECKING:
     from skythaw.study.plan import Plan, PlannedCell
@@ -34,6 +33,7 @@ def plan(
     ] = None,
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """The cells of a study, what is done, and what the rest costs. Runs nothing."""
@@ -64,10 +64,10 @@ def plan(
         return
     for warning in planned.warnings:
         warn(warning)
-    print_table(_plan_table(planned, states))
-    print_table(_use_table(planned))
+    left_out = print_table(_plan_table(planned, states), wide=wide)
+    say_left_out(left_out + print_table(_use_table(planned), wide=wide))
     first = f"{len(races)} trials of learning rates come first; " if races else ""
-    say(f"{first}{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
+    say_wrapped(f"{first}{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
 
 
 def _states_in(out: Path | None) -> dict[str, str]:
@@ -80,25 +80,28 @@ def _states_in(out: Path | None) -> dict[str, str]:
         return {e.key: e.state for e in (*ledger.entries(), *ledger.entries(race=True))}
 
 
-def _plan_table(planned: Plan, states: dict[str, str]) -> Any:
+def _plan_table(planned: Plan, states: dict[str, str]) -> TerminalTable:
     objects = ", ".join(f"{number} {part}" for part, number in planned.objects.items())
     classes = ", ".join(planned.classes)
     title = f"{planned.study.name}: {len(planned.cells)} cells; classes {classes}; objects: {objects}"
     axes = list(planned.study.grid.axes)
     numbers = ("depth", "blocks", "TPR", "TLR", "TFR", "memory", "seeds", "cost")
-    table = make_table(title, ("backbone", "strategy", "state", "images", *axes, *numbers), text_columns=3)
+    columns = ("backbone", "strategy", "state", "images", *axes, *numbers)
+    one_strategy = len({p.cell.strategy for p in planned.cells}) == 1
+    spare = (*(["strategy"] if one_strategy else []), "TFR", "TLR", "memory", "blocks", "TPR", "strategy")
+    table = TerminalTable(title, columns, 3, spare)
     for row in _by_seed(planned, states, axes):
-        table.add_row(*row)
+        table.add(*row)
     return table
 
 
-def _use_table(planned: Plan) -> Any:
+def _use_table(planned: Plan) -> TerminalTable:
     """Which frozen activations are kept."""
     columns = ("backbone", "activations", "why", "images", "depth", "prefix", "passes", "different", "bytes")
-    table = make_table("frozen activations", columns, text_columns=3)
+    table = TerminalTable("frozen activations", columns, 3, spare=("passes", "different", "prefix", "images"))
     for reuse in planned.reuse:
         for use in reuse.uses:
-            table.add_row(
+            table.add(
                 use.cell.backbone,
                 "kept" if use.keep else "computed",
                 use.why,

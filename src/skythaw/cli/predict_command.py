@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from skythaw.cli.print_report import print_classifier
 from skythaw.cli.sdss_command import read_columns, read_release
 from skythaw.cli.shared_options import Address, Device, GpuShare, NodeCache, require_cluster
 from skythaw.cli.terminal import (
     brief,
     duration,
-    make_table,
     print_json,
-    print_table,
     progress_bar,
     say,
     stoppable,
     warn,
 )
+from skythaw.cli.terminal_table import TerminalTable, print_table
 
 if TYPE_CHECKING:
     from skythaw.predict.predict_images import PredictSummary
@@ -96,6 +96,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="A summary for programs.")] = False,
 ) -> None:
     """Probabilities of each class for any number of images. You can stop it at any time; the same command goes on."""
+    from skythaw.bundle.bundle_file import read_about
     from skythaw.data.sources.sdss.http_client import HttpSettings
     from skythaw.predict.from_sky import FetchSettings
     from skythaw.predict.predict_images import PredictSettings
@@ -127,6 +128,8 @@ def predict(
             told=told,
         )
     _show(summary, out, as_json)
+    if not as_json:
+        print_classifier(read_about(bundle))
 
 
 def _kept(out: Path, sdss: bool) -> str:
@@ -170,12 +173,12 @@ def _facts(summary: PredictSummary | SurveySummary, out: Path) -> dict[str, Any]
 
 def _print_table(summary: PredictSummary | SurveySummary) -> None:
     """Objects of each class, and what could not be read."""
-    table = make_table(f"{summary.objects:,} objects", ("label", "objects"))
+    table = TerminalTable(f"{summary.objects:,} objects", ("label", "objects"))
     for name, number in sorted(summary.classes.items()):
-        table.add_row(name, f"{number:,}")
+        table.add(name, f"{number:,}")
     failed = sum(summary.failed.values())
     if failed:
-        table.add_row("none (see status)", f"{failed:,}")
+        table.add("none (see status)", f"{failed:,}")
     print_table(table)
     for reason, number in Counter(summary.failed).most_common(NAMED):
         warn(f"{number:,} without probabilities: {reason}")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli.terminal import make_table, print_json, print_table, say, stoppable, tracked, warn
+from skythaw.cli.terminal import print_json, say, stoppable, tracked, warn
+from skythaw.cli.terminal_table import TerminalTable, print_table
 from skythaw.errors import SpecError
 
 JSON_SCHEMA = 1
@@ -105,10 +106,10 @@ def sdss(
         numbers = {"asked": summary.asked, "fetched": summary.fetched, "rejected": summary.rejected}
         print_json({"schema": JSON_SCHEMA, **numbers, "state": str(summary.state), "file": str(out)})
         return
-    table = make_table(f"{summary.asked} objects asked for", ("result", "objects"))
-    table.add_row("fetched", str(summary.fetched))
+    table = TerminalTable(f"{summary.asked} objects asked for", ("result", "objects"))
+    table.add("fetched", str(summary.fetched))
     for name, number in summary.rejected.items():
-        table.add_row(f"{name}: {Reason(name).words}", str(number))
+        table.add(f"{name}: {Reason(name).words}", str(number))
     print_table(table)
     wanted = request.wanted * len(request.strata)
     if wanted > summary.asked:

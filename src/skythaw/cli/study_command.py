@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skythaw.cli.plan_command import plan
-from skythaw.cli.report_command import print_search
+from skythaw.cli.print_report import print_outcome, print_search
 from skythaw.cli.run_options import RunOptions, takes_run_options
 from skythaw.cli.shared_options import Json, StudyFile, load_study
 from skythaw.cli.terminal import (
@@ -20,6 +20,7 @@ from skythaw.cli.terminal import (
     say,
     stoppable,
 )
+from skythaw.cli.terminal_table import Wide
 
 if TYPE_CHECKING:
     from skythaw.spec import Study
@@ -46,6 +47,8 @@ def run(
         say(f"{summary.elsewhere} are being run by another process on the same folder")
     if summary.failed:
         say(f"{summary.failed} failed and will be tried again by the next run; why: skythaw study status {out}")
+    print_outcome(out)
+    if summary.failed:
         raise typer.Exit(1)
 
 
@@ -56,14 +59,16 @@ def search(
     study_file: StudyFile,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder. If it exists, the search continues in it.")],
     options: RunOptions,
+    wide: Wide = False,
 ) -> None:
     """Find the best depth at a fraction of a study's cost, and train a classifier at it."""
     from skythaw.study.depth_search import search as run_search
 
     study = load_study(study_file, options.skip_broken)
     standings = watched(run_search, study, out, context.obj, options)
-    print_search([asdict(each) for each in standings])
+    print_search([asdict(each) for each in standings], wide=wide)
     say(f"see: skythaw report {out}")
+    print_outcome(out)
 
 
 @app.command()

@@ -7,7 +7,8 @@ import math
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +21,9 @@ from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
-WIDE = 160
-"""columns given to a table when the output is no terminal, so that nothing is cut in a file or a pipe"""
-
+NARROW = 80
+"""columns of a terminal, as people have them; and of a file or a pipe"""
 LONGEST = 2000
 """letters of a message"""
 
@@ -32,6 +31,13 @@ LONGEST = 2000
 def say(text: str) -> None:
     """A line of the answer."""
     typer.echo(text)
+
+
+def say_wrapped(text: str, indent: str = "") -> None:
+    """Text of the answer, broken into lines that a narrow terminal holds; further lines are indented."""
+    lines = textwrap.wrap(text, NARROW, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    for line in lines:
+        say(line)
 
 
 def warn(text: str) -> None:
@@ -56,28 +62,6 @@ def print_json(content: dict[str, Any], file: Path | None = None) -> None:
 
     with replacing(file) as out:
         out.write(text.encode())
-
-
-def print_table(table: Table) -> None:
-    """Print a table; its title is a line above it, however narrow the table is."""
-    from rich.console import Console
-
-    if table.title:
-        say(str(table.title))
-        table.title = None
-    width = None if sys.stdout.isatty() else WIDE
-    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
-
-
-def make_table(title: str | None, columns: Sequence[str], text_columns: int = 1) -> Table:
-    """An empty table; the first `text_columns` are words, the others numbers."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i < text_columns else "right", no_wrap=True)
-    return table
 
 
 def progress_bar(unit: str) -> Progress:

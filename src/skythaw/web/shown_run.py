@@ -15,9 +15,8 @@ from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.errors import DataError, LedgerError, UnknownNameError
 from skythaw.report.figures.object_pictures import picture_of
 from skythaw.report.page.html_page import render
-from skythaw.report.recommendations import main_recommendations
+from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
-from skythaw.report.sentences import answer
 from skythaw.report.write_report import build_page, data_files
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.study.ledger import Entry, Ledger
@@ -71,9 +70,9 @@ class ShownRun:
         with Ledger.read(self.folder) as ledger:
             return status(ledger)
 
-    def answers(self) -> list[tuple[str, str]]:
-        """Network and answer for each of the report's recommendations so far."""
-        return [(each.choice["backbone"], answer(each)) for each in main_recommendations(self._report()[0])]
+    def answers(self) -> list[str]:
+        """The sentences of the report's answer so far."""
+        return plain_answer(self._report()[0]["choice"])
 
     def recommended(self) -> list[dict[str, Any]]:
         """The report's recommendations so far, as in `skythaw report --json`."""
