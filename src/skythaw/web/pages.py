@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from skythaw.errors import DataError, LedgerError, UnknownNameError
 from skythaw.explain.explanation import FAR
 from skythaw.report.figures.figure_style import DARK, LIGHT
-from skythaw.report.figures.learning_figures import cell_charts
 from skythaw.report.figures.matplotlib_figures import draw
+from skythaw.report.figures.training_figures import cell_charts
+from skythaw.report.statistics.chosen_cells import cell_curve
 from skythaw.web.json_api import OneQueue, OneRun, info, queue_of
 from skythaw.web.render_page import page, template
 from skythaw.web.request_guard import COOKIE
@@ -119,7 +120,7 @@ def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
     """One cell: settings, scores, curves."""
     entry = one.cell(key)
     settings = {k: v for k, v in _flat(entry.cell.model_dump(mode="json")).items() if v is not None}
-    charts = cell_charts(entry.result.curves, entry.result.kept) if entry.result else []
+    charts = cell_charts(cell_curve(entry.result)) if entry.result else []
     error = (entry.error or "").strip().splitlines()[-1:] if entry.state == "failed" else []
     return page(
         request, "cell", f"Cell {key[:12]}", name=name, entry=entry, settings=settings, charts=charts, error=error
@@ -130,7 +131,7 @@ def cell(request: Request, name: str, key: str, one: OneRun) -> Response:
 def curves(key: str, chart: str, one: OneRun, dark: bool = False) -> Response:
     """How a cell trained, as a picture in the colours of the browser's theme: pages work without scripts."""
     entry = one.cell(key)
-    charts = cell_charts(entry.result.curves, entry.result.kept) if entry.result else []
+    charts = cell_charts(cell_curve(entry.result)) if entry.result else []
     figure = next((each for each in charts if each.name == chart), None)
     if figure is None:
         raise UnknownNameError("that cell has no such curves")

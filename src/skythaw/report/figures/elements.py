@@ -31,6 +31,8 @@ class Series:
     """whether a line joins the points"""
     notes: tuple[str, ...] = ()
     """what is said of each point where the pointer is on it; empty, or one for each point"""
+    dots: tuple[tuple[float, ...], ...] = ()
+    """for each point the single values that it is the mean of, drawn as small dots; empty, or one for each point"""
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,8 @@ class Section:
     """of the anchor: lower case letters, digits and hyphens"""
     title: str
     parts: tuple[str | Figure | Table | Gallery, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is said first of one network: at most two sentences."""
-
-    network: str
-    text: str
+    folded: bool = False
+    """whether it is closed at first, because people rarely look; it must have no figure"""
 
 
 @dataclass(frozen=True)
@@ -126,13 +122,21 @@ class Page:
 
     title: str
     question: str
-    answers: tuple[Answer, ...]
+    answers: tuple[str, ...]
+    """the sentences of the plain answer"""
     figure: Chart
     sections: tuple[Section, ...]
     foot: str
     """what made it, and from what"""
     alarms: tuple[str, ...] = ()
     """what makes the answer doubtful, shown with it"""
+
+
+def dots_of(chart: Chart, series: Series) -> list[tuple[float, float]]:
+    """Where the single values of a series are drawn: a little to the right of its points, clear of their bars."""
+    places = [x for each in chart.series for x in each.x]
+    aside = 0.012 * (max(places) - min(places)) if places and not chart.log_x else 0.0
+    return [(x + aside, y) for x, values in zip(series.x, series.dots, strict=False) for y in values]
 
 
 def figures_of(page: Page) -> list[Figure]:

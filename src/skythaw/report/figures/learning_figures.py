@@ -1,4 +1,4 @@
-"""Figures of how networks learn and where they fail."""
+"""Figures of what networks learned: how far they overfit, and where they fail."""
 
 from __future__ import annotations
 
@@ -6,64 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skythaw.report.figures.elements import INTERVAL, Chart, HeatMap, Series
-from skythaw.report.recommendations import Recommendation, Row
-
-CELL_CURVES = (
-    ("scores", "Scores by epoch", "score", (("macro_f1", "macro-F1 on validation"),
-     ("accuracy", "accuracy on validation"), ("train_accuracy", "accuracy on training"))),
-    ("losses", "Log loss by epoch", "log loss", (("log_loss", "on validation"), ("train_loss", "on training"))),
-)  # fmt: skip
-"""of each chart of a cell: name, title, label, and what its lines are"""
-
-
-def learning_chart(rows: Sequence[Row], main: Sequence[Recommendation]) -> Chart | None:
-    """Validation scores by epoch, each network at its recommended depth and at depth 0; None where there are none."""
-    series = [
-        _by_epoch(f"{row['backbone']}, depth {row['depth']}", curve)
-        for each in main
-        for row in rows
-        if each.differs_in_depth_alone(row) and row["depth"] in (0, each.row["depth"])
-        if (curve := row["curves"].get("macro_f1"))
-    ]
-    if not series:
-        return None
-    return Chart(
-        name="learning",
-        title="Validation by epoch",
-        caption="Macro-F1 on validation, mean over seeds, of the recommended depth and of the head alone.",
-        x_label="epoch",
-        y_label="macro-F1 on validation",
-        series=tuple(series),
-    )
-
-
-def cell_charts(curves: Sequence[Mapping[str, float]], kept: int | None) -> list[Chart]:
-    """How one cell trained: its scores and its losses by epoch.
-
-    Parameters
-    ----------
-    curves
-        of its result: one entry an epoch
-    kept
-        the epoch whose weights were kept, counted from 1
-    """
-    charts = []
-    for name, title, label, lines in CELL_CURVES:
-        series = tuple(
-            _by_epoch(what, [each.get(score) for each in curves], kept)
-            for score, what in lines
-            if any(each.get(score) is not None for each in curves)
-        )
-        if series:
-            caption = f"{title}; a ring marks the epoch whose weights were kept."
-            charts.append(Chart(name, title, caption, "epoch", label, series, ring="the epoch that was kept"))
-    return charts
-
-
-def _by_epoch(label: str, values: Sequence[float | None], kept: int | None = None) -> Series:
-    epochs = tuple(float(i + 1) for i in range(len(values)))
-    marked = (kept - 1,) if kept and kept <= len(values) else ()
-    return Series(label, epochs, tuple(values), marked=marked)
+from skythaw.report.recommendations import Row
 
 
 def gap_chart(lines: Mapping[str, list[Row]]) -> Chart:
@@ -90,6 +33,31 @@ def gap_chart(lines: Mapping[str, list[Row]]) -> Chart:
         y_label="macro-F1, training less validation",
         series=series,
         level=0.0,
+    )
+
+
+def class_chart(choice: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """How pure each class is where it is so complete; None where there are no predictions."""
+    if not classes:
+        return None
+    lines = tuple(Series(each["class"], tuple(each["completeness"]), tuple(each["purity"])) for each in classes)
+    points = Series(
+        "as predicted",
+        tuple(each["as_predicted"]["completeness"] for each in classes),
+        tuple(each["as_predicted"]["purity"] for each in classes),
+        joined=False,
+        notes=tuple(f"{each['class']}: the objects whose most probable class it is" for each in classes),
+    )
+    return Chart(
+        name="completeness-purity",
+        title=f"{choice['backbone']}, depth {choice['depth']}: completeness and purity of each class",
+        caption=(
+            "Take the objects whose probability of a class is above some value. Completeness (recall) is the share of "
+            "the class that is among them, purity (precision) the share of them that are of the class. Mean over seeds."
+        ),
+        x_label="completeness (recall)",
+        y_label="purity (precision)",
+        series=(*lines, points),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from skythaw.errors import DataError, OutputError
 from skythaw.machine.files import replacing, writing
-from skythaw.report.figures.elements import Chart, Figure, HeatMap, Series
+from skythaw.report.figures.elements import Chart, Figure, HeatMap, Series, dots_of
 from skythaw.report.figures.figure_style import DARK, LIGHT, SCALE, look, shorten, ticks_of
 from skythaw.report.number_format import say
 
@@ -131,7 +131,7 @@ def _chart(chart: Chart, colours: Mapping[str, str]) -> Any:
     if chart.log_x:
         axes.set_xscale("log")
         _tick(axes, chart)
-    handles = [_draw_series(axes, series, i, colours) for i, series in enumerate(chart.series)]
+    handles = [_draw_series(axes, (chart, series), i, colours) for i, series in enumerate(chart.series)]
     faint = {"color": colours["muted"], "linestyle": "--", "linewidth": 1.0, "zorder": 1}
     if chart.diagonal:
         axes.axline((0.5, 0.5), slope=1, **faint) if not chart.log_x else _bent(axes, faint)
@@ -151,10 +151,14 @@ def _chart(chart: Chart, colours: Mapping[str, str]) -> Any:
     return canvas
 
 
-def _draw_series(axes: Any, series: Series, i: int, colours: Mapping[str, str]) -> Any:
+def _draw_series(axes: Any, drawn: tuple[Chart, Series], i: int, colours: Mapping[str, str]) -> Any:
+    chart, series = drawn
     how = look(i)
     colour = colours[how.colour[1:]] if how.colour.startswith("@") else how.colour
     y = _numbers(series.y)
+    if single := dots_of(chart, series):
+        x, values = (_numbers(column) for column in zip(*single, strict=True))
+        axes.plot(x, values, "o", color=colour, markersize=3, alpha=0.55, markeredgewidth=0)
     return axes.errorbar(
         _numbers(series.x),
         y,

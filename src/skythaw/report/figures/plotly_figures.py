@@ -9,7 +9,7 @@ from html import escape
 from textwrap import wrap
 from typing import Any
 
-from skythaw.report.figures.elements import Chart, Figure, HeatMap, Series
+from skythaw.report.figures.elements import Chart, Figure, HeatMap, Series, dots_of
 from skythaw.report.figures.figure_style import Look, look, shorten, ticks_of
 from skythaw.report.number_format import say
 
@@ -40,7 +40,8 @@ def plot(figure: Figure) -> Plot:
 
 
 def _chart(chart: Chart) -> Plot:
-    traces = [_trace(series, i) for i, series in enumerate(chart.series)]
+    traces = [_dots(chart, series, i) for i, series in enumerate(chart.series) if series.dots]
+    traces += [_trace(series, i) for i, series in enumerate(chart.series)]
     ringed = [i for i, series in enumerate(chart.series) if series.marked]
     traces += [_rings(chart, i, first=i == ringed[0]) for i in ringed]
     layout = _layout(chart)
@@ -75,6 +76,21 @@ def _trace(series: Series, i: int) -> dict[str, Any]:
         ends = {"array": _finite(up), "arrayminus": _finite(down)}
         trace["error_y"] = {"symmetric": False, "color": how.colour, "thickness": 1.2, "width": 3, **ends}
     return trace
+
+
+def _dots(chart: Chart, series: Series, i: int) -> dict[str, Any]:
+    """The single values behind the points of a series."""
+    single = dots_of(chart, series)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "meta": i,
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "x": _finite(x for x, _ in single),
+        "y": _finite(y for _, y in single),
+        "marker": {"color": look(i).colour, "symbol": "circle", "size": 5, "opacity": 0.7},
+    }
 
 
 def _hovers(series: Series) -> list[str]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from skythaw.report.figures.elements import Chart, HeatMap
 from skythaw.report.figures.learning_figures import (
+    class_chart,
     confusion_map,
     error_charts,
     gap_chart,
-    learning_chart,
     reliability_chart,
 )
 from skythaw.report.figures.score_figures import depth_chart, p_value_map, pareto_charts, ratio_chart, size_chart
+from skythaw.report.figures.training_figures import training_charts
 from skythaw.report.recommendations import CONTEST, Facts, Row, main_recommendations
 
 
@@ -27,8 +28,9 @@ class ReportFigures:
     pairs: tuple[HeatMap, ...]
     pareto: tuple[Chart, ...]
     size: Chart | None
-    learning: Chart | None
+    learning: tuple[Chart, ...]
     gap: Chart
+    classes: Chart | None
     confusion: tuple[HeatMap, ...]
     errors: tuple[Chart, ...]
     reliability: tuple[Chart, ...]
@@ -52,8 +54,9 @@ def report_figures(facts: Facts) -> ReportFigures:
         pairs=tuple(p_value_map(each, i) for i, each in enumerate(compared) if len(each["pairs"]) > 1),
         pareto=tuple(pareto_charts(facts)),
         size=size_chart(facts),
-        learning=learning_chart(facts["rows"], main),
+        learning=tuple(training_charts(facts["choice"], facts["training"])),
         gap=gap_chart(every),
+        classes=class_chart(facts["choice"], facts["completeness_and_purity"]),
         confusion=tuple(
             confusion_map(each.row, facts["classes"], i) for i, each in enumerate(main) if each.row["confusion"]
         ),

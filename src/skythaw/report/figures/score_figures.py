@@ -63,14 +63,15 @@ def _against(
                 high=high,
                 marked=tuple(i for i, row in enumerate(rows) if _identity(row, axes) in chosen),
                 notes=tuple(_note(row) for row in rows),
+                dots=tuple(_seeds(row) for row in rows) if any(row["seeds"] > 1 for row in rows) else (),
             )
         )
     return Chart(
         name=name[0],
         title=name[1],
         caption=(
-            "Mean over seeds; at depth 0 the head alone is trained. Depths whose bars overlap may "
-            "still differ: they were scored on the same objects."
+            "Mean over seeds; small dots are single seeds. At depth 0 the head alone is trained. Depths whose bars "
+            "overlap may still differ: they were scored on the same objects."
         ),
         x_label=x[0],
         y_label="macro-F1 on test",
@@ -90,8 +91,13 @@ def _ends(score: dict[str, Any]) -> tuple[float | None, float | None]:
     return (None, None) if score["std"] is None else (score["mean"] - score["std"], score["mean"] + score["std"])
 
 
+def _seeds(row: Row) -> tuple[float, ...]:
+    return tuple(each["macro_f1"] for each in row["by_seed"])
+
+
 def _note(row: Row) -> str:
-    return (
+    unfinished = "NOT CONVERGED; " if row.get("converged") is False else ""
+    return unfinished + (
         f"{row['depth']} of {row['blocks']} blocks: {percent(row['tpr'])} of the parameters and "
         f"{percent(row['tlr'])} of the layers; macro-F1 {with_interval(row['macro_f1'])}"
     )

@@ -28,22 +28,25 @@ def by_seed(row: ReportRow) -> list[dict[str, Any]]:
 
 
 def training_curves(row: ReportRow) -> list[dict[str, Any]]:
-    """How each cell trained: its curves against ``step`` (None in older versions) and ``epoch``.
+    """How each cell of a row trained, in the order of the seeds."""
+    return [
+        {"key": result.key, "seed": entry.cell.seed, **cell_curve(result)}
+        for entry, result in sorted(row.cells, key=lambda cell: cell[0].cell.seed)
+    ]
+
+
+def cell_curve(result: Result) -> dict[str, Any]:
+    """How a cell trained: its curves against ``step`` (None in older versions) and ``epoch``.
 
     ``kept`` is the place in them whose weights were kept (None where training diverged at once), ``not_converged``
     why the training is not finished.
     """
-    return [
-        {
-            "key": result.key,
-            "seed": entry.cell.seed,
-            **steps_of(result.curves),
-            **{name: [each.get(name) for each in result.curves] for name in CURVES},
-            "kept": kept_place(result),
-            "not_converged": list(not_converged(result)),
-        }
-        for entry, result in sorted(row.cells, key=lambda cell: cell[0].cell.seed)
-    ]
+    return {
+        **steps_of(result.curves),
+        **{name: [each.get(name) for each in result.curves] for name in CURVES},
+        "kept": kept_place(result),
+        "not_converged": list(not_converged(result)),
+    }
 
 
 def steps_of(curves: Sequence[Mapping[str, float]]) -> dict[str, list[float] | None]:
