@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from skythaw.report.figures.elements import Answer, Chart, Gallery, HeatMap, Page, Picture, Section, Series, Table
+from skythaw.report.figures.elements import Chart, Gallery, HeatMap, Page, Picture, Section, Series, Table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 NASTY = (
@@ -144,7 +144,7 @@ def answers():
         "Fine-tune all {n} blocks: macro-F1 0.9{i}4 ± 0.008 with 5,000 images. With fewer than 500, tune the top {k}.",
     )
     return tuple(
-        Answer(network, texts[i % 2].format(k=n // 2, n=n, i=5 - i % 4))
+        f"{network}: " + texts[i % 2].format(k=n // 2, n=n, i=5 - i % 4)
         for i, (network, n) in enumerate(NETWORKS.items())
     )
 
@@ -181,7 +181,7 @@ def rich():
     return Page(
         "Depth of fine-tuning on SDSS cutouts",
         "Which layers of each network should be fine-tuned, and with how many images?",
-        answers(),
+        answers()[:5],
         depth_chart(),
         sections,
         "skythaw 0.1.0, study sdss_depth, 189 cells, ledger 3f9c2a71.",
@@ -196,7 +196,7 @@ def small():
     """One network, one answer, hardly anything else."""
     series = (Series("mobilenetv2", (0.0, 50.0, 100.0), (0.81, 0.9, None), marked=(1,)),)
     figure = Chart("depth", "Half is enough", "Macro-F1 by depth.", "depth (%)", "macro-F1", series, ring="chosen")
-    answer = Answer("mobilenetv2", "Fine-tune the top 9 of 19 blocks: macro-F1 0.900. All 19 are no better.")
+    answer = "Fine-tune the top 9 of 19 blocks of mobilenetv2: macro-F1 0.900. All 19 are no better."
     section = Section("data", "The data", ("600 objects in three classes.",))
     return Page(
         "A small study", "How deep should mobilenetv2 be tuned?", (answer,), figure, (section,), "skythaw 0.1.0"

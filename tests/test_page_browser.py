@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 
-from helpers_page import HOSTILE, NASTY, answers, confusion, depth_chart, rich, small
+from helpers_page import HOSTILE, NASTY, confusion, depth_chart, rich, small
 from helpers_run import study_page
 from helpers_soak import soak
 from skythaw.report.figures.elements import Gallery, Section, figures_of
@@ -137,12 +137,10 @@ def window(started):
 @cache
 def pages():
     page = rich()
-    more = tuple(replace(a, network=f"efficientnet_lite{i}") for i, a in enumerate(answers()[:3]))
     many = tuple(depth_chart(f"depth-{i}", seed=i) if i % 3 else confusion(f"confusion-{i}", i) for i in range(60))
     return {
         "rich": page,
         "small": small(),
-        "ten": replace(page, answers=page.answers + more),
         "study": study_page(),
         "sixty": replace(page, sections=(Section("many", "Sixty figures", many),)),
     }
@@ -176,7 +174,7 @@ def test_the_links_of_the_contents_lead_to_their_targets(window, name):
 
 
 @pytest.mark.parametrize("size", [pytest.param(WIDE, id="wide"), pytest.param(PHONE, id="phone")])
-@pytest.mark.parametrize("name", soak(["rich", "small", "ten", "study"]))
+@pytest.mark.parametrize("name", soak(["rich", "small", "study"]))
 def test_the_answers_are_on_the_first_screen(window, name, size):
     window.show(name, size)
     seen = window("""

@@ -86,7 +86,7 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
 
 def _print_networks(main: Sequence[Recommendation], wide: bool) -> list[str]:
     """Where there are several networks, what is recommended for each."""
-    from skythaw.report.page.report_tables import network_table
+    from skythaw.report.page.comparison_tables import network_table
     from skythaw.report.page.text_table import text_table
 
     if len(main) < 2:
@@ -101,6 +101,7 @@ def _print_networks(main: Sequence[Recommendation], wide: bool) -> list[str]:
 
 def _print_depths(facts: Facts, recommended: Sequence[Recommendation], wide: bool) -> list[str]:
     """A table for each network, strategy and training size, and what its depths come to; the columns left out."""
+    from skythaw.report.plain_answer import unfinished
     from skythaw.report.sentences import depths_compared
 
     first: dict[tuple[Any, ...], str] = {}
@@ -154,16 +155,6 @@ def _depth_table(facts: Facts, recommended: Recommendation, rows: Iterable[dict[
             bold=row is choice,
         )
     return table
-
-
-def unfinished(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """One line that says which depths have not converged, and why; nothing where all have."""
-    found = [
-        f"depth {row['depth']} ({'; '.join(row.get('not_converged') or ['no reason was kept'])})"
-        for row in rows
-        if row.get("converged") is False
-    ]
-    return [f"Not converged, so not to be compared: {', '.join(found)}."] if found else []
 
 
 def _same(probe: dict[str, Any], choice: dict[str, Any]) -> bool:

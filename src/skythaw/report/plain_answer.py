@@ -213,3 +213,15 @@ def _or(several: Sequence[Any], word: str = "or") -> str:
     """``3``, ``3 or 6``, ``3, 6 or 10``."""
     names = [str(each) for each in several]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line that says which rows have not converged, and why; nothing where all have."""
+    several = len({row["backbone"] for row in rows}) > 1
+    found = [
+        f"{row['backbone'] + ', ' if several else ''}depth {row['depth']} "
+        f"({'; '.join(row.get('not_converged') or ['no reason was kept'])})"
+        for row in rows
+        if row.get("converged") is False
+    ]
+    return [f"Not converged, so no depth is called worse for it: {', '.join(found)}."] if found else []

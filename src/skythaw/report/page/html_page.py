@@ -92,7 +92,6 @@ def render(page: Page) -> str:
         page=page,
         count=len(drawn),
         first=drawn[id(page.figure)],
-        keys={series.label: look(i) for i, series in enumerate(page.figure.series)},
         sections=sections,
         light=LIGHT,
         dark=DARK,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 
-from skythaw.report.figures.elements import Answer, Figure, Gallery, Page, Picture, Section, Table
+from skythaw.report.figures.elements import Figure, Gallery, Page, Picture, Section, Table
 from skythaw.report.figures.report_figures import report_figures
 from skythaw.report.page.report_tables import report_tables
+from skythaw.report.plain_answer import plain_answer, unfinished
 from skythaw.report.recommendations import Facts
 from skythaw.report.sentences import report_sentences
 
@@ -29,23 +30,24 @@ def make_page(facts: Facts, images: Mapping[str, bytes], version: str, today: da
     said, figures, tables = report_sentences(facts), report_figures(facts), report_tables(facts)
     mistakes, sheet = _mistakes(facts, images), _sheet(facts, images)
     sections = (
-        _section("depths", "Depths compared", figures.depth, said.depths, figures.pairs, tables.depths, tables.probes),
+        _section("depths", "Depths compared", tables.networks, figures.depth, figures.pairs, tables.compared,
+                 unfinished(facts["rows"]), tables.depths, tables.probes),
+        _section("training", "Training", figures.learning, figures.gap, tables.peaks, tables.alarms),
+        _section("classes", "Classes", figures.classes, tables.classes, figures.confusion),
         _section("claims", "What the seed study claims", said.claims, tables.claims, tables.frozen, tables.own_depths,
                  figures.pareto),
-        _section("images", "How many images", figures.size, said.sizes),
-        _section("training", "Training", figures.learning, figures.gap, tables.peaks, tables.alarms),
-        _section("classes", "Classes", figures.confusion, tables.classes),
+        _section("images", "How many images", figures.size, tables.sizes),
         _section("failures", "Where it fails", said.failures, figures.errors, mistakes, tables.mistakes),
         _section("calibration", "Probabilities", said.calibration, figures.reliability, tables.calibration),
-        _section("robustness", "Would another choice change it?", tables.robustness, tables.early_signs),
-        _section("search", "The search", said.search, tables.trials),
-        _section("data", "Data", tables.objects, said.data, sheet),
-        _section("method", "How the numbers were made", said.method),
+        _section("robustness", "Would another choice change it?", tables.robustness, tables.early_signs, folded=True),
+        _section("search", "The search", said.search, tables.trials, folded=True),
+        _section("data", "Data", tables.objects, said.data, sheet, folded=True),
+        _section("method", "How the numbers were made", said.method, folded=True),
     )  # fmt: skip
     return Page(
         title=f"{facts['name']}: which layers to fine-tune",
         question=said.question,
-        answers=tuple(Answer(network, text) for network, text in said.answers),
+        answers=tuple(plain_answer(facts["choice"])),
         figure=figures.ratio,
         sections=tuple(section for section in sections if section.parts),
         foot=f"Made by skythaw {version} on {today.isoformat()} from {facts['cells']['done']} training runs.",
@@ -59,12 +61,13 @@ def wanted_images(facts: Facts) -> list[str]:
     return [*(each["object_id"] for each in listed), *(i for some in facts["data"]["sheet"].values() for i in some)]
 
 
-def _section(name: str, title: str, *contents: Part | Iterable[Part] | None) -> Section:
+def _section(name: str, title: str, *contents: Part | Iterable[Part] | None, folded: bool = False) -> Section:
     """A section of what there is: no empty text, and no table without rows."""
     parts: list[Part] = []
     for each in contents:
         parts += [each] if isinstance(each, str | Figure | Table | Gallery) else each or ()
-    return Section(name, title, tuple(each for each in parts if (each.rows if isinstance(each, Table) else each)))
+    there = tuple(each for each in parts if (each.rows if isinstance(each, Table) else each))
+    return Section(name, title, there, folded)
 
 
 def _mistakes(facts: Facts, images: Mapping[str, bytes]) -> list[Gallery]:

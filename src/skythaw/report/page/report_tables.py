@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skythaw.report.figures.elements import Table
-from skythaw.report.number_format import percent, points, points_range, with_interval
-from skythaw.report.plain_answer import above_frozen, may_be_best
+from skythaw.report.number_format import percent, with_interval
+from skythaw.report.page.comparison_tables import compared_table, network_table, size_table
 from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations
 from skythaw.report.sentences import RATIOS
 
@@ -21,8 +21,10 @@ class ReportTables:
 
     networks: Table
     """what is recommended for each network, where there are several"""
+    compared: Table
     depths: Table
     probes: Table
+    sizes: Table
     claims: Table
     frozen: Table
     own_depths: Table
@@ -45,6 +47,8 @@ def report_tables(facts: Facts) -> ReportTables:
     claims = {each["number"]: each["numbers"] for each in facts["claims"]}
     return ReportTables(
         networks=network_table(main),
+        compared=compared_table(facts),
+        sizes=size_table(facts),
         depths=depth_table(facts),
         probes=_probes(facts),
         claims=_picked(
@@ -68,42 +72,23 @@ def report_tables(facts: Facts) -> ReportTables:
 def depth_table(facts: Facts) -> Table:
     """Every row of the report."""
     axes = facts["axes"]
-    columns = ("network", "strategy", "images", "depth", "blocks", *axes, "TPR (%)", "TLR (%)", "TFR (%)")
-    columns += ("macro-F1", "low", "high", "accuracy", "log loss", "peak epoch", "gap", "seconds", "seeds")
+    columns = ("network", "strategy", "images", "depth", "blocks", *axes, "recommended", "macro-F1", "low", "high")
+    columns += ("converged", "seeds", "accuracy", "log loss", "TPR (%)", "TLR (%)", "TFR (%)")
     rows = [
         (
             *(row[name] for name in ("backbone", "strategy", "train_size", "depth", "blocks", *axes)),
-            *(None if row[ratio] is None else 100 * row[ratio] for ratio in ("tpr", "tlr", "tfr")),
+            "yes" if chosen else "",
             *(row["macro_f1"][name] for name in ("mean", "low", "high")),
+            {True: "yes", False: "NO", None: None}[row.get("converged")],
+            row["seeds"],
             row["accuracy"]["mean"],
             row["log_loss"]["mean"],
-            *(row[name] for name in ("peak_epoch", "gap", "seconds", "seeds")),
-            "yes" if chosen else "",
+            *(None if row[ratio] is None else 100 * row[ratio] for ratio in ("tpr", "tlr", "tfr")),
+            *(row[name] for name in ("peak_epoch", "gap", "seconds")),
         )
         for row, chosen in ordered_rows(facts)
     ]
-    return Table(DEPTHS, (*columns, "recommended"), tuple(rows))
-
-
-def network_table(main: Sequence[Recommendation]) -> Table:
-    """What is recommended for each network; no rows where there is one, of which the answer speaks."""
-    rows = tuple(
-        (
-            each.row["backbone"],
-            each.row["strategy"],
-            each.row["train_size"],
-            f"{each.row['depth']} of {each.row['blocks']}",
-            percent(each.row["tpr"]),
-            percent(each.row["tlr"]),
-            with_interval(each.row["macro_f1"]),
-            "-" if (above := above_frozen(each)) is None else f"{points(above['difference'])} ({points_range(above)})",
-            ", ".join(map(str, may_be_best(each))) or "-",
-        )
-        for each in main
-    )
-    columns = ("network", "strategy", "images", "train", "TPR", "TLR", "macro-F1", "above frozen", "may be best")
-    caption = "Each network: blocks to train, macro-F1, and points of it above the frozen network"
-    return Table(caption, columns, rows if len(rows) > 1 else ())
+    return Table(DEPTHS, (*columns, "peak epoch", "gap", "seconds"), tuple(rows))
 
 
 def ordered_rows(facts: Facts) -> list[tuple[Row, bool]]:

@@ -1,0 +1,82 @@
+"""Tables of what was compared: networks, depths, and numbers of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skythaw.report.figures.elements import Table
+from skythaw.report.number_format import percent, points, points_range, rounded, with_interval
+from skythaw.report.plain_answer import above_frozen, may_be_best
+from skythaw.report.recommendations import Facts, Recommendation, recommendations
+
+
+def network_table(main: Sequence[Recommendation]) -> Table:
+    """What is recommended for each network; no rows where there is one, of which the answer speaks."""
+    rows = tuple(
+        (
+            each.row["backbone"],
+            each.row["strategy"],
+            each.row["train_size"],
+            f"{each.row['depth']} of {each.row['blocks']}",
+            percent(each.row["tpr"]),
+            percent(each.row["tlr"]),
+            with_interval(each.row["macro_f1"]),
+            "-" if (above := above_frozen(each)) is None else f"{points(above['difference'])} ({points_range(above)})",
+            ", ".join(map(str, may_be_best(each))) or "-",
+        )
+        for each in main
+    )
+    columns = ("network", "strategy", "images", "train", "TPR", "TLR", "macro-F1", "above frozen", "may be best")
+    caption = "Each network: blocks to train, macro-F1, and points of it above the frozen network"
+    return Table(caption, columns, rows if len(rows) > 1 else ())
+
+
+def compared_table(facts: Facts) -> Table:
+    """For each network, strategy and number of images: which depths may be the best, and what would tell."""
+    rows = tuple(
+        (
+            *(each.row[name] for name in ("backbone", "strategy", "train_size")),
+            each.comparison["best"],
+            each.row["depth"],
+            ", ".join(map(str, may_be_best(each))),
+            _takes(each.comparison),
+            each.comparison["nested"]["depth"],
+            *(with_interval(each.comparison["nested"][score]) for score in ("macro_f1", "accuracy")),
+        )
+        for each in recommendations(facts)
+        if each.comparison and len(each.comparison["best_in"]) > 1
+    )
+    columns = ("network", "strategy", "images", "best depth", "recommended", "may be best", "to tell them it takes")
+    caption = (
+        "Which depths may be the best. Validation alone would choose the last depth; the test set had no part in that "
+        "choice, so its scores are fair"
+    )
+    return Table(caption, (*columns, "validation's choice", "its macro-F1", "its accuracy"), rows)
+
+
+def _takes(compared: Mapping[str, Any]) -> str | None:
+    """How many test objects would tell the depths that seem furthest from the best."""
+    alike = [each for each in compared["alike"] if each.get("behind")]
+    if not alike:
+        return None
+    widest = max(alike, key=lambda each: each["behind"]["difference"])
+    needed = widest.get("objects_needed")
+    return "more seeds" if needed is None else f"{rounded(needed)} objects"
+
+
+def size_table(facts: Facts) -> Table:
+    """What twice the images would give, where a law could be fitted; else why it could not."""
+    rows = tuple(
+        (
+            curve["backbone"],
+            curve["strategy"],
+            *((curve["twice"], with_interval(curve["macro_f1"]), points_range(curve["gain"])) if curve.get("gain")
+              else (None, None, None)),
+            with_interval(curve["exponent"], ".2f") if curve.get("exponent") else None,
+            curve.get("reason"),
+        )
+        for curve in facts["size_curves"]
+    )  # fmt: skip
+    columns = ("network", "strategy", "images", "macro-F1", "change (points)", "exponent", "can't be told because")
+    return Table("Twice the images, by a power law through the sizes of the study", columns, rows)
