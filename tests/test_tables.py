@@ -27,6 +27,7 @@ TWO = {
 
 
 def too_wide(text):
+    assert "…" not in text, "a number was cut"
     return [line for line in text.splitlines() if len(line.rstrip()) > 80 and not COPIED.search(line)]
 
 

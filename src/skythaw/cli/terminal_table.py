@@ -82,7 +82,12 @@ def _drawn(table: TerminalTable, left_out: Sequence[str]) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for i in kept:
         words = i < table.text_columns
-        drawn.add_column(table.columns[i], justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        drawn.add_column(
+            table.columns[i],
+            justify="left" if words else "right",
+            no_wrap=not words,
+            overflow="fold" if words else "ellipsis",
+        )
     for number, row in enumerate(table.rows):
         drawn.add_row(*(row[i] for i in kept), style="bold" if number in table.bold else None)
     return drawn

@@ -11,6 +11,8 @@ from typing import Any
 from skythaw.report.number_format import listed, percent, points
 from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
 
+NAMED = 4
+"""trainings that have not converged, named at most"""
 Choice = dict[str, Any]
 """What `make_choice` gives; docs/report.md has every name."""
 
@@ -218,10 +220,12 @@ def _or(several: Sequence[Any], word: str = "or") -> str:
 def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line that says which rows have not converged, and why; nothing where all have."""
     several = len({row["backbone"] for row in rows}) > 1
-    found = [
+    found = [row for row in rows if row.get("converged") is False]
+    named = [
         f"{row['backbone'] + ', ' if several else ''}depth {row['depth']} "
         f"({'; '.join(row.get('not_converged') or ['no reason was kept'])})"
-        for row in rows
-        if row.get("converged") is False
+        for row in found
     ]
-    return [f"Not converged, so no depth is called worse for it: {', '.join(found)}."] if found else []
+    named = list(dict.fromkeys(named))
+    more = f" and {len(named) - NAMED} more, marked in the table" if len(named) > NAMED else ""
+    return [f"Not converged, so no depth is called worse for it: {', '.join(named[:NAMED])}{more}."] if named else []
