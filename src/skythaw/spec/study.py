@@ -61,7 +61,7 @@ class Grid(BaseModel):
     backbone: tuple[str, ...] = Field(min_length=1)
     depth: tuple[int | str, ...] = Field(("0%", "25%", "50%", "75%", "100%"), min_length=1)
     train_size: tuple[Positive | Literal["all"], ...] = Field(("all",), min_length=1)
-    seed: tuple[Seed, ...] = Field((0,), min_length=1)
+    seed: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     strategy: tuple[str, ...] = Field(("top",), min_length=1)
 
     @field_validator("depth")
