@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t, ttest_rel
+from hypothesis import strategies as st
+from scipy.stats import norm, studentized_range, t, ttest_rel
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
 from helpers_run import sample_of
-from helpers_soak import soak
+from helpers_soak import fuzz, soak
+from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.stats.bootstrap import Bootstrap, drawn, scores_of, widening
+from skythaw.stats.differences import Means, difference, differences
 from skythaw.stats.intervals import (
     NOTHING,
     SeedSpread,
-    difference,
-    holm,
     limits,
     mcnemar,
     mean_draws,
-    objects_needed,
     spread_of_differences,
     spread_within,
 )
+from skythaw.stats.study_size import study_size
 
 SKILLS = (0.6, 0.9, 0.9)
 """Two depths are truly alike."""
@@ -106,26 +107,13 @@ def test_widening_of_many_groups_is_nothing():
     assert widening(5) == pytest.approx(np.sqrt(5 / 4) * 2.776445 / 1.959964, rel=1e-6)
 
 
-def test_depths_in_a_row_are_tested_until_one_fails():
-    """From the best downwards: a shallow depth that passes by luck behind one that fails is not taken."""
-    seeds = (0, 1)
-    ends = np.array([0.9, 0.85, 0.898, 0.9])  # depth 1 fails; depth 0 would pass
-    candidates = [
-        Candidate(d, seeds, (f"{d}-0", f"{d}-1"), {"macro_f1": np.full((2, 101), value)}, 0.5)
-        for d, value in enumerate(ends + np.array([0, 0, 0, 1e-3]))
-    ]
-    contest = Contest(candidates, sample_of([0, 1], {"k": [0, 1]}))
-    assert contest.best.depth == 3
-    assert contest.recommended.depth == 2
-
-
 def test_seeds_that_depths_do_not_share_are_not_compared():
     """Depth 0 lacks seed 0, depth 1 lacks seed 1: one of them stands for nothing."""
     draws = np.random.default_rng(0).random((1, 101))
     candidates = [Candidate(0, (1,), ("a",), dict.fromkeys(("macro_f1", "accuracy"), draws), 0.5)]
     candidates.append(Candidate(1, (0,), ("b",), dict.fromkeys(("macro_f1", "accuracy"), draws), 0.6))
     contest = Contest(candidates, sample_of([0, 1], {"a": [0, 1], "b": [0, 1]}))
-    found = contest.facts()
+    found = comparison(contest)
     assert len(contest.whole) == 1
     assert (found["pairs"], found["alike"], found["apart"]) == ([], [], [])
     assert found["incomplete"] == [1]
@@ -224,7 +212,7 @@ def test_no_interval_leaves_the_range_of_the_score():
     spread = spread_within([scores])
     assert limits(mean_draws(scores, spread))[1] == 1.0
     assert limits(mean_draws(scores, spread, largest=np.inf))[1] > 1.0
-    found = difference(np.full(201, 0.9), spread, 3)
+    found = difference(Means(np.repeat([[0.9], [0.0]], 201, axis=1), (spread,), (0, 0), (3, 3)))
     assert -1 <= found.low < found.high == 1.0
 
 
@@ -238,29 +226,68 @@ def test_the_p_value_of_a_difference_between_seeds_alone_is_the_paired_t_test():
     rng = np.random.default_rng(1)
     a, b = rng.normal(0.7, 0.02, 6), rng.normal(0.72, 0.02, 6)
     scores = np.repeat(np.stack([a, b])[:, :, None], 101, axis=2)
-    found = difference((scores[0] - scores[1]).mean(0), spread_of_differences(scores), 6)
-    assert found.p == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-6)
+    found = difference(seeds_alone(scores))
+    assert found.p == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-3)
+    assert (found.p_simultaneous, found.low_simultaneous) == (found.p, found.low)
 
 
-def test_the_degrees_of_freedom_of_a_p_value_are_satterthwaites():
-    """By hand: of the variance 4e-4, the objects give 3e-4 and the seeds, with 5 degrees, 1e-4: 5 * (4 / 1)^2 = 80."""
-    draws = np.array([0.05, *(0.05 + np.sqrt(3e-4 / 2) * np.array([1.0, -1.0]))])
-    found = difference(draws, SeedSpread(6e-4, 0.0, 5), 6)
-    assert found.p == pytest.approx(2 * t.sf(2.5, 80), rel=1e-9)
-    assert found.p != pytest.approx(2 * t.sf(2.5, 5), rel=0.1), "the seeds' degrees of freedom alone"
-    assert found.p != pytest.approx(2 * norm.sf(2.5), rel=0.1), "as if the seeds' spread were known"
+def seeds_alone(scores):
+    """Means of scores [row, seed, draw] whose spread between seeds is pooled."""
+    rows, seeds, _ = scores.shape
+    return Means(scores.mean(1), (spread_of_differences(scores).times(0.5),), (0,) * rows, (seeds,) * rows)
+
+
+def test_the_degrees_of_freedom_are_those_of_cochran_and_cox():
+    """By hand: of the variance, objects give 3e-4 and seeds 1e-4, with 2 degrees: (3 * 1.960 + 1 * 4.303) / 4."""
+    draws = np.zeros((2, 3))
+    draws[0] = [0.05, *(0.05 + np.sqrt(3e-4 / 2) * np.array([1.0, -1.0]))]
+    found = difference(Means(draws, (SeedSpread(1.5e-4, 0.0, 2),), (0, 0), (3, 3)))
+    assert found.high - found.value == pytest.approx(0.02 * (3 * 1.959964 + 4.302653) / 4, rel=1e-4)
+
+
+def test_of_all_pairs_the_corrected_p_value_is_tukeys():
+    """Between seeds alone, the largest difference of several means is the studentised range."""
+    rng = np.random.default_rng(2)
+    for depths, seeds in ((3, 2), (4, 3), (6, 5)):
+        scores = np.repeat(rng.normal(0.8, 0.01, (depths, seeds, 1)), 11, axis=2)
+        pairs = [(i, j) for i in range(depths) for j in range(i)]
+        found = differences(seeds_alone(scores), pairs)
+        for each in found:
+            ratio = t.isf(each.p / 2, (depths - 1) * (seeds - 1))
+            exact = studentized_range.sf(ratio * np.sqrt(2), depths, (depths - 1) * (seeds - 1))
+            assert each.p_simultaneous == pytest.approx(exact, abs=0.015)
+        twice = differences(seeds_alone(scores), pairs, families=2)
+        assert twice[0].p_simultaneous == pytest.approx(min(1.0, 2 * found[0].p_simultaneous))
+
+
+@fuzz(
+    200,
+    st.integers(0, 10**6),
+    st.integers(2, 6),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.003, 0.02]),
+    st.sampled_from([0.0, 0.003, 0.02]),
+    st.integers(1, 3),
+)
+def test_an_interval_holds_nothing_exactly_where_the_p_value_is_large(seed, depths, seeds, sky, spread, families):
+    rng = np.random.default_rng(seed)
+    truth = 0.7 + rng.choice([0.0, 0.01, 0.05]) * rng.random(depths)[:, None, None]
+    scores = truth + sky * rng.normal(size=(depths, seeds, 40)) + spread * rng.normal(size=(depths, seeds, 1))
+    pooled = spread_of_differences(scores).times(0.5) if seeds > 1 else NOTHING
+    means = Means(scores.mean(1), (pooled,), (0,) * depths, (seeds,) * depths)
+    for each in differences(means, [(i, j) for i in range(depths) for j in range(i)], families):
+        assert (each.low > 0 or each.high < 0) == (each.p < 0.05)
+        assert (each.low_simultaneous > 0 or each.high_simultaneous < 0) == (each.p_simultaneous < 0.05)
+        assert each.low_simultaneous <= each.low <= each.value <= each.high <= each.high_simultaneous
+        assert each.p <= each.p_simultaneous
 
 
 def test_equal_models_have_a_p_value_of_one_and_a_sure_difference_of_zero():
-    assert difference(np.zeros(11), NOTHING, 1).p == 1.0
-    assert difference(np.full(11, 0.1), NOTHING, 1).p == 0.0
+    def found(value):
+        return difference(Means(np.repeat([[0.5 + value], [0.5]], 11, axis=1), (NOTHING,), (0, 0), (1, 1)))
 
-
-def test_holm_by_hand():
-    """Holm's paper: the smallest p times its number, the next times one less, never falling, at most 1."""
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert found(0.0).p == 1.0
+    assert (found(0.1).p, found(0.1).low) == (0.0, pytest.approx(0.1))
 
 
 def test_mcnemar_by_hand():
@@ -271,12 +298,23 @@ def test_mcnemar_by_hand():
     assert mcnemar(first, first) == (0, 0, 1.0)
 
 
-def test_how_many_objects_it_takes():
-    """Two proportions: (1.96 + 0.84)^2 * variance / difference^2."""
-    found = difference(np.concatenate([[0.02], np.random.default_rng(0).normal(0.02, 0.02, 20000)]), NOTHING, 1)
-    assert objects_needed(found, 1000, 0.02) == pytest.approx(1000 * 2.8**2, rel=0.03)
-    assert objects_needed(found, 1000, 0.04) == pytest.approx(1000 * 2.8**2 / 4, rel=0.03)
-    assert objects_needed(found, 1000, 0.02, tests=10) > 1.5 * objects_needed(found, 1000, 0.02)
-    noisy = difference(np.full(5, 0.02), SeedSpread(1.0, 0.0, 4), 4)
-    assert objects_needed(noisy, 1000, 0.02) is None, "the seeds hide it, whatever the objects"
-    assert objects_needed(found, 1000, 0.0) is None
+def planned(sky, both, spread, freedom, target=0.02, seeds=3):
+    """A study whose difference is known so well."""
+    rng = np.random.default_rng(0)
+    draws = 0.5 + np.sqrt((sky + both / seeds) / 2) * rng.normal(size=(2, 4001))
+    found = difference(Means(draws, (SeedSpread(spread / 2 + both / 2, both / 2, freedom),), (0, 0), (seeds, seeds)))
+    return study_size(found, 1000, seeds, target)
+
+
+def test_how_many_objects_and_seeds_it_takes():
+    """Of objects alone, it is two proportions: (1.96 + 0.84)^2 * variance / difference^2."""
+    size = planned(sky=4e-4, both=0.0, spread=1e-9, freedom=100)
+    assert (size.objects, size.seeds) == (pytest.approx(1000 * 2.8**2, rel=0.07), 3)
+    assert planned(4e-4, 0.0, 1e-9, 100, target=0.04).objects == pytest.approx(1000 * 2.8**2 / 4, rel=0.07)
+    size = planned(sky=1e-6, both=0.0, spread=4e-4, freedom=100)
+    assert size.objects == pytest.approx(1000, rel=0.1), "more objects would not help"
+    assert size.seeds == pytest.approx(1 + 2.8**2, abs=2)
+    assert planned(1e-6, 0.0, 4e-4, 4).seeds > size.seeds, "their spread is hardly known: it may be larger"
+    assert planned(1e-6, 0.0, 4e-2, 100) is None, "the seeds hide it"
+    assert planned(4e-4, 0.0, 4e-4, 1) is None, "nothing is known of the seeds"
+    assert planned(4e-4, 0.0, 1e-9, 100, target=0.0) is None

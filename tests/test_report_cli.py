@@ -68,7 +68,7 @@ def test_all_that_can_be_written(run, facts, skythaw, tmp_path):
         [row["macro_f1"]["mean"] for row in sorted(facts["rows"], key=lambda r: (r["backbone"], r["train_size"]))]
     )
     assert len(pairs) == 4
-    assert float(pairs[0]["p (Holm)"]) == facts["comparisons"][0]["pairs"][0]["macro_f1"]["p_holm"]
+    assert float(pairs[0]["p (corrected)"]) == facts["comparisons"][0]["pairs"][0]["macro_f1"]["p_simultaneous"]
 
 
 def test_the_answer_comes_first_and_verdicts_follow(run, facts, skythaw, tmp_path):
@@ -155,7 +155,7 @@ def test_the_map_of_p_values_holds_those_of_every_pair(tmp_path):
     run = make_run(tmp_path, World({"resnet50": {0: 1.0, 5: 1.5, 10: 1.8}}, objects=120, groups=40))
     facts = write_report(run, ReportFiles())
     (pairs,) = report_figures(facts).pairs
-    values = [each["macro_f1"]["p_holm"] for each in facts["comparisons"][0]["pairs"]]
+    values = [each["macro_f1"]["p_simultaneous"] for each in facts["comparisons"][0]["pairs"]]
     assert pairs.values == ((None, values[0], values[1]), (values[0], None, values[2]), (values[1], values[2], None))
 
 

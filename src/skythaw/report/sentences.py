@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skythaw.report.number_format import listed, listed_depths, percent, points, points_range, rounded, with_interval
+from skythaw.report.certainty_sentences import above_frozen, how_sure, redrawn, separation
+from skythaw.report.number_format import listed, percent, points, points_range, with_interval
 from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
 
 FEW = 30
@@ -79,41 +80,12 @@ def answer(recommended: Recommendation) -> str:
     """What is recommended, and how sure that is: two sentences."""
     choice, compared = recommended.choice, recommended.comparison
     settings = "".join(f", {axis} {choice[axis]}" for axis in recommended.axes)
-    above = "" if compared is None else _above_frozen(compared)
+    above = "" if compared is None else above_frozen(compared)
     return (
         f"Train {choice['depth']} of {choice['blocks']} blocks{settings}, {percent(choice['tpr'])} of the "
         f"parameters (TPR) and {percent(choice['tlr'])} of the layers (TLR): macro-F1 "
-        f"{with_interval(choice['macro_f1'])}{above}. {_how_sure(compared, choice['depth'])}"
+        f"{with_interval(choice['macro_f1'])}{above}. {how_sure(compared)}"
     )
-
-
-def _above_frozen(compared: dict[str, Any]) -> str:
-    ends = (0, compared["recommended"])
-    pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == ends), None)
-    if pair is None or compared["recommended"] == 0:
-        return ""
-    found = pair["macro_f1"]
-    side = "above" if found["difference"] >= 0 else "below"
-    size = points(abs(found["difference"]), sign=False)
-    return f", {size} points {side} the frozen network ({points_range(found)})"
-
-
-def _how_sure(compared: dict[str, Any] | None, chosen: int) -> str:
-    if compared is None:
-        return "It is the best on validation; the run folder holds no predictions to compare depths with."
-    if len(compared["best_in"]) == 1:
-        return "No other depth was trained in full, so there is nothing to compare it with."
-    best, margin = compared["best"], f"{compared['margin']:g}"
-    others = [each["depth"] for each in compared["alike"] if each["depth"] != chosen]
-    if compared["rule"] == "best":
-        if not others:
-            luck = (
-                "" if compared["seeds"] > 1 else " (there is one seed, so this holds for these trained networks only)"
-            )
-            return f"It is the best, surely better than every other depth{luck}."
-        return f"It is the best, but {listed_depths(others)} can't be told from it."
-    also = f"; {listed_depths(others)} can't be told from the best either" if others else ""
-    return f"It is the shallowest depth that is surely within {margin} of the best (depth {best}){also}."
 
 
 def _warnings(facts: Facts) -> list[str]:
@@ -136,42 +108,6 @@ def name_of(compared: dict[str, Any]) -> str:
 def depths_compared(compared: dict[str, Any]) -> str:
     """Whether the test set tells the depths apart, what it would take, and what validation alone would choose."""
     return f"{separation(compared)} {chosen_on_validation(compared)}"
-
-
-def separation(compared: dict[str, Any]) -> str:
-    """Whether the test set is large enough to tell the depths apart, and what it would take."""
-    if len(compared["best_in"]) == 1:
-        return "One depth was trained in full."
-    sentences = [_apart(compared)]
-    for each in compared["not_shown"]:
-        enough = _enough(each["objects_needed"], "to be sure of that")
-        sentences.append(f"Depth {each['depth']} seems to be within the margin; {enough}.")
-    if lacking := compared["incomplete"]:
-        verbs = "lacks seeds and takes" if len(lacking) == 1 else "lack seeds and take"
-        sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
-    return " ".join(sentences)
-
-
-def _apart(compared: dict[str, Any]) -> str:
-    alike = compared["alike"]
-    if not alike:
-        return "The test set tells the best depth from every other."
-    widest = max(alike, key=lambda each: each["behind"]["difference"])
-    behind = widest["behind"]["difference"]
-    text = (
-        f"{compared['objects']:,} test objects do not tell the best depth ({compared['best']}) from "
-        f"{listed_depths(each['depth'] for each in alike)}. "
-    )
-    if not behind:
-        return text + "They do not differ on these objects."
-    enough = _enough(widest["objects_needed"], "to show it in four of five test sets")
-    return text + f"If depth {widest['depth']} truly is {points(behind, sign=False)} points behind, {enough}."
-
-
-def _enough(objects: int | None, purpose: str) -> str:
-    if objects is None:
-        return f"it takes more seeds {purpose}"
-    return f"it takes about {rounded(objects)} objects {purpose}"
 
 
 def chosen_on_validation(compared: dict[str, Any]) -> str:
@@ -232,8 +168,9 @@ def method(facts: Facts) -> str:
     text += (
         "The spread between seeds enters by Student's t. "
         if seeds > 1
-        else "There is one seed, so they know nothing of how seeds differ. "
+        else "There is one seed, so all this is said of these trained networks: it is not known how seeds differ. "
     )
+    text += f"{redrawn(facts)} "
     if how["drawn"] == "objects":
         text += (
             "Objects were drawn singly, because the run folder does not say which of them lie together on the sky. "
@@ -244,7 +181,8 @@ def method(facts: Facts) -> str:
     if how["groups"] < FEW:
         text += f"{how['groups']} groups are few: the intervals and p-values are rough. "
     return text + (
-        "P-values are corrected by Holm's method for the pairs of depths of each network, but not for the number of "
+        "A difference has its interval and its p-value from the same Student's t. Corrected p-values and simultaneous "
+        "intervals hold for all pairs of depths of a network together; the claims also correct for the number of "
         "networks."
     )
 
@@ -255,7 +193,7 @@ def _choice_on_test(facts: Facts) -> str:
         return ""
     counts = sorted({len(compared["best_in"]) for compared in facts["comparisons"]})
     return (
-        f"{pairs:,} pairs of depths were compared; Holm's correction is within each network, strategy and training "
+        f"{pairs:,} pairs of depths were compared; the correction is within each network, strategy and training "
         f"size. The recommended depth is chosen on the test set among {listed(counts)} depths, so its score tends to "
         "be a little too high. The score of the depth that validation alone would choose stands beside it."
     )

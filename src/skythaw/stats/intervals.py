@@ -1,4 +1,4 @@
-"""Intervals and tests for means over seeds: the sky's share from bootstrap draws, the seeds' from their spread.
+"""Intervals of means over seeds: the sky's share from bootstrap draws, the seeds' from their spread.
 
 A mean over S seeds is uncertain for two reasons. Other objects would have been scored otherwise: that is in the draws
 (`bootstrap.py`), where every cell is scored on the same objects. And other seeds (other training images, other initial
@@ -6,8 +6,8 @@ heads) would have given other networks: S of them are too few to be drawn from, 
 seeds, pooled over the depths of a network, with the t distribution of its degrees of freedom.
 
 Seeds also differ because each network errs on objects of its own. That part of their spread is in the draws too; it is
-taken out of the draws, so that it counts once. Intervals are percentiles of the draws. With one seed they speak of the
-objects alone.
+taken out of the draws, so that it counts once. Intervals of a score are percentiles of the draws (differences are
+judged in `differences.py`). With one seed they speak of the objects alone.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ def spread_within(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> SeedSpread:
 
 
 def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> set[int]:
-    """Rows whose seeds differ more than those of the others do (F test, 5 %): they are not pooled with them."""
+    """Rows whose seeds differ more than those of the others do (F test, 5 %): they are not pooled with them.
+
+    Corrected for the number of rows, and with three seeds or more: else every few studies a row would be found that is
+    like the others, and what is left of the spread would be too small.
+    """
     from scipy.stats import f
 
     each = [spread_within([row]) for row in rows]
@@ -82,10 +86,10 @@ def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> set[int]:
     found = set()
     for i, own in enumerate(each):
         left = freedom - own.freedom
-        if own.freedom and left and own.variance > 0:
+        if own.freedom > 1 and left and own.variance > 0:
             others = max(0.0, total - own.variance * own.freedom) / left
             ratio = own.variance / others if others else math.inf
-            if f.sf(ratio, own.freedom, left) < 1 - LEVEL:
+            if f.sf(ratio, own.freedom, left) < (1 - LEVEL) / len(rows):
                 found.add(i)
     return found
 
@@ -134,83 +138,6 @@ def limits(draws: Float[np.ndarray, " draw"], level: float = LEVEL) -> tuple[flo
     return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Of two means over seeds."""
-
-    value: float
-    low: float
-    high: float
-    upper: float
-    """the difference is smaller than this with a confidence of `LEVEL` (one-sided)"""
-    p: float
-    """of no difference, two-sided"""
-    objects: float
-    """variance that falls with more objects"""
-    seeds: float
-    """variance that falls with more seeds alone"""
-    freedom: int
-    """degrees of freedom of the seeds' spread"""
-
-    def said(self) -> dict[str, float]:
-        """As a report says it."""
-        return {"difference": self.value, "low": self.low, "high": self.high, "p": self.p}
-
-
-def difference(draws: Float[np.ndarray, " draw"], spread: SeedSpread, seeds: int, stream: int = 0) -> Difference:
-    """Judge a difference of means of scores from 0 to 1.
-
-    Parameters
-    ----------
-    draws
-        the difference of the means over seeds in every draw; the first is the sample itself
-    spread
-        of the difference, between seeds
-    seeds
-        how many there are
-    stream
-        see `SeedSpread.apply`
-
-    Notes
-    -----
-    The p-value is of Student's t with the bootstrap's standard error and Satterthwaite's degrees of freedom (Biometrics
-    Bulletin 2, 110, 1946): a share of draws could not be small enough for Holm's correction over many depths.
-    """
-    both = np.clip(spread.apply(draws, seeds, stream), -1.0, 1.0)
-    low, high = limits(both)
-    of_objects = spread.common(draws[1:].var(ddof=1), seeds)
-    of_seeds = spread.variance / seeds
-    return Difference(
-        value=float(draws[0]),
-        low=low,
-        high=high,
-        upper=float(np.quantile(both[1:], LEVEL)),
-        p=_p_value(float(draws[0]), of_objects, of_seeds, spread.freedom),
-        objects=of_objects + spread.of_objects / seeds,
-        seeds=max(0.0, of_seeds - spread.of_objects / seeds),
-        freedom=spread.freedom,
-    )
-
-
-def _p_value(value: float, of_objects: float, of_seeds: float, freedom: int) -> float:
-    from scipy.stats import norm, t
-
-    total = of_objects + of_seeds
-    if not total:
-        return float(value == 0)
-    ratio = abs(value) / math.sqrt(total)
-    return float(2 * t.sf(ratio, freedom * (total / of_seeds) ** 2) if of_seeds else 2 * norm.sf(ratio))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 65, 1979)."""
-    order = np.argsort(p, kind="stable")
-    steps = np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return corrected.tolist()
-
-
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
     """Exact McNemar test of two models on the same objects (Psychometrika 12, 153, 1947).
 
@@ -230,28 +157,3 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
     second = int((second_right & ~first_right).sum())
     p = min(1.0, 2 * float(binom.cdf(min(first, second), first + second, 0.5))) if first + second else 1.0
     return first, second, p
-
-
-def objects_needed(found: Difference, objects: int, target: float, tests: int = 1) -> int | None:
-    """How many objects would show a true difference of `target`, in four of five samples at 95 %.
-
-    Cohen, Statistical Power Analysis, 1988. None where more objects would not do: the seeds hide it.
-
-    Parameters
-    ----------
-    found
-        the difference as it is known now
-    objects
-        how many objects that took
-    target
-        what is to be told from nothing
-    tests
-        how many tests are made: each then needs a smaller p-value
-    """
-    from scipy.stats import norm, t
-
-    level = (1 - LEVEL) / 2 / tests
-    sure = t.isf(level, found.freedom) if found.seeds else norm.isf(level)
-    allowed = (target / (sure + norm.ppf(0.8))) ** 2 - found.seeds
-    needed = math.ceil(objects * found.objects / allowed) if allowed > 0 else 0
-    return needed if needed > objects else None

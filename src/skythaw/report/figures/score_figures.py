@@ -106,7 +106,7 @@ def _note(row: Row) -> str:
 def p_value_map(compared: dict[str, Any], number: int) -> HeatMap:
     """Which depths of a network differ: Holm's p-values."""
     depths = sorted({each for pair in compared["pairs"] for each in (pair["a"], pair["b"])})
-    found = {(pair["a"], pair["b"]): pair["macro_f1"]["p_holm"] for pair in compared["pairs"]}
+    found = {(pair["a"], pair["b"]): pair["macro_f1"]["p_simultaneous"] for pair in compared["pairs"]}
     return HeatMap(
         name=f"pairs-{number}",
         title=f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}: "

@@ -120,7 +120,7 @@ def _frozen(compared: Sequence[dict[str, Any]]) -> Table:
         "above depth 0": "difference",
         "low": "low",
         "high": "high",
-        "p (Holm)": "p_holm",
+        "p (corrected)": "p_simultaneous",
         "deeper is better": "better",
         "all alike": "alike",
     }
@@ -280,7 +280,7 @@ def _objects(facts: Facts) -> Table:
 
 
 def _pairs(facts: Facts) -> Table:
-    names = ("difference", "low", "high", "p", "p_holm")
+    names = ("difference", "low", "high", "p", "p_simultaneous")
     rows = tuple(
         (
             *(each[name] for name in ("backbone", "strategy", "train_size")),
@@ -290,5 +290,5 @@ def _pairs(facts: Facts) -> Table:
         for each in facts["comparisons"]
         for pair in each["pairs"]
     )
-    columns = ("network", "strategy", "images", "a", "b", "b less a", "low", "high", "p", "p (Holm)")
+    columns = ("network", "strategy", "images", "a", "b", "b less a", "low", "high", "p", "p (corrected)")
     return Table("Pairs of depths: difference in macro-F1 on the same objects", columns, rows)

@@ -1,21 +1,23 @@
 """The six claims of the seed study, each with a verdict on the user's own data.
 
 Ethiraj & Bolla, arXiv 2205.07124 (claims 1 to 5) and 2205.10745 (claim 6). A verdict is *supported*, *contradicted* or
-*cannot be told*, with the numbers behind it.
+*cannot be told*, with the numbers behind it. All that is said of networks one by one is corrected for their number. No
+claim is judged by one seed, and none rests on a depth that has not converged.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from skythaw.report.number_format import listed, rounded
-from skythaw.report.statistics.network_contest import ContestedNetwork, between, pareto
-from skythaw.stats.intervals import LEVEL, Difference, holm, objects_needed
+from skythaw.report.number_format import listed, listed_depths, rounded
+from skythaw.report.statistics.network_contest import ContestedNetwork, networks_apart, pareto
+from skythaw.stats.differences import Difference
+from skythaw.stats.study_size import StudySize, study_size
 
 SUPPORTED, CONTRADICTED, UNKNOWN = "supported", "contradicted", "cannot be told"
 EARLY_AND_HIGH = ("densenet121", "xception", "efficientnet_b2")
@@ -32,16 +34,30 @@ CLAIMS = (
 )
 
 
+Verdict = tuple[str, str, Any]
+ONE_SEED = "There is one seed, so nothing is known of how other trainings would come out."
+
+
 def claims(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
     """The claims in order: ``number``, ``claim``, ``verdict``, ``why`` (one sentence), and ``numbers``."""
-    found = (_baseline(networks), _alike(networks), _own_depth(networks), _peaks(networks), _mobile(networks), _both())
+    judges: tuple[Callable[[Sequence[ContestedNetwork]], Verdict], ...] = (
+        _baseline,
+        _alike,
+        _own_depth,
+        _peaks,
+        _mobile,
+        _both,
+    )
+    found = [judge(networks) for judge in judges]
+    if any(each.contest.seeds == 1 for each in networks):
+        found = [
+            (UNKNOWN, why if judge is _both else ONE_SEED, numbers)
+            for judge, (_, why, numbers) in zip(judges, found, strict=True)
+        ]
     return [
         {"number": i + 1, "claim": text, "verdict": verdict, "why": why, "numbers": numbers}
         for i, (text, (verdict, why, numbers)) in enumerate(zip(CLAIMS, found, strict=True))
     ]
-
-
-Verdict = tuple[str, str, Any]
 
 
 def _baseline(networks: Sequence[ContestedNetwork]) -> Verdict:
@@ -55,32 +71,45 @@ def _alike(networks: Sequence[ContestedNetwork]) -> Verdict:
     return _of_networks(networks, "alike", yes, no)
 
 
-def _against_frozen(network: ContestedNetwork) -> dict[str, Any] | None:
+def _against_frozen(network: ContestedNetwork, families: int) -> dict[str, Any] | None:
     """Every deeper depth against depth 0: is one better, are all alike?"""
     contest = network.contest
     frozen = next((each for each in contest.whole if each.depth == 0), None)
     deeper = [each for each in contest.whole if each.depth > 0]
     if frozen is None or not deeper:
         return None
-    found = [contest.difference(each, frozen) for each in deeper]
-    back = [contest.difference(frozen, each) for each in deeper]
-    corrected = holm([each.p for each in found])
-    margin, alpha, count = contest.margin, 1 - LEVEL, len(contest.sample)
-    better = [d.value > 0 and p < alpha for d, p in zip(found, corrected, strict=True)]
-    alike = all(d.upper < margin and b.upper < margin for d, b in zip(found, back, strict=True))
-    apart = any(d.low > margin or d.high < -margin for d in found)
+    all_found = contest.against(frozen, deeper, families)
+    finished = (
+        [] if frozen.not_converged else [d for each, d in zip(deeper, all_found, strict=True) if not each.not_converged]
+    )
+    margin, complete = contest.margin, len(finished) == len(deeper)
     top = max(range(len(deeper)), key=lambda i: deeper[i].mean(contest.score))
-    far = max(found, key=lambda d: abs(d.value))
+    far = max(all_found, key=lambda d: abs(d.value))
+    below = complete and all(d.high_simultaneous < margin for d in finished)
+    above = complete and all(d.low_simultaneous > -margin for d in finished)
+    apart = any(d.low_simultaneous > margin or d.high_simultaneous < -margin for d in finished)
+    better = any(d.sign > 0 for d in finished)
+
+    def needed(found: Difference, target: float) -> dict[str, int | None]:
+        size = study_size(found, len(contest.sample), contest.seeds, target) if complete else None
+        return {"objects": size.objects if size else None, "seeds": size.seeds if size else None}
+
+    shown = _best_shown(finished) if better else all_found[top]
     return {
         "backbone": network.backbone,
-        "depth": deeper[top].depth,
-        **found[top].said(),
-        "p_holm": corrected[top],
-        "better": SUPPORTED if any(better) else CONTRADICTED if all(d.upper < margin for d in found) else UNKNOWN,
-        "alike": SUPPORTED if alike else CONTRADICTED if apart else UNKNOWN,
-        "objects_for_better": objects_needed(found[top], count, _distance(found[top].value, margin), len(deeper)),
-        "objects_for_alike": objects_needed(far, count, abs(abs(far.value) - margin)),
+        "depth": deeper[all_found.index(shown)].depth,
+        **shown.said_together(),
+        "better": SUPPORTED if better else CONTRADICTED if below else UNKNOWN,
+        "alike": SUPPORTED if below and above else CONTRADICTED if apart else UNKNOWN,
+        "needed_for_better": needed(shown, _distance(shown.value, margin)),
+        "needed_for_alike": needed(far, abs(abs(far.value) - margin)),
+        "not_converged": contest.not_converged,
     }
+
+
+def _best_shown(found: Sequence[Difference]) -> Difference:
+    """The largest gain that is sure."""
+    return max((each for each in found if each.sign > 0), key=lambda each: each.value)
 
 
 def _distance(value: float, margin: float) -> float:
@@ -90,12 +119,12 @@ def _distance(value: float, margin: float) -> float:
 
 def _of_networks(networks: Sequence[ContestedNetwork], which: str, yes: str, no: str) -> Verdict:
     """A claim that some network shows: one is enough to support it, all must contradict it."""
-    numbers = [found for each in networks if (found := _against_frozen(each))]
+    numbers = [found for each in networks if (found := _against_frozen(each, len(networks)))]
     if not numbers:
         return UNKNOWN, "The study does not have both depth 0 and a deeper depth.", []
     names: dict[str, list[str]] = {SUPPORTED: [], CONTRADICTED: [], UNKNOWN: []}
     for each in numbers:
-        more = f" ({_enough(each[f'objects_for_{which}'])})" if each[which] == UNKNOWN else ""
+        more = f" ({_lacking(each, which)})" if each[which] == UNKNOWN else ""
         names[each[which]].append(each["backbone"] + more)
     verdict = SUPPORTED if names[SUPPORTED] else CONTRADICTED if not names[UNKNOWN] else UNKNOWN
     said = ((SUPPORTED, yes), (CONTRADICTED, no), (UNKNOWN, "It can't be told"))
@@ -103,22 +132,38 @@ def _of_networks(networks: Sequence[ContestedNetwork], which: str, yes: str, no:
     return verdict, why, numbers
 
 
-def _enough(objects: int | None) -> str:
+def _lacking(found: dict[str, Any], which: str) -> str:
+    """Why it can't be told of a network."""
+    if found["not_converged"]:
+        return f"{listed_depths(found['not_converged'])} not converged"
+    needed = found[f"needed_for_{which}"]
+    return _enough(StudySize(**needed) if needed["objects"] else None)
+
+
+def _enough(size: StudySize | None) -> str:
     """What it takes to tell."""
-    return "it takes more seeds" if objects is None else f"it takes about {rounded(objects)} test objects"
+    if size is None:
+        return "what it takes cannot be told"
+    return f"it takes about {rounded(size.objects)} test objects and {size.seeds} seeds"
+
+
+def _not_converged(networks: Sequence[ContestedNetwork]) -> str:
+    """The depths that have not converged, in words; empty where all have."""
+    found = [f"{e.backbone}, {listed_depths(e.contest.not_converged)}" for e in networks if e.contest.not_converged]
+    return f"The training is not finished of: {'; '.join(found)}." if found else ""
 
 
 def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
+    sets = [[c.depth for c in each.contest.may_be_best(len(networks))] for each in networks]
     depths = [
         {
             "backbone": each.backbone,
             "depth": each.best.depth,
             **{name: each.row[name] for name in ("blocks", "tpr", "tlr")},
-            "best_in": [
-                {"depth": c.depth, "share": s} for c, s in zip(each.contest.whole, each.contest.shares(), strict=True)
-            ],
+            "best_in": each.contest.best_in(),
+            "set": found,
         }
-        for each in networks
+        for each, found in zip(networks, sets, strict=True)
     ]
     if len(networks) < 2:
         return UNKNOWN, "The study has one network; the claim needs two or more.", {"depths": depths}
@@ -129,56 +174,51 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
             "The networks were not tried at comparable depths (such as 0 %, 50 % and 100 % of their blocks).",
             {"depths": depths},
         )
-    (p, needed), serving = _interaction(networks), _serving_all(networks)
-    numbers = {"depths": depths, "p": p, "serves_all": [float(shares[:, i].mean()) for i in serving]}
-    if p < 1 - LEVEL:
-        also = " Still, one depth is within the margin of the best in all of them." if serving else ""
-        return SUPPORTED, f"Network and depth interact (p = {p:.3g}).{also}", numbers
+    serving = _serving_all(networks)
+    numbers = {"depths": depths, "serves_all": [float(shares[:, i].mean()) for i in serving]}
+    if pair := _no_share_in_common(networks):
+        names = " and ".join(f"{e.backbone} ({_of_blocks(e, len(networks))})" for e in pair)
+        return SUPPORTED, f"No share of the blocks may be the best in both {names}.", numbers
     if serving:
+        share = f"{100 * shares[:, serving[0]].mean():.0f} %"
         return (
             CONTRADICTED,
-            f"Network and depth show no interaction (p = {p:.3g}), and one depth serves all networks.",
+            f"With {share} of the blocks trained, all networks are within the margin of their best.",
             numbers,
         )
-    why = f"Neither an interaction of network and depth is sure (p = {p:.3g}), nor one depth that serves all networks."
-    return UNKNOWN, f"{why} If the interaction that is seen is real, {_enough(needed)} to show it.", numbers
+    why = "Neither two networks whose best depths surely differ are seen, nor one depth that serves all networks."
+    return UNKNOWN, " ".join(filter(None, (why, _not_converged(networks)))), numbers
 
 
-def _interaction(networks: Sequence[ContestedNetwork]) -> tuple[float, int | None]:
-    """P-value of no interaction of network and depth, and roughly how many objects would show what is seen.
-
-    The sum of squared residuals of the two-way table is set against what it is in draws shifted to have none; of that,
-    the objects' part falls as one over their number. None where it takes more seeds.
-    """
-    both = np.stack([np.stack([each.contest.paired_draws(c) for c in each.contest.whole]) for each in networks])
-    alone = np.stack(
-        [np.stack([c.scores[e.contest.score].mean(0, dtype=np.float64) for c in e.contest.whole]) for e in networks]
-    )
-    seen, null = _residuals(both)
-    high, high_of_objects = (float(np.quantile(each, LEVEL)) for each in (null, _residuals(alone)[1]))
-    allowed = seen / 2 - max(0.0, high - high_of_objects)
-    needed = math.ceil(len(networks[0].contest.sample) * high_of_objects / allowed) if allowed > 0 else None
-    return float((1 + (null >= seen).sum()) / (1 + len(null))), needed
+def _places(network: ContestedNetwork, families: int) -> set[int]:
+    """Of the complete depths, those that may be the best."""
+    found = network.contest.may_be_best(families)
+    return {i for i, each in enumerate(network.contest.whole) if each in found}
 
 
-def _residuals(drawn: np.ndarray) -> tuple[float, np.ndarray]:
-    """Of a table [network, depth, draw], the squares of what is neither network nor depth; and without any in truth."""
-    residual = drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean((0, 1))
-    null = ((residual[..., 1:] - residual[..., :1]) ** 2).sum((0, 1))
-    return float((residual[..., 0] ** 2).sum()), null
+def _no_share_in_common(networks: Sequence[ContestedNetwork]) -> tuple[ContestedNetwork, ContestedNetwork] | None:
+    """Two networks of which no depth may be the best in both."""
+    for one, other in combinations(networks, 2):
+        if not _places(one, len(networks)) & _places(other, len(networks)):
+            return one, other
+    return None
+
+
+def _of_blocks(network: ContestedNetwork, families: int) -> str:
+    return listed(f"{100 * network.shares[i]:.0f} %" for i in sorted(_places(network, families)))
 
 
 def _serving_all(networks: Sequence[ContestedNetwork]) -> list[int]:
-    """Places in the order of depths that are surely not worse than the best by the margin in every network."""
-    good = [
-        {
-            i
-            for i, each in enumerate(network.contest.whole)
-            if each is network.contest.best
-            or network.contest.difference(network.contest.best, each).upper < network.contest.margin
-        }
-        for network in networks
-    ]
+    """Places in the order of depths that are surely within the margin of the best in every network."""
+    if any(each.contest.not_converged for each in networks):
+        return []
+    good = [set(range(len(networks[0].contest.whole))) for _ in networks]
+    for network, left in zip(networks, good, strict=True):
+        for (a, b), found in network.contest.pairs(len(networks)).items():
+            if found.high_simultaneous >= network.contest.margin:  # b may be better by the margin
+                left.discard(a)
+            if -found.low_simultaneous >= network.contest.margin:
+                left.discard(b)
     return sorted(set.intersection(*good))
 
 
@@ -195,24 +235,22 @@ def _peaks(networks: Sequence[ContestedNetwork]) -> Verdict:
         for each in networks
     ]
     first, second = ([e for e in networks if e.backbone in some] for some in (EARLY_AND_HIGH, LATE_AND_LOW))
-    if not first or not second:
-        lacking = EARLY_AND_HIGH if not first else LATE_AND_LOW
-        return UNKNOWN, f"The study has none of {', '.join(lacking)}.", numbers
-    apart = between(first, second, "accuracy")
+    if len(first) < 2 or len(second) < 2:
+        lacking = EARLY_AND_HIGH if len(first) < 2 else LATE_AND_LOW
+        return UNKNOWN, f"The study has less than two of {', '.join(lacking)}.", {"networks": numbers}
+    pairs = list(product(first, second))
+    found = networks_apart(pairs, "accuracy")
     early, fits = (
         fmean(e.row[name] for e in first) < fmean(e.row[name] for e in second) for name in ("peak_epoch", "gap")
     )
+    above, below = ([p for p, d in zip(pairs, found, strict=True) if d.sign == sign] for sign in (1, -1))
     said = (
-        f"The first group is {100 * abs(apart.value):.1f} points {'more' if apart.value > 0 else 'less'} accurate "
-        f"({100 * apart.low:+.1f} to {100 * apart.high:+.1f}), peaks {'earlier' if early else 'no earlier'} and has "
-        f"{'a smaller' if fits else 'no smaller'} gap."
+        f"{len(above)} of {len(pairs)} pairs of a network of the first group and one of the second show the first "
+        f"surely more accurate, {len(below)} surely less. On average the first group peaks "
+        f"{'earlier' if early else 'no earlier'} and has {'a smaller' if fits else 'no smaller'} gap."
     )
-    verdict = SUPPORTED if apart.low > 0 and early and fits else UNKNOWN
-    if apart.low <= 0 <= apart.high:
-        said += f" To be sure of the accuracy, {_enough(_objects_for(apart, first))}."
-    if apart.high < 0:
-        verdict = CONTRADICTED
-    return verdict, said, {"networks": numbers, "difference": apart.said()}
+    verdict = SUPPORTED if len(above) == len(pairs) and early and fits else CONTRADICTED if below else UNKNOWN
+    return _if_converged([*first, *second], verdict, said, {"networks": numbers, "pairs": _said(pairs, found)})
 
 
 def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
@@ -221,28 +259,40 @@ def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
     if not mobile or not large:
         lacking = f"no mobile network ({', '.join(MOBILE)})" if not mobile else "mobile networks alone"
         return UNKNOWN, f"The study has {lacking}.", {"networks": front}
-    top = max(large, key=lambda e: e.best.mean(e.contest.score))
-    found = {each.backbone: between([top], [each], each.contest.score) for each in mobile}
-    numbers = {"networks": front, "behind": {name: d.said() for name, d in found.items()}, "against": top.backbone}
-    margin = top.contest.margin
-    worse = [name for name, d in found.items() if d.low > 0]
-    as_good = [name for name, d in found.items() if d.upper < margin]
+    pairs = list(product(large, mobile))
+    found = networks_apart(pairs, large[0].contest.score)
+    numbers = {"networks": front, "pairs": _said(pairs, found)}
+    margin = large[0].contest.margin
+    as_good = [pair for pair, d in zip(pairs, found, strict=True) if d.high_simultaneous < margin]
     if as_good:
-        return CONTRADICTED, f"{_are(as_good)} not worse than {top.backbone} by {margin:g}.", numbers
-    if len(worse) == len(mobile):
-        return SUPPORTED, f"{_are(worse)} worse than {top.backbone}.", numbers
-    unsure = next(each.backbone for each in mobile if each.backbone not in worse)
-    enough = _enough(_objects_for(found[unsure], mobile))
-    return UNKNOWN, f"{unsure} is neither surely worse than {top.backbone} nor surely as good: {enough}.", numbers
+        names = listed(f"{small.backbone} than {big.backbone}" for big, small in as_good)
+        return _if_converged([*mobile, *large], CONTRADICTED, f"Not worse by {margin:g}: {names}.", numbers)
+    unsure = [(pair, d) for pair, d in zip(pairs, found, strict=True) if d.sign <= 0]
+    if not unsure:
+        return _if_converged(
+            [*mobile, *large], SUPPORTED, "Every mobile network is surely worse than every other network.", numbers
+        )
+    (big, small), apart = min(unsure, key=lambda each: abs(each[1].value))
+    enough = _enough(study_size(apart, len(big.contest.sample), big.contest.seeds, apart.value))
+    why = f"{small.backbone} is neither surely worse than {big.backbone} nor surely as good: {enough}."
+    return _if_converged([*mobile, *large], UNKNOWN, why, numbers)
 
 
-def _are(names: Sequence[str]) -> str:
-    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
+def _said(
+    pairs: Sequence[tuple[ContestedNetwork, ContestedNetwork]], found: Sequence[Difference]
+) -> list[dict[str, Any]]:
+    """Of each pair of networks, the first less the second."""
+    return [
+        {"first": one.backbone, "second": other.backbone, **d.said_together()}
+        for (one, other), d in zip(pairs, found, strict=True)
+    ]
 
 
-def _objects_for(found: Difference, some: Sequence[ContestedNetwork]) -> int | None:
-    return objects_needed(found, len(some[0].contest.sample), abs(found.value))
+def _if_converged(networks: Sequence[ContestedNetwork], verdict: str, why: str, numbers: Any) -> Verdict:
+    """The verdict, where the training of all these networks is finished at all depths."""
+    reason = _not_converged(networks)
+    return (UNKNOWN, reason, numbers) if reason else (verdict, why, numbers)
 
 
-def _both() -> Verdict:
+def _both(networks: Sequence[ContestedNetwork]) -> Verdict:
     return UNKNOWN, "This study has images alone; the claim needs models of the photometry too.", []

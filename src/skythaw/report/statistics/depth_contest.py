@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from skythaw.stats.bootstrap import LARGEST, Scores
+from skythaw.stats.depth_posterior import DepthPosterior, depth_posterior
+from skythaw.stats.differences import Difference, Means, difference, differences
 from skythaw.stats.intervals import (
     LEVEL,
-    NOTHING,
-    Difference,
     SeedSpread,
-    difference,
-    estimate,
-    holm,
     limits,
-    mcnemar,
     mean_draws,
-    objects_needed,
     spread_of_differences,
     spread_within,
     stream_of,
@@ -45,6 +41,8 @@ class Candidate:
     """[seed, draw]"""
     validation: float
     """mean macro-F1 on validation"""
+    not_converged: tuple[str, ...] = ()
+    """why its training is not finished: then it is never called worse"""
 
     def mean(self, score: str) -> float:
         return float(self.scores[score][:, 0].mean())
@@ -74,7 +72,9 @@ class Contest:
         self.score = score
         self.whole = _complete(self.candidates)
         """those that no seed is missing of: a lucky seed must not beat a mean"""
+        self.seeds = len(self.whole[0].seeds)
         self._spreads: dict[str, Spreads] = {}
+        self._together: dict[int, dict[tuple[int, int], Difference]] = {}
 
     def spreads(self, score: str) -> Spreads:
         """How a score differs between seeds."""
@@ -88,21 +88,32 @@ class Contest:
         spread = self.spreads(score).of(candidate)
         return mean_draws(candidate.scores[score], spread, stream_of(candidate.keys), LARGEST.get(score, 1.0))
 
-    def paired_draws(self, candidate: Candidate) -> np.ndarray:
-        """The same to be set against other depths: without what a seed does to all of them alike."""
-        spread = self.spreads(self.score).beside_others(candidate)
-        return mean_draws(candidate.scores[self.score], spread, stream_of(candidate.keys))
-
     def interval(self, candidate: Candidate, score: str) -> tuple[float, float]:
         return limits(self.draws(candidate, score))
 
-    def difference(self, one: Candidate, other: Candidate, score: str | None = None) -> Difference:
-        """`one` minus `other`, on the seeds that both have."""
+    def means(self, score: str | None = None) -> Means:
+        """The complete depths, to be set against each other: without what a seed does to all of them alike."""
         score = score or self.score
-        first, second = _on_common_seeds(one, other, score)
-        spread = self.spreads(score).between(one, other, first - second)
-        draws = (first - second).mean(0, dtype=np.float64)
-        return difference(draws, spread, len(first), stream_of(one.keys + other.keys))
+        rows = np.stack([each.scores[score].mean(0, dtype=np.float64) for each in self.whole])
+        spreads, pool = self.spreads(score).beside_others
+        return Means(rows, spreads, pool, (self.seeds,) * len(rows))
+
+    def difference(self, one: Candidate, other: Candidate, score: str | None = None) -> Difference:
+        """`one` minus `other`, of the complete depths."""
+        return difference(self.means(score), (self.whole.index(one), self.whole.index(other)))
+
+    def against(self, one: Candidate, others: Sequence[Candidate], families: int = 1) -> list[Difference]:
+        """Other depths minus one of them, judged together."""
+        base = self.whole.index(one)
+        return differences(self.means(), [(self.whole.index(each), base) for each in others], families)
+
+    def pairs(self, families: int = 1) -> dict[tuple[int, int], Difference]:
+        """Of every two places (in the order of the complete depths) the deeper minus the shallower, judged together."""
+        if families not in self._together:
+            places = list(combinations(range(len(self.whole)), 2))
+            found = differences(self.means(), [(b, a) for a, b in places], families)
+            self._together[families] = dict(zip(places, found, strict=True))
+        return self._together[families]
 
     @property
     def best(self) -> Candidate:
@@ -110,102 +121,64 @@ class Contest:
         return max(self.whole, key=lambda each: (each.mean(self.score), -each.depth))
 
     @property
-    def recommended(self) -> Candidate:
-        """The shallowest depth that is surely not worse than the best by more than the margin; else the best.
+    def not_converged(self) -> list[int]:
+        """The depths whose training is not finished."""
+        return [each.depth for each in self.whole if each.not_converged]
 
-        From the best towards shallower depths each is tested, up to the first that fails: in this order no correction
-        for the number of tests is needed (Maurer, Hothorn & Lehmacher, 1995).
+    def may_be_best(self, families: int = 1) -> list[Candidate]:
+        """The depths that no other is surely better than; the best one is among them with a confidence of 95 %.
+
+        A depth that has not converged may be the best, and shows nothing of others.
         """
-        best = choice = self.best
-        for each in sorted(self.whole, key=lambda each: -each.depth):
-            if each.depth < best.depth:
-                if self.difference(best, each).upper >= self.margin:
-                    break
-                choice = each
-        return choice
+        worse = set()
+        for (a, b), found in self.pairs(families).items():
+            if found.sign and not (self.whole[a].not_converged or self.whole[b].not_converged):
+                worse.add(a if found.sign > 0 else b)
+        return [each for i, each in enumerate(self.whole) if i not in worse]
+
+    @cached_property
+    def posterior(self) -> DepthPosterior:
+        """What is known of the true scores of the complete depths."""
+        deepest = max(each.depth for each in self.whole) or 1
+        return depth_posterior(self.means(), np.array([each.depth / deepest for each in self.whole]))
+
+    @cached_property
+    def _choice(self) -> tuple[Candidate, str | None]:
+        """The recommended depth, and why it is not sure (None where it is)."""
+        if len(self.whole) == 1:
+            return self.whole[0], "one depth"
+        regret = dict(zip((each.depth for each in self.whole), self.posterior.regret(), strict=True))
+        guess = min(self.may_be_best(), key=lambda each: (regret[each.depth], each.depth))
+        if self.seeds == 1:
+            return guess, "one seed"
+        if self.not_converged:
+            return guess, "not converged"
+        within = self.posterior.within(self.margin)
+        sure = next((each for each, p in zip(self.whole, within, strict=True) if p >= LEVEL), None)
+        return (guess, "too few objects or seeds") if sure is None else (sure, None)
+
+    @property
+    def recommended(self) -> Candidate:
+        """The shallowest depth that is within the margin of the best with a probability of 95 %.
+
+        Where there is none, the best guess: of the depths that may be the best, that with the smallest expected loss.
+        """
+        return self._choice[0]
+
+    @property
+    def unsure(self) -> str | None:
+        """Why the recommended depth is a guess; None where it is surely within the margin of the best."""
+        return self._choice[1]
 
     @property
     def chosen_on_validation(self) -> Candidate:
         """The largest mean on validation; the shallower on a tie: its test score was no reason to take it."""
         return max(self.whole, key=lambda each: (each.validation, -each.depth))
 
-    def shares(self) -> list[float]:
-        """In which share of the draws each complete depth is the best."""
-        drawn = np.stack([self.paired_draws(each)[1:] for each in self.whole])
-        wins = np.bincount(drawn.argmax(0), minlength=len(drawn))
-        return (wins / wins.sum()).tolist()
-
-    def facts(self) -> dict[str, Any]:
-        """The comparison in numbers; the depths are counts of blocks."""
-        best, choice, nested = self.best, self.recommended, self.chosen_on_validation
-        pairs = self._pairs()
-        alike = self._alike(pairs)
-        told = {best.depth, *(each["depth"] for each in alike)}
-        return {
-            "margin": self.margin,
-            "seeds": len(best.seeds),
-            "objects": len(self.sample),
-            "groups": int(self.sample.group.max()) + 1,
-            "grouped": self.sample.grouped,
-            "best": best.depth,
-            "recommended": choice.depth,
-            "rule": "best" if choice is best else "shallowest not worse",
-            "behind": None if choice is best else self.difference(best, choice).said(),
-            "alike": alike,
-            "apart": [each.depth for each in self.whole if each.depth not in told],
-            "best_in": [{"depth": c.depth, "share": s} for c, s in zip(self.whole, self.shares(), strict=True)],
-            "not_shown": self._not_shown(choice),
-            "nested": {
-                "depth": nested.depth,
-                **{score: self._score(nested, score) for score in ("macro_f1", "accuracy")},
-            },
-            "incomplete": [each.depth for each in self.candidates if each not in self.whole],
-            "pairs": pairs,
-        }
-
-    def _not_shown(self, choice: Candidate) -> list[dict[str, Any]]:
-        """Depths shallower than the choice that may be as good: what it would take to show it."""
-        found = []
-        for each in self.whole:
-            if each.depth < choice.depth:
-                behind = self.difference(self.best, each)
-                if behind.value < self.margin:
-                    count = objects_needed(behind, len(self.sample), self.margin - behind.value)
-                    found.append({"depth": each.depth, "behind": behind.said(), "objects_needed": count})
-        return found
-
-    def _alike(self, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Depths that can't be told from the best, and how many objects would tell if they are as far as they seem."""
-        best, found = self.best, []
-        for each in self.whole:
-            pair = next((p for p in pairs if {p["a"], p["b"]} == {each.depth, best.depth}), None)
-            if pair is not None and pair[self.score]["p_holm"] >= 1 - LEVEL:
-                behind = self.difference(best, each)
-                count = objects_needed(behind, len(self.sample), behind.value, len(pairs))
-                found.append({"depth": each.depth, "behind": behind.said(), "objects_needed": count})
-        return found
-
-    def _pairs(self) -> list[dict[str, Any]]:
-        pairs = [pair for pair in combinations(self.candidates, 2) if set(pair[0].seeds) & set(pair[1].seeds)]
-        found = [{"a": a.depth, "b": b.depth, "mcnemar": self._mcnemar(a, b)} for a, b in pairs]
-        for score in ("macro_f1", "accuracy"):
-            said = [self.difference(b, a, score).said() for a, b in pairs]
-            for one, each, corrected in zip(found, said, holm([each["p"] for each in said]), strict=True):
-                one[score] = {**each, "p_holm": corrected}
-        return found
-
-    def _mcnemar(self, a: Candidate, b: Candidate) -> list[dict[str, Any]]:
-        said, true = self.sample.said, self.sample.true
-        of_b = dict(zip(b.seeds, b.keys, strict=True))
-        found = []
-        for seed, key in zip(a.seeds, a.keys, strict=True):
-            if seed in of_b:
-                only_a, only_b, p = mcnemar(said[key] == true, said[of_b[seed]] == true)
-                found.append({"seed": seed, "only_a": only_a, "only_b": only_b, "p": p})
-        return found
-
-    def _score(self, candidate: Candidate, score: str) -> dict[str, float]:
-        return estimate(self.draws(candidate, score))
+    def best_in(self) -> list[dict[str, Any]]:
+        """How probable it is of each complete depth that it is the best, and that it is within the margin of it."""
+        both = zip(self.whole, self.posterior.best_in(), self.posterior.within(self.margin), strict=True)
+        return [{"depth": each.depth, "share": float(share), "within": float(p)} for each, share, p in both]
 
 
 class Spreads:
@@ -224,27 +197,29 @@ class Spreads:
         apart = unlike(rows)
         self._own = {candidates[i].keys: spread_within([rows[i]]) for i in apart}
         self._pooled = spread_within([row for i, row in enumerate(rows) if i not in apart])
-        like = [each for each in whole if each.keys not in self._own]
-        ordered = [each.scores[score][np.argsort(each.seeds)] for each in like]
-        self._paired = spread_of_differences(np.stack(ordered)) if len(ordered) > 1 else NOTHING
+        self._ordered = {each.keys: each.scores[score][np.argsort(each.seeds)] for each in whole}
 
     def of(self, candidate: Candidate) -> SeedSpread:
         """Of one depth."""
         return self._own.get(candidate.keys, self._pooled)
 
-    def beside_others(self, candidate: Candidate) -> SeedSpread:
-        """Of one depth, without what a seed does to all depths alike: half of a difference's."""
-        if candidate.keys in self._own or not self._paired.freedom:
-            return self.of(candidate)
-        return self._paired.times(0.5)
-
-    def between(self, one: Candidate, other: Candidate, differences: np.ndarray) -> SeedSpread:
-        """Of the difference of two depths, [seed, draw]: pooled, where both are like the others, else its own."""
-        if self._paired.freedom and not {one.keys, other.keys} & set(self._own):
-            return self._paired
-        if len(differences) > 1:
-            return spread_within([differences])
-        return self._pooled.times(2.0)
+    @property
+    def beside_others(self) -> tuple[tuple[SeedSpread, ...], tuple[int, ...]]:
+        """Without what a seed does to all complete depths alike: the spreads, and which of them is each depth's."""
+        like = [keys for keys in self._ordered if keys not in self._own]
+        if len(like) < 2:  # nothing to pool: all depths together
+            like = list(self._ordered)
+        if len(self._ordered) < 2:
+            return (self._pooled,), (0,)
+        base = np.stack([self._ordered[keys] for keys in like])
+        spreads, pool = [spread_of_differences(base).times(0.5)], []
+        for keys, rows in self._ordered.items():
+            if keys in like:
+                pool.append(0)
+            else:
+                spreads.append(spread_within([rows - base.mean(0)]))
+                pool.append(len(spreads) - 1)
+        return tuple(spreads), tuple(pool)
 
 
 def _complete(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -252,9 +227,3 @@ def _complete(candidates: Sequence[Candidate]) -> list[Candidate]:
     sets = [frozenset(each.seeds) for each in candidates]
     chosen = max(sets, key=lambda some: (len(some), sets.count(some)))
     return [each for each, some in zip(candidates, sets, strict=True) if some == chosen]
-
-
-def _on_common_seeds(one: Candidate, other: Candidate, score: str) -> tuple[np.ndarray, np.ndarray]:
-    common = [seed for seed in one.seeds if seed in other.seeds]
-    first, second = ([each.seeds.index(seed) for seed in common] for each in (one, other))
-    return one.scores[score][first], other.scores[score][second]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from skythaw.report.statistics.claims import claims
+from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.network_contest import ContestedNetwork
@@ -21,6 +22,7 @@ from skythaw.stats.bootstrap import DRAWS, Bootstrap, Scores
 from skythaw.stats.calibration import calibration
 from skythaw.stats.intervals import LEVEL
 from skythaw.stats.scored_sample import Sample, read_sample
+from skythaw.study.convergence import together
 
 Key = tuple[Any, ...]
 """Backbone, strategy and training size."""
@@ -49,6 +51,7 @@ class Evidence:
         return {
             "level": LEVEL,
             "interval": "percentile",
+            "difference": "student",
             "draws": DRAWS,
             "drawn": "groups of the split" if sample.grouped else "objects",
             "objects": len(sample),
@@ -57,11 +60,11 @@ class Evidence:
         }
 
     def comparisons(self) -> list[dict[str, Any]]:
-        """Each contest in numbers: see `Contest.facts`; with `robust`, `early_signs` and `calibration`."""
+        """Each contest in numbers: see `comparison`; with `robust`, `early_signs` and `calibration`."""
         return [
             {
                 **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
-                **contest.facts(),
+                **comparison(contest),
                 "robust": {**other_choices(contest), "lr": self._by_rate(key, contest)},
                 "early_signs": self._early_signs(key, contest),
                 "calibration": self._calibration(contest),
@@ -161,13 +164,13 @@ def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: 
         return None
     bootstrap = Bootstrap(sample)
     scored = ScoredRows(every, bootstrap)
-    together: dict[Key, list[ReportRow]] = defaultdict(list)
+    of_contest: dict[Key, list[ReportRow]] = defaultdict(list)
     for row in every:
         if row in scored:
-            together[row.contest].append(row)
-    if not together:
+            of_contest[row.contest].append(row)
+    if not of_contest:
         return None
-    chosen = {key: _by_depth(some) for key, some in together.items()}
+    chosen = {key: _by_depth(some) for key, some in of_contest.items()}
     contests = {
         key: Contest([_candidate(row, scored.scores(row)) for row in some.values()], sample, margin)
         for key, some in chosen.items()
@@ -178,7 +181,7 @@ def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: 
 
 
 def _candidate(row: ReportRow, scores: Scores) -> Candidate:
-    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation)
+    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation, together(row.results))
 
 
 def _by_depth(some: Sequence[ReportRow]) -> dict[int, ReportRow]:

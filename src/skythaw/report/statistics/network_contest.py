@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from skythaw.report.statistics.depth_contest import Candidate, Contest
-from skythaw.stats.intervals import Difference, SeedSpread, difference, estimate
+from skythaw.stats.differences import Difference, Means, differences
+from skythaw.stats.intervals import estimate
 
 COSTS = ("parameters", "file_bytes", "latency")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContestedNetwork:
     """A network with its depths, at the largest training size of the study."""
 
@@ -68,17 +69,16 @@ def _cost(network: ContestedNetwork, name: str) -> float | None:
     return value["mean"] if isinstance(value, dict) else value
 
 
-def between(first: Sequence[ContestedNetwork], second: Sequence[ContestedNetwork], score: str) -> Difference:
-    """The mean of some networks minus that of others, at their recommended depths, on the same draws of the sky."""
-    draws, variance, of_objects, weighted = np.zeros(1), 0.0, 0.0, 0.0
-    for some, sign in ((first, 1), (second, -1)):
-        for each in some:
-            scores, spread = each.best.scores[score], each.contest.spreads(score).of(each.best)
-            draws = draws + sign * scores.mean(0, dtype=np.float64) / len(some)
-            each_counts = 1 / len(scores) / len(some) ** 2
-            part = spread.variance * each_counts
-            variance += part
-            of_objects += spread.of_objects * each_counts
-            weighted += part**2 / spread.freedom if spread.freedom else 0.0
-    freedom = max(1, int(variance**2 / weighted)) if weighted else 0
-    return difference(draws, SeedSpread(variance, of_objects, freedom), 1)
+def networks_apart(pairs: Sequence[tuple[ContestedNetwork, ContestedNetwork]], score: str) -> list[Difference]:
+    """The score of one network minus that of another, of several pairs together, at their recommended depths.
+
+    All are scored on the same draws of the sky; the spread between seeds is each network's own.
+    """
+    networks = list(dict.fromkeys(each for pair in pairs for each in pair))
+    means = Means(
+        draws=np.stack([each.best.scores[score].mean(0, dtype=np.float64) for each in networks]),
+        spreads=tuple(each.contest.spreads(score).of(each.best) for each in networks),
+        pool=tuple(range(len(networks))),
+        seeds=tuple(each.contest.seeds for each in networks),
+    )
+    return differences(means, [(networks.index(one), networks.index(other)) for one, other in pairs])

@@ -19,6 +19,7 @@ from skythaw.stats.bootstrap import LARGEST, PER_CLASS, Bootstrap, Scores
 from skythaw.stats.bootstrap import MAIN as MAIN_SCORES
 from skythaw.stats.intervals import SeedSpread, limits, mean_draws, spread_within, stream_of, unlike
 from skythaw.study.cell_result import Result
+from skythaw.study.convergence import together
 from skythaw.study.ledger import Entry, Ledger
 
 CHOSEN = ("lr",)
@@ -143,6 +144,8 @@ def row_facts(row: ReportRow, scored: ScoredRows | None) -> dict[str, Any]:
         "file_bytes": first.file_bytes,
         "latency": _spread(result.latency for result in results if result.latency is not None),
         "alarms": sum(bool(result.alarms) for result in results),
+        "converged": not together(results),
+        "not_converged": list(together(results)),
         "keys": list(row.keys),
     }
 

@@ -1,0 +1,103 @@
+"""What a report says of certainty: whether there is a gain, how sure the recommended depth is, what would tell more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skythaw.report.number_format import listed_depths, points, points_range, rounded
+from skythaw.report.recommendations import Facts
+
+
+def above_frozen(compared: dict[str, Any]) -> str:
+    """The gain over depth 0, with the interval of this one difference and what it lets one say."""
+    ends = (0, compared["recommended"])
+    pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == ends), None)
+    if pair is None or compared["recommended"] == 0:
+        return ""
+    found = pair["macro_f1"]
+    side = "above" if found["difference"] >= 0 else "below"
+    size = points(abs(found["difference"]), sign=False)
+    doubt = "" if pair["converged"] else ", but the training of one of them is not finished"
+    doubt = doubt or ("" if found["p"] < 0.05 else ", so a gain is not sure")
+    return f", {size} points {side} the frozen network ({points_range(found)}{doubt})"
+
+
+def how_sure(compared: dict[str, Any] | None) -> str:
+    """Whether the recommended depth is surely a good one; else which depths may be the best."""
+    if compared is None:
+        return "It is the best on validation; the run folder holds no predictions to compare depths with."
+    if compared["rule"] == "only depth":
+        return "No other depth was trained in full, so there is nothing to compare it with."
+    margin = f"{compared['margin']:g}"
+    if compared["sure"]:
+        if compared["set"] == [compared["recommended"]]:
+            return "It is surely the best of the depths that were tried."
+        return f"It is the shallowest depth that is surely within {margin} of the best."
+    return f"This is the best guess, and not sure: {_may_be_best(compared)}{_because(compared)}."
+
+
+def _may_be_best(compared: dict[str, Any]) -> str:
+    """The depths that may be the best, and the cheapest of them."""
+    several = compared["set"]
+    if len(several) == 1:
+        return f"depth {several[0]} alone may be the best"
+    return f"{listed_depths(several)} may each be the best, and depth {several[0]} is the cheapest of them"
+
+
+def _because(compared: dict[str, Any]) -> str:
+    if compared["unsure"] == "one seed":
+        return ". There is one seed, so this holds for these trained networks only, and how sure it is cannot be told"
+    if compared["unsure"] == "not converged":
+        return f". The training of {listed_depths(compared['not_converged'])} is not finished"
+    return ""
+
+
+def separation(compared: dict[str, Any]) -> str:
+    """Whether the test set is large enough to tell the depths apart, and what it would take."""
+    if compared["rule"] == "only depth":
+        return "One depth was trained in full."
+    sentences = [_apart(compared)]
+    if lacking := compared["not_converged"]:
+        verbs = "has not converged and is" if len(lacking) == 1 else "have not converged and are"
+        sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} never called worse.")
+    if lacking := compared["incomplete"]:
+        verbs = "lacks seeds and takes" if len(lacking) == 1 else "lack seeds and take"
+        sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
+    return " ".join(sentences)
+
+
+def _apart(compared: dict[str, Any]) -> str:
+    alike = compared["alike"]
+    these = "" if compared["seeds"] > 1 else " Of these trained networks alone:"
+    if not alike:
+        return f"{these} The test set tells the best depth from every other.".strip()
+    widest = max(alike, key=lambda each: each["behind"]["difference"])
+    behind = widest["behind"]["difference"]
+    text = (
+        f"{these} {compared['objects']:,} test objects do not tell the best depth ({compared['best']}) from "
+        f"{listed_depths(each['depth'] for each in alike)}. "
+    ).lstrip()
+    if not behind:
+        return text + "They do not differ on these objects."
+    enough = _enough(widest["objects_needed"], widest["seeds_needed"])
+    return text + f"If depth {widest['depth']} truly is {points(behind, sign=False)} points behind, {enough}."
+
+
+def _enough(objects: int | None, seeds: int | None) -> str:
+    if objects is None:
+        return "what it would take to show it cannot be told"
+    return f"about {rounded(objects)} objects and {seeds} seeds show it in four of five studies"
+
+
+def redrawn(facts: Facts) -> str:
+    """What differs between seeds: that is what their spread tells."""
+    images = {row["train_size"] for row in facts["rows"]}
+    available = (facts["objects"] or {}).get("train")
+    drawn = [size for size in images if size != available]
+    what = "the first weights of the head and the order and the changes of the images"
+    if not drawn:
+        return f"A seed draws {what}; the training images are the same for all seeds, for all of them are used."
+    text = f"A seed draws the training images, {what}"
+    if len(drawn) < len(images):
+        text += f" (with all {available:,} images, these are the same for all seeds)"
+    return f"{text}."
