@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.special import log_softmax
 
 from skythaw.report.page.page_sections import make_page, wanted_images
 from skythaw.report.report_facts import report_facts
@@ -76,8 +77,9 @@ def make_run(folder: Path, world: World) -> Path:
             skill = world.skills[c.backbone][c.depth] + 0.3 * np.log10(c.train_size / 1000) - 50 * (c.recipe.lr - 1e-3)
             own = np.random.default_rng(int(c.key[:8], 16))
             skill += world.seed_spread * own.normal()
-            p = {part: _guesses(own, true[part], magnitude[part], skill, world.boldness) for part in true}
-            save_predictions(folder, c, Predictions(CLASSES, ids, true, p))
+            log_p = {part: _guesses(own, true[part], magnitude[part], skill, world.boldness) for part in true}
+            p = {part: np.exp(each) for part, each in log_p.items()}
+            save_predictions(folder, c, Predictions(CLASSES, ids, true, log_p))
             ledger.add(c.key, _result(c, p, true, world))
     group = {part: np.arange(len(some)) * world.groups // len(some) for part, some in true.items()}
     table = {
@@ -91,11 +93,10 @@ def make_run(folder: Path, world: World) -> Path:
 
 
 def _guesses(rng, true, magnitude, skill, boldness):
-    """Probabilities; faint objects are harder."""
+    """Log-probabilities; faint objects are harder."""
     logits = rng.normal(size=(len(true), 3))
     logits[np.arange(len(true)), true] += skill * (1 + 0.15 * (18.5 - magnitude))
-    e = np.exp(boldness * logits)
-    return (e / e.sum(1, keepdims=True)).astype(np.float32)
+    return log_softmax(boldness * logits, axis=1).astype(np.float32)
 
 
 def _result(c, p, true, world):

@@ -17,7 +17,7 @@ from helpers_bundle import make_bundle
 from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, read_about
 from skythaw.bundle.export.export_bundle import export
 from skythaw.bundle.export.model_card import model_card
-from skythaw.bundle.export.to_onnx import run_onnx
+from skythaw.bundle.export.to_onnx import run_onnx, to_onnx
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.data.network_input import batch_input
@@ -143,6 +143,21 @@ def test_the_card_claims_other_sky_only_where_the_split_made_sure_of_it(bundle, 
     text = model_card(about.model_copy(update={"cell": about.cell.model_copy(update=change)}), onnx=False)
     assert says in text
     assert ("have no training objects" in text) == (change["split"].by in ("field", "healpix"))
+
+
+@pytest.mark.parametrize("temperature", [3.0, 20.0, 100.0])
+def test_a_network_that_is_far_too_sure_is_tempered_alike_by_torch_and_by_onnx(bundle, temperature):
+    """Its probabilities are 0 and 1 in float32; what it says at a high temperature is in its logits alone."""
+    classifier = package.load(bundle, device="cpu")
+    with torch.no_grad():
+        for parameter in classifier.model.head.parameters():
+            parameter.mul_(3000.0)
+    stack = np.stack([decode(data, "?") for data in images(bundle).values()])
+    classifier.about = classifier.about.model_copy(update={"temperature": temperature})
+    x = batch_input(stack, np.arange(len(stack)), classifier.about.cell.pixels)
+    assert (classifier.predict(stack, calibrated=False) == 0).any()
+    content = to_onnx(classifier.model, classifier.about, x[:8])
+    assert np.abs(run_onnx(content, x.numpy()) - classifier.predict(stack)).max() < 1e-4
 
 
 def test_temperature_is_fitted_on_validation_and_changes_no_label(bundle):

@@ -23,7 +23,6 @@ from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.size_law import size_curve
 from skythaw.stats.bootstrap import Bootstrap
-from skythaw.stats.calibration import fit_temperature, tempered
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.stats.object_table import objects_path
 from skythaw.stats.scored_sample import read_sample
@@ -233,20 +232,6 @@ def test_the_size_curve_of_a_study(two):
     assert [each["backbone"] for each in curves] == ["resnet50", "mobilenetv2"]
     assert all(each["sizes"] == [300, 1000] and each["twice"] == 2000 for each in curves)
     assert all(each["exponent"]["mean"] > 0 for each in curves)
-
-
-def test_temperature_scaling_finds_the_temperature_and_mends_the_error(tmp_path):
-    rng = np.random.default_rng(0)
-    honest = rng.dirichlet([0.7, 0.7, 0.7], 5000)
-    true = np.array([rng.choice(3, p=p) for p in honest])
-    assert fit_temperature(tempered(honest, 0.5), true) == pytest.approx(2.0, rel=0.05)
-    assert np.allclose(tempered(honest, 1.0), honest)
-    bold = replace(ONE, skills={"mobilenetv2": {0: 1.0, 3: 1.5}}, boldness=6.0)
-    (compared,) = facts_of(make_run(tmp_path, bold))["comparisons"]
-    before, after = (compared["calibration"][when] for when in ("before", "after"))
-    assert after["ece"]["mean"] < before["ece"]["mean"]
-    assert after["log_loss"] < before["log_loss"]
-    assert sum(each["objects"] for each in before["bins"]) == pytest.approx(1500)
 
 
 def test_errors_rise_towards_faint_objects(one):

@@ -112,8 +112,9 @@ class Classifier:
             self.device,
             bands=expected.bands,
         )
-        p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
-        return ClassifierOutput(tempered(p, self.about.temperature).astype(np.float32) if calibrated else p, features)
+        log_p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
+        p = np.exp(tempered(log_p, self.about.temperature)).astype(np.float32) if calibrated else np.exp(log_p)
+        return ClassifierOutput(p, features)
 
     def _names(self, count: int) -> tuple[str, ...]:
         """Names for the bands of an array: those of the training images, if their number is the same."""

@@ -12,35 +12,37 @@ from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import Sample
 
 BINS = 15
-TINY = 1e-12
 
 
-def fit_temperature(p: Float[np.ndarray, "object class"], true: Int[np.ndarray, " object"]) -> float:
+def fit_temperature(log_p: Float[np.ndarray, "object class"], true: Int[np.ndarray, " object"]) -> float:
     """The temperature that makes the log loss smallest; above 1 where the network is too sure of itself.
 
     Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
 
     Parameters
     ----------
-    p
-        probabilities of objects that were not trained on (validation)
+    log_p
+        log-probabilities of objects that were not trained on (validation)
     true
         indices of their true classes
     """
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        scaled = tempered(p, float(np.exp(log_temperature)))
-        return -float(np.log(np.maximum(scaled[np.arange(len(p)), true], TINY)).mean())
+        return -float(tempered(log_p, float(np.exp(log_temperature)))[np.arange(len(log_p)), true].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def tempered(p: Float[np.ndarray, "object class"], temperature: float) -> Float[np.ndarray, "object class"]:
-    """Probabilities at another temperature: their logarithms divided by it, and normalised."""
-    logits = np.log(np.maximum(p.astype(np.float64), TINY)) / temperature
-    e = np.exp(logits - logits.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
+def tempered(log_p: Float[np.ndarray, "object class"], temperature: float) -> Float[np.ndarray, "object class"]:
+    """Log-probabilities at another temperature, float64: divided by it, and normalised again.
+
+    They are logits but for a constant of each object, so nothing is cut: a network that is sure to a hundred digits is
+    as unsure at temperature 100 as its logits say.
+    """
+    from scipy.special import log_softmax
+
+    return np.asarray(log_softmax(log_p.astype(np.float64) / temperature, axis=1))
 
 
 def calibration(keys: tuple[str, ...], validation: Sample, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -53,8 +55,8 @@ def calibration(keys: tuple[str, ...], validation: Sample, bootstrap: Bootstrap)
         interval), ``log_loss`` and ``bins`` of the top probability, all means over the cells
     """
     test = bootstrap.sample
-    temperatures = [fit_temperature(validation.probabilities(key), validation.true) for key in keys]
-    raw = [test.probabilities(key) for key in keys]
+    temperatures = [fit_temperature(validation.log_probabilities(key), validation.true) for key in keys]
+    raw = [test.log_probabilities(key) for key in keys]
     scaled = [tempered(p, each) for p, each in zip(raw, temperatures, strict=True)]
     return {
         "temperatures": temperatures,
@@ -67,14 +69,15 @@ def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, A
     """Expected calibration error over bins of equal width (Naeini et al., AAAI 2015), and the bins themselves."""
     true, rows = bootstrap.sample.true, np.arange(len(bootstrap.sample))
     eces, losses, sums = [], [], []
-    for p in several:
+    for log_p in several:
+        p = np.exp(log_p)
         top, right = p.max(1), p.argmax(1) == true
         which = np.minimum((top * BINS).astype(int), BINS - 1)
         values = (np.ones(len(p)), top, right)
         found = bootstrap.totals([np.where(which == i, value, 0.0) for value in values for i in range(BINS)])
         count, sure, hit = (found[:, i * BINS : (i + 1) * BINS] for i in range(3))
         eces.append(np.abs(sure - hit).sum(1) / count.sum(1))
-        losses.append(-np.log(np.maximum(p[rows, true], TINY)).mean())
+        losses.append(-log_p[rows, true].mean(dtype=np.float64))
         sums.append((count, sure, hit))
     count, sure, hit = (np.sum([each[i] for each in sums], axis=0) for i in range(3))
     ece = np.mean(eces, axis=0)

@@ -22,27 +22,31 @@ from skythaw.spec import Cell
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities for every object of validation and test (of a trial: of validation alone)."""
+    """What a network said of every object of validation and test (of a trial: of validation alone)."""
 
     classes: tuple[str, ...]
     ids: dict[str, list[str]]
     targets: dict[str, np.ndarray]
     """by part: indices of the true classes, int [object]"""
-    p: dict[str, np.ndarray]
-    """by part: float32 [object, class]"""
+    log_p: dict[str, np.ndarray]
+    """by part: log-probabilities, float32 [object, class]"""
 
     def table(self) -> pa.Table:
-        """``object_id``, ``part``, ``label``, ``predicted``, and ``p_CLASS`` for each class."""
+        """``object_id``, ``part``, ``label``, ``predicted``; of each class ``p_CLASS`` and its log ``logp_CLASS``.
+
+        Where a network is very sure, a probability is 0 in float32 and its logarithm is not.
+        """
         names = np.array(self.classes)
         tables = []
-        for part in (part for part in ("validation", "test") if part in self.p):
-            p = self.p[part]
+        for part in (part for part in ("validation", "test") if part in self.log_p):
+            p = np.exp(self.log_p[part])
             columns = {
                 "object_id": self.ids[part],
                 "part": [part] * len(p),
                 "label": names[self.targets[part]].tolist(),
                 "predicted": names[p.argmax(1)].tolist(),
                 **{f"p_{name}": p[:, i] for i, name in enumerate(self.classes)},
+                **{f"logp_{name}": self.log_p[part][:, i] for i, name in enumerate(self.classes)},
             }
             tables.append(pa.table(columns))
         return pa.concat_tables(tables)
@@ -77,11 +81,34 @@ def read_with_ids(
     run: Path, key: str, part: str, classes: Sequence[str]
 ) -> tuple[tuple[str, ...], np.ndarray, Float[np.ndarray, "object class"]]:
     """The same, with the objects first."""
-    file = predictions_path(run, key)
-    try:
-        columns = [f"p_{name}" for name in classes]
-        table = pq.read_table(file, columns=["object_id", "label", *columns], filters=[("part", "=", part)])
-    except (OSError, pa.ArrowException) as error:
-        raise LedgerError(f"can't read the predictions {file}: {error}") from None
+    columns = [f"p_{name}" for name in classes]
+    table = _read(run, key, part, ["object_id", "label", *columns])
     p = np.stack([table[name].to_numpy() for name in columns], axis=1)
     return tuple(table["object_id"].to_pylist()), table["label"].to_numpy(), p
+
+
+def read_log_probabilities(run: Path, key: str, part: str, classes: Sequence[str]) -> Float[np.ndarray, "object class"]:
+    """The logarithms of the same probabilities.
+
+    Files that were written before logarithms were kept have probabilities alone. A probability of 0 counts there as the
+    smallest normal number of float32, 1e-38, which is as small as that 0 can be told from.
+    """
+    file = predictions_path(run, key)
+    names = [f"logp_{name}" for name in classes]
+    try:
+        kept = set(names) <= set(pq.read_schema(file).names)
+    except (OSError, pa.ArrowException) as error:
+        raise LedgerError(f"can't read the predictions {file}: {error}") from None
+    if not kept:
+        p = read_predictions(run, key, part, classes)[1]
+        return np.log(np.maximum(p, np.finfo(np.float32).tiny))
+    table = _read(run, key, part, names)
+    return np.stack([table[name].to_numpy() for name in names], axis=1)
+
+
+def _read(run: Path, key: str, part: str, columns: list[str]) -> pa.Table:
+    file = predictions_path(run, key)
+    try:
+        return pq.read_table(file, columns=columns, filters=[("part", "=", part)])
+    except (OSError, pa.ArrowException) as error:
+        raise LedgerError(f"can't read the predictions {file}: {error}") from None

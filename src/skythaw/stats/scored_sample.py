@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from skythaw.data.overlaps import identify
 from skythaw.errors import LedgerError
-from skythaw.stats.cell_predictions import read_predictions, read_with_ids
+from skythaw.stats.cell_predictions import read_log_probabilities, read_predictions, read_with_ids
 from skythaw.stats.object_table import FIXED, read_objects
 
 
@@ -46,6 +46,10 @@ class Sample:
     def probabilities(self, key: str) -> Float[np.ndarray, "object class"]:
         """The probabilities of one cell, read again from its file."""
         return read_predictions(self.run, key, self.part, self.classes)[1]
+
+    def log_probabilities(self, key: str) -> Float[np.ndarray, "object class"]:
+        """Their logarithms, as the network gave them: see `read_log_probabilities`."""
+        return read_log_probabilities(self.run, key, self.part, self.classes)
 
 
 def read_sample(run: Path, part: str, classes: Sequence[str], keys: Iterable[str]) -> Sample | None:

@@ -27,7 +27,7 @@ from skythaw.tuning.linear_probe import LinearProbe, pooled, start_from
 from skythaw.tuning.locations import Locations
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
-from skythaw.tuning.training_loop import Fit, fit, predict
+from skythaw.tuning.training_loop import Fit, fit, log_probabilities
 
 
 def run_cell(task: CellTask) -> Result:
@@ -57,10 +57,11 @@ def run_cell(task: CellTask) -> Result:
             start_from(model, solved[1])
         watch.lap("train")
         scored = ("validation",) if task.trial else PARTS
-        p = {part: predict(model, sets.images[part], recipe) for part in scored}
+        log_p = {part: log_probabilities(model, sets.images[part], recipe) for part in scored}
+        p = {part: np.exp(each) for part, each in log_p.items()}
         watch.lap("score")
         digest = None if task.trial else save_weights(locations.out, cell, sets.classes, model.trained())
-        save_predictions(locations.out, cell, Predictions(sets.classes, sets.ids, sets.targets, p))
+        save_predictions(locations.out, cell, Predictions(sets.classes, sets.ids, sets.targets, log_p))
         return Result(
             key=cell.key,
             classes=sets.classes,

@@ -153,16 +153,23 @@ def restore(model: ThawedNetwork, state: dict[str, Tensor]) -> None:
 
 def predict(model: ThawedNetwork, images: LabelledImages, recipe: Recipe) -> Float[np.ndarray, "object class"]:
     """Probabilities of every class, float32, for every object in order."""
-    return np.concatenate([p for p, _ in seen(model, images, recipe)])
+    return np.exp(log_probabilities(model, images, recipe))
+
+
+def log_probabilities(
+    model: ThawedNetwork, images: LabelledImages, recipe: Recipe
+) -> Float[np.ndarray, "object class"]:
+    """The logarithms of the same: finite where a probability is too small for float32."""
+    return np.concatenate([log_p for log_p, _ in seen(model, images, recipe)])
 
 
 def seen(model: ThawedNetwork, images: LabelledImages, recipe: Recipe) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Probabilities [batch, class] and pooled features [batch, feature], float32, batch by batch in order."""
+    """Log-probabilities [batch, class] and pooled features [batch, feature], float32, batch by batch in order."""
     with model.evaluating(), _autocast(images.device, recipe):
         for chosen in _batches(np.arange(len(images)), recipe.batch):
             features = model.features(crossing(model, images, chosen))
-            p = model.head.classify(features).float().softmax(1)
-            yield p.cpu().numpy(), features.float().cpu().numpy()
+            log_p = model.head.classify(features).float().log_softmax(1)
+            yield log_p.cpu().numpy(), features.float().cpu().numpy()
 
 
 def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float[np.ndarray, " class"]:

@@ -269,7 +269,7 @@ def _licence(network: Backbone, started: Weights) -> str:
 def _temperature(run: Path, entry: Entry, classes: tuple[str, ...]) -> float:
     """The temperature fitted on the validation set; 1 where the predictions are gone."""
     sample = read_sample(run, "validation", classes, [entry.key])
-    return 1.0 if sample is None else fit_temperature(sample.probabilities(entry.key), sample.true)
+    return 1.0 if sample is None else fit_temperature(sample.log_probabilities(entry.key), sample.true)
 
 
 def _write(bundle: Path, files: dict[str, bytes]) -> None:
