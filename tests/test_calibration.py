@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from trust_lines import CALIBRATION, PERFECT, CalibrationWorld, ece_line
 
-from helpers_run import CLASSES, World, make_run
+from helpers_run import CLASSES, World, make_run, sample_of
 from skythaw.report.report_facts import report_facts
-from skythaw.stats.calibration import fit_temperature, tempered
+from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.calibration import fit_temperature, reliability, tempered
 from skythaw.stats.cell_predictions import (
     Predictions,
     predictions_path,
@@ -49,3 +51,31 @@ def test_logarithms_of_probabilities_are_kept_and_old_files_without_them_are_rea
     pq.write_table(table.drop_columns([name for name in table.column_names if name.startswith("logp_")]), path)
     assert read_log_probabilities(*of_file)[0] == pytest.approx([0.0, -87.3, -87.3], abs=0.1)
     assert read_log_probabilities(*of_file)[1] == pytest.approx(log_p[1], abs=1e-6)
+
+
+def test_the_calibration_error_of_a_perfect_network_is_not_told_from_0():
+    """As counted it is far from 0 where objects are few; the estimate and its interval are not."""
+    lines = [ece_line(PERFECT, objects, 25) for objects in (200, 1000)]
+    assert all(line.share >= 0.88 for line in lines), lines
+
+
+@pytest.mark.parametrize("world", ["too sure", "wrong in one bin"])
+def test_the_interval_of_the_calibration_error_covers_the_truth(world):
+    wrong = next(each for each, _ in CALIBRATION if each.name == world)
+    line = ece_line(wrong, 1000, 25)
+    assert line.share >= 0.85, line
+
+
+def test_a_calibration_error_that_is_surely_there_is_shown():
+    log_p, true, group = CalibrationWorld("far too sure", 6.0, 3.0).draw(2000, np.random.default_rng(0))
+    found = reliability([log_p, log_p], Bootstrap(sample_of(true, {"k": true}, group, CLASSES), 500))
+    assert 0.1 < found["ece"]["low"] < found["ece"]["mean"] < found["ece"]["high"] < 0.25
+    assert found["ece_plain"] == pytest.approx(found["ece"]["mean"], abs=0.01)
+
+
+def test_a_few_objects_that_are_all_right_prove_no_perfection():
+    """30 of 30 right at 0.9: the interval still reaches as far as chance does."""
+    log_p = np.log(np.tile([0.9, 0.05, 0.05], (30, 1)))
+    sample = sample_of(np.zeros(30, int), {"k": np.zeros(30, int)}, classes=CLASSES)
+    found = reliability([log_p], Bootstrap(sample, 500))["ece"]
+    assert found["low"] < 0.05 < found["high"]

@@ -23,8 +23,8 @@ CLAIMS = (
     "on these data alone, with each network at its largest training size."
 )
 CALIBRATION = (
-    "The temperature was fitted on validation; all numbers are of the test set. The expected calibration error (ECE) "
-    "of few objects is too large even for a perfect classifier: only compare its values with each other."
+    "The temperature was fitted on validation; all numbers are of the test set. What chance alone adds to the expected "
+    "calibration error (ECE) is taken off; its interval is of other objects, with these networks."
 )
 SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
 

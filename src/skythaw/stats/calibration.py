@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.calibration_error import calibration_error
 from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import Sample
 
@@ -51,8 +53,9 @@ def calibration(keys: tuple[str, ...], validation: Sample, bootstrap: Bootstrap)
     Returns
     -------
     dict
-        ``temperatures`` (one a cell), ``before`` and ``after``: each has ``ece`` (expected calibration error with
-        interval), ``log_loss`` and ``bins`` of the top probability, all means over the cells
+        ``temperatures`` (one a cell), ``before`` and ``after``: each has ``ece`` (see `calibration_error`; its interval
+        is of other objects, with these networks), ``log_loss`` and ``bins`` of the top probability, all means over the
+        cells
     """
     test = bootstrap.sample
     temperatures = [fit_temperature(validation.log_probabilities(key), validation.true) for key in keys]
@@ -60,15 +63,23 @@ def calibration(keys: tuple[str, ...], validation: Sample, bootstrap: Bootstrap)
     scaled = [tempered(p, each) for p, each in zip(raw, temperatures, strict=True)]
     return {
         "temperatures": temperatures,
-        "before": _reliability(raw, bootstrap),
-        "after": _reliability(scaled, bootstrap),
+        "before": reliability(raw, bootstrap),
+        "after": reliability(scaled, bootstrap),
     }
 
 
-def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Expected calibration error over bins of equal width (Naeini et al., AAAI 2015), and the bins themselves."""
+def reliability(several: Sequence[Float[np.ndarray, "object class"]], bootstrap: Bootstrap) -> dict[str, Any]:
+    """The expected calibration error over bins of equal width, as estimated and as counted, and the bins themselves.
+
+    Parameters
+    ----------
+    several
+        log-probabilities of the bootstrap's objects, of each network
+    bootstrap
+        of the objects
+    """
     true, rows = bootstrap.sample.true, np.arange(len(bootstrap.sample))
-    eces, losses, sums = [], [], []
+    losses, sums, off, least = [], [], [], []
     for log_p in several:
         p = np.exp(log_p)
         top, right = p.max(1), p.argmax(1) == true
@@ -76,16 +87,15 @@ def _reliability(several: list[np.ndarray], bootstrap: Bootstrap) -> dict[str, A
         values = (np.ones(len(p)), top, right)
         found = bootstrap.totals([np.where(which == i, value, 0.0) for value in values for i in range(BINS)])
         count, sure, hit = (found[:, i * BINS : (i + 1) * BINS] for i in range(3))
-        eces.append(np.abs(sure - hit).sum(1) / count.sum(1))
+        off.append((hit - sure) / count.sum(1, keepdims=True) / len(several))
+        least.append(np.bincount(which, top * (1 - top), BINS) / (len(p) * len(several)) ** 2)
         losses.append(-log_p[rows, true].mean(dtype=np.float64))
         sums.append((count, sure, hit))
     count, sure, hit = (np.sum([each[i] for each in sums], axis=0) for i in range(3))
-    ece = np.mean(eces, axis=0)
-    # draws repeat objects, which makes bins err more: the draws are put about the sample's own error
-    centred = np.concatenate([ece[:1], ece[1:] - ece[1:].mean() + ece[0]])
-    low, high = (max(0.0, end) for end in limits(bootstrap.widened(centred)))
+    draws = bootstrap.widened(np.concatenate(off, axis=1).T).T
     return {
-        "ece": {"mean": float(ece[0]), "low": low, "high": high},
+        "ece": calibration_error(draws[0], draws[1:] - draws[0], np.concatenate(least)),
+        "ece_plain": float(np.abs(draws[0]).sum()),
         "log_loss": float(np.mean(losses)),
         "bins": [
             _bin(i, count[:, i], sure[:, i], hit[:, i], bootstrap) | {"objects": float(count[0, i]) / len(several)}
