@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
+from skythaw.report.statistics.size_law import size_curve
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.calibration import BINS, reliability
+from skythaw.stats.intervals import mean_draws, spread_within
 from skythaw.stats.scored_sample import Sample
 
 CLASSES = ("A", "B", "C")
@@ -113,6 +116,68 @@ def ece_line(world: CalibrationWorld, objects: int, studies: int, draws: int = 1
     return TrustLine(f"the interval of the ECE covers: {world.name}, {objects:,} objects", float(covers), studies, note)
 
 
+@dataclass(frozen=True)
+class LawWorld:
+    """How the error falls with the number of images: ``floor + b * images ** -exponent``."""
+
+    floor: float
+    b: float
+    exponent: float
+    sizes: tuple[int, ...]
+    seeds: int = 3
+    of_sky: float = 0.012
+    """spread of a score from test set to test set; half of its variance is the same for all sizes"""
+    of_seeds: float = 0.01
+
+    def error(self, images: float) -> float:
+        return self.floor + self.b * images**-self.exponent
+
+    def study(self, rng: np.random.Generator, draws: int = 500) -> dict[str, Any]:
+        """What a report says of one study; the spread of seeds is known from three depths."""
+        count = len(self.sizes)
+        root = np.linalg.cholesky(self.of_sky**2 * (np.ones((count, count)) + np.eye(count)) / 2)
+        sky, drawn = root @ rng.normal(size=count), root @ rng.normal(size=(count, draws))
+        means = []
+        for i, size in enumerate(self.sizes):
+            score = 1 - self.error(size) + sky[i] + np.concatenate([[0.0], drawn[i]])
+            depths = [score + self.of_seeds * rng.normal(size=(self.seeds, 1)) for _ in range(3)]
+            means.append(mean_draws(depths[0], spread_within(depths), i))
+        return size_curve(list(self.sizes), np.stack(means), self.seeds)
+
+    def __str__(self) -> str:
+        sizes = ", ".join(map(str, self.sizes))
+        return f"{self.floor:g} + {self.b:g} n^-{self.exponent:g}, {sizes} images, {self.seeds} seeds"
+
+
+LAWS = (
+    LawWorld(0.15, 5.0, 0.6, (300, 600, 1500)),
+    LawWorld(0.15, 5.0, 0.6, (300, 1000, 3000)),
+    LawWorld(0.15, 5.0, 0.6, (300, 600, 1500), seeds=2),
+    LawWorld(0.15, 5.0, 0.6, (250, 500, 1000, 2000, 4000)),
+    LawWorld(0.0, 0.8, 0.2, (300, 1000, 3000)),
+    LawWorld(0.05, 3.0, 0.5, (100, 400, 1600, 6400)),
+    LawWorld(0.2, 0.0, 0.5, (300, 1000, 3000)),
+)
+
+
+def law_lines(studies: int = 500) -> list[TrustLine]:
+    """How often the interval of the gain by twice the images covers the truth."""
+    return [law_line(world, studies) for world in LAWS]
+
+
+def law_line(world: LawWorld, studies: int) -> TrustLine:
+    """One world: of the studies for which a law is given, how many cover."""
+    last = world.sizes[-1]
+    truth = world.error(last) - world.error(2 * last)
+    found = [world.study(np.random.default_rng(study)) for study in range(studies)]
+    gains = [each["gain"] for each in found if "why" not in each]
+    covers = np.mean([each["low"] - 1e-9 <= truth <= each["high"] + 1e-9 for each in gains])
+    mean, low, high = (100 * np.mean([each[name] for each in gains]) for name in ("mean", "low", "high"))
+    given = f"given in {100 * len(gains) / studies:.0f} %"
+    note = f"{given}; gain in points: truth {100 * truth:.1f}, mean estimate {mean:.1f} ({low:.1f} to {high:.1f})"
+    return TrustLine(f"the interval of the gain covers: {world}", float(covers), len(gains), note)
+
+
 def _sample(true: np.ndarray, group: np.ndarray) -> Sample:
     return Sample(
         run=Path(),
@@ -130,6 +195,6 @@ def _sample(true: np.ndarray, group: np.ndarray) -> Sample:
 
 
 if __name__ == "__main__":
-    for lines in (ece_lines,):
+    for lines in (ece_lines, law_lines):
         for line in lines(int(sys.argv[1]) if len(sys.argv) > 1 else 500):
             print(line, flush=True)

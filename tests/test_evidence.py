@@ -21,7 +21,6 @@ from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import answer, method, separation
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
 from skythaw.report.statistics.failures import errors_by_column, mistakes
-from skythaw.report.statistics.size_law import size_curve
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.stats.object_table import objects_path
@@ -210,28 +209,6 @@ NETWORKS = {"resnet50": {0: 1.0, 5: 2.2, 10: 1.0}, "vgg16": {0: 1.8, 5: 2.2, 10:
 def test_claim_three_is_about_the_best_depth(tmp_path, skills, short, verdict):
     world = World(skills, objects=1500, groups=500, seed_spread=0.02, short=short)
     assert facts_of(make_run(tmp_path, world))["claims"][2]["verdict"] == verdict
-
-
-def test_more_images_by_a_power_law():
-    """Draws from a law whose exponent is known give it back, and what twice the images would bring."""
-    sizes = [100, 400, 1600]
-    error = 0.8 * np.array(sizes, dtype=float) ** -0.25
-    draws = 1 - error[:, None] * np.exp(np.random.default_rng(0).normal(0, 0.02, (3, 501)))
-    draws[:, 0] = 1 - error
-    found = size_curve(sizes, draws)
-    assert found["exponent"]["mean"] == pytest.approx(0.25)
-    assert found["exponent"]["low"] < 0.25 < found["exponent"]["high"]
-    assert found["twice"] == 3200
-    assert found["macro_f1"]["mean"] == pytest.approx(1 - 0.8 * 3200**-0.25)
-    assert found["residual"] == pytest.approx(0)
-    assert size_curve([100], draws[:1]) is None
-
-
-def test_the_size_curve_of_a_study(two):
-    curves = facts_of(two)["size_curves"]
-    assert [each["backbone"] for each in curves] == ["resnet50", "mobilenetv2"]
-    assert all(each["sizes"] == [300, 1000] and each["twice"] == 2000 for each in curves)
-    assert all(each["exponent"]["mean"] > 0 for each in curves)
 
 
 def test_errors_rise_towards_faint_objects(one):

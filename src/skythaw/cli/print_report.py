@@ -74,8 +74,8 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     say("")
     if facts["claims"]:
         _print_claims(facts["claims"])
-    for curve in facts["size_curves"]:
-        say_wrapped(sentences.size_sentence(curve))
+    for sentence in sentences.size_sentences(facts):
+        say_wrapped(sentence)
     say_wrapped(sentences.method(facts))
     for alarm in facts["alarms"]:
         where = f"{alarm['backbone']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"

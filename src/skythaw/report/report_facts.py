@@ -47,7 +47,7 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     every = report_rows(finished, axes)
     evidence = gather(ledger.folder, finished, every, margin) if finished else None
     rows = [row_facts(row, evidence.scored if evidence else None) | {"by_seed": by_seed(row)} for row in every]
-    solved = probes(finished, axes)
+    solved, curves = probes(finished, axes), evidence.size_curves() if evidence else []
     facts = {
         "schema": SCHEMA,
         "name": ledger.remark("name"),
@@ -64,7 +64,8 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "data": _data(ledger, entries, evidence),
         "method": evidence.method() if evidence else None,
         "comparisons": evidence.comparisons() if evidence else [],
-        "size_curves": evidence.size_curves() if evidence else [],
+        "size_curves": [each for each in curves if "why" not in each],
+        "no_size_law": [each for each in curves if "why" in each],
         "claims": evidence.claims(rows) if evidence else [],
         "failures": evidence.failures() if evidence else None,
     }

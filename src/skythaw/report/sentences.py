@@ -59,7 +59,7 @@ def report_sentences(facts: Facts) -> ReportSentences:
         warnings=tuple(_warnings(facts)),
         depths=tuple(f"{name_of(each)}. {depths_compared(each)}" for each in compared),
         claims=CLAIMS if facts["claims"] else "",
-        sizes=tuple(size_sentence(curve) for curve in facts["size_curves"]),
+        sizes=tuple(size_sentences(facts)),
         failures=_failures(facts),
         calibration=CALIBRATION if any(each["calibration"] for each in compared) else "",
         search=SEARCH if facts["search"] else "",
@@ -120,14 +120,23 @@ def chosen_on_validation(compared: dict[str, Any]) -> str:
     )
 
 
-def size_sentence(curve: dict[str, Any]) -> str:
-    """What twice the images would give."""
-    gain = curve["gain"]
-    doubt = " The law goes through two sizes only, so nothing checks it." if len(curve["sizes"]) == 2 else ""
+def size_sentences(facts: Facts) -> list[str]:
+    """What twice the images would give each network, or why that cannot be told."""
+    untold = [
+        f"{each['backbone']} ({each['strategy']}): what more images would give cannot be told: {each['why']}."
+        for each in facts["no_size_law"]
+    ]
+    return [_size_law(curve) for curve in facts["size_curves"]] + untold
+
+
+def _size_law(curve: dict[str, Any]) -> str:
+    gain, test = curve["gain"], curve["test"]
     return (
-        f"{curve['backbone']} ({curve['strategy']}): by a power law of exponent "
-        f"{with_interval(curve['exponent'], '.2f')}, {curve['twice']:,} images would give macro-F1 "
-        f"{with_interval(curve['macro_f1'])}, a change of {points(gain['mean'])} points ({points_range(gain)}).{doubt}"
+        f"{curve['backbone']} ({curve['strategy']}): by a power law above a floor, {curve['twice']:,} images would "
+        f"give macro-F1 {with_interval(curve['macro_f1'])}, a gain of {points(gain['mean'])} points "
+        f"({points_range(gain)}). The law misses the scores by at most {points(curve['residual'], sign=False)} points. "
+        f"Through the smaller sizes alone, it predicts {with_interval(test)} for {test['size']:,} images, where "
+        f"{test['found']:.3f} was found."
     )
 
 

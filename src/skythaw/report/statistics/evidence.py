@@ -73,14 +73,16 @@ class Evidence:
         ]
 
     def size_curves(self) -> list[dict[str, Any]]:
-        """For each backbone and strategy, the recommended depth's score against the training size."""
+        """What `size_curve` says of each backbone and strategy with several training sizes, at recommended depths."""
         found = []
         for backbone, strategy in dict.fromkeys(key[:2] for key in self.contests):
             some = sorted((key[2], c) for key, c in self.contests.items() if key[:2] == (backbone, strategy))
             most = max(len(contest.whole) for _, contest in some)
             some = [(size, contest) for size, contest in some if len(contest.whole) == most]
-            draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
-            if curve := size_curve([size for size, _ in some], draws):
+            if len(some) > 1:
+                draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
+                seeds = min(len(contest.recommended.keys) for _, contest in some)
+                curve = size_curve([size for size, _ in some], draws, seeds)
                 found.append({"backbone": backbone, "strategy": strategy, **curve})
         return found
 
