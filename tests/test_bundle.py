@@ -145,6 +145,15 @@ def test_the_card_claims_other_sky_only_where_the_split_made_sure_of_it(bundle, 
     assert ("have no training objects" in text) == (change["split"].by in ("field", "healpix"))
 
 
+@pytest.mark.parametrize(
+    ("pretrained", "says"), [("random", "random weights"), ("file", "user's own"), ("timm", "pretrained on ImageNet")]
+)
+def test_the_card_says_with_what_weights_the_training_began(bundle, pretrained, says):
+    text = model_card(read_about(bundle).model_copy(update={"pretrained": pretrained}), onnx=False)
+    assert says in text
+    assert ("ImageNet" in text) == (pretrained == "timm")
+
+
 @pytest.mark.parametrize("temperature", [3.0, 20.0, 100.0])
 def test_a_network_that_is_far_too_sure_is_tempered_alike_by_torch_and_by_onnx(bundle, temperature):
     """Its probabilities are 0 and 1 in float32; what it says at a high temperature is in its logits alone."""

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from skythaw.report.report_facts import report_facts
+from skythaw.report.sentences import data_sentences
 from skythaw.spec import Pixels, Recipe
 from skythaw.study.ledger import Ledger
 from test_ledger import result
@@ -141,6 +142,23 @@ def says(new, old):
     if isinstance(old, list):
         return len(new) == len(old) and all(says(a, b) for a, b in zip(new, old, strict=True))
     return new == (pytest.approx(old, rel=1e-5, abs=1e-7) if isinstance(old, float) else old)
+
+
+@pytest.mark.parametrize(
+    ("split", "test", "says"),
+    [
+        ({"by": "random", "seed": 3}, None, "random (seed 3), object by object, so test objects may lie on the same"),
+        ({"by": "random", "seed": 3}, "0" * 64, "The test set is a data set of its own. The other data are"),
+        ({"by": "field", "seed": 0}, None, "by fields of the survey (seed 0): objects of one group stay together"),
+        ({"by": "healpix", "nside": 32, "seed": 0}, None, "by pixels of the sky (HEALPix, nside = 32)"),
+        ({"by": "plate", "seed": 0}, None, "by the column plate"),
+    ],
+)
+def test_what_is_said_of_the_split_is_true_of_the_run(split, test, says):
+    facts = {"data": {"split": split, "sha256": {"data": "1" * 64, "test": test}}, "method": None}
+    text = data_sentences(facts)[0]
+    assert says in text
+    assert ("same sky" in text) == (split["by"] == "random" and test is None)
 
 
 @pytest.mark.parametrize("name", ["run-1", "run-2"])

@@ -63,7 +63,7 @@ def report_sentences(facts: Facts) -> ReportSentences:
         failures=_failures(facts),
         calibration=CALIBRATION if any(each["calibration"] for each in compared) else "",
         search=SEARCH if facts["search"] else "",
-        data=_data(facts),
+        data=data_sentences(facts),
         method=(method(facts), _choice_on_test(facts)),
     )
 
@@ -151,14 +151,28 @@ def _failures(facts: Facts) -> str:
     )
 
 
-def _data(facts: Facts) -> tuple[str, ...]:
+def data_sentences(facts: Facts) -> tuple[str, ...]:
+    """How the data were divided, and which they are."""
     split, how, sha256 = facts["data"]["split"], facts["method"], facts["data"]["sha256"]
     checksum = f"Checksum of the data (SHA-256): {sha256['data']}." if sha256 else ""
     if not split:
         return (checksum,)
-    groups = f" The test set holds {how['groups']:,} groups." if how and how["drawn"] != "objects" else ""
-    divided = f"The data are divided by {split['by']} (seed {split['seed']}): objects of one group stay together."
-    return (divided + groups, checksum)
+    random = split["by"] == "random"
+    groups = (
+        f" The test set holds {how['groups']:,} groups." if how and how["drawn"] != "objects" and not random else ""
+    )
+    return (_divided(split, bool(sha256 and sha256.get("test"))) + groups, checksum)
+
+
+def _divided(split: dict[str, Any], test_apart: bool) -> str:
+    """How training, validation and test were kept apart."""
+    by, seed = split["by"], f"(seed {split['seed']})"
+    whole = "The test set is a data set of its own. The other data" if test_apart else "The data"
+    if by == "random":
+        doubt = "" if test_apart else ", so test objects may lie on the same sky as training objects"
+        return f"{whole} are divided at random {seed}, object by object{doubt}."
+    groups = {"field": "fields of the survey", "healpix": f"pixels of the sky (HEALPix, nside = {split.get('nside')})"}
+    return f"{whole} are divided by {groups.get(by, f'the column {by}')} {seed}: objects of one group stay together."
 
 
 def method(facts: Facts) -> str:

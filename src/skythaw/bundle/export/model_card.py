@@ -33,7 +33,7 @@ def model_card(about: BundleDescription, onnx: bool) -> str:
 
 # {about.name}: {_listed(about.classes)}
 
-This classifier labels cutouts of the sky. Its network is {cell.backbone}, which was pretrained on ImageNet and then
+This classifier labels cutouts of the sky. Its network is {cell.backbone}, {_begun(about)}, and
 fine-tuned with skythaw. The network has {about.blocks} blocks; the upper {cell.depth} were trained (strategy
 `{cell.strategy}`) on {_trained_on(about)}.
 
@@ -67,8 +67,8 @@ The probabilities are calibrated by one temperature ({about.temperature:.3f}), w
 
 ## Limits
 
-The classifier knows {_listed(about.classes)}, and gives every image one of these labels. It was scored on objects like
-those that it was trained on. The scores do not cover other surveys, depths, seeing, image services or scales, nor
+The classifier knows {_listed(about.classes)}, and gives every image one of these labels. It was scored on
+{_scored_on(cell)}. The scores do not cover other surveys, depths, seeing, image services or scales, nor
 objects that are fainter or larger. Some labels of the training set may be wrong.
 {_references() if about.references else ""}
 ## Where it comes from
@@ -98,6 +98,19 @@ def _front_matter(about: BundleDescription) -> str:
         model_name=about.name,
         eval_results=[macro_f1],
     ).to_yaml()
+
+
+def _begun(about: BundleDescription) -> str:
+    """With what weights the fine-tuning began."""
+    own = {"random": "which began with random weights", "file": "which began with weights of the user's own"}
+    return own.get(about.pretrained, "which was pretrained on ImageNet")
+
+
+def _scored_on(cell: Cell) -> str:
+    """How the objects of the scores are related to those of the training."""
+    if cell.test_sha256 is not None:
+        return "another data set than that of its training"
+    return "objects of the data set of its training, which were kept apart as said above"
 
 
 def _trained_on(about: BundleDescription) -> str:
