@@ -32,7 +32,7 @@ CHOICE = {
     "not_converged": [],
     "keys": ["a", "b", "c"],
 }
-RIVAL = {"backbone": "vgg16", "depth": 3, "difference": 0.02, "low": -0.01, "high": 0.05, "p": 0.2, "p_holm": 0.2}
+RIVAL = {"backbone": "vgg16", "depth": 3, "difference": 0.02, "low": -0.01, "high": 0.05, "p": 0.2, "p_simultaneous": 0.2}
 
 
 def answer(**changes):
@@ -83,7 +83,7 @@ def test_better_is_never_said_beside_an_interval_that_holds_zero(low, high, says
 
 
 def test_of_one_seed_it_speaks_of_these_trained_networks():
-    said = answer(seeds=1, sure=None, may_be_best=[5, 10], rivals=[{**RIVAL, "p_holm": 0.001}])
+    said = answer(seeds=1, sure=None, may_be_best=[5, 10], rivals=[{**RIVAL, "p_simultaneous": 0.001}])
     assert "these trained networks" in said
     assert "which depth is the best" in said
     assert "surely" not in said
@@ -104,7 +104,7 @@ def test_depths_that_may_be_as_good_are_named():
 
 def test_other_networks_are_told_from_it_or_not():
     assert "whether vgg16 is as good" in answer(rivals=[RIVAL])
-    assert "It is surely better than vgg16." in answer(rivals=[{**RIVAL, "low": 0.01, "p_holm": 0.01}])
+    assert "It is surely better than vgg16." in answer(rivals=[{**RIVAL, "low": 0.01, "p_simultaneous": 0.01}])
 
 
 def test_no_gain_is_promised_where_more_images_may_give_none():

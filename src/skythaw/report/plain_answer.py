@@ -183,7 +183,7 @@ def _how_sure(choice: Choice) -> list[str]:
         said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried.")
     elif choice["sure"]:
         said.append(f"That depth is surely within {choice['margin']:g} of the best of the {choice['depths']} depths.")
-    told = [each for each in choice["rivals"] if each["p_holm"] < 0.05]
+    told = [each for each in choice["rivals"] if each["p_simultaneous"] < 0.05]
     if choice["rivals"] and len(told) == len(choice["rivals"]) and choice["seeds"] > 1:
         said.append(f"It is surely better than {_names(told, 'and')}.")
     return said
@@ -197,7 +197,7 @@ def _not_told(choice: Choice) -> list[str]:
         unknown.append("which depth is the best")
     elif choice["sure"] is not True and others:
         unknown.append(f"whether {_or(others)} blocks would be as good or better")
-    if alike := [each for each in choice["rivals"] if each["p_holm"] >= 0.05 or choice["seeds"] < 2]:
+    if alike := [each for each in choice["rivals"] if each["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]:
         unknown.append(f"whether {_names(alike, 'or')} is as good")
     more = choice["more_images"]
     if "why" in more:
