@@ -203,7 +203,7 @@ class Bomb:
 CHANGES = {
     "classes changed": lambda f: spoil_about(f, lambda a: a["classes"].reverse()),
     "a class twice": lambda f: spoil_about(f, lambda a: a.update(classes=[a["classes"][0]] * 3)),
-    "depth changed": lambda f: spoil_about(f, lambda a: a["cell"].update(depth=0)),
+    "depth changed": lambda f: spoil_about(f, lambda a: a["cell"].update(depth=1 - min(a["cell"]["depth"], 1))),
     "mean changed": lambda f: spoil_about(f, lambda a: a["expected"].update(mean=[0, 0, 0])),
     "temperature 0": lambda f: spoil_about(f, lambda a: a.update(temperature=0)),
     "unknown key": lambda f: spoil_about(f, lambda a: a.update(command="rm")),

@@ -90,6 +90,7 @@ class ObjectSets:
         """How often a cell sends an image through its prefix, where that can be read instead."""
         recipe, n = cell.recipe, cell.train_size
         training = n if recipe.shift else n + expected_steps(recipe, n) * min(recipe.batch, n)
+        training += recipe.views * n if cell.depth == 0 else 0  # the head is solved on all views as well
         return training + self._validation * (expected_scorings(recipe, n) + 1) + self._tested
 
     def _of(self, cell: Cell) -> np.ndarray:
@@ -98,7 +99,7 @@ class ObjectSets:
         recipe = cell.recipe
         if recipe.shift:
             return needed
-        if recipe.epochs == "auto" or cell.depth == 0:  # the head is solved on all views as well
+        if recipe.epochs == "auto" or cell.depth == 0:
             needed[: recipe.views, mine] = True
             return needed
         for epoch in range(1, recipe.epochs + 1):
