@@ -104,7 +104,7 @@ def _note(row: Row) -> str:
 
 
 def p_value_map(compared: dict[str, Any], number: int) -> HeatMap:
-    """Which depths of a network differ: Holm's p-values."""
+    """Which depths of a network differ: corrected p-values."""
     depths = sorted({each for pair in compared["pairs"] for each in (pair["a"], pair["b"])})
     found = {(pair["a"], pair["b"]): pair["macro_f1"]["p_simultaneous"] for pair in compared["pairs"]}
     return HeatMap(
@@ -112,7 +112,7 @@ def p_value_map(compared: dict[str, Any], number: int) -> HeatMap:
         title=f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}: "
         "which depths differ",
         caption=(
-            "P-values of equal macro-F1, paired on the same objects and corrected for the number of pairs (Holm). "
+            "P-values of equal macro-F1, paired on the same objects and corrected for the number of pairs. "
             "Below 0.05 two depths differ; a large value does not say that they are alike."
         ),
         x_label="depth",

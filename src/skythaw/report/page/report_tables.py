@@ -118,8 +118,8 @@ def _frozen(compared: Sequence[dict[str, Any]]) -> Table:
         "network": "backbone",
         "best deeper depth": "depth",
         "above depth 0": "difference",
-        "low": "low",
-        "high": "high",
+        "low": "low_simultaneous",
+        "high": "high_simultaneous",
         "p (corrected)": "p_simultaneous",
         "deeper is better": "better",
         "all alike": "alike",
@@ -138,7 +138,7 @@ def _own_depths(depths: Sequence[dict[str, Any]]) -> Table:
         )
         for each in depths
     )
-    columns = ("network", "recommended", "TPR", "TLR", "best depth in the draws")
+    columns = ("network", "recommended", "TPR", "TLR", "best depth (probability)")
     return Table("The depth of each network, and how sure it is", columns, rows)
 
 
@@ -241,7 +241,7 @@ def other_choices(compared: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "other objects of this sky, other seeds",
-            f"depth {compared['best']} is the best in {percent(share)} of the draws",
+            f"depth {compared['best']} is the best with a probability of {percent(share)}",
         ),
         ("another split", "not known: one was tried"),
     ]
@@ -280,7 +280,8 @@ def _objects(facts: Facts) -> Table:
 
 
 def _pairs(facts: Facts) -> Table:
-    names = ("difference", "low", "high", "p", "p_simultaneous")
+    alone = ("low", "high", "p")
+    names = ("difference", *alone, *(f"{name}_simultaneous" for name in alone))
     rows = tuple(
         (
             *(each[name] for name in ("backbone", "strategy", "train_size")),
@@ -290,5 +291,6 @@ def _pairs(facts: Facts) -> Table:
         for each in facts["comparisons"]
         for pair in each["pairs"]
     )
-    columns = ("network", "strategy", "images", "a", "b", "b less a", "low", "high", "p", "p (corrected)")
+    corrected = tuple(f"{name} (corrected)" for name in alone)
+    columns = ("network", "strategy", "images", "a", "b", "b less a", *alone, *corrected)
     return Table("Pairs of depths: difference in macro-F1 on the same objects", columns, rows)
