@@ -20,7 +20,7 @@ from skythaw.report.recommendations import main_recommendations, recommendations
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import answer, method, separation
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
-from skythaw.report.statistics.failures import errors_by_column, mistakes
+from skythaw.report.statistics.failures import errors_by_column
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.stats.object_table import objects_path
@@ -235,19 +235,6 @@ def test_a_column_without_numbers_is_left_out():
     x, flag = errors_by_column(("k",), Bootstrap(sample, 20))
     assert (x["column"], x["objects"], sum(each["objects"] for each in x["bins"])) == ("x", 80, 80)
     assert [(each["from"], each["to"], each["objects"]) for each in flag["bins"]] == [(0.0, 0.0, 50), (1.0, 1.0, 50)]
-
-
-def test_wrong_labels_are_suspects():
-    true = np.repeat([0, 1], 200)
-    p = np.where(true[:, None] == np.arange(2), 0.9, 0.1)
-    p[:5] = 0.95, 0.05
-    label = true.copy()
-    label[:5] = 1
-    found = mistakes(p, sample_of(label, {"k": true}))
-    assert {each["object_id"] for each in found["listed"] if each["suspect"]} >= {"0", "1", "2", "3", "4"}
-    assert (found["wrong"], len(found["listed"])) == (5, 5)
-    assert found["listed"][0]["label"] == "B"
-    assert found["listed"][0]["predicted"] == "A"
 
 
 def test_what_other_choices_would_recommend(tmp_path):

@@ -32,7 +32,15 @@ CHOICE = {
     "not_converged": [],
     "keys": ["a", "b", "c"],
 }
-RIVAL = {"backbone": "vgg16", "depth": 3, "difference": 0.02, "low": -0.01, "high": 0.05, "p": 0.2, "p_simultaneous": 0.2}
+RIVAL = {
+    "backbone": "vgg16",
+    "depth": 3,
+    "difference": 0.02,
+    "low": -0.01,
+    "high": 0.05,
+    "p": 0.2,
+    "p_simultaneous": 0.2,
+}
 
 
 def answer(**changes):

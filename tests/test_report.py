@@ -22,7 +22,17 @@ CLASSES = ("A", "B")
 SENTENCES = ("why",)
 JUDGED = {
     *("low", "high", "p", "p_holm", "best_in", "share", "rule", "not_shown", "alike", "apart", "behind"),
-    *("objects_needed", "objects_for_better", "objects_for_alike", "ece", "verdict", "numbers", "recommended"),
+    *(
+        "objects_needed",
+        "objects_for_better",
+        "objects_for_alike",
+        "ece",
+        "suspects",
+        "listed",
+        "verdict",
+        "numbers",
+        "recommended",
+    ),
 }
 """What a newer version may judge otherwise, from the same scores."""
 

@@ -13,8 +13,8 @@ FEW = 30
 """Groups of the sky below which the report says that there are few."""
 RATIOS = "TPR, TLR and TFR are the shares of parameters, layers and FLOPs (floating-point operations) trained."
 SUSPECTS = (
-    "A label is suspect where another class is as probable as it usually is for objects of that class (confident "
-    "learning). The surest mistakes are often wrong labels."
+    "The network is surely wrong more often than its probabilities allow, and wrong labels explain that; tails of the "
+    "probabilities that are too thin would look alike. The list begins with the label that is least believed."
 )
 
 
@@ -146,8 +146,24 @@ def _failures(facts: Facts) -> str:
         return ""
     return (
         f"{found['backbone']} at depth {found['depth']} is wrong on {found['wrong']:,} of "
-        f"{facts['method']['objects']:,} test objects, by the mean probabilities of its seeds. {found['suspects']:,} "
-        f"labels are suspect. {SUSPECTS}"
+        f"{facts['method']['objects']:,} test objects, by the mean probabilities of its seeds. {_labels(found)}"
+    )
+
+
+def _labels(found: dict[str, Any]) -> str:
+    """How many labels are wrong, of test and of validation."""
+    parts = {"test": found, "validation": found["validation"]}
+    said = [_wrong_labels(name, part) for name, part in parts.items() if part]
+    return " ".join(said + ([SUSPECTS] if any(part and part["sign"] for part in parts.values()) else []))
+
+
+def _wrong_labels(name: str, found: dict[str, Any]) -> str:
+    count = found["wrong_labels"]
+    if not found["sign"]:
+        return f"There is no sign of wrong labels in {name}: up to {count['high']:,.0f} would not be noticed."
+    return (
+        f"About {count['mean']:,.0f} labels of {name} are wrong ({count['low']:,.0f} to {count['high']:,.0f}). "
+        f"{found['suspects']:,} of them can be named with more than even odds: they are suspect."
     )
 
 

@@ -99,12 +99,16 @@ class Evidence:
         """Where the best of the networks fails, at its recommended depth."""
         key = max(self.main(), key=lambda key: self._recommended(key).mean("macro_f1"))
         candidate = self._recommended(key)
-        p = np.mean([self.sample.probabilities(each) for each in candidate.keys], axis=0)
+        keys, validation = candidate.keys, self.validation
+        known = validation is not None and set(keys) <= set(validation.said)
         return {
             **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
             "depth": candidate.depth,
             "columns": errors_by_column(candidate.keys, self.bootstrap),
-            **mistakes(p, self.sample),
+            **mistakes([self.sample.log_probabilities(each) for each in keys], self.sample),
+            "validation": mistakes([validation.log_probabilities(each) for each in keys], validation)
+            if validation and known
+            else None,
         }
 
     def main(self) -> list[Key]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import logsumexp
 
+from skythaw.report.statistics.suspect_labels import suspect_labels
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import Sample
@@ -74,33 +77,34 @@ def _bin(low: float, high: float, inside: np.ndarray, wrong: np.ndarray, bootstr
     }
 
 
-def mistakes(p: Float[np.ndarray, "object class"], sample: Sample) -> dict[str, Any]:
-    """The objects whose label is least believed: hard ones, and often wrongly labelled ones.
+def mistakes(several: Sequence[Float[np.ndarray, "object class"]], sample: Sample) -> dict[str, Any]:
+    """The objects whose label is least believed: hard ones, and wrongly labelled ones.
 
-    An object is a *suspect* by confident learning (Northcutt, Jiang & Chuang, JAIR 70, 1373, 2021) where another class
-    has a probability at least as large as objects of that class have on average. They are ordered by the margin: the
-    probability of the label less the largest other.
+    They are ordered by the probability of their label, the least first. A *suspect* is more probably wrongly labelled
+    than not; where there is no sign of wrong labels (`suspect_labels`), there are none.
 
     Parameters
     ----------
-    p
-        probabilities of the test objects, mean over the cells of a depth
+    several
+        log-probabilities of the objects, by each cell of a depth: the mean of their probabilities counts
     sample
-        the test objects
+        the objects
 
     Returns
     -------
     dict
-        ``wrong`` and ``suspects`` (counts), and ``listed``: the `LISTED` worst
+        ``wrong`` and ``suspects`` (counts), ``sign`` (whether there is a sign of wrong labels), ``wrong_labels`` (how
+        many are expected to be wrong, with interval), and ``listed``: the `LISTED` worst
     """
-    true, rows = sample.true, np.arange(len(sample))
-    usual = np.array([p[true == c, c].mean() if (true == c).any() else np.inf for c in range(p.shape[1])])
+    log_p = logsumexp(np.stack(several), axis=0) - np.log(len(several))
+    judged = suspect_labels(log_p, sample.true)
+    p, true, rows = np.exp(log_p), sample.true, np.arange(len(sample))
     others = p.copy()
     others[rows, true] = -1.0
     rival = others.argmax(1)
-    margin = p[rows, true] - others[rows, rival]
-    suspect = np.any(others >= usual, axis=1)
-    worst = [int(i) for i in np.argsort(margin, kind="stable")[:LISTED] if margin[i] < 0]
+    wrong = log_p[rows, true] < log_p[rows, rival]
+    worst = [int(i) for i in np.argsort(log_p[rows, true], kind="stable") if wrong[i]][:LISTED]
+    suspect = judged.wrong > 0.5
     listed = [
         {
             "object_id": sample.ids[i],
@@ -109,7 +113,14 @@ def mistakes(p: Float[np.ndarray, "object class"], sample: Sample) -> dict[str, 
             "p_label": float(p[i, true[i]]),
             "p_predicted": float(p[i, rival[i]]),
             "suspect": bool(suspect[i]),
+            "p_wrong_label": float(judged.wrong[i]),
         }
         for i in worst
     ]
-    return {"wrong": int((margin < 0).sum()), "suspects": int(suspect.sum()), "listed": listed}
+    return {
+        "wrong": int(wrong.sum()),
+        "suspects": int(suspect.sum()),
+        "sign": judged.sign,
+        "wrong_labels": judged.expected,
+        "listed": listed,
+    }
