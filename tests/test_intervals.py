@@ -13,6 +13,7 @@ from helpers_soak import fuzz, soak
 from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.stats.bootstrap import Bootstrap, drawn, scores_of, widening
+from skythaw.stats.depth_posterior import depth_posterior
 from skythaw.stats.differences import Means, difference, differences
 from skythaw.stats.intervals import (
     NOTHING,
@@ -246,7 +247,7 @@ def test_the_degrees_of_freedom_are_those_of_cochran_and_cox():
 
 
 def test_of_all_pairs_the_corrected_p_value_is_tukeys():
-    """Between seeds alone, the largest difference of several means is the studentised range."""
+    """The largest difference of several means, between seeds alone or objects alone, is the studentised range."""
     rng = np.random.default_rng(2)
     for depths, seeds in ((3, 2), (4, 3), (6, 5)):
         scores = np.repeat(rng.normal(0.8, 0.01, (depths, seeds, 1)), 11, axis=2)
@@ -256,6 +257,10 @@ def test_of_all_pairs_the_corrected_p_value_is_tukeys():
             ratio = t.isf(each.p / 2, (depths - 1) * (seeds - 1))
             exact = studentized_range.sf(ratio * np.sqrt(2), depths, (depths - 1) * (seeds - 1))
             assert each.p_simultaneous == pytest.approx(exact, abs=0.015)
+        sky = Means(0.8 + 0.01 * rng.normal(size=(depths, 2001)), (NOTHING,), (0,) * depths, (1,) * depths)
+        for each in differences(sky, pairs):
+            exact = studentized_range.sf(norm.isf(each.p / 2) * np.sqrt(2), depths, 1e5)
+            assert each.p_simultaneous == pytest.approx(exact, abs=0.02), "of objects alone"
         twice = differences(seeds_alone(scores), pairs, families=2)
         assert twice[0].p_simultaneous == pytest.approx(min(1.0, 2 * found[0].p_simultaneous))
 
@@ -318,3 +323,20 @@ def test_how_many_objects_and_seeds_it_takes():
     assert planned(1e-6, 0.0, 4e-2, 100) is None, "the seeds hide it"
     assert planned(4e-4, 0.0, 4e-4, 1) is None, "nothing is known of the seeds"
     assert planned(4e-4, 0.0, 1e-9, 100, target=0.0) is None
+
+
+def test_what_is_known_of_the_depths_is_what_scores_and_noise_allow():
+    """Of two depths without order between them: a normal distribution around the difference."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, 4001))
+    noise[:, 0] = 0.0
+
+    def best_in(apart, sky, spread=NOTHING):
+        draws = 0.8 + np.array([[0.0], [apart]]) + sky * noise
+        return depth_posterior(Means(draws, (spread,), (0, 0), (3, 3)), np.array([0.0, 1.0])).best_in()[1]
+
+    assert best_in(0.0, 0.01) == pytest.approx(0.5, abs=0.03)
+    assert 0.6 < best_in(0.02, 0.02) < norm.cdf(1 / np.sqrt(2)), "drawn towards equal depths, and not beyond"
+    assert best_in(0.2, 0.02) > 0.999
+    assert 0.5 < best_in(0.2, 0.2) < 0.8
+    assert best_in(0.02, 0.001) > best_in(0.02, 0.001, SeedSpread(9e-4, 0.0, 2)) > 0.5, "seeds differ"
