@@ -321,7 +321,7 @@ def test_the_command_line_shows_the_decision(here, skythaw, tmp_path):
     told = json.loads(shown.stdout)["activations"]
     assert [use["depth"] for use in told] == [0, 4, 7]
     assert not any(use["kept"] for use in told)
-    text = skythaw("--cache", tmp_path, "study", "plan", here / "study.toml").stdout
+    text = skythaw("--cache", tmp_path, "study", "plan", here / "study.toml", "--wide").stdout
     assert "frozen activations" in text
     assert "nothing is frozen below it" in text
     refused = skythaw("--cache", tmp_path, "study", "plan", here / "study.toml", "--cache-size", "lots")
