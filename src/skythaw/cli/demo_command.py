@@ -19,16 +19,14 @@ name = "demo"
 
 [data]
 path = "mock.parquet"
+crop = 48                              # pixels from the centre: what the network gets
 split = { by = "field", validation = 0.15, test = 0.35, seed = 0 }
 
 [grid]
 backbone = ["efficientnet_lite0"]
-depth = ["0%", "25%", "50%", "100%"]
+depth = ["0%", "50%", "100%"]          # of the network's blocks, from the top
 train_size = [250]
-seed = [0, 1]
-
-[recipe]
-epochs = 6
+seed = [0, 1, 2]
 """
 
 
