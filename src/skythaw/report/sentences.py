@@ -151,8 +151,8 @@ def _failures(facts: Facts) -> str:
 
 
 def _labels(found: dict[str, Any]) -> str:
-    """How many labels are wrong, of test and of validation."""
-    parts = {"test": found, "validation": found["validation"]}
+    """How many labels are wrong, of test, of validation, and of training (by networks that did not see them)."""
+    parts = {"test": found, "validation": found["validation"], "training": found["training"]}
     said = [_wrong_labels(name, part) for name, part in parts.items() if part]
     return " ".join(said + ([SUSPECTS] if any(part and part["sign"] for part in parts.values()) else []))
 

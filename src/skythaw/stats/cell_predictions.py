@@ -19,6 +19,9 @@ from skythaw.errors import LedgerError
 from skythaw.machine.files import replacing
 from skythaw.spec import Cell
 
+OUT_OF_FOLD = "out_of_fold"
+"""the part of the training objects, each judged by a head that was solved without it (at depth 0)"""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -38,7 +41,7 @@ class Predictions:
         """
         names = np.array(self.classes)
         tables = []
-        for part in (part for part in ("validation", "test") if part in self.log_p):
+        for part in (part for part in ("validation", "test", OUT_OF_FOLD) if part in self.log_p):
             p = np.exp(self.log_p[part])
             columns = {
                 "object_id": self.ids[part],

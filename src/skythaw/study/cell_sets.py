@@ -10,7 +10,7 @@ import torch
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.pixel_store import open_store
-from skythaw.data.split import nested_order, split
+from skythaw.data.split import groups, nested_order, split
 from skythaw.errors import DataError
 from skythaw.spec import Cell
 from skythaw.tuning.frozen.activation_cache import ActivationKey, mark_used, precision_of
@@ -29,6 +29,8 @@ class CellSets:
     classes: tuple[str, ...]
     images: dict[str, LabelledImages]
     ids: dict[str, list[str]]
+    groups: np.ndarray
+    """of the training objects: those of one group lie together on the sky, int [object]"""
 
     @property
     def targets(self) -> dict[str, np.ndarray]:
@@ -58,6 +60,7 @@ def load_sets(cell: Cell, locations: Locations, device: torch.device, parts_want
         classes=cutouts.classes,
         images={part: make_images(cell, s, r, targets[part], device) for part, (_, s, r) in rows.items()},
         ids={part: [c.object_ids[i] for i in r] for part, (c, _, r) in rows.items()},
+        groups=groups(cutouts, cell.split.by, cell.split.nside)[drawn],
     )
 
 

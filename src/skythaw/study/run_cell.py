@@ -15,14 +15,14 @@ from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.machine.numerics import numerics
 from skythaw.machine.usage import Stopwatch, peak_memory, reset_peak_memory
-from skythaw.spec import Cell
-from skythaw.stats.cell_predictions import Predictions, save_predictions
+from skythaw.spec import Cell, Recipe
+from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import PARTS, CellSets, load_sets, with_activations
 from skythaw.study.cell_task import CellTask
 from skythaw.study.measure import latency, versions
 from skythaw.study.trained_weights import save_weights
-from skythaw.tuning.frozen_head import TRAINED, solved_heads, starting_head
+from skythaw.tuning.frozen_head import TRAINED, SolvedHeads, out_of_fold, solved_heads, starting_head
 from skythaw.tuning.linear_probe import LinearProbe, pooled, start_from
 from skythaw.tuning.locations import Locations
 from skythaw.tuning.scores import all_scores, collapse_alarm
@@ -61,7 +61,8 @@ def run_cell(task: CellTask) -> Result:
         p = {part: np.exp(each) for part, each in log_p.items()}
         watch.lap("score")
         digest = None if task.trial else save_weights(locations.out, cell, sets.classes, model.trained())
-        save_predictions(locations.out, cell, Predictions(sets.classes, sets.ids, sets.targets, log_p))
+        held_out = _out_of_fold(heads, model, sets, recipe) if heads else None
+        save_predictions(locations.out, cell, _predictions_of(sets, log_p, held_out))
         return Result(
             key=cell.key,
             classes=sets.classes,
@@ -80,6 +81,21 @@ def run_cell(task: CellTask) -> Result:
             weights_sha256=digest,
             versions=versions(),
         )
+
+
+def _out_of_fold(heads: SolvedHeads, model: ThawedNetwork, sets: CellSets, recipe: Recipe) -> np.ndarray | None:
+    """What frozen networks say of the training objects that they have not seen: to judge their labels."""
+    training = sets.images["train"]
+    features = pooled(model, training, recipe)
+    return out_of_fold(features, training.targets, sets.groups, heads.plain.strength, recipe)
+
+
+def _predictions_of(sets: CellSets, log_p: dict[str, np.ndarray], held_out: np.ndarray | None) -> Predictions:
+    """What is kept of a cell: validation, test, and the training objects where their labels can be judged."""
+    ids, targets, kept = dict(sets.ids), dict(sets.targets), dict(log_p)
+    if held_out is not None:
+        ids[OUT_OF_FOLD], targets[OUT_OF_FOLD], kept[OUT_OF_FOLD] = ids["train"], targets["train"], held_out
+    return Predictions(sets.classes, ids, targets, kept)
 
 
 def _probe_scores(

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from skythaw.spec import Recipe
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.linear_probe import STRENGTHS, LinearProbe, pooled, pooled_views, solve
 from skythaw.tuning.thawed_network import ThawedNetwork
 
+FOLDS = 5
 TRAINED, SOLVED, SOLVED_ON_VIEWS = "trained", "solved", "solved on all views"
 RESTRAINED = tuple(strength for strength in STRENGTHS if strength <= 1)
 """Strengths of a head that training starts from: one fitted with less restraint is so steep that the first steps below
@@ -45,6 +49,32 @@ def solved_heads(
     plain = solve((pooled(model, training, recipe), training.targets), scored, recipe)
     on_views = None if recipe.views == 1 else solve(pooled_views(model, training, recipe), scored, recipe)
     return SolvedHeads(plain, on_views)
+
+
+def out_of_fold(
+    features: Float[np.ndarray, "object feature"],
+    targets: Int[np.ndarray, " object"],
+    groups: Int[np.ndarray, " object"],
+    strength: float,
+    recipe: Recipe,
+) -> Float[np.ndarray, "object class"] | None:
+    """Log-probabilities of training objects, each from a head that was solved without it and its group of the sky.
+
+    Only so can their labels be judged: of its own training objects a network is too sure. None where a class is in too
+    few groups to be divided.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if min(len(set(groups[targets == each])) for each in np.unique(targets)) < FOLDS:
+        return None
+    found = np.zeros((len(targets), int(targets.max()) + 1), dtype=np.float32)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    for rest, fold in folds.split(features, targets, groups):
+        if len(np.unique(targets[rest])) < found.shape[1]:
+            return None
+        known = (features[rest], targets[rest])
+        found[fold] = solve(known, known, recipe, (strength,)).log_probabilities(features[fold])
+    return found
 
 
 def starting_head(

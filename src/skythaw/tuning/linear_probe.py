@@ -39,9 +39,14 @@ class LinearProbe:
 
     def __call__(self, features: Float[np.ndarray, "object feature"]) -> Float[np.ndarray, "object class"]:
         """Probabilities."""
+        return np.exp(self.log_probabilities(features))
+
+    def log_probabilities(self, features: Float[np.ndarray, "object feature"]) -> Float[np.ndarray, "object class"]:
+        """Their logarithms."""
+        from scipy.special import log_softmax
+
         logits = features.astype(np.float64) @ self.weight.T + self.bias
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        return p / p.sum(1, keepdims=True)
+        return np.asarray(log_softmax(logits, axis=1))
 
 
 def pooled(

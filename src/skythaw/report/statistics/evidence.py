@@ -20,6 +20,7 @@ from skythaw.report.statistics.robustness import early_signs, other_choices
 from skythaw.report.statistics.size_law import size_curve
 from skythaw.stats.bootstrap import DRAWS, Bootstrap, Scores
 from skythaw.stats.calibration import calibration
+from skythaw.stats.cell_predictions import OUT_OF_FOLD
 from skythaw.stats.intervals import LEVEL
 from skythaw.stats.scored_sample import Sample, read_sample
 from skythaw.study.convergence import together
@@ -109,7 +110,15 @@ class Evidence:
             "validation": mistakes([validation.log_probabilities(each) for each in keys], validation)
             if validation and known
             else None,
+            "training": self._training_labels(key),
         }
+
+    def _training_labels(self, key: Key) -> dict[str, Any] | None:
+        """What frozen networks say of the labels of training objects that they have not seen, of the first seed."""
+        frozen = self.chosen[key].get(0)
+        first = frozen.keys[0] if frozen else None
+        sample = first and read_sample(self.sample.run, OUT_OF_FOLD, self.sample.classes, [first])
+        return mistakes([sample.log_probabilities(first)], sample) if sample and first else None
 
     def main(self) -> list[Key]:
         """For each backbone, the contest that speaks for it.
