@@ -72,11 +72,11 @@ def spread_within(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> SeedSpread:
     return _spread([row - row.mean(0) for row in rows], sum(len(row) - 1 for row in rows))
 
 
-def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> set[int]:
+def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]], tests: int = 1) -> set[int]:
     """Rows whose seeds differ more than those of the others do (F test, 5 %): they are not pooled with them.
 
-    Corrected for the number of rows, and with three seeds or more: else every few studies a row would be found that is
-    like the others, and what is left of the spread would be too small.
+    With three seeds or more: two tell too little. Where rows are compared, the test is corrected for their number
+    (`tests`): else in many studies a row would be found that is like the others, and what is left would be too small.
     """
     from scipy.stats import f
 
@@ -89,7 +89,7 @@ def unlike(rows: Sequence[Float[np.ndarray, "seed draw"]]) -> set[int]:
         if own.freedom > 1 and left and own.variance > 0:
             others = max(0.0, total - own.variance * own.freedom) / left
             ratio = own.variance / others if others else math.inf
-            if f.sf(ratio, own.freedom, left) < (1 - LEVEL) / len(rows):
+            if f.sf(ratio, own.freedom, left) < (1 - LEVEL) / tests:
                 found.add(i)
     return found
 

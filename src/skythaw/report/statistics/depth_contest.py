@@ -197,6 +197,7 @@ class Spreads:
         apart = unlike(rows)
         self._own = {candidates[i].keys: spread_within([rows[i]]) for i in apart}
         self._pooled = spread_within([row for i, row in enumerate(rows) if i not in apart])
+        self._apart = {candidates[i].keys for i in unlike(rows, len(rows))}
         self._ordered = {each.keys: each.scores[score][np.argsort(each.seeds)] for each in whole}
 
     def of(self, candidate: Candidate) -> SeedSpread:
@@ -206,7 +207,7 @@ class Spreads:
     @property
     def beside_others(self) -> tuple[tuple[SeedSpread, ...], tuple[int, ...]]:
         """Without what a seed does to all complete depths alike: the spreads, and which of them is each depth's."""
-        like = [keys for keys in self._ordered if keys not in self._own]
+        like = [keys for keys in self._ordered if keys not in self._apart]
         if len(like) < 2:  # nothing to pool: all depths together
             like = list(self._ordered)
         if len(self._ordered) < 2:
