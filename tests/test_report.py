@@ -53,7 +53,12 @@ def report_of(folder, cells, axes=(), probe=None):
         for c, validation, test in cells:
             ledger.claim(c.key, runner)
             both = {"validation": scores(validation), "test": scores(test)}
-            changes = {"scores": both, "peak_score": validation, "lr": 1e-3 if c.recipe.lr == "auto" else c.recipe.lr, "blocks": 4}
+            changes = {
+                "scores": both,
+                "peak_score": validation,
+                "lr": 1e-3 if c.recipe.lr == "auto" else c.recipe.lr,
+                "blocks": 4,
+            }
             if probe is not None and c.depth == 0:
                 changes["probe"] = {"strength": 1.0, "scores": dict.fromkeys(("validation", "test"), scores(probe))}
             ledger.add(c.key, result(c.key).model_copy(update=changes))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -72,6 +75,22 @@ def test_every_curve_ends_between_its_bounds(values, most):
     assert pace.fall_from <= most
     assert done == pace.steps
     assert pace.due(done), "the last weights are scored"
+
+
+@pytest.mark.parametrize("most", [20, 60, 500, 4000])
+def test_validation_is_scored_often_at_first_and_then_more_rarely(most):
+    scored = []
+    pace = CurvePace(most)
+    done = 0
+    while not pace.over(done):
+        done += 1
+        if pace.due(done):
+            scored.append(done)
+            pace.saw(done, 1 / done, 0.0)
+    assert scored[:2] == [10, 20]
+    assert len(scored) <= 10 * math.log10(done)
+    assert all(b - a <= max(10, a // 6) for a, b in itertools.pairwise(scored))
+    assert scored[-1] == done
 
 
 def test_given_epochs_are_kept_to():

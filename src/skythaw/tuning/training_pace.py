@@ -134,15 +134,16 @@ class CurvePace(Pace):
         return done >= self._next or done == self.steps
 
     def saw(self, done: int, log_loss: float, score: float) -> None:
-        self._next = min(done + max(OFTEN, done // 6), max(self._most, done + 1))
+        self._next = done + max(OFTEN, done // 6)
         if self.fall_from is not None:
-            self._next = min(self._next, done + max(OFTEN, falling_steps(self.fall_from) // 4))
             return
         if log_loss < (1 - LOWER) * self._lowest or score > self._highest + HIGHER:
             self._gained = done
         self._lowest, self._highest = min(self._lowest, log_loss), max(self._highest, score)
         if done >= max(FEWEST, WAIT * self._gained) or done >= self._most:
             self.fall_from = done
+        else:
+            self._next = min(self._next, self._most)
 
     def over(self, done: int) -> bool:
         return done == self.steps
