@@ -84,15 +84,15 @@ def test_it_can_be_solved_again(which):
 
 
 def test_training_objects_are_judged_by_heads_that_did_not_see_them_or_their_group():
-    made, training = model(depth=0), images((10, 10, 10))
+    made, training = model(depth=0), images((14, 14, 14))
     features = pooled(made, training, RECIPE)
-    groups = np.arange(30) // 2
+    groups = np.arange(42) // 2
     found = out_of_fold(features, training.targets, groups, 1.0, RECIPE)
-    assert found.shape == (30, 3)
-    assert np.exp(found).sum(1) == pytest.approx(np.ones(30), abs=1e-5)
+    assert found.shape == (42, 3)
+    assert np.exp(found).sum(1) == pytest.approx(np.ones(42), abs=1e-5)
     assert (found.argmax(1) == training.targets).mean() > 0.9
     wrong = training.targets.copy()
     wrong[:2] = 1  # both of one group: neither may teach that the other is right
     found = out_of_fold(features, wrong, groups, 100.0, RECIPE)
     assert found[:2].argmax(1).tolist() == [0, 0]
-    assert out_of_fold(features, training.targets, np.zeros(30, dtype=int), 1.0, RECIPE) is None
+    assert out_of_fold(features, training.targets, np.zeros(42, dtype=int), 1.0, RECIPE) is None
