@@ -9,6 +9,7 @@ from typing import Any
 
 from skythaw.spec import Cell
 from skythaw.study.cell_task import CellTask, fill, run_cell
+from skythaw.study.ledger import Entry
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.on_cluster import alternating, away, bring
 from skythaw.study.open_study import Kind, OpenStudy
@@ -36,6 +37,7 @@ def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
         score validation alone: these cells only serve to choose others (one that is also a cell of the study is scored
         as such)
     """
+    run.ledger.extend([(p.cell, p.cost) for p in plan.cells])
     rates = _raced(run, plan)
     _map_cells(run, plan, rates, "trial" if trial else "cell")
 
@@ -45,7 +47,7 @@ def _map_cells(run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: 
     ledger = run.ledger
     ledger.extend([(p.cell, p.cost) for p in plan.cells], race=what == "race")
     planned = {p.cell.key: p for p in plan.cells}
-    done = _keys_done(run) & set(planned)
+    done = {key for key, entry in _entries(run).items() if entry.state == "done"} & set(planned)
     _fill(plan, done, run)
     run.watcher.started(plan, done, what)
     ran: list[tuple[Cell, float, float]] = []
@@ -64,9 +66,9 @@ def _map_cells(run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: 
         MachineSpeed(run.setting.cache).remember(ran)
 
 
-def _keys_done(run: OpenStudy) -> set[str]:
-    entries = (*run.ledger.entries(), *run.ledger.entries(race=True))
-    return {entry.key for entry in entries if entry.state == "done"}
+def _entries(run: OpenStudy) -> dict[str, Entry]:
+    """What the ledger has of cells and of trials of learning rates, by key."""
+    return {entry.key: entry for entry in (*run.ledger.entries(), *run.ledger.entries(race=True))}
 
 
 def _raced(run: OpenStudy, plan: Plan) -> dict[str, SettledRate]:
@@ -74,14 +76,13 @@ def _raced(run: OpenStudy, plan: Plan) -> dict[str, SettledRate]:
 
     A trial that another process runs is waited for; one that fails counts as the worst.
     """
-    done = _keys_done(run)
-    waiting = {setting_of(p.cell): p for p in plan.cells if p.cell.key not in done}
+    known = _entries(run)
+    waiting = {setting_of(p.cell): p for p in plan.cells if known[p.cell.key].state != "done"}
     racing = {name: p for name, p in waiting.items() if p.cell.recipe.lr == "auto"}
     found: dict[str, SettledRate] = {}
     lost: set[str] = set()
     while True:
-        trials = {e.key: e for e in (*run.ledger.entries(), *run.ledger.entries(race=True))}
-        races = {name: RateRace.follow(p.cell, trials, lost) for name, p in racing.items() if name not in found}
+        races = {name: RateRace.follow(p.cell, known, lost) for name, p in racing.items() if name not in found}
         found |= {name: race.settled() for name, race in races.items() if not race.wanted}
         cells = [replace(racing[name], cell=cell) for name, race in races.items() for cell in race.wanted]
         if not cells:
@@ -89,10 +90,11 @@ def _raced(run: OpenStudy, plan: Plan) -> dict[str, SettledRate]:
         trial_plan = plan_trials(run.plan, cells, run.setting.cache, run.setting.cache_size, trial=True)
         given = {setting_of(p.cell): given_rate(p.cell) for p in cells}
         _map_cells(run, trial_plan, given, "race")
-        after = {entry.key: entry.state for entry in run.ledger.entries(race=True)}
-        lost |= {p.cell.key for p in cells if after.get(p.cell.key) == "failed"}
-        if any(after.get(p.cell.key) == "running" for p in cells):
+        known = _entries(run)
+        lost |= {p.cell.key for p in cells if known[p.cell.key].state == "failed"}
+        if any(known[p.cell.key].state == "running" for p in cells):
             time.sleep(POLL)
+            known = _entries(run)
 
 
 def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
