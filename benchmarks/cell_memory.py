@@ -38,6 +38,7 @@ depth = ["0%", "30%", "100%"]
 train_size = [128]
 [recipe]
 epochs = 1
+lr = 1e-3
 batch = {batch}
 batchnorm = "{batchnorm}"
 [weights]

@@ -43,6 +43,7 @@ depth = {depths}
 train_size = [{images}]
 [recipe]
 epochs = 2
+lr = 1e-3
 [weights]
 {network} = {weights}
 """

@@ -38,6 +38,7 @@ seed = [0]
 
 [recipe]
 epochs = 1
+lr = 1e-3
 batch = 8
 lr = 1e-3
 
