@@ -1,252 +1,118 @@
-"""Search: the better settings go on, the test set is left alone until the end, and what is stopped goes on."""
+"""Search: it trains what it says, and shows it; its log loss is scikit-learn's; old searches stay readable."""
 
 from __future__ import annotations
 
-import itertools
-import shutil
-from dataclasses import asdict
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss
 
 from helpers_run import sample_of
-from helpers_soak import soak
-from helpers_study import make_survey, write_study
-from helpers_watched import failing, watched
+from helpers_search import AUTO, ONE, entries, setting, study_of
+from helpers_study import make_survey
+from helpers_watched import failing
 from skythaw.cli.report_command import print_search
-from skythaw.engines.serial import Serial
-from skythaw.errors import DataError, LedgerError
+from skythaw.errors import LedgerError
+from skythaw.report.page.report_tables import report_tables
 from skythaw.report.report_facts import report_facts
-from skythaw.spec import Study
+from skythaw.report.sentences import search_sentence
 from skythaw.stats.bootstrap import Bootstrap
-from skythaw.stats.cell_predictions import predictions_path, read_predictions
 from skythaw.stats.intervals import limits
-from skythaw.study import depth_search
-from skythaw.study.cell_task import CellTask
+from skythaw.study import rate_race
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
 from skythaw.study.run_study import run_study
 
-FOUR = {'depth = ["0%", "50%", "100%"]': "depth = [0, 2, 4, 7]", "epochs = 7": "epochs = 10"}
-
-
-ONE = {"seed = [0, 1]": "seed = [0]"}
-
-
-def setting(here, cache, name="run", engine="serial"):
-    return RunSettings(here / name, cache, engine, 1, "cpu")
-
-
-def study_of(here, **replace):
-    return Study.load(write_study(here, replace=FOUR | replace))
+SHORT = {"epochs = 7": "epochs = 15"}
+"""but longer than the trials here"""
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, cache):
+    """A search that trains."""
     here = tmp_path_factory.mktemp("search")
     make_survey(here / "survey.parquet")
-    return here, search(study_of(here), setting(here, cache))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rate_race, "STEPS", (10, 10))
+        return here, search(study_of(here, SHORT, ONE), setting(here, cache))
 
 
-def entries(folder):
-    with Ledger.read(folder) as ledger:
-        return ledger.entries()
-
-
-def by_rung(standings):
-    return [[s for s in standings if s.rung == n] for n in sorted({s.rung for s in standings})]
-
-
-def test_all_are_tried_and_the_best_is_trained_in_full(searched):
-    _, standings = searched
-    trial, last = by_rung(standings)
-    assert [s.depth for s in trial] == [0, 2, 4, 7]
-    assert {(s.images, s.epochs) for s in trial} == {(38, 2)}
-    assert [(s.images, s.epochs, s.fate) for s in last] == [(75, 10, "best")]
-    (winner,) = [s for s in trial if s.fate == "goes on"]
-    assert winner.log_loss == min(s.log_loss for s in trial)
-    assert winner.setting == last[0].setting
-    for other in trial:
-        if other is not winner:
-            sure = other.behind[0] > 0
-            assert other.fate == ("worse in the trial" if sure else "not told apart from the best")
-
-
-@pytest.mark.soak
-def test_on_a_cluster_it_is_the_same_search(searched, skythaw_process):
-    """No cell gets the threads of idle nodes, so all numbers are those of one worker here."""
-    here, _ = searched
-    command = ("study", "search", here / "study.toml", "--out", here / "ray", "--device", "cpu")
-    ran = skythaw_process(*command, "--engine", "ray")
-    assert ran.returncode == 0, ran.stderr
-    found, expected = ({e.key: e.result.scores for e in entries(here / name)} for name in ("ray", "run"))
-    assert found == expected
-    with Ledger.read(here / "ray") as ledger:
-        assert ledger.remark("lent_workers") == 1
-
-
-def test_of_many_half_goes_on_to_a_second_trial(searched, cache, monkeypatch):
-    here, _ = searched
-    monkeypatch.setattr(depth_search, "MANY", 3)
-    rungs = by_rung(search(study_of(here, **ONE), setting(here, cache, "many")))
-    assert [(rung[0].images, rung[0].epochs) for rung in rungs] == [(38, 2), (75, 3), (75, 10)]
-    assert len(rungs[0]) == 4
-    assert len(rungs[1]) <= 2
-    assert len(rungs[2]) == 1
-    for before, after in itertools.pairwise(rungs):
-        assert {s.setting for s in before if s.fate == "goes on"} == {s.setting for s in after}
-        kept = [s.log_loss for s in before if s.fate == "goes on"]
-        assert max(kept) < min((s.log_loss for s in before if s.fate != "goes on"), default=np.inf)
-
-
-def test_a_depth_that_can_not_learn_the_classes_is_out_at_once(searched):
-    """The head alone on random features tells little."""
-    _, standings = searched
-    first = {s.depth: s for s in standings if s.rung == 0}
-    assert first[0].fate == "worse in the trial"
-    (best,) = [s for s in standings if s.fate == "best"]
-    assert best.depth > 0
-
-
-def test_scores_are_those_of_validation_over_seeds(searched):
-    """The survey's classes have the same number of objects but for one or two: log loss is almost scikit-learn's."""
+def test_a_search_that_trains(searched, cache, own_engine, monkeypatch):
+    """Its trials keep no weights; what is kept of frozen parts changes nothing; a second search runs nothing."""
     here, standings = searched
-    cells = {}
-    for entry in entries(here / "run"):
-        cells.setdefault((entry.cell.train_size, entry.cell.depth), []).append(entry.result.scores["validation"])
-    for standing in standings:
-        scores = cells[standing.images, standing.depth]
-        assert len(scores) == 2, "both seeds"
-        assert standing.macro_f1 == pytest.approx(np.mean([score["macro_f1"] for score in scores]))
-        assert standing.log_loss == pytest.approx(np.mean([score["log_loss"] for score in scores]), rel=0.2)
-        assert standing.behind[0] <= standing.behind[1]
-
-
-def test_the_test_set_is_scored_in_the_last_rung_alone(searched):
-    here, _ = searched
-    for entry in entries(here / "run"):
-        last = entry.cell.train_size == 75
-        parts = set(pq.read_table(predictions_path(here / "run", entry.key))["part"].to_pylist())
-        assert parts == ({"validation", "test"} if last else {"validation"})
-        assert ("test" in entry.result.scores) == last
-
-
-def test_a_trial_keeps_no_weights_and_scores_nothing_that_does_not_choose(searched):
-    here, _ = searched
     kept = {path.stem for path in (here / "run" / "weights").iterdir()}
-    for entry in entries(here / "run"):
-        last = entry.cell.train_size == 75
-        assert (entry.key in kept) == last
-        assert (entry.result.weights_sha256 is not None) == last
-        assert (entry.result.latency is not None) == last
-        assert set(entry.result.scores) == ({"train", "validation", "test"} if last else {"validation"})
+    assert kept == {e.key for e in entries(here / "run")}
+    for entry in (*entries(here / "run"), *entries(here / "run", race=True)):
+        (stage,) = {s.round for s in standings if (s.round == "trial") == (entry.key not in kept)}
+        (standing,) = [s for s in standings if s.round == stage and s.depth == entry.cell.depth]
+        scores = entry.result.scores["validation"]
+        assert standing.macro_f1 == pytest.approx(scores["macro_f1"])
+        assert standing.log_loss == pytest.approx(scores["log_loss"], rel=0.2)  # classes are nearly of one size
+    monkeypatch.setattr(rate_race, "STEPS", (10, 10))
+    again = RunSettings(here / "run", cache, own_engine(failing(lambda cell: True)), 1, "cpu")
+    assert search(study_of(here, SHORT, ONE), again) == standings
+    assert search(study_of(here, SHORT, ONE), replace(again, out=here / "kept", engine="serial")) == standings
 
 
-class Four(Serial):
-    """Says that it has four workers."""
-
-    def __init__(self, workers):
-        self.workers = 4
-
-
-@pytest.mark.parametrize("engine", soak(["four", "processes"]))
-def test_workers_that_would_be_idle_lend_their_threads(searched, cache, own_engine, engine):
-    """Once and for all: the same search with fewer workers finds everything done."""
-    here, standings = searched
-    own_engine(Four, "four")
-    found = search(study_of(here), RunSettings(here / "lent", cache, engine, 4, "cpu"))
-    assert [(s.rung, s.setting, s.fate) for s in found] == [(s.rung, s.setting, s.fate) for s in standings]
-    last = [e for e in entries(here / "lent") if e.cell.train_size == 75]
-    assert {e.cell.recipe.threads for e in last} == {4 // len(last)}
-    assert all(e.cell.recipe.threads == 1 for e in entries(here / "lent") if e not in last)
-    assert search(study_of(here), setting(here, cache, "lent")) == found
-    assert all(e.attempts == 1 for e in entries(here / "lent"))
-    shutil.rmtree(here / "lent")
-
-
-def test_the_report_is_of_the_trained_winner(searched):
+def test_the_report_compares_what_was_trained(searched):
     here, standings = searched
     with Ledger.read(here / "run") as ledger:
         facts = report_facts(ledger)
-    (best,) = [s for s in standings if s.fate == "best"]
-    assert best.depth in [row["depth"] for row in facts["rows"]]
-    assert all(row["train_size"] == 75 and row["seeds"] == 2 for row in facts["rows"])
-    assert len(facts["search"]) == len(standings)
-    assert (here / "run" / "weights").is_dir()
-
-
-def test_a_second_search_runs_nothing_and_says_the_same(searched, cache, own_engine):
-    here, standings = searched
-    engine = own_engine(failing(lambda cell: True))
-    assert search(study_of(here), setting(here, cache, engine=engine)) == standings
-
-
-def test_a_stopped_search_goes_on_to_the_same_end(searched, cache, own_engine):
-    here, standings = searched
-    ran = []
-
-    def stop(task):
-        if len(ran) == 5:
-            raise KeyboardInterrupt
-        if isinstance(task, CellTask):
-            ran.append(task.cell.key)
-
-    with pytest.raises(KeyboardInterrupt):
-        search(study_of(here), setting(here, cache, "stopped", own_engine(watched(stop))))
-    assert search(study_of(here), setting(here, cache, "stopped")) == standings
-    assert all(e.attempts == 1 for e in entries(here / "stopped") if e.key in ran)
+    last = [s.depth for s in standings if s.round == "all seeds"]
+    assert [row["depth"] for row in facts["rows"]] == sorted(last)
+    assert facts["cells"]["cells"] == facts["cells"]["done"] == len(last)
+    assert [each["fate"] for each in facts["search"]] == [s.fate for s in standings]
+    assert "Every depth had a short trial" in search_sentence(facts["search"])
 
 
 def test_a_study_and_a_search_do_not_share_a_folder(searched, cache):
     here, _ = searched
     with pytest.raises(LedgerError, match="holds another study"):
-        run_study(study_of(here), setting(here, cache))
+        run_study(study_of(here, SHORT, ONE), setting(here, cache))
 
 
-def test_a_setting_that_fails_is_out_and_where_all_fail_it_is_said(searched, cache, own_engine):
-    here, _ = searched
-    bad = {7}
-    engine = own_engine(failing(lambda cell: cell.depth in bad))
-    standings = search(study_of(here, **ONE), setting(here, cache, "some", engine))
-    assert [(s.rung, s.fate, s.log_loss) for s in standings if s.depth == 7] == [(0, "failed", None)]
-    bad = {0, 2, 4, 7}
-    with pytest.raises(DataError, match=r"every cell of timm:test_efficientnet, top, 75 images failed; why: skythaw"):
-        search(study_of(here, **ONE), setting(here, cache, "all", engine))
+@pytest.mark.soak
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_every_engine_finds_the_same(tmp_path, cache, skythaw_process, engine):
+    make_survey(tmp_path / "survey.parquet")
+    expected = search(study_of(tmp_path, AUTO, ONE), setting(tmp_path, cache))
+    command = ("study", "search", tmp_path / "study.toml", "--out", tmp_path / engine, "--device", "cpu")
+    ran = skythaw_process(*command, "--engine", engine)
+    assert ran.returncode == 0, ran.stderr
+    with Ledger.read(tmp_path / engine) as ledger:
+        assert ledger.remark("search") == json.loads(json.dumps([asdict(each) for each in expected]))
 
 
-def test_a_trial_that_is_a_cell_of_the_study_is_scored_as_such(searched, cache):
-    """With one epoch and few images the rungs are alike."""
-    here, _ = searched
-    study = study_of(here, **{"epochs = 10": "epochs = 1", "[75]": "[3]", "seed = [0, 1]": "seed = [0]"})
-    standings = search(study, setting(here, cache, "tiny"))
-    assert {s.images for s in standings} == {3}
-    assert all("test" in e.result.scores for e in entries(here / "tiny"))
-    assert [s.fate for s in standings].count("best") == 1
-
-
-def test_the_command_line(searched, skythaw, skythaw_process):
+def test_the_command_line(searched, skythaw, monkeypatch):
     here, standings = searched
-    write_study(here, replace=FOUR)
-    command = ("study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu", "--workers", 1)
-    done = skythaw_process(*command)
+    monkeypatch.setattr(rate_race, "STEPS", (10, 10))
+    study_of(here, SHORT, ONE)
+    done = skythaw(
+        "study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu", "--engine", "serial"
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("depth ") >= len(standings)
     (best,) = [s for s in standings if s.fate == "best"]
     assert any(best.setting in line and " best " in line for line in done.stdout.splitlines())
     assert "search for the best depth" in skythaw("report", here / "run").stdout
 
 
-def test_a_search_kept_before_there_was_log_loss_is_still_shown(searched, capsys):
-    _, standings = searched
-    old = [
-        {k: v for k, v in asdict(s).items() if k not in ("log_loss", "macro_f1")} | {"score": 0.5} for s in standings
-    ]
-    print_search(old)
+@pytest.mark.parametrize("dropped", [(), ("log_loss", "macro_f1")])
+def test_searches_of_older_versions_are_still_shown(tmp_path, capsys, dropped):
+    """They numbered their rounds, and judged by log loss; the first kept one score."""
+    names = {"backbone": "vgg16", "strategy": "top", "train_size": 75, "setting": "depth 3", "depth": 3, "rung": 0}
+    found = {"images": 38, "epochs": 2, "log_loss": 0.5, "macro_f1": 0.8, "behind": [0.0, 0.1], "fate": "goes on"}
+    with Ledger.create(tmp_path, {"grid": {}}, []) as ledger:
+        ledger.note("search", [{k: v for k, v in (names | found).items() if k not in dropped}])
+        facts = report_facts(ledger)
+    print_search(facts["search"])
     told = capsys.readouterr().out
-    assert all(s.setting in told for s in standings)
+    assert "round 1" in told
+    assert "depth 3" in told
+    assert "on fewer images and epochs" in " ".join(told.split())
+    assert report_tables(facts).trials.rows
 
 
 def grouped(losses, classes=("A", "B", "C")):
@@ -291,8 +157,3 @@ class TestLogLoss:
             low, high = limits(drawn[1] - drawn[0], 0.9)
             missed += not low <= 0 <= high
         assert 3 <= missed <= 19
-
-
-def test_predictions_that_are_gone_are_named(tmp_path):
-    with pytest.raises(LedgerError, match="can't read the predictions"):
-        read_predictions(tmp_path, "0" * 64, "validation", ["A"])

@@ -185,29 +185,29 @@ def _print_claims(claims: list[dict[str, Any]]) -> None:
 
 
 def print_search(standings: list[dict[str, Any]], *, wide: bool = False) -> None:
-    """How each setting of a search did, rung by rung."""
-    columns = ("backbone", "strategy", "setting", "fate", "rung", "images", "epochs", "log loss", "behind", "macro-F1")
-    spare = ("strategy", "epochs", "macro-F1", "rung")
-    table = TerminalTable("search for the best depth, by log loss on validation", columns, 4, spare)
+    """How each setting of a search did, round by round."""
+    from skythaw.report.sentences import search_sentence
+
+    columns = ("backbone", "strategy", "setting", "round", "fate", "seeds", "images", "log loss", "macro-F1", "behind")
+    spare = ("strategy", "seeds", "images", "log loss")
+    table = TerminalTable("search for the best depth, on validation", columns, 5, spare)
     for each in standings:
-        interval = each["behind"]
+        interval = each.get("behind_f1")  # older searches kept that of the log loss
         table.add(
             each["backbone"],
             each["strategy"],
             each["setting"],
+            each["round"],
             each["fate"],
-            str(each["rung"] + 1),
+            str(each.get("seeds", "-")),
             str(each["images"]),
-            str(each["epochs"]),
             _number(each.get("log_loss")),  # the first searches kept none
-            "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
             _number(each.get("macro_f1")),
+            "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
             bold=each["fate"] == "best",
         )
     say_left_out(print_table(table, wide=wide))
-    say_wrapped(
-        "A trial is short: a setting that did worse in it may be as good as the chosen one when trained in full."
-    )
+    say_wrapped(search_sentence(standings))
 
 
 def _number(value: float | None) -> str:

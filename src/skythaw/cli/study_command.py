@@ -61,7 +61,7 @@ def search(
     options: RunOptions,
     wide: Wide = False,
 ) -> None:
-    """Find the best depth at a fraction of a study's cost, and train a classifier at it."""
+    """Find the best depth: every depth is tried, and what is surely worse is not trained further."""
     from skythaw.study.depth_search import search as run_search
 
     study = load_study(study_file, options.skip_broken)
@@ -148,7 +148,7 @@ def _watcher(bar: Any) -> Any:
             self.cells, self.over = len(plan.cells), len(done)
             cost = sum(p.cost for p in plan.cells)
             before = sum(p.cost for p in plan.cells if p.cell.key in done)
-            if self.task is not None:  # of the rung before
+            if self.task is not None:  # of the round before
                 bar.remove_task(self.task)
             self.task = bar.add_task("study", total=cost, completed=before, begun=before, count=self._count())
 

@@ -59,7 +59,7 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "probes": solved,
         "recommended": _recommended(every, rows, evidence),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
-        "search": ledger.remark("search"),
+        "search": _search(ledger),
         "cells": {k: v for k, v in status(ledger).items() if k != "failures"},
         "data": _data(ledger, entries, evidence),
         "method": evidence.method() if evidence else None,
@@ -84,6 +84,12 @@ def _answered(facts: dict[str, Any], every: Sequence[ReportRow], evidence: Evide
             each for row in chosen if evidence for each in completeness_and_purity(row, evidence.sample)
         ],
     }
+
+
+def _search(ledger: Ledger) -> list[dict[str, Any]] | None:
+    """How the settings of a search did; older ones numbered their rounds."""
+    kept: list[dict[str, Any]] | None = ledger.remark("search")
+    return kept and [{"round": f"round {each['rung'] + 1}", **each} for each in kept]
 
 
 def _half_trained(rows: Iterable[dict[str, Any]], solved: Iterable[dict[str, Any]], margin: float) -> list[str]:

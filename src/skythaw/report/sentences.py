@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,12 @@ CALIBRATION = (
     "The temperature was fitted on validation; all numbers are of the test set. What chance alone adds to the expected "
     "calibration error (ECE) is taken off; its interval is of other objects, with these networks."
 )
-SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
+SEARCH = (
+    "Every depth had a short trial. A depth that was surely worse on validation, in the trial or with its first seed, "
+    "was not trained further. All others were. Validation alone decided."
+)
+SEARCH_IN_FULL = "Every depth was trained in full: trials would have cost as much."
+OLD_SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,19 @@ def report_sentences(facts: Facts) -> ReportSentences:
         sizes=tuple(size_sentences(facts)),
         failures=_failures(facts),
         calibration=CALIBRATION if any(each["calibration"] for each in compared) else "",
-        search=SEARCH if facts["search"] else "",
+        search=search_sentence(facts["search"]),
         data=data_sentences(facts),
         method=(method(facts), _choice_on_test(facts)),
     )
+
+
+def search_sentence(standings: Sequence[dict[str, Any]] | None) -> str:
+    """How depths were searched for; empty where they were not."""
+    if not standings:
+        return ""
+    if "behind_f1" not in standings[0]:  # of an older version
+        return OLD_SEARCH
+    return SEARCH if any(each["round"] == "trial" for each in standings) else SEARCH_IN_FULL
 
 
 def question(facts: Facts) -> str:

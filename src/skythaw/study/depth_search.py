@@ -1,82 +1,33 @@
-"""The best depth at a fraction of the cost: successive halving over the settings of a study.
+"""The best depth for less than a whole study costs: what is surely worse is dropped, and what can't be told is trained.
 
-All settings begin with half of the images and few epochs; of many the better half goes on to a second trial; the best
-one is trained in full. Training sets are nested, so what one rung kept of the frozen part serves the next. Settings
-are compared on the same validation objects, by log loss, which tells more of so short a training than macro-F1 does;
-the test set is scored in the last rung alone. Successive halving: Jamieson & Talwalkar, arXiv 1502.07943.
+A search has three rounds. In the *trial* every setting is trained once for a short while, on all of its images: where
+rates race, that is the winner of its race, which the study needs anyway. The settings that are left are trained as the
+study would: with the *first seed*, and then with *all seeds*. Only in these two are objects of the test set scored, and
+validation alone decides. Which settings are dropped: `search_standing.py`.
+
+The frozen network is never dropped. It costs next to nothing, its best head is solved and not trained, which a trial
+does not show, and the report says of every other depth how much better it is.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
-import numpy as np
-
-from skythaw.errors import DataError, LedgerError
-from skythaw.spec import Cell, Recipe, Study
-from skythaw.stats.bootstrap import Bootstrap
-from skythaw.stats.cell_predictions import predictions_path
-from skythaw.stats.intervals import limits
-from skythaw.stats.scored_sample import read_sample
-from skythaw.study.execute import execute
+from skythaw.errors import DataError
+from skythaw.spec import Study
+from skythaw.study.cell_result import Result
+from skythaw.study.convergence import together
+from skythaw.study.execute import execute, run_trials, settle_rates, to_the_end
 from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import PlannedCell, plan_trials
+from skythaw.study.rate_race import SettledRate, given_rate, setting_of, trial_of
 from skythaw.study.run_study import opened
-from skythaw.tuning.training_pace import FEWEST
-
-SURVIVE = 0.5
-"""share of the settings that goes on, at most"""
-LEVEL = 0.9
-"""confidence of the intervals that decide what is worse in a trial"""
-DRAWS = 1000
-LARGEST_LOSS = -math.log(1e-7)
-"""of one object: one whose class got a smaller probability counts as if it had got 1e-7"""
+from skythaw.study.search_standing import CHANCE, LEVEL, MARGIN, ROUNDS, RoundScores, SearchRound, Standing, fates
 
 ContestKey = tuple[str, str, int]
 """backbone, strategy, training size: settings of one contest compete with each other"""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """How much of the training images and of the epochs a setting gets."""
-
-    images: float
-    epochs: float
-
-
-RUNGS = (Rung(1 / 2, 1 / 5), Rung(1, 3 / 10), Rung(1, 1))
-"""In fewer steps than the first allows, deep tuning has not begun: docs/performance.md"""
-MANY = 8
-"""settings of a contest; if no contest has more, the second rung is left out"""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How one setting did in one rung."""
-
-    backbone: str
-    strategy: str
-    train_size: int
-    """of the study, not of the rung"""
-    setting: str
-    """what distinguishes it from the others: its depth, and further axes"""
-    depth: int
-    rung: int
-    images: int
-    epochs: int | Literal["auto"]
-    log_loss: float | None
-    """on validation, every class of the same weight, mean over seeds: what decides; None where a cell failed"""
-    macro_f1: float | None
-    """on validation, mean over seeds"""
-    behind: tuple[float, float] | None
-    """interval of how much larger its log loss is than the best of the rung"""
-    fate: str
-    """``goes on``, ``best``, ``failed``, ``worse in the trial``, ``in the lower half``, or ``not told apart from the
-    best``"""
 
 
 @dataclass(frozen=True)
@@ -85,6 +36,24 @@ class TrialSetting:
 
     name: str
     cells: tuple[PlannedCell, ...]
+
+    @property
+    def first(self) -> PlannedCell:
+        """Its cell with the first seed."""
+        return self.cells[0]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it trains a head alone."""
+        return self.first.cell.depth == 0
+
+    @property
+    def cost(self) -> float:
+        """FLOPs of all its cells."""
+        return sum(planned.cost for planned in self.cells)
+
+
+Contests = dict[ContestKey, list[TrialSetting]]
 
 
 def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -> list[Standing]:
@@ -95,36 +64,32 @@ def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -
     Returns
     -------
     list of Standing
-        of every setting in every rung it was in; also kept in the ledger, as ``search``
+        of every setting in every round it was in; also kept in the ledger, as ``search``
 
     Raises
     ------
     SkythawError
         The study can't be run, the folder holds something else, or every setting of a contest failed.
     """
-    plan_of_search = {"rungs": [asdict(rung) for rung in RUNGS], "many": MANY, "survive": SURVIVE, "level": LEVEL}
-    with opened(study, setting, watcher or Watcher(), plan_of_search) as run:
-        contests = _contests(run.plan.cells, list(study.grid.axes))
+    rules = {"level": LEVEL, "chance": CHANCE, "margin": MARGIN}
+    with opened(study, setting, watcher or Watcher(), rules) as run:
+        going = _contests(run.plan.cells, list(study.grid.axes))
+        in_full = _in_full(going, run)
         standings: list[Standing] = []
-        rungs = RUNGS if max(map(len, contests.values())) > MANY else (RUNGS[0], RUNGS[-1])
-        for number, rung in enumerate(rungs):
-            last = number == len(rungs) - 1
-            lent = _lent_workers(contests, run) if last else 1
-            tried = {c: [_shrunk(each, rung, run, lent) for each in some] for c, some in contests.items()}
-            cells = [cell for some in tried.values() for candidate in some for cell in candidate.cells]
-            budget = setting.cache_size if lent == 1 else 0  # one pass of several workers would have too many threads
-            plan = plan_trials(run.plan, cells, setting.cache, budget, trial=not last)
-            execute(run, plan, trial=not last)
-            for contest, candidates in tried.items():
-                found = _judge(contest, candidates, number, run, next_is_last=number == len(rungs) - 2, last=last)
+        for stage in ROUNDS:
+            if stage == "first seed" and len(study.grid.seed) == 1:
+                continue  # that is all seeds
+            competing = {c: some for c, some in going.items() if stage == "all seeds" or c not in in_full}
+            for contest, tried in _run(stage, competing, run).items():
+                found = _judge(contest, tried, stage, run)
                 standings += found
-                going = {each.setting for each in found if each.fate in ("goes on", "best")}
-                contests[contest] = [each for each in contests[contest] if each.name in going]
+                left = {each.setting for each in found if each.fate == "goes on"}
+                going[contest] = [each for each in going[contest] if each.name in left]
             run.ledger.note("search", [asdict(each) for each in standings])
     return standings
 
 
-def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> dict[ContestKey, list[TrialSetting]]:
+def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> Contests:
     groups: dict[ContestKey, dict[str, list[PlannedCell]]] = defaultdict(lambda: defaultdict(list))
     for planned in cells:
         cell = planned.cell
@@ -136,114 +101,109 @@ def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> dict[Contest
     }
 
 
-def _lent_workers(contests: dict[ContestKey, list[TrialSetting]], run: OpenStudy) -> int:
-    """How many workers' threads each cell of the last rung gets: few cells would leave workers idle.
+def _in_full(contests: Contests, run: OpenStudy) -> list[ContestKey]:
+    """The contests that are as cheap in full as the least that a search of them costs: they have no trials.
 
-    Threads decide a cell's last bits, so what was decided once holds for the folder. Nothing is lent on a cluster: its
-    CPUs are not all on one node.
+    Costs depend on how much of the frozen part is kept, so what was decided once holds for the folder.
     """
-    lent: int | None = run.ledger.remark("lent_workers")
-    if lent is None:
-        cells = sum(len(candidate.cells) for some in contests.values() for candidate in some)
-        lends = run.setting.device_kind == "cpu" and not run.engine.cluster
-        lent = max(1, run.engine.workers // cells) if lends else 1
-        run.ledger.note("lent_workers", lent)
-    return lent
+    kept = run.ledger.remark("in_full")
+    found = [c for c, some in contests.items() if _as_cheap(some, run)] if kept is None else [tuple(c) for c in kept]
+    run.ledger.note("in_full", found)
+    said = [
+        f"{backbone}, {strategy}, {size:,} images: every depth is trained in full, without trials. The whole study of "
+        "them costs no more than a search"
+        for backbone, strategy, size in found
+    ]
+    run.ledger.note("warnings", [*run.plan.warnings, *said])
+    for text in said:
+        run.watcher.warned(text)
+    return found
 
 
-def _shrunk(candidate: TrialSetting, rung: Rung, run: OpenStudy, lent: int) -> TrialSetting:
-    """The candidate as it is tried in a rung, each cell with the threads of so many workers."""
-    smallest = run.plan.study_data.smallest_train_size
-
-    def smaller(cell: Cell) -> Cell:
-        images = min(cell.train_size, max(math.ceil(rung.images * cell.train_size), smallest))
-        recipe = cell.recipe.model_copy(update={**_shorter(cell.recipe, rung), "threads": lent * cell.recipe.threads})
-        return cell.model_copy(update={"train_size": images, "recipe": recipe})
-
-    cells = tuple(replace(planned, cell=_fresh(smaller(planned.cell))) for planned in candidate.cells)
-    return replace(candidate, cells=cells)
+def _as_cheap(settings: Sequence[TrialSetting], run: OpenStudy) -> bool:
+    """Whether all cells cost no more than the trials and the cells of the cheapest setting. Races cost both alike."""
+    trials = [_trial(each, given_rate(each.first.cell)) for each in settings if each.first.cell.recipe.lr != "auto"]
+    priced = plan_trials(run.plan, _once(trials), run.setting.cache, run.setting.cache_size, trial=True)
+    least = min((each.cost for each in settings if not each.frozen), default=0.0)
+    least += sum(each.cost for each in settings if each.frozen)
+    return len(settings) > 1 and sum(each.cost for each in settings) <= sum(p.cost for p in priced.cells) + least
 
 
-def _shorter(recipe: Recipe, rung: Rung) -> dict[str, int]:
-    if recipe.epochs == "auto":
-        return {} if rung.epochs == 1 else {"max_steps": min(FEWEST, recipe.max_steps)}
-    return {"epochs": max(1, round(rung.epochs * recipe.epochs))}
+def _trial(setting: TrialSetting, rate: SettledRate) -> PlannedCell:
+    return replace(setting.first, cell=trial_of(setting.first.cell, rate.lr))
 
 
-def _fresh(cell: Cell) -> Cell:
-    """A copy that computes its own key: the one it was copied from may have kept its."""
-    return Cell.model_validate(cell.model_dump())
+def _once(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
+    """Each cell once: settings that differ in the length of their training have the same trial."""
+    return list({p.cell.key: p for p in cells}.values())
 
 
-def _judge(
-    contest: ContestKey, candidates: list[TrialSetting], number: int, run: OpenStudy, *, next_is_last: bool, last: bool
-) -> list[Standing]:
-    """How the candidates of a contest did, and which go on."""
-    results = {entry.key: entry for entry in run.ledger.entries()}
-    whole = [c for c in candidates if all(results[p.cell.key].state == "done" for p in c.cells)]
+def _run(stage: SearchRound, contests: Contests, run: OpenStudy) -> Contests:
+    """Run one round; the settings with the cells that they have in it."""
+    every = [each for some in contests.values() for each in some]
+    cells: dict[str, tuple[PlannedCell, ...]]
+    if stage == "trial":
+        rates = settle_rates(run, [each.first for each in every])
+        trials = {each.first.cell.key: _trial(each, rates[setting_of(each.first.cell)]) for each in every}
+        run_trials(run, _once(trials.values()), "trial")
+        cells = {key: (trial,) for key, trial in trials.items()}
+    else:
+        cells = {each.first.cell.key: each.cells if stage == "all seeds" else each.cells[:1] for each in every}
+        wanted = [p for some in cells.values() for p in some]
+        plan = plan_trials(run.plan, wanted, run.setting.cache, run.setting.cache_size, trial=False)
+        to_the_end(run, wanted, lambda: execute(run, plan))
+    return {c: [replace(each, cells=cells[each.first.cell.key]) for each in some] for c, some in contests.items()}
+
+
+def _judge(contest: ContestKey, tried: list[TrialSetting], stage: SearchRound, run: OpenStudy) -> list[Standing]:
+    """How the settings of a contest did in a round. What can't be scored in a trial goes on; else it has failed."""
+    results = {entry.key: entry.result for entry in run.entries() if entry.result}
+    whole = [each for each in tried if all(p.cell.key in results for p in each.cells)]
+    lost = "goes on" if stage == "trial" else "failed"
+    found = {each.name: _standing(contest, each, stage, lost) for each in tried}
     if not whole:
+        if stage == "trial":
+            return list(found.values())
         backbone, strategy, size = contest
         raise DataError(
             f"every cell of {backbone}, {strategy}, {size} images failed; why: skythaw study status {run.setting.out}"
         )
-    drawn, scores = _scores(whole, run)
-    losses = drawn[:, 0]
-    low, high = np.transpose([limits(each - drawn[losses.argmin()], LEVEL) for each in drawn])
-    fates = ["best"] if last else _fates(losses, low, most=1 if next_is_last else math.ceil(SURVIVE * len(whole)))
-    standings = {
-        c.name: replace(
-            _standing(contest, c, number, fates[i]),
-            log_loss=float(losses[i]),
-            macro_f1=float(scores[i]),
-            behind=(float(low[i]), float(high[i])),
+    scores = RoundScores.read(run, [[p.cell.key for p in each.cells] for each in whole])
+    spared = [_spared(each, stage, results) for each in whole]
+    behind = scores.behind(scores.best(stage))
+    for i, (each, fate) in enumerate(zip(whole, fates(scores, stage, spared), strict=True)):
+        found[each.name] = replace(
+            found[each.name],
+            log_loss=float(scores.log_loss[i, 0]),
+            macro_f1=float(scores.macro_f1[i, 0]),
+            behind=behind[i][0],
+            behind_f1=behind[i][1],
+            fate=fate,
         )
-        for i, c in enumerate(whole)
-    }
-    failed = {c.name: _standing(contest, c, number, "failed") for c in candidates if c not in whole}
-    return [{**standings, **failed}[c.name] for c in candidates]
+    return list(found.values())
 
 
-def _fates(losses: np.ndarray, low: np.ndarray, most: int) -> list[str]:
-    """Which candidates go on, `most` at most; `low` is how far each is surely behind the best."""
-    order = np.argsort(losses, kind="stable")
-    out = "not told apart from the best" if most == 1 else "in the lower half"
-    fates = ["goes on"] * len(losses)
-    for place, i in enumerate(order.tolist()):
-        if low[i] > 0:
-            fates[i] = "worse in the trial"
-        elif place >= most:
-            fates[i] = out
-    return fates
+def _spared(setting: TrialSetting, stage: SearchRound, results: Mapping[str, Result]) -> bool:
+    """Whether a setting may not be called worse: its training is not finished, or it is the frozen network."""
+    unfinished = stage != "trial" and together([results[p.cell.key] for p in setting.cells])
+    return bool(unfinished) or (setting.frozen and stage != "all seeds")
 
 
-def _scores(candidates: list[TrialSetting], run: OpenStudy) -> tuple[np.ndarray, np.ndarray]:
-    """Means over seeds, on validation: log loss in every draw of the sky [candidate, draw], macro-F1 [candidate]."""
-    keys = [[planned.cell.key for planned in candidate.cells] for candidate in candidates]
-    every = [key for some in keys for key in some]
-    sample = read_sample(run.setting.out, "validation", run.plan.classes, every)
-    if sample is None or sample.missing:
-        gone = predictions_path(run.setting.out, sample.missing[0] if sample else every[0])
-        raise LedgerError(f"can't read the predictions {gone}: give the search a new folder")
-    bootstrap = Bootstrap(sample, DRAWS)
-    losses = [np.mean([np.minimum(sample.loss[key], LARGEST_LOSS) for key in some], axis=0) for some in keys]
-    scores = [bootstrap.scores(some)["macro_f1"][:, 0].mean() for some in keys]
-    return bootstrap.balanced_log_loss(losses), np.array(scores)
-
-
-def _standing(contest: ContestKey, candidate: TrialSetting, number: int, fate: str) -> Standing:
+def _standing(contest: ContestKey, setting: TrialSetting, stage: SearchRound, fate: str) -> Standing:
     backbone, strategy, size = contest
-    cell = candidate.cells[0].cell
     return Standing(
         backbone=backbone,
         strategy=strategy,
         train_size=size,
-        setting=candidate.name,
-        depth=cell.depth,
-        rung=number,
-        images=cell.train_size,
-        epochs=cell.recipe.epochs,
+        setting=setting.name,
+        depth=setting.first.cell.depth,
+        round=stage,
+        rung=ROUNDS.index(stage),
+        images=setting.first.cell.train_size,
+        seeds=len(setting.cells),
         log_loss=None,
         macro_f1=None,
         behind=None,
+        behind_f1=None,
         fate=fate,
     )

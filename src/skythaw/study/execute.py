@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from skythaw.spec import Cell
 from skythaw.study.cell_task import CellTask, fill, run_cell
-from skythaw.study.ledger import Entry
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.on_cluster import alternating, away, bring
 from skythaw.study.open_study import Kind, OpenStudy
@@ -21,38 +20,80 @@ from skythaw.tuning.frozen.reuse_plan import group_of
 from skythaw.tuning.locations import Locations
 
 POLL = 1.0
-"""seconds between two looks at a trial that another process runs"""
+"""seconds between two looks at a cell that another process runs"""
 
 
-def execute(run: OpenStudy, plan: Plan, *, trial: bool = False) -> None:
-    """Run the cells of a plan that the ledger lacks.
+def execute(run: OpenStudy, plan: Plan) -> None:
+    """Run the cells of a plan that the ledger lacks, each with its learning rate.
 
     Parameters
     ----------
     run
         what is open
     plan
-        its own, or another of the same data
-    trial
-        score validation alone: these cells only serve to choose others (one that is also a cell of the study is scored
-        as such)
+        its own, or one of some of its cells
     """
     run.ledger.extend([(p.cell, p.cost) for p in plan.cells])
-    rates = _raced(run, plan)
-    _map_cells(run, plan, rates, "trial" if trial else "cell")
+    done = _keys_done(run)
+    rates = settle_rates(run, [p for p in plan.cells if p.cell.key not in done])
+    _map_cells(run, plan, rates, "cell")
+
+
+def settle_rates(run: OpenStudy, cells: Sequence[PlannedCell]) -> dict[str, SettledRate]:
+    """The learning rates of some cells, by setting; races that are not yet at their end are run.
+
+    A trial that fails counts as the worst.
+    """
+    found = {setting_of(p.cell): given_rate(p.cell) for p in cells if p.cell.recipe.lr != "auto"}
+    racing = {setting_of(p.cell): p for p in cells if p.cell.recipe.lr == "auto"}
+    lost: set[str] = set()
+    while True:
+        trials = {e.key: e for e in run.entries()}
+        races = {name: RateRace.follow(p.cell, trials, lost) for name, p in racing.items() if name not in found}
+        found |= {name: race.settled() for name, race in races.items() if not race.wanted}
+        wanted = [replace(racing[name], cell=cell) for name, race in races.items() for cell in race.wanted]
+        if not wanted:
+            return found
+        run_trials(run, wanted, "race")
+        tried = {p.cell.key for p in wanted}
+        lost |= {e.key for e in run.entries() if e.state == "failed" and e.key in tried}
+
+
+def run_trials(run: OpenStudy, trials: Sequence[PlannedCell], what: Kind) -> None:
+    """Run the trials that the ledger lacks, each with the rate that it says.
+
+    They only serve to choose, so they are scored on validation alone (one that is also a cell of the study is scored
+    as such).
+    """
+    plan = plan_trials(run.plan, trials, run.setting.cache, run.setting.cache_size, trial=True)
+    rates = {setting_of(p.cell): given_rate(p.cell) for p in trials}
+    to_the_end(run, trials, lambda: _map_cells(run, plan, rates, what))
+
+
+def to_the_end(run: OpenStudy, cells: Iterable[PlannedCell], work: Callable[[], None]) -> None:
+    """Do the work on some cells; wait for those that another process runs, and take over what it leaves undone."""
+    keys = {p.cell.key for p in cells}
+    while True:
+        work()
+        while "running" in (states := [e.state for e in run.entries() if e.key in keys]):
+            time.sleep(POLL)
+        if "waiting" not in states:
+            return
 
 
 def _map_cells(run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: Kind) -> None:
     """Run the cells of a plan that the ledger lacks, each with its learning rate."""
     ledger = run.ledger
-    ledger.extend([(p.cell, p.cost) for p in plan.cells], race=what == "race")
+    own = {p.cell.key for p in run.plan.cells}
+    ledger.extend([(p.cell, p.cost) for p in plan.cells if p.cell.key in own])
+    ledger.extend([(p.cell, p.cost) for p in plan.cells if p.cell.key not in own], race=True)
     planned = {p.cell.key: p for p in plan.cells}
-    done = {key for key, entry in _entries(run).items() if entry.state == "done"} & set(planned)
+    done = _keys_done(run) & set(planned)
     _fill(plan, done, run)
     run.watcher.started(plan, done, what)
     ran: list[tuple[Cell, float, float]] = []
     with ledger.runner() as runner:
-        tasks = _claimed(runner, plan, run, rates, only_trial=what != "cell")
+        tasks = _claimed(runner, plan, run, rates)
         for outcome in run.engine.map(_placed(run_cell, plan, run), tasks):
             key = outcome.item.cell.key
             if outcome.error is None:
@@ -66,35 +107,8 @@ def _map_cells(run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: 
         MachineSpeed(run.setting.cache).remember(ran)
 
 
-def _entries(run: OpenStudy) -> dict[str, Entry]:
-    """What the ledger has of cells and of trials of learning rates, by key."""
-    return {entry.key: entry for entry in (*run.ledger.entries(), *run.ledger.entries(race=True))}
-
-
-def _raced(run: OpenStudy, plan: Plan) -> dict[str, SettledRate]:
-    """The learning rates of the cells that the ledger lacks, by setting; races not yet seen to their end are run.
-
-    A trial that another process runs is waited for; one that fails counts as the worst.
-    """
-    known = _entries(run)
-    waiting = {setting_of(p.cell): p for p in plan.cells if known[p.cell.key].state != "done"}
-    racing = {name: p for name, p in waiting.items() if p.cell.recipe.lr == "auto"}
-    found: dict[str, SettledRate] = {}
-    lost: set[str] = set()
-    while True:
-        races = {name: RateRace.follow(p.cell, known, lost) for name, p in racing.items() if name not in found}
-        found |= {name: race.settled() for name, race in races.items() if not race.wanted}
-        cells = [replace(racing[name], cell=cell) for name, race in races.items() for cell in race.wanted]
-        if not cells:
-            return found
-        trial_plan = plan_trials(run.plan, cells, run.setting.cache, run.setting.cache_size, trial=True)
-        given = {setting_of(p.cell): given_rate(p.cell) for p in cells}
-        _map_cells(run, trial_plan, given, "race")
-        known = _entries(run)
-        lost |= {p.cell.key for p in cells if known[p.cell.key].state == "failed"}
-        if any(known[p.cell.key].state == "running" for p in cells):
-            time.sleep(POLL)
-            known = _entries(run)
+def _keys_done(run: OpenStudy) -> set[str]:
+    return {entry.key for entry in run.entries() if entry.state == "done"}
 
 
 def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Callable[[Any], Any]:
@@ -104,16 +118,14 @@ def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Calla
     return away(plan, run.engine, run.setting.cluster, run.setting.cache_size)
 
 
-def _claimed(
-    runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRate], *, only_trial: bool
-) -> Iterator[CellTask]:
+def _claimed(runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRate]) -> Iterator[CellTask]:
     """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
     own = {p.cell.key for p in run.plan.cells}
     kept = {group_of(reuse.uses[0].cell): reuse for reuse in plan.reuse} if run.engine.cluster else {}
     sets = sets_of(plan.study_data)
     for p in sorted(plan.cells, key=lambda each: -each.cost):
         if run.ledger.claim(p.cell.key, runner):
-            locations, trial = _locations(p, plan, run), only_trial and p.cell.key not in own
+            locations, trial = _locations(p, plan, run), p.cell.key not in own
             reuse = None if trial else kept.get(group_of(p.cell))
             first = own_fills(locations, reuse, p.cell, p.cut, sets) if reuse else ()
             yield CellTask(p.cell, locations, rates.get(setting_of(p.cell)) or given_rate(p.cell), trial, first)

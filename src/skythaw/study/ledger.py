@@ -134,7 +134,7 @@ class Ledger:
     def extend(self, cells: list[tuple[Cell, float]], *, race: bool = False) -> None:
         """Put further cells behind those that are there, each with its cost; one that is there already stays.
 
-        `race` says that they are trials of learning rates, and no cells of the study.
+        `race` says that they are trials (of learning rates, or of a search), and no cells of the study.
         """
         with _transaction(self._db, self.folder):
             first = self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM cells").fetchone()[0]
@@ -158,7 +158,7 @@ class Ledger:
         return self._meta("study")
 
     def entries(self, *, race: bool = False) -> list[Entry]:
-        """Every cell of the study, in order; or every trial of a learning rate.
+        """Every cell of the study, in order; or every trial.
 
         A running cell whose runner is gone is waiting again.
         """

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from skythaw.engines.engine import Engine
 from skythaw.machine.device import device_kind, parse_device
-from skythaw.study.ledger import Ledger
+from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.on_cluster import Cluster
 from skythaw.study.plan import Plan, PlannedCell
 from skythaw.tuning.frozen.reuse_plan import BUDGET
@@ -78,3 +78,7 @@ class OpenStudy:
     engine: Engine
     setting: RunSettings
     watcher: Watcher
+
+    def entries(self) -> list[Entry]:
+        """What the ledger has of cells and of trials."""
+        return [*self.ledger.entries(), *self.ledger.entries(race=True)]

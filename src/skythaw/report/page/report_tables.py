@@ -266,9 +266,9 @@ def _early_signs(main: Sequence[Recommendation]) -> Table:
 
 
 def _trials(facts: Facts) -> Table:
-    names = ("strategy", "setting", "fate", "rung", "images", "epochs")
+    names = ("strategy", "setting", "fate", "round", "seeds", "images")
     columns = {"network": "backbone", **{name: name for name in names}, "log loss": "log_loss", "macro-F1": "macro_f1"}
-    return _picked("The trials", facts["search"] or [], columns)
+    return _picked("The search, round by round", facts["search"] or [], columns)
 
 
 def _objects(facts: Facts) -> Table:
