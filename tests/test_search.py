@@ -78,7 +78,8 @@ def test_a_study_and_a_search_do_not_share_a_folder(searched, cache):
 @pytest.mark.parametrize("engine", ["processes", "ray"])
 def test_every_engine_finds_the_same(tmp_path, cache, skythaw_process, engine):
     make_survey(tmp_path / "survey.parquet")
-    expected = search(study_of(tmp_path, AUTO, ONE), setting(tmp_path, cache))
+    quick = AUTO | {"epochs = 7": "max_steps = 15"}
+    expected = search(study_of(tmp_path, quick, ONE), setting(tmp_path, cache))
     command = ("study", "search", tmp_path / "study.toml", "--out", tmp_path / engine, "--device", "cpu")
     ran = skythaw_process(*command, "--engine", engine)
     assert ran.returncode == 0, ran.stderr
