@@ -54,7 +54,8 @@ def invented(skill, study: Study, cache_folder, unfinished=()):
         level = skill(cell, task.trial)
         parts = ("validation",) if task.trial else ("train", "validation", "test")
         p = {part: guesses(level, cell, true[part]) for part in parts}
-        save_predictions(task.locations.out, cell, Predictions(classes, ids, true, p))
+        log_p = {part: np.log(each) for part, each in p.items()}
+        save_predictions(task.locations.out, cell, Predictions(classes, ids, true, log_p))
         changes = {
             "classes": classes,
             "scores": {part: all_scores(p[part], true[part], classes) for part in p},

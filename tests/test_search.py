@@ -13,7 +13,7 @@ from helpers_run import sample_of
 from helpers_search import AUTO, ONE, entries, setting, study_of
 from helpers_study import make_survey
 from helpers_watched import failing
-from skythaw.cli.report_command import print_search
+from skythaw.cli.print_report import print_search
 from skythaw.errors import LedgerError
 from skythaw.report.page.report_tables import report_tables
 from skythaw.report.report_facts import report_facts
