@@ -60,10 +60,7 @@ def steps_of(curves: Sequence[Mapping[str, float]]) -> dict[str, list[float] | N
 
 def kept_place(result: Result) -> int | None:
     """The place in a result's curves whose weights were kept; None where none were."""
-    if not result.peak_epoch or not result.curves:
-        return None
-    epochs = steps_of(result.curves)["epoch"] or []
-    return min(range(len(epochs)), key=lambda i: abs(epochs[i] - result.peak_epoch))
+    return None if result.kept is None else result.kept - 1
 
 
 def completeness_and_purity(row: ReportRow, sample: Sample) -> list[dict[str, Any]]:
