@@ -27,7 +27,7 @@ from skythaw.tuning.training_pace import (
 
 def went(losses, most=4000, score=lambda done: 0.0):
     """The pace of a training whose validation loss is a function of the steps done."""
-    pace = CurvePace(most)
+    pace = CurvePace(most, 400)
     done = 0
     while not pace.over(done):
         done += 1
@@ -61,6 +61,20 @@ def test_a_score_that_still_gains_is_waited_for_where_the_loss_is_not():
     assert by_score.fall_from > 400
 
 
+def test_of_few_objects_a_score_must_gain_more():
+    def steps(scored):
+        pace = CurvePace(4000, scored)
+        done = 0
+        while not pace.over(done):
+            done += 1
+            if pace.due(done):
+                pace.saw(done, 1.0, 0.5 + 0.005 * math.log2(done))
+        return pace.fall_from
+
+    assert steps(50) < 2 * FEWEST
+    assert steps(5000) == 4000
+
+
 def test_where_the_most_steps_are_reached_it_says_that_it_is_not_finished():
     pace, _ = went(lambda step: 1 / step, most=500)
     assert pace.fall_from == 500
@@ -80,7 +94,7 @@ def test_every_curve_ends_between_its_bounds(values, most):
 @pytest.mark.parametrize("most", [20, 60, 500, 4000])
 def test_validation_is_scored_often_at_first_and_then_more_rarely(most):
     scored = []
-    pace = CurvePace(most)
+    pace = CurvePace(most, 400)
     done = 0
     while not pace.over(done):
         done += 1
@@ -94,7 +108,7 @@ def test_validation_is_scored_often_at_first_and_then_more_rarely(most):
 
 
 def test_given_epochs_are_kept_to():
-    pace = pace_of(Recipe(epochs=3), objects=100)
+    pace = pace_of(Recipe(epochs=3), objects=100, scored=50)
     assert isinstance(pace, GivenPace)
     assert [done for done in range(1, 7) if pace.due(done)] == [2, 4, 6]
     assert not pace.over(5)
@@ -103,7 +117,7 @@ def test_given_epochs_are_kept_to():
 
 @pytest.mark.parametrize(("best", "told"), [(10, True), (9, False), (5, False)])
 def test_of_given_epochs_the_last_may_not_be_the_best(best, told):
-    pace = pace_of(Recipe(epochs=10), objects=64)
+    pace = pace_of(Recipe(epochs=10), objects=64, scored=50)
     assert bool(pace.unfinished(best)) == told
 
 

@@ -19,7 +19,7 @@ name = "demo"
 
 [data]
 path = "mock.parquet"
-crop = 48                              # pixels from the centre: what the network gets
+crop = 32                              # pixels from the centre: what the network gets
 split = { by = "field", validation = 0.15, test = 0.35, seed = 0 }
 
 [grid]

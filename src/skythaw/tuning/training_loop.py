@@ -70,7 +70,7 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
         curves and alarms. If the loss, or a prediction, stops being finite, training ends there with an alarm, and the
         best weights before it are kept.
     """
-    pace = pace_of(recipe, len(training))
+    pace = pace_of(recipe, len(training), len(validation))
     trainer = Trainer(model, training, recipe, seed, pace.rate)
     trained = model.trained()
     best = {name: value.clone() for name, value in trained.items()}
@@ -132,7 +132,7 @@ def refit(
     DataError
         The loss stops being finite.
     """
-    pace = pace_of(recipe, len(training))
+    pace = pace_of(recipe, len(training), 1)
     rate = pace.rate if recipe.epochs != "auto" else partial(course, fall_from=fall_from)
     trainer = Trainer(model, training, recipe, seed, rate)
     for step in steps:

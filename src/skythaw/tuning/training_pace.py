@@ -24,9 +24,10 @@ OFTEN = 10
 """steps from one scoring of validation to the next, at least; later a sixth of all that are done"""
 WAIT = 1.6
 """The rate falls where so many times the steps to the last gain brought no other."""
-LOWER, HIGHER = 0.003, 0.002
-"""What counts as a gain on validation: a log loss lower by this share, or a score higher by so much. Of few images the
-loss rises again while the score still gains."""
+LOWER, HIGHER = 0.003, 0.1
+"""What counts as a gain on validation: a log loss lower by this share, or a score higher by this, divided by the square
+root of the number of objects (about a quarter of the score's standard error). Of few images the loss rises again while
+the score still gains."""
 FALL = 0.5
 """steps in which the rate falls, as a share of all before it"""
 LAST = 0.1
@@ -110,10 +111,12 @@ class CurvePace(Pace):
     ----------
     most
         steps before the rate falls, at most
+    scored
+        objects of validation
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, scored: int) -> None:
+        self._most, self._higher = most, HIGHER / math.sqrt(scored)
         self.fall_from: int | None = None
         """the step from which the rate falls; None as long as it does not"""
         self._lowest, self._highest, self._gained = math.inf, -math.inf, 0
@@ -137,9 +140,10 @@ class CurvePace(Pace):
         self._next = done + max(OFTEN, done // 6)
         if self.fall_from is not None:
             return
-        if log_loss < (1 - LOWER) * self._lowest or score > self._highest + HIGHER:
-            self._gained = done
-        self._lowest, self._highest = min(self._lowest, log_loss), max(self._highest, score)
+        if log_loss < (1 - LOWER) * self._lowest:
+            self._lowest, self._gained = log_loss, done
+        if score > self._highest + self._higher:
+            self._highest, self._gained = score, done
         if done >= max(FEWEST, WAIT * self._gained) or done >= self._most:
             self.fall_from = done
         else:
@@ -154,10 +158,10 @@ class CurvePace(Pace):
         return ()
 
 
-def pace_of(recipe: Recipe, objects: int) -> Pace:
-    """The pace of a training on so many objects."""
+def pace_of(recipe: Recipe, objects: int, scored: int) -> Pace:
+    """The pace of a training on so many objects, with so many in validation."""
     if recipe.epochs == "auto":
-        return CurvePace(recipe.max_steps)
+        return CurvePace(recipe.max_steps, scored)
     return GivenPace(recipe, steps_an_epoch(recipe, objects))
 
 
