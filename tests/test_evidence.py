@@ -16,9 +16,9 @@ from scipy.stats import spearmanr
 
 from helpers_run import CLASSES, World, make_run, sample_of
 from skythaw.report.page.report_tables import other_choices
-from skythaw.report.recommendations import main_recommendations, recommendations
+from skythaw.report.recommendations import main_recommendations
 from skythaw.report.report_facts import report_facts
-from skythaw.report.sentences import answer, method, separation
+from skythaw.report.sentences import depths_compared, method, separation
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN
 from skythaw.report.statistics.failures import errors_by_column
 from skythaw.stats.bootstrap import Bootstrap
@@ -73,7 +73,7 @@ def test_one_depth_alone_is_compared_with_nothing(tmp_path):
     found = facts_of(make_run(tmp_path, replace(ONE, skills={"mobilenetv2": {3: 2.0}}, seeds=(0,))))
     (compared,) = found["comparisons"]
     assert (compared["recommended"], compared["pairs"], compared["alike"]) == (3, [], [])
-    assert "nothing to compare it with" in answer(recommendations(found)[0])
+    assert "nothing to compare it with" in depths_compared(compared)
     assert separation(compared) == "One depth was trained in full."
     assert found["claims"][0]["why"].startswith("There is one seed")
     jsonschema.validate(found, SCHEMA)
@@ -169,7 +169,7 @@ def test_one_seed_tells_of_these_networks_alone(tmp_path):
     assert (compared["sure"], compared["unsure"]) == (False, "one seed")
     assert {each["verdict"] for each in found["claims"]} == {UNKNOWN}
     assert all(each["objects_needed"] is each["seeds_needed"] is None for each in compared["alike"])
-    assert "for these trained networks only, and how sure it is cannot be told" in answer(recommended)
+    assert "for these trained networks only, and how sure it is cannot be told" in depths_compared(compared)
     assert "Of these trained networks alone: " in separation(compared)
     assert "it is not known how seeds differ" in method(found)
 
@@ -188,8 +188,9 @@ def test_a_depth_that_has_not_converged_is_never_called_worse(tmp_path):
     assert next(each for each in compared["alike"] if each["depth"] == 0)["objects_needed"] is None
     for claim in found["claims"][:2]:
         assert (claim["verdict"], claim["why"]) == (UNKNOWN, "It can't be told in mobilenetv2 (depth 0 not converged).")
-    assert "The training of depth 0 is not finished" in answer(recommended)
-    assert "but the training of one of them is not finished" in answer(recommended)
+    assert "The training of depth 0 is not finished" in depths_compared(compared)
+    assert found["choice"]["above_frozen"] is None
+    assert "how much better it is than the same network left frozen" in found["answer"]
     assert "Depth 0 has not converged and is never called worse." in separation(compared)
 
 
@@ -336,14 +337,10 @@ def test_predictions_of_other_objects_are_left_out(tmp_path):
 
 def test_the_answer_says_what_is_sure_and_what_is_not(one, two):
     (recommended,) = main_recommendations(facts_of(one))
-    text = answer(recommended)
-    shares = "36 % of the parameters (TPR) and 36 % of the layers (TLR)"
-    assert text.startswith(f"Train 3 of 10 blocks, {shares}: macro-F1 0.")
-    assert "points above the frozen network (+" in text
-    assert "the shallowest depth that is surely within 0.04 of the best" in text
+    assert "the shallowest that is surely within 0.04 of the best" in depths_compared(recommended.comparison)
     both = main_recommendations(facts_of(two))
     assert [each.choice["train_size"] for each in both] == [1000, 1000]
-    assert answer(both[0]).endswith("It is surely the best of the depths that were tried.")
+    assert depths_compared(both[0].comparison).startswith("Depth 10 is surely the best of the depths that were tried.")
     assert both[0].comparison["recommended"] == 10
 
 

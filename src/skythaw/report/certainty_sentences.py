@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from skythaw.report.number_format import listed_depths, points, points_range, rounded
+from skythaw.report.number_format import listed_depths, points, rounded
 from skythaw.report.recommendations import Facts
 
 
-def above_frozen(compared: dict[str, Any]) -> str:
-    """The gain over depth 0, with the interval of this one difference and what it lets one say."""
-    ends = (0, compared["recommended"])
-    pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == ends), None)
-    if pair is None or compared["recommended"] == 0:
-        return ""
-    found = pair["macro_f1"]
-    side = "above" if found["difference"] >= 0 else "below"
-    size = points(abs(found["difference"]), sign=False)
-    doubt = "" if pair["converged"] else ", but the training of one of them is not finished"
-    doubt = doubt or ("" if found["p"] < 0.05 else ", so a gain is not sure")
-    return f", {size} points {side} the frozen network ({points_range(found)}{doubt})"
-
-
-def how_sure(compared: dict[str, Any] | None) -> str:
+def how_sure(compared: dict[str, Any]) -> str:
     """Whether the recommended depth is surely a good one; else which depths may be the best."""
-    if compared is None:
-        return "It is the best on validation; the run folder holds no predictions to compare depths with."
     if compared["rule"] == "only depth":
         return "No other depth was trained in full, so there is nothing to compare it with."
-    margin = f"{compared['margin']:g}"
+    margin, chosen = f"{compared['margin']:g}", compared["recommended"]
     if compared["sure"]:
         if compared["set"] == [compared["recommended"]]:
-            return "It is surely the best of the depths that were tried."
-        return f"It is the shallowest depth that is surely within {margin} of the best."
-    return f"This is the best guess, and not sure: {_may_be_best(compared)}{_because(compared)}."
+            return f"Depth {chosen} is surely the best of the depths that were tried."
+        return f"Depth {chosen} is the shallowest that is surely within {margin} of the best."
+    return f"Depth {chosen} is the best guess, and not sure: {_may_be_best(compared)}{_because(compared)}."
 
 
 def _may_be_best(compared: dict[str, Any]) -> str:

@@ -53,14 +53,17 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
 
 
 def above_frozen(recommended: Recommendation) -> dict[str, float] | None:
-    """What the recommended depth is above the frozen network: ``difference``, ``low``, ``high``; None if not known."""
+    """What the recommended depth is above the frozen network: ``difference``, ``low``, ``high``; None if not known.
+
+    It is not known where the training of one of the two is not finished.
+    """
     compared, depth = recommended.comparison, recommended.row["depth"]
     if compared is None or depth == 0:
         return None
-    if known := compared.get("above_frozen"):
-        return {name: known[name] for name in ("difference", "low", "high")}
     pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == (0, depth)), None)
-    return pair and {name: pair["macro_f1"][name] for name in ("difference", "low", "high")}
+    if pair is None or pair.get("converged") is False:
+        return None
+    return {name: pair["macro_f1"][name] for name in ("difference", "low", "high")}
 
 
 def may_be_best(recommended: Recommendation) -> list[int]:
@@ -192,6 +195,8 @@ def _how_sure(choice: Choice) -> list[str]:
 def _not_told(choice: Choice) -> list[str]:
     """What these data can't tell, each in a few words."""
     unknown = []
+    if choice["above_frozen"] is None and choice["depth"] > 0:
+        unknown.append("how much better it is than the same network left frozen")
     others = [depth for depth in choice["may_be_best"] if depth != choice["depth"]]
     if choice["sure"] is None and choice["depths"] > 1 and choice["seeds"] < 2:
         unknown.append("which depth is the best")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skythaw.report.certainty_sentences import above_frozen, how_sure, redrawn, separation
+from skythaw.report.certainty_sentences import how_sure, redrawn, separation
 from skythaw.report.number_format import listed, percent, points, points_range, with_interval
-from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
+from skythaw.report.recommendations import Facts, main_recommendations
 
 FEW = 30
 """Groups of the sky below which the report says that there are few."""
@@ -40,14 +40,9 @@ class ReportSentences:
     """All that is said, in the order of the page; a text is empty where the facts hold nothing of it."""
 
     question: str
-    answers: tuple[tuple[str, str], ...]
-    """network, and the answer for it"""
     warnings: tuple[str, ...]
     """what makes the answers doubtful"""
-    depths: tuple[str, ...]
-    """of each network, what its comparison of depths shows"""
     claims: str
-    sizes: tuple[str, ...]
     failures: str
     calibration: str
     search: str
@@ -61,11 +56,8 @@ def report_sentences(facts: Facts) -> ReportSentences:
     compared = [each.comparison for each in main if each.comparison]
     return ReportSentences(
         question=question(facts),
-        answers=tuple((each.choice["backbone"], answer(each)) for each in main),
         warnings=tuple(_warnings(facts)),
-        depths=tuple(f"{name_of(each)}. {depths_compared(each)}" for each in compared),
         claims=CLAIMS if facts["claims"] else "",
-        sizes=tuple(size_sentences(facts)),
         failures=_failures(facts),
         calibration=CALIBRATION if any(each["calibration"] for each in compared) else "",
         search=search_sentence(facts["search"]),
@@ -91,18 +83,6 @@ def question(facts: Facts) -> str:
     return f"Which layers of a pretrained network should be fine-tuned to tell {classes} apart?{on}"
 
 
-def answer(recommended: Recommendation) -> str:
-    """What is recommended, and how sure that is: two sentences."""
-    choice, compared = recommended.choice, recommended.comparison
-    settings = "".join(f", {axis} {choice[axis]}" for axis in recommended.axes)
-    above = "" if compared is None else above_frozen(compared)
-    return (
-        f"Train {choice['depth']} of {choice['blocks']} blocks{settings}, {percent(choice['tpr'])} of the "
-        f"parameters (TPR) and {percent(choice['tlr'])} of the layers (TLR): macro-F1 "
-        f"{with_interval(choice['macro_f1'])}{above}. {how_sure(compared)}"
-    )
-
-
 def _warnings(facts: Facts) -> list[str]:
     cells = facts["cells"]
     found = list(facts["warnings"])
@@ -121,8 +101,8 @@ def name_of(compared: dict[str, Any]) -> str:
 
 
 def depths_compared(compared: dict[str, Any]) -> str:
-    """Whether the test set tells the depths apart, what it would take, and what validation alone would choose."""
-    return f"{separation(compared)} {chosen_on_validation(compared)}"
+    """How sure the recommended depth is, what would tell more, and what validation alone would choose."""
+    return f"{how_sure(compared)} {separation(compared)} {chosen_on_validation(compared)}"
 
 
 def chosen_on_validation(compared: dict[str, Any]) -> str:
