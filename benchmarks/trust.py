@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from scipy.stats import norm
+from trust_lines import TrustLine, ece_lines, law_lines
 
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN, claims
 from skythaw.report.statistics.depth_contest import Candidate, Contest
@@ -270,6 +271,11 @@ def table_row(found: Sequence[Found]) -> dict[str, tuple[float, float, int]]:
     return row
 
 
+def lines_of(what: str, studies: int) -> list[TrustLine]:
+    """The lines of the calibration error or of the law of more images."""
+    return ece_lines(studies) if what == "ece" else law_lines(studies)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=500)
@@ -283,6 +289,9 @@ def main() -> None:
                 found = list(pool.map(partial(study, one), range(args.studies), chunksize=10))
                 cells = [f"{n}: {100 * m:.1f} ± {100 * e:.1f} % of {c}" for n, (m, e, c) in table_row(found).items()]
                 print(f"{what} | {' | '.join(cells)}", flush=True)
+        more = pool.map(lines_of, ("ece", "law"), [args.studies] * 2) if not args.only else ()
+        for several in more:
+            print(*several, sep="\n", flush=True)
     print(f"{args.studies} studies a line, {(time.perf_counter() - start) / 60:.0f} minutes")
 
 
