@@ -30,6 +30,8 @@ root of the number of objects (about a quarter of the score's standard error). O
 the score still gains."""
 FALL = 0.5
 """steps in which the rate falls, as a share of all before it"""
+USUAL, USUAL_EPOCHS = 150, 4
+"""steps, and epochs beside them, before the rate falls in a usual training"""
 LAST = 0.1
 """Share of a training of given length in which its best epoch may not lie."""
 
@@ -170,11 +172,11 @@ def steps_an_epoch(recipe: Recipe, objects: int) -> int:
 
 
 def expected_steps(recipe: Recipe, objects: int) -> int:
-    """How many steps a training may take: known where epochs are given, else what is usual (docs/performance.md)."""
+    """How many steps a training may take: known where epochs are given, else what is usual (docs/log.md)."""
     epoch = steps_an_epoch(recipe, objects)
     if recipe.epochs != "auto":
         return recipe.epochs * epoch
-    usual = min(recipe.max_steps, FEWEST + 4 * epoch)
+    usual = min(recipe.max_steps, USUAL + USUAL_EPOCHS * epoch)
     return usual + falling_steps(usual)
 
 
