@@ -109,7 +109,7 @@ def skythaw(cache):
 def skythaw_process(cache):
     """Run the command line as a user does: in a process of its own."""
 
-    def run(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
+    def run(*arguments, cwd=None, timeout=300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*SKYTHAW, *map(str, arguments)],
             cwd=cwd,
@@ -117,7 +117,7 @@ def skythaw_process(cache):
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=timeout,
         )
 
     return run

@@ -288,7 +288,7 @@ class Corpus:
             "stretch": lambda a: a["cell"]["pixels"].update(stretch="asinh"),
             "crop": lambda a: a["cell"]["pixels"].update(crop=16),
             "temperature": lambda a: a.update(temperature=3.0),
-            "scores": lambda a: a["scores"]["own"].update(macro_f1=1.0),
+            "scores": lambda a: a["scores"]["own"].update(macro_f1=0.123),
             "licence": lambda a: a.update(licence="none"),
             "seed": lambda a: a.update(seed=5),
             "a file": lambda a: a["files"].update({"model.onnx": "0" * 64}),

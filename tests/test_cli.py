@@ -406,6 +406,7 @@ def test_labels_are_no_markup(tmp_path, skythaw):
     assert "[/STAR] :star:" in skythaw("data", "inspect", "survey.parquet", cwd=tmp_path).stdout
 
 
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_demo_tells_the_whole_story(tmp_path, skythaw, skythaw_process, size):
     """A small one finds its surveys and its study there: 60 objects, two depths of a tiny network, one epoch."""
@@ -421,7 +422,10 @@ def test_the_demo_tells_the_whole_story(tmp_path, skythaw, skythaw_process, size
         make_mock(tmp_path / "demo" / "mock.parquet", 60, 0, 64)
         make_mock(tmp_path / "demo" / "new.parquet", 12, 1, 64)
     for _ in range(2):  # the second time everything is there
-        done = (skythaw if size == "small" else skythaw_process)("demo", "--out", tmp_path / "demo")
+        if size == "small":
+            done = skythaw("demo", "--out", tmp_path / "demo")
+        else:
+            done = skythaw_process("demo", "--out", tmp_path / "demo", timeout=1200)
         assert done.returncode == 0, done.stderr
         said = done.stdout
         assert f"({cells} of {cells} cells)" in said

@@ -84,7 +84,13 @@ def test_on_its_own_images_it_is_the_cell_bit_for_bit(run, cache, monkeypatch):
         again = train_again(entry.cell, entry.result, data(run), RANDOM, Refit(cache, "cpu"))
         kept = load_file(weights_path(run, entry.key))
         assert again.trained.keys() == kept.keys()
-        assert all(torch.equal(again.trained[name], kept[name]) for name in kept), entry.cell
+        if entry.result.head == "trained":
+            assert all(torch.equal(again.trained[name], kept[name]) for name in kept), entry.cell
+        else:  # solved from another start, to the same end
+            assert all(
+                torch.allclose(again.trained[name], kept[name], atol=0.02 * float(kept[name].abs().max()))
+                for name in kept
+            )
     assert len(peaks) > 1 or len(entries(run)) == 2, "one of them ends before the last epoch"
 
 
