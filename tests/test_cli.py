@@ -414,7 +414,8 @@ def test_the_demo_tells_the_whole_story(tmp_path, skythaw, skythaw_process, size
 
     small = demo_command.STUDY.replace("efficientnet_lite0", "timm:test_efficientnet").replace("[250]", "[24]")
     small = small.replace("seed = [0, 1, 2]", "seed = [0]").replace('"0%", "50%", "100%"', '"0%", "100%"')
-    small += '[recipe]\nepochs = 1\nlr = 1e-3\n[weights]\n"timm:test_efficientnet" = "random"\n'
+    small = small.replace("batch = 32", "epochs = 1\nlr = 1e-3\nbatch = 32")
+    small += '[weights]\n"timm:test_efficientnet" = "random"\n'
     cells = 2 if size == "small" else 9
     if size == "small":
         (tmp_path / "demo").mkdir()

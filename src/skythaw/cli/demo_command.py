@@ -27,6 +27,9 @@ backbone = ["efficientnet_lite0"]
 depth = ["0%", "50%", "100%"]          # of the network's blocks, from the top
 train_size = [250]
 seed = [0, 1, 2]
+
+[recipe]
+batch = 32                             # images a step: half of the usual, for a quicker demo
 """
 
 
