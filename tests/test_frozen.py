@@ -16,7 +16,8 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.top import top
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.training_loop import fit, optimizer_of
+from skythaw.tuning.trainer import optimizer_of
+from skythaw.tuning.training_loop import fit
 
 SMALL = ("timm:test_efficientnet", "timm:test_resnet", "timm:test_convnext")
 DEPTHS = ("none", "one", "half", "all")

@@ -53,13 +53,14 @@ def test_a_solved_head_beats_one_that_was_hardly_trained():
 
 def test_every_view_of_every_image_is_solved_on_and_of_many_images_fewer(monkeypatch):
     made, training = model(depth=0), images()
-    features, targets = pooled_views(made, training, Recipe(views=8))
+    plain = pooled(made, training, RECIPE)
+    features, targets = pooled_views(made, training, Recipe(views=8), plain)
     assert len(features) == len(targets) == 8 * len(training)
-    assert np.array_equal(features[: len(training)], pooled(made, training, RECIPE))
+    assert np.array_equal(features[: len(training)], plain)
     assert not np.array_equal(features[: len(training)], features[-len(training) :])
     monkeypatch.setattr(linear_probe, "ROWS", 3 * len(training) + 1)
-    assert len(pooled_views(made, training, Recipe(views=8))[0]) == 3 * len(training)
-    assert len(pooled_views(made, training, Recipe(views=1))[0]) == len(training)
+    assert len(pooled_views(made, training, Recipe(views=8), plain)[0]) == 3 * len(training)
+    assert len(pooled_views(made, training, Recipe(views=1), plain)[0]) == len(training)
 
 
 def test_a_head_that_training_starts_from_is_restrained():

@@ -25,7 +25,8 @@ from skythaw.tuning.linear_probe import pooled, solve, start_from
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.strategies.layer_decay import LOWEST
 from skythaw.tuning.thawed_network import Head, ThawedNetwork, assemble
-from skythaw.tuning.training_loop import fit, optimizer_of, predict
+from skythaw.tuning.trainer import optimizer_of
+from skythaw.tuning.training_loop import fit, predict
 from test_spec import cell
 
 WAYS = [*registry.names("strategy"), "block:2"]

@@ -19,7 +19,8 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thaw import Thaw
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.training_loop import balanced_weights, fit, predict
+from skythaw.tuning.trainer import balanced_weights
+from skythaw.tuning.training_loop import fit, predict
 from skythaw.tuning.training_pace import rate_factor
 from skythaw.tuning.weight_average import Average
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import product
 from typing import Any
 
 from skythaw.data.split import nested_order
@@ -47,16 +46,16 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     every = report_rows(finished, axes)
     evidence = gather(ledger.folder, finished, every, margin) if finished else None
     rows = [row_facts(row, evidence.scored if evidence else None) | {"by_seed": by_seed(row)} for row in every]
-    solved, curves = probes(finished, axes), evidence.size_curves() if evidence else []
+    curves = evidence.size_curves() if evidence else []
     facts = {
         "schema": SCHEMA,
         "name": ledger.remark("name"),
         "classes": ledger.remark("classes"),
         "objects": ledger.remark("objects"),
-        "warnings": [*(ledger.remark("warnings") or []), *_half_trained(rows, solved, margin)],
+        "warnings": ledger.remark("warnings") or [],
         "axes": list(axes),
         "rows": rows,
-        "probes": solved,
+        "probes": probes(finished, axes),
         "recommended": _recommended(every, rows, evidence),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
         "search": _search(ledger),
@@ -90,21 +89,6 @@ def _search(ledger: Ledger) -> list[dict[str, Any]] | None:
     """How the settings of a search did; older ones numbered their rounds."""
     kept: list[dict[str, Any]] | None = ledger.remark("search")
     return kept and [{"round": f"round {each['rung'] + 1}", **each} for each in kept]
-
-
-def _half_trained(rows: Iterable[dict[str, Any]], solved: Iterable[dict[str, Any]], margin: float) -> list[str]:
-    """A warning for each frozen network that the exact probe of the same features beats by more than the margin."""
-    found = []
-    for row, probe in product(rows, solved):
-        alike = all(row[name] == value for name, value in probe.items() if name in row and name not in SCORED)
-        best, trained = probe["macro_f1"]["mean"], row["macro_f1"]["mean"]
-        if row["depth"] == 0 and alike and best > trained + margin:
-            found.append(
-                f"{row['backbone']}, {row['train_size']:,} images: depth 0, the frozen network, was not trained long "
-                f"enough. It has macro-F1 {trained:.3f}, and the exact linear probe of the same features has "
-                f"{best:.3f}. So the gain over the frozen network is smaller than this report says"
-            )
-    return list(dict.fromkeys(found))
 
 
 def _recommended(

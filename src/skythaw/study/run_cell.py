@@ -61,7 +61,7 @@ def run_cell(task: CellTask) -> Result:
         p = {part: np.exp(each) for part, each in log_p.items()}
         watch.lap("score")
         digest = None if task.trial else save_weights(locations.out, cell, sets.classes, model.trained())
-        held_out = _out_of_fold(heads, model, sets, recipe) if heads else None
+        held_out = _out_of_fold(heads, sets, recipe) if heads else None
         save_predictions(locations.out, cell, _predictions_of(sets, log_p, held_out))
         return Result(
             key=cell.key,
@@ -71,7 +71,7 @@ def run_cell(task: CellTask) -> Result:
             not_converged=() if solved else fitted.not_converged + task.rate.doubts,
             head=solved[0] if solved else TRAINED,
             **_size(cell, locations, model),
-            probe=_probe_scores(heads.plain, solved, model, sets, cell) if heads else None,
+            probe=_probe_scores(heads, solved, model, sets, cell) if heads else None,
             lr=task.rate.lr,
             lr_trials=list(task.rate.trials),
             latency=None if task.trial else latency(model, training),
@@ -83,11 +83,10 @@ def run_cell(task: CellTask) -> Result:
         )
 
 
-def _out_of_fold(heads: SolvedHeads, model: ThawedNetwork, sets: CellSets, recipe: Recipe) -> np.ndarray | None:
+def _out_of_fold(heads: SolvedHeads, sets: CellSets, recipe: Recipe) -> np.ndarray | None:
     """What frozen networks say of the training objects that they have not seen: to judge their labels."""
-    training = sets.images["train"]
-    features = pooled(model, training, recipe)
-    return out_of_fold(features, training.targets, sets.groups, heads.plain.strength, recipe)
+    targets = sets.images["train"].targets
+    return out_of_fold(heads.features["train"], targets, sets.groups, heads.plain.strength, recipe)
 
 
 def _predictions_of(sets: CellSets, log_p: dict[str, np.ndarray], held_out: np.ndarray | None) -> Predictions:
@@ -99,12 +98,12 @@ def _predictions_of(sets: CellSets, log_p: dict[str, np.ndarray], held_out: np.n
 
 
 def _probe_scores(
-    probe: LinearProbe, kept: tuple[str, LinearProbe] | None, model: ThawedNetwork, sets: CellSets, cell: Cell
+    heads: SolvedHeads, kept: tuple[str, LinearProbe] | None, model: ThawedNetwork, sets: CellSets, cell: Cell
 ) -> dict[str, Any]:
     """Scores of the exactly solved head at depth 0, where the features never change."""
-    p = {part: probe(pooled(model, images, cell.recipe)) for part, images in sets.images.items()}
-    scores = {part: all_scores(p[part], images.targets, sets.classes) for part, images in sets.images.items()}
-    return {"strength": probe.strength, "kept_strength": kept[1].strength if kept else None, "scores": scores}
+    features = {**heads.features, "test": pooled(model, sets.images["test"], cell.recipe)}
+    scores = {part: all_scores(heads.plain(features[part]), sets.targets[part], sets.classes) for part in features}
+    return {"strength": heads.plain.strength, "kept_strength": kept[1].strength if kept else None, "scores": scores}
 
 
 def _judgement(fitted: Fit, sets: CellSets, p: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ trained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,6 +31,8 @@ class SolvedHeads:
     plain: LinearProbe
     on_views: LinearProbe | None
     """None where one view is used"""
+    features: dict[str, Float[np.ndarray, "object feature"]] = field(default_factory=dict, repr=False)
+    """of the images as they are, in ``train`` and ``validation``"""
 
     def better_than(self, score: float) -> tuple[str, LinearProbe] | None:
         """The best of them by validation, with its name, if it beats this validation score."""
@@ -45,10 +47,13 @@ def solved_heads(
     model: ThawedNetwork, training: LabelledImages, validation: LabelledImages, recipe: Recipe
 ) -> SolvedHeads:
     """Solve the head on the images as they are, and on their views."""
-    scored = (pooled(model, validation, recipe), validation.targets)
-    plain = solve((pooled(model, training, recipe), training.targets), scored, recipe)
-    on_views = None if recipe.views == 1 else solve(pooled_views(model, training, recipe), scored, recipe)
-    return SolvedHeads(plain, on_views)
+    features = {"train": pooled(model, training, recipe), "validation": pooled(model, validation, recipe)}
+    scored = (features["validation"], validation.targets)
+    plain = solve((features["train"], training.targets), scored, recipe)
+    on_views = None
+    if recipe.views > 1:
+        on_views = solve(pooled_views(model, training, recipe, features["train"]), scored, recipe)
+    return SolvedHeads(plain, on_views, features)
 
 
 def out_of_fold(
@@ -90,6 +95,7 @@ def solve_again(
     model: ThawedNetwork, name: str, strength: float, training: LabelledImages, recipe: Recipe
 ) -> LinearProbe:
     """Solve a head by its name as before, with the strength that was best then, on other images."""
-    plain = (pooled(model, training, recipe), training.targets)
-    on = pooled_views(model, training, recipe) if name == SOLVED_ON_VIEWS else plain
+    features = pooled(model, training, recipe)
+    plain = (features, training.targets)
+    on = pooled_views(model, training, recipe, features) if name == SOLVED_ON_VIEWS else plain
     return solve(on, plain, recipe, (strength,))

@@ -62,11 +62,14 @@ def pooled(
 
 
 def pooled_views(
-    model: ThawedNetwork, images: LabelledImages, recipe: Recipe
+    model: ThawedNetwork, images: LabelledImages, recipe: Recipe, plain: Float[np.ndarray, "object feature"]
 ) -> tuple[Float[np.ndarray, "row feature"], Int[np.ndarray, " row"]]:
-    """What the head gets for each object in each of the recipe's views (see `ROWS`), and the classes."""
+    """What the head gets for each object in each of the recipe's views (see `ROWS`), and the classes.
+
+    `plain` is what it gets in the first view.
+    """
     views = max(1, min(recipe.views, ROWS // len(images)))
-    features = [pooled(model, images, recipe, view) for view in range(views)]
+    features = [plain, *(pooled(model, images, recipe, view) for view in range(1, views))]
     return np.concatenate(features), np.tile(images.targets, views)
 
 

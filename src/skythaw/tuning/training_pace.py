@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 from skythaw.spec import Recipe
@@ -34,6 +35,9 @@ USUAL, USUAL_EPOCHS = 150, 4
 """steps, and epochs beside them, before the rate falls in a usual training"""
 LAST = 0.1
 """Share of a training of given length in which its best epoch may not lie."""
+STILL_FALLING = 0.02
+"""Share by which the loss may not fall in that last part below all before it: the rate of a given length falls to
+nothing, so that every curve ends level, and a fall there is of a training that had hardly begun."""
 
 
 class Pace(ABC):
@@ -79,8 +83,8 @@ class GivenPace(Pace):
     def __init__(self, recipe: Recipe, steps: int) -> None:
         assert recipe.epochs != "auto"
         self._recipe, self._epoch, self._epochs = recipe, steps, recipe.epochs
-        self._best, self._best_epoch = -math.inf, 0
-        self._last = 0
+        self._best, self._best_epoch, self._last = -math.inf, 0, 0
+        self._losses: list[float] = []
 
     def rate(self, step: int) -> float:
         return rate_factor(step, self._epoch * self._epochs, self._recipe)
@@ -93,6 +97,7 @@ class GivenPace(Pace):
 
     def saw(self, done: int, log_loss: float, score: float) -> None:
         self._last = done // self._epoch
+        self._losses.append(log_loss)
         if score > self._best:
             self._best, self._best_epoch = score, self._last
 
@@ -102,7 +107,7 @@ class GivenPace(Pace):
         return waited or done >= self._epoch * self._epochs
 
     def unfinished(self, best: int) -> tuple[str, ...]:
-        return best_at_the_end(self._epochs, best // self._epoch)
+        return best_at_the_end(self._epochs, best // self._epoch) or still_falling(self._losses)
 
 
 @final
@@ -167,6 +172,14 @@ def pace_of(recipe: Recipe, objects: int, scored: int) -> Pace:
     return GivenPace(recipe, steps_an_epoch(recipe, objects))
 
 
+def known_pace(recipe: Recipe, objects: int, fall_from: int | None) -> Pace:
+    """The pace of a training that goes as another did, without validation; its rate falls from a step that is known."""
+    pace = pace_of(recipe, objects, scored=1)
+    if isinstance(pace, CurvePace):
+        pace.fall_from = fall_from
+    return pace
+
+
 def steps_an_epoch(recipe: Recipe, objects: int) -> int:
     return math.ceil(objects / recipe.batch)
 
@@ -219,4 +232,13 @@ def best_at_the_end(epochs: int, best: int) -> tuple[str, ...]:
     """The reason that a training of a given length was too short, as far as its best epoch tells (counted from 1)."""
     if best and best > (1 - LAST) * epochs:
         return (f"best at the end: epoch {best} of {epochs}",)
+    return ()
+
+
+def still_falling(losses: Sequence[float]) -> tuple[str, ...]:
+    """The reason that a training of a given length was too short, as far as its log losses on validation tell."""
+    last = max(1, math.ceil(LAST * len(losses)))
+    before, after = losses[:-last], losses[-last:]
+    if before and min(after) < (1 - STILL_FALLING) * min(before):
+        return (f"its log loss still fell at the end, from {min(before):.3f} to {min(after):.3f}",)
     return ()

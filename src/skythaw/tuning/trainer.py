@@ -1,0 +1,153 @@
+"""Training, step by step: batches, loss, optimizer, learning rate, average. `training_loop` says what is kept."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from skythaw.spec import Recipe
+from skythaw.tuning.epoch_draw import Draw, draw
+from skythaw.tuning.frozen.crossing import crossing
+from skythaw.tuning.labelled_images import LabelledImages
+from skythaw.tuning.thaw import HEAD
+from skythaw.tuning.thawed_network import ThawedNetwork
+from skythaw.tuning.weight_average import Average
+
+
+class Trainer:
+    """Training, step by step.
+
+    Parameters
+    ----------
+    model
+        what is trained
+    images
+        on which objects
+    recipe
+        how
+    seed
+        of batch order, views, shifts and dropout
+    rate
+        the learning rate of each step, as a share of the recipe's
+    """
+
+    def __init__(
+        self,
+        model: ThawedNetwork,
+        images: LabelledImages,
+        recipe: Recipe,
+        seed: int,
+        rate: Callable[[int], float],
+    ) -> None:
+        torch.manual_seed(seed)
+        model.tune(model.thaw.blocks)  # everything that learns at some time
+        self.model, self.images, self.recipe = model, images, recipe
+        self.steps = 0
+        """done"""
+        self.diverged = False
+        """whether the last loss was not finite; that step was not done to its end"""
+        self.average = Average(list(model.trained().values()), recipe.ema)
+        self._rate = rate
+        self._optimizer = optimizer_of(model, recipe)
+        self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self._peaks = [group["lr"] for group in self._optimizer.param_groups]
+        self._scaler = torch.amp.GradScaler(images.device.type, enabled=_mixed(images.device, recipe))
+        self._batches = _drawn_batches(len(images), recipe, seed)
+        self._targets = torch.from_numpy(images.targets).to(images.device)
+        self._weights: Tensor | None = None
+        if recipe.class_weights == "balanced":
+            balanced = balanced_weights(images.targets, model.head.linear.out_features)
+            self._weights = torch.from_numpy(balanced).to(images.device)
+        self._phase: tuple[int, ...] | None = None
+        self._loss, self._right, self._seen = 0.0, 0, 0
+
+    def step(self, phase: tuple[int, int]) -> None:
+        """One batch, in a part of the training (which, of how many)."""
+        learning = self.model.thaw.phase(*phase)
+        if learning != self._phase:
+            self.model.tune(learning)
+            self._phase = learning
+        chosen, drawn = next(self._batches)
+        y, recipe = self._targets[chosen], self.recipe
+        shifts = None if drawn.shifts is None else drawn.shifts[chosen]
+        with autocast(self.images.device, recipe):
+            logits = self.model.training_pass(crossing(self.model, self.images, chosen, drawn.views[chosen], shifts))
+            loss = cross_entropy(logits.float(), y, weight=self._weights, label_smoothing=recipe.label_smoothing)
+        value = loss.item()
+        self.steps += 1
+        self.diverged = not math.isfinite(value)
+        if self.diverged:
+            return
+        self._descend(loss)
+        self._loss += value * len(chosen)
+        self._right += int((logits.argmax(1) == y).sum())
+        self._seen += len(chosen)
+
+    def _descend(self, loss: Tensor) -> None:
+        optimizer, scaler = self._optimizer, self._scaler
+        for group, peak in zip(optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * self._rate(self.steps - 1)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        if self.recipe.clip is not None:
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip)
+        scaler.step(optimizer)
+        scaler.update()
+        self.average.update()
+
+    def since_last(self) -> dict[str, float]:
+        """Mean loss and accuracy on training images, as they were met, since this was last asked."""
+        found = {"train_loss": self._loss / self._seen, "train_accuracy": self._right / self._seen}
+        self._loss, self._right, self._seen = 0.0, 0, 0
+        return found
+
+
+def _drawn_batches(objects: int, recipe: Recipe, seed: int) -> Iterator[tuple[Int[np.ndarray, " batch"], Draw]]:
+    """Batch after batch, epoch after epoch, without end; each with what chance decided in its epoch."""
+    for epoch in count(1):
+        drawn = draw(objects, recipe, seed, epoch)
+        for chosen in batches(drawn.order, recipe.batch):
+            yield chosen, drawn
+
+
+def optimizer_of(model: ThawedNetwork, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over what is trained. Biases and the scales of norms are not decayed, and blocks have their own rates."""
+    block_of = model.network.block_of()
+    groups: dict[tuple[float, bool], list[Tensor]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            block = block_of.get(name.removeprefix("network.features."), HEAD)
+            groups[model.thaw.rates.get(block, 1.0), parameter.ndim > 1].append(parameter)
+    settings = [
+        {"params": some, "lr": float(recipe.lr) * rate, "weight_decay": recipe.weight_decay if decayed else 0.0}
+        for (rate, decayed), some in groups.items()
+    ]
+    return torch.optim.AdamW(settings, fused=True)
+
+
+def batches(order: Int[np.ndarray, " object"], batch: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Batches of nearly equal size, none above `batch`: no last batch of one, which batch norm could not bear."""
+    return iter(np.array_split(order, math.ceil(len(order) / batch)))
+
+
+def _mixed(device: torch.device, recipe: Recipe) -> bool:
+    return recipe.precision == "mixed" and device.type == "cuda"
+
+
+def autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
+    return torch.autocast(device.type, enabled=_mixed(device, recipe))
+
+
+def balanced_weights(targets: Int[np.ndarray, " object"], classes: int) -> Float[np.ndarray, " class"]:
+    """Weights that give every class the same total: objects / (classes x objects of the class)."""
+    counts = np.bincount(targets, minlength=classes)
+    return (len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32)
