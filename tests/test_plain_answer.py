@@ -33,6 +33,7 @@ CHOICE = {
     "keys": ["a", "b", "c"],
 }
 RIVAL = {
+    "converged": True,
     "backbone": "vgg16",
     "depth": 3,
     "difference": 0.02,
@@ -112,7 +113,11 @@ def test_depths_that_may_be_as_good_are_named():
 
 def test_other_networks_are_told_from_it_or_not():
     assert "whether vgg16 is as good" in answer(rivals=[RIVAL])
-    assert "It is surely better than vgg16." in answer(rivals=[{**RIVAL, "low": 0.01, "p_simultaneous": 0.01}])
+    sure = {**RIVAL, "low": 0.01, "p_simultaneous": 0.01}
+    assert "It is surely better than vgg16." in answer(rivals=[sure])
+    said = answer(rivals=[{**sure, "converged": False}])
+    assert "surely better than vgg16" not in said
+    assert "whether vgg16 is as good" in said
 
 
 def test_no_gain_is_promised_where_more_images_may_give_none():

@@ -248,3 +248,10 @@ def test_the_alarm_of_a_collapsed_model():
     p[:6] = (0.6, 0.4)
     assert collapse_alarm(p, y, ("A", "B"), "test") is None, "94 %"
     assert collapse_alarm(p[6:], np.ones(94, dtype=int), ("A", "B"), "test") is None, "they are B"
+
+
+def test_a_training_that_diverged_is_not_converged():
+    made = model()
+    result = fit(made, images(), images(seed=1), Recipe(epochs=4, lr=1e30, batch=6, clip=None), 0)
+    assert result.alarms
+    assert "its training diverged" in result.not_converged

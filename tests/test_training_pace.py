@@ -22,6 +22,7 @@ from skythaw.tuning.training_pace import (
     expected_steps,
     falling_steps,
     pace_of,
+    still_falling,
 )
 
 
@@ -127,3 +128,17 @@ def test_what_is_expected():
     few, many = (expected_steps(Recipe(), n) for n in (60, 60_000))
     assert FEWEST < few < many <= (1 + FALL) * Recipe().max_steps
     assert expected_scorings(Recipe(), 60) < expected_scorings(Recipe(), 60_000) < 40
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ([1.1, 0.9, 0.7, 0.6, 0.5], True),
+        ([1.1, 0.6, 0.55, 0.55, 0.545], False),
+        ([1.0, 0.5, 0.6], False),
+        ([1.0], False),
+        ([], False),
+    ],
+)
+def test_of_given_epochs_a_loss_that_still_falls_at_the_end_is_a_reason(losses, told):
+    assert bool(still_falling(losses)) == told

@@ -151,7 +151,7 @@ def _depth_table(facts: Facts, recommended: Recommendation, rows: Iterable[dict[
             "-" if row["gap"] is None else f"{row['gap']:+.3f}",
             f"{row['seconds']:.1f}",
             f"{row['seeds']}" + (f" ({row['alarms']} alarms)" if row["alarms"] else ""),
-            {True: "yes", False: "NO", None: "-"}[row.get("converged")],
+            "yes" if row["converged"] else "NO",
             bold=row is choice,
         )
     return table

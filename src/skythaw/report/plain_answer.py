@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skythaw.report.number_format import listed, percent, points
+from skythaw.report.number_format import percent, points
 from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
 
 NAMED = 4
@@ -46,8 +46,8 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
         "margin": compared.get("margin"),
         "rivals": [dict(each) for each in rivals],
         "more_images": _more_images(facts, best),
-        "converged": row.get("converged"),
-        "not_converged": list(row.get("not_converged") or ()),
+        "converged": row["converged"],
+        "not_converged": row["not_converged"],
         "keys": row["keys"],
     }
 
@@ -55,15 +55,17 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
 def above_frozen(recommended: Recommendation) -> dict[str, float] | None:
     """What the recommended depth is above the frozen network: ``difference``, ``low``, ``high``; None if not known.
 
-    It is not known where the training of one of the two is not finished.
+    The interval holds together with those of all pairs of depths, because the depth was chosen among them. Nothing is
+    known where the training of one of the two is not finished.
     """
     compared, depth = recommended.comparison, recommended.row["depth"]
     if compared is None or depth == 0:
         return None
     pair = next((pair for pair in compared["pairs"] if (pair["a"], pair["b"]) == (0, depth)), None)
-    if pair is None or pair.get("converged") is False:
+    if pair is None or not pair["converged"]:
         return None
-    return {name: pair["macro_f1"][name] for name in ("difference", "low", "high")}
+    found = pair["macro_f1"]
+    return {"difference": found["difference"], "low": found["low_simultaneous"], "high": found["high_simultaneous"]}
 
 
 def may_be_best(recommended: Recommendation) -> list[int]:
@@ -71,7 +73,8 @@ def may_be_best(recommended: Recommendation) -> list[int]:
     compared = recommended.comparison
     if compared is None:
         return []
-    return sorted(compared.get("set") or {compared["best"], *(each["depth"] for each in compared["alike"])})
+    depths: list[int] = compared["set"]
+    return depths
 
 
 def is_sure(recommended: Recommendation) -> bool | None:
@@ -80,24 +83,24 @@ def is_sure(recommended: Recommendation) -> bool | None:
     That is so of one seed, of one depth, of a training that has not converged, and of a run without predictions.
     """
     compared, row = recommended.comparison, recommended.row
-    if compared is None or compared["seeds"] < 2 or len(compared["best_in"]) < 2 or row.get("converged") is False:
+    if compared is None or compared["seeds"] < 2 or len(compared["best_in"]) < 2 or not row["converged"]:
         return None
-    if "sure" in compared:
-        return bool(compared["sure"])
-    return compared["rule"] != "best" or not compared["alike"]
+    return bool(compared["sure"])
 
 
 def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
     """What twice the images would give (``images``, ``difference``, ``low``, ``high``), or ``why`` it can't be told."""
     name = (best.choice["backbone"], best.choice["strategy"])
-    curve: dict[str, Any] = next(
-        (each for each in facts["size_curves"] if (each["backbone"], each["strategy"]) == name), {}
-    )
-    if gain := curve.get("gain"):
+
+    def of_it(several: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        return next((each for each in several if (each["backbone"], each["strategy"]) == name), {})
+
+    if curve := of_it(facts["size_curves"]):
+        gain = curve["gain"]
         return {"images": curve["twice"], "difference": gain["mean"], "low": gain["low"], "high": gain["high"]}
-    sizes = {row["train_size"] for row in facts["rows"] if (row["backbone"], row["strategy"]) == name}
-    tried = "one number of images was tried" if len(sizes) == 1 else "no law fits the numbers of images that were tried"
-    return {"why": curve.get("reason") or tried}
+    untold = of_it(facts["no_size_law"])
+    several = len(untold.get("sizes", ())) > 1
+    return {"why": untold["why"] if several else "one number of images was tried"}
 
 
 def plain_answer(choice: Choice | None) -> list[str]:
@@ -178,15 +181,15 @@ def _how_sure(choice: Choice) -> list[str]:
     """How sure the depth is, and what it rests on."""
     said = []
     if choice["converged"] is False:
-        reasons = listed(choice["not_converged"]) if choice["not_converged"] else "its score was still rising"
-        said.append(f"Its training has not converged ({reasons}): train longer before you rely on this.")
+        why = "; ".join(choice["not_converged"])
+        said.append(f"Its training has not converged ({why}): train longer before you rely on this.")
     if choice["seeds"] < 2:
         said.append("All of this is of these trained networks: there is one seed, so another training may differ.")
     if choice["sure"] and choice["depth"] in choice["may_be_best"] and len(choice["may_be_best"]) == 1:
         said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried.")
     elif choice["sure"]:
         said.append(f"That depth is surely within {choice['margin']:g} of the best of the {choice['depths']} depths.")
-    told = [each for each in choice["rivals"] if each["p_simultaneous"] < 0.05]
+    told = [each for each in choice["rivals"] if each["converged"] and each["p_simultaneous"] < 0.05]
     if choice["rivals"] and len(told) == len(choice["rivals"]) and choice["seeds"] > 1:
         said.append(f"It is surely better than {_names(told, 'and')}.")
     return said
@@ -202,7 +205,8 @@ def _not_told(choice: Choice) -> list[str]:
         unknown.append("which depth is the best")
     elif choice["sure"] is not True and others:
         unknown.append(f"whether {_or(others)} blocks would be as good or better")
-    if alike := [each for each in choice["rivals"] if each["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]:
+    alike = [e for e in choice["rivals"] if not e["converged"] or e["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]
+    if alike:
         unknown.append(f"whether {_names(alike, 'or')} is as good")
     more = choice["more_images"]
     if "why" in more:
@@ -225,10 +229,9 @@ def _or(several: Sequence[Any], word: str = "or") -> str:
 def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line that says which rows have not converged, and why; nothing where all have."""
     several = len({row["backbone"] for row in rows}) > 1
-    found = [row for row in rows if row.get("converged") is False]
+    found = [row for row in rows if not row["converged"]]
     named = [
-        f"{row['backbone'] + ', ' if several else ''}depth {row['depth']} "
-        f"({'; '.join(row.get('not_converged') or ['no reason was kept'])})"
+        f"{row['backbone'] + ', ' if several else ''}depth {row['depth']} ({'; '.join(row['not_converged'])})"
         for row in found
     ]
     named = list(dict.fromkeys(named))

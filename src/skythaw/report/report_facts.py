@@ -17,8 +17,6 @@ from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
 
 SCHEMA = 1
-SCORED = ("seeds", "macro_f1", "accuracy", "log_loss", "validation_macro_f1")
-"""what a row of the table and a probe both have, and may differ in"""
 SHEET = 12
 """Objects of each class on the contact sheet."""
 

@@ -132,9 +132,7 @@ def fates(scores: RoundScores, stage: SearchRound, spared: Sequence[bool]) -> li
     fate = ["as good as can be told" if last else "goes on"] * len(spared)
     for i, (loss, score) in enumerate(scores.behind(best)):
         worse = score[0] > MARGIN[stage]
-        if (
-            stage == "trial"
-        ):  # one that learns late is at chance in it; the best has the smallest loss, so it has learned
+        if stage == "trial":  # one that learns late is at chance in it; the best has the smallest loss, so has learned
             worse = worse and loss[0] > 0 and bool(scores.learned[i])
         if worse and not spared[i]:
             fate[i] = f"worse {worse_in}"

@@ -230,7 +230,7 @@ def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
 
 def best_at_the_end(epochs: int, best: int) -> tuple[str, ...]:
     """The reason that a training of a given length was too short, as far as its best epoch tells (counted from 1)."""
-    if best and best > (1 - LAST) * epochs:
+    if epochs and best > (1 - LAST) * epochs:
         return (f"best at the end: epoch {best} of {epochs}",)
     return ()
 

@@ -56,27 +56,28 @@ def compared_table(facts: Facts) -> Table:
 
 
 def _takes(compared: Mapping[str, Any]) -> str | None:
-    """How many test objects would tell the depths that seem furthest from the best."""
-    alike = [each for each in compared["alike"] if each.get("behind")]
-    if not alike:
+    """Which study would tell the depth that seems furthest behind the best of those that can't be told from it."""
+    if not compared["alike"]:
         return None
-    widest = max(alike, key=lambda each: each["behind"]["difference"])
-    needed = widest.get("objects_needed")
-    return "more seeds" if needed is None else f"{rounded(needed)} objects"
+    widest = max(compared["alike"], key=lambda each: each["behind"]["difference"])
+    if widest["objects_needed"] is None:
+        return "can't be told"
+    return f"{rounded(widest['objects_needed'])} objects, {widest['seeds_needed']} seeds"
 
 
 def size_table(facts: Facts) -> Table:
-    """What twice the images would give, where a law could be fitted; else why it could not."""
+    """What twice the images would give, where a law could be fitted."""
     rows = tuple(
         (
             curve["backbone"],
             curve["strategy"],
-            *((curve["twice"], with_interval(curve["macro_f1"]), points_range(curve["gain"])) if curve.get("gain")
-              else (None, None, None)),
-            with_interval(curve["exponent"], ".2f") if curve.get("exponent") else None,
-            curve.get("reason"),
+            curve["twice"],
+            with_interval(curve["macro_f1"]),
+            points_range(curve["gain"]),
+            with_interval(curve["exponent"], ".2f"),
+            with_interval(curve["floor"]),
         )
         for curve in facts["size_curves"]
-    )  # fmt: skip
-    columns = ("network", "strategy", "images", "macro-F1", "change (points)", "exponent", "can't be told because")
-    return Table("Twice the images, by a power law through the sizes of the study", columns, rows)
+    )
+    columns = ("network", "strategy", "images", "macro-F1", "change (points)", "exponent", "floor of the error")
+    return Table("Twice the images, by a power law with a floor through the sizes of the study", columns, rows)

@@ -79,7 +79,7 @@ def depth_table(facts: Facts) -> Table:
             *(row[name] for name in ("backbone", "strategy", "train_size", "depth", "blocks", *axes)),
             "yes" if chosen else "",
             *(row["macro_f1"][name] for name in ("mean", "low", "high")),
-            {True: "yes", False: "NO", None: None}[row.get("converged")],
+            "yes" if row["converged"] else "NO",
             row["seeds"],
             row["accuracy"]["mean"],
             row["log_loss"]["mean"],

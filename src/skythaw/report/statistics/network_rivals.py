@@ -15,6 +15,11 @@ def network_rivals(evidence: Evidence) -> list[dict[str, Any]]:
     others = [each for each in networks if each is not best]
     apart = networks_apart([(best, each) for each in others], "macro_f1") if others else []
     return [
-        {"backbone": each.backbone, "depth": each.best.depth, **found.said_together()}
+        {
+            "backbone": each.backbone,
+            "depth": each.best.depth,
+            "converged": not (best.contest.not_converged or each.contest.not_converged),
+            **found.said_together(),
+        }
         for each, found in zip(others, apart, strict=True)
     ]
