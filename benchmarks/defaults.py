@@ -10,15 +10,15 @@ validation, which is what a user of a grid would get. It resumes: the run folder
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from skythaw.spec import Cell, Study
+from real_cutouts import arguments, study
+
+from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
 from skythaw.study.convergence import not_converged
 from skythaw.study.ledger import Ledger
@@ -26,8 +26,6 @@ from skythaw.study.open_study import RunSettings
 from skythaw.study.run_study import run_study
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-SIDE = 48
-"""pixels: a quarter of the work of 96"""
 
 
 @dataclass(frozen=True)
@@ -56,51 +54,27 @@ CASES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train", type=Path)
-    parser.add_argument("test", type=Path)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--only", nargs="*", choices=[case.name for case in CASES])
-    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     print("| case | depth | default | rate | steps | best of grid, by test | by validation | default less best | |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for case in CASES:
         if not given.only or case.name in given.only:
             begun = time.perf_counter()
-            default = run(given, case, "default", {}, {})
+            default = run(given, case, "default", {})
             halfway = time.perf_counter()
-            grid = run(given, case, "grid", {"lr": list(RATES), "epochs": list(case.epochs)}, {})
+            grid = run(given, case, "grid", {"lr": list(RATES), "epochs": list(case.epochs)})
             show(case, default, grid)
             print(f"({halfway - begun:.0f} s, the grid {time.perf_counter() - halfway:.0f} s)\n", flush=True)
 
 
-def run(given: Any, case: Case, name: str, axes: dict[str, Any], recipe: dict[str, Any]) -> list[tuple[Cell, Result]]:
+def run(given: Any, case: Case, name: str, axes: dict[str, Any]) -> list[tuple[Cell, Result]]:
     """Run a study of a case; its cells and results."""
-    mobile = {"file": str(given.weights), "mean": [0.5], "std": [0.5], "options": {"pad_type": "same", "bn_eps": 1e-3}}
-    study = Study.parse(
-        {
-            "name": f"{case.name}-{name}",
-            "data": {
-                "path": str(given.train),
-                "test_path": str(given.test),
-                "crop": SIDE,
-                "split": {"by": "field", "validation": 0.07, "seed": 0},
-            },
-            "grid": {
-                "backbone": [case.backbone],
-                "depth": list(case.depths),
-                "train_size": [case.images],
-                "seed": list(case.seeds),
-                **axes,
-            },
-            "recipe": recipe,
-            "weights": {"mobilenetv2": mobile} if case.backbone == "mobilenetv2" else {},
-        }
-    )
-    out = given.out / study.name
-    run_study(study, RunSettings(out=out, cache=given.out / "cache", workers=given.workers))
+    grid = {"backbone": [case.backbone], "depth": list(case.depths), "train_size": [case.images]}
+    asked = study(given, f"{case.name}-{name}", {**grid, "seed": list(case.seeds), **axes})
+    out = given.out / asked.name
+    run_study(asked, RunSettings(out=out, cache=given.out / "cache", workers=given.workers))
     with Ledger.read(out) as ledger:
         return [(entry.cell, entry.result) for entry in ledger.entries() if entry.result]
 

@@ -15,13 +15,14 @@ run folders are in FOLDER. Seven depths, three seeds and five splits of 300 imag
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+
+from real_cutouts import arguments, study
 
 from skythaw import registry
 from skythaw.engines.engine import Outcomes, attempt
@@ -36,8 +37,6 @@ from skythaw.study.open_study import RunSettings
 from skythaw.study.run_study import run_study
 
 DEPTHS = ("0%", "17%", "33%", "50%", "67%", "83%", "100%")
-SIDE = 48
-"""pixels: a quarter of the work of 96"""
 FULL, SEARCH = "full", "search"
 """the two run folders of a case"""
 
@@ -72,17 +71,12 @@ def entries(run: Path) -> list[Entry]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train", type=Path)
-    parser.add_argument("test", type=Path)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[300, 600, 1500])
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--depths", nargs="+", default=DEPTHS)
     parser.add_argument("--validation", type=float, default=0.07, help="share of TRAIN")
-    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     registry.BUILTIN["engine"]["from_full"] = "search_regret:FromFull"
     print("| images | split | test macro-F1 of each depth | chosen | regret | whole study, by validation | saved |")
@@ -96,10 +90,10 @@ def main() -> None:
 
 def show(given: Any, images: int, split: int) -> dict[str, float]:
     """One case: a row, and its numbers."""
-    study, folder = study_of(given, images, split), given.out / f"{images}-{split}"
-    run_study(study, RunSettings(folder / FULL, given.out / "cache", workers=given.workers))
+    asked, folder = study_of(given, images, split), given.out / f"{images}-{split}"
+    run_study(asked, RunSettings(folder / FULL, given.out / "cache", workers=given.workers))
     there = RunSettings(folder / SEARCH, given.out / "cache", engine="from_full", cache_size=0)
-    (choice,) = [each for each in search(study, there) if each.fate == "best"]
+    (choice,) = [each for each in search(asked, there) if each.fate == "best"]
     test, validation = (means(folder / FULL, part) for part in ("test", "validation"))
     best, by_validation = max(test.values()), max(validation, key=lambda depth: validation[depth])
     spent, whole = (sum(e.result.seconds["total"] for e in entries(folder / n) if e.result) for n in (SEARCH, FULL))
@@ -116,25 +110,9 @@ def show(given: Any, images: int, split: int) -> dict[str, float]:
 
 
 def study_of(given: Any, images: int, split: int) -> Study:
-    mobile = {"file": str(given.weights), "mean": [0.5], "std": [0.5], "options": {"pad_type": "same", "bn_eps": 1e-3}}
-    return Study.parse(
-        {
-            "name": f"search-{images}-{split}",
-            "data": {
-                "path": str(given.train),
-                "test_path": str(given.test),
-                "crop": SIDE,
-                "split": {"by": "field", "validation": given.validation, "seed": split},
-            },
-            "grid": {
-                "backbone": ["mobilenetv2"],
-                "depth": list(given.depths),
-                "train_size": [images],
-                "seed": list(range(given.seeds)),
-            },
-            "weights": {"mobilenetv2": mobile},
-        }
-    )
+    grid = {"backbone": ["mobilenetv2"], "depth": list(given.depths), "train_size": [images]}
+    grid["seed"] = list(range(given.seeds))
+    return study(given, f"search-{images}-{split}", grid, split, given.validation)
 
 
 def means(run: Path, part: str) -> dict[int, float]:
