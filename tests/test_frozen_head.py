@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skythaw.spec import Recipe
-from skythaw.tuning import linear_probe
+from skythaw.tuning import frozen_head, linear_probe
 from skythaw.tuning.frozen_head import (
     SOLVED,
     SOLVED_ON_VIEWS,
@@ -84,16 +84,27 @@ def test_it_can_be_solved_again(which):
     assert again.weight == pytest.approx(before.weight, abs=0.02 * np.abs(before.weight).max())
 
 
-def test_training_objects_are_judged_by_heads_that_did_not_see_them_or_their_group():
+def test_training_objects_are_judged_by_heads_that_did_not_see_them_or_their_group(monkeypatch):
+    monkeypatch.setattr(frozen_head, "JUDGE", 1.0)  # there are few features and images
     made, training = model(depth=0), images((14, 14, 14))
     features = pooled(made, training, RECIPE)
     groups = np.arange(42) // 2
-    found = out_of_fold(features, training.targets, groups, 1.0, RECIPE)
+    found = out_of_fold(features, training.targets, groups, RECIPE)
     assert found.shape == (42, 3)
     assert np.exp(found).sum(1) == pytest.approx(np.ones(42), abs=1e-5)
     assert (found.argmax(1) == training.targets).mean() > 0.9
     wrong = training.targets.copy()
     wrong[:2] = 1  # both of one group: neither may teach that the other is right
-    found = out_of_fold(features, wrong, groups, 100.0, RECIPE)
+    found = out_of_fold(features, wrong, groups, RECIPE)
     assert found[:2].argmax(1).tolist() == [0, 0]
-    assert out_of_fold(features, training.targets, np.zeros(42, dtype=int), 1.0, RECIPE) is None
+    assert out_of_fold(features, training.targets, np.zeros(42, dtype=int), RECIPE) is None
+
+
+def test_an_object_with_far_features_is_not_judged_for_sure():
+    """Its probability would be extreme, right or wrong, and its label would seem wrong."""
+    rng = np.random.default_rng(0)
+    targets, groups = np.arange(90) % 3, np.arange(90)
+    features = rng.normal(size=(90, 40)).astype(np.float32) + np.eye(3, 40)[targets]
+    features[0] *= 1000
+    found = out_of_fold(features, targets, groups, RECIPE)
+    assert np.abs(found[0]).max() < 2 * np.abs(found[1:]).max()

@@ -15,11 +15,12 @@ from torch import nn
 
 from helpers_networks import handmade
 from skythaw.spec import Pixels, Recipe
+from skythaw.tuning import training_loop
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.scores import all_scores, collapse_alarm
 from skythaw.tuning.thaw import Thaw
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
-from skythaw.tuning.trainer import balanced_weights
+from skythaw.tuning.trainer import Trainer, balanced_weights
 from skythaw.tuning.training_loop import fit, predict
 from skythaw.tuning.training_pace import rate_factor
 from skythaw.tuning.weight_average import Average
@@ -255,3 +256,28 @@ def test_a_training_that_diverged_is_not_converged():
     result = fit(made, images(), images(seed=1), Recipe(epochs=4, lr=1e30, batch=6, clip=None), 0)
     assert result.alarms
     assert "its training diverged" in result.not_converged
+
+
+def test_training_goes_back_to_its_last_gain_and_falls_from_there(monkeypatch):
+    """Everything that a step changes is as it was then: weights, moments, average, and the place on the course."""
+    went_back = []
+
+    class Watched(Trainer):
+        def go_back(self, place):
+            super().go_back(place)
+            state = self._optimizer.state_dict()["state"]
+            steps = {float(each["step"]) for each in state.values()}
+            same = all(torch.equal(self.model.trained()[name], tensor) for name, tensor in place.state.items())
+            went_back.append((self.steps, self.place, steps, self.average.steps, same))
+
+    monkeypatch.setattr(training_loop, "Trainer", Watched)
+    made = model()
+    few_are_wrong = replace(images(seed=1), targets=np.roll(images().targets, 2))  # so that being surer is worse
+    result = fit(made, images(), few_are_wrong, Recipe(lr=3e-2, batch=6), 0)
+    ((done, place, steps, averaged, same),) = went_back
+    assert place < done
+    assert steps == {float(place)}
+    assert averaged == place
+    assert same
+    assert result.curves[-1]["step"] == done + max(1, round(place / 2))
+    assert result.place <= place + max(1, round(place / 2))

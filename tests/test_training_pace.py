@@ -26,16 +26,21 @@ from skythaw.tuning.training_pace import (
 )
 
 
-def went(losses, most=4000, score=lambda done: 0.0):
-    """The pace of a training whose validation loss is a function of the steps done."""
-    pace = CurvePace(most, 400)
-    done = 0
+def went(losses, most=4000, score=lambda done: 0.0, scored=400):
+    """The pace of a training whose validation loss is a function of the steps of its course; and all steps it took."""
+    pace = CurvePace(most, scored)
+    done, steps, remembered = 0, 0, None
     while not pace.over(done):
-        done += 1
-        assert done < 50_000, "it never ends"
+        done, steps = done + 1, steps + 1
+        assert steps < 50_000, "it never ends"
         if pace.due(done):
-            pace.saw(done, losses(done), score(done))
-    return pace, done
+            turn = pace.saw(done, losses(done), score(done))
+            if turn == "gained":
+                remembered = done
+            elif turn == "back":
+                assert remembered == pace.fall_from < done
+                done = remembered
+    return pace, steps
 
 
 def test_the_rate_rises_stays_and_falls():
@@ -49,31 +54,24 @@ def test_the_rate_rises_stays_and_falls():
 
 @pytest.mark.parametrize("lowest", [50, 300, 2000])
 def test_it_waits_a_share_of_the_steps_that_the_last_gain_took(lowest):
-    pace, done = went(lambda step: abs(step - lowest) / lowest)
-    assert max(FEWEST, WAIT * 0.8 * lowest) <= pace.fall_from <= max(1.3 * FEWEST, WAIT * 1.3 * lowest)
-    assert done == pace.fall_from + round(FALL * pace.fall_from)
-    assert pace.unfinished(done) == ()
+    pace, steps = went(lambda step: abs(step - lowest) / lowest)
+    assert 0.8 * lowest <= pace.fall_from <= 1.2 * lowest, "it goes back to the last gain"
+    waited = steps - falling_steps(pace.fall_from)
+    assert max(FEWEST, WAIT * pace.fall_from) <= waited <= max(1.3 * FEWEST, 1.2 * WAIT * pace.fall_from)
+    assert pace.unfinished(pace.fall_from) == ()
 
 
 def test_a_score_that_still_gains_is_waited_for_where_the_loss_is_not():
     by_loss, _ = went(lambda step: 1 + step / 1000)
     by_score, _ = went(lambda step: 1 + step / 1000, score=lambda step: min(step, 400) / 1000)
-    assert by_loss.fall_from < 2 * FEWEST
-    assert by_score.fall_from > 400
+    assert by_loss.fall_from == 10
+    assert by_score.fall_from > 380
 
 
 def test_of_few_objects_a_score_must_gain_more():
-    def steps(scored):
-        pace = CurvePace(4000, scored)
-        done = 0
-        while not pace.over(done):
-            done += 1
-            if pace.due(done):
-                pace.saw(done, 1.0, 0.5 + 0.005 * math.log2(done))
-        return pace.fall_from
-
-    assert steps(50) < 2 * FEWEST
-    assert steps(5000) == 4000
+    few, many = (went(lambda _: 1.0, score=lambda step: 0.5 + 0.005 * math.log2(step), scored=n)[0] for n in (50, 5000))
+    assert few.fall_from < 2 * FEWEST
+    assert many.fall_from > 3000
 
 
 def test_where_the_most_steps_are_reached_it_says_that_it_is_not_finished():
@@ -85,27 +83,25 @@ def test_where_the_most_steps_are_reached_it_says_that_it_is_not_finished():
 @settings(deadline=None)
 @given(some.lists(some.floats(0.01, 5), min_size=20, max_size=20), some.integers(1, 3000))
 def test_every_curve_ends_between_its_bounds(values, most):
-    pace, done = went(lambda step: values[step % 20], most)
-    assert min(FEWEST, most) <= pace.fall_from <= max(most, FEWEST * 1.2)
-    assert pace.fall_from <= most
-    assert done == pace.steps
-    assert pace.due(done), "the last weights are scored"
+    pace, steps = went(lambda step: values[step % 20], most)
+    assert 0 < pace.fall_from <= most
+    assert steps <= most + falling_steps(pace.fall_from)
+    assert pace.due(pace.steps), "the last weights are scored"
 
 
 @pytest.mark.parametrize("most", [20, 60, 500, 4000])
 def test_validation_is_scored_often_at_first_and_then_more_rarely(most):
     scored = []
-    pace = CurvePace(most, 400)
-    done = 0
-    while not pace.over(done):
-        done += 1
-        if pace.due(done):
-            scored.append(done)
-            pace.saw(done, 1 / done, 0.0)
+
+    def loss(done):
+        scored.append(done)
+        return 1 / done
+
+    pace, steps = went(loss, most)
     assert scored[:2] == [10, 20]
-    assert len(scored) <= 10 * math.log10(done)
+    assert len(scored) <= 10 * math.log10(steps)
     assert all(b - a <= max(10, a // 6) for a, b in itertools.pairwise(scored))
-    assert scored[-1] == done
+    assert scored[-1] == pace.steps == steps, "it gained to the end, so it went back on nothing"
 
 
 def test_given_epochs_are_kept_to():

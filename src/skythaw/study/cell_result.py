@@ -26,8 +26,11 @@ class Result(BaseModel):
     """epochs done at the kept weights; 0 where training diverged at once"""
     peak_step: int | None = None
     """steps done then; None in older versions"""
+    course_steps: int | None = None
+    """of these, the steps that led to the kept weights: without those that were gone back on"""
     fall_from: int | None = None
-    """of a training as long as its curve demanded, the step from which the learning rate fell"""
+    """of a training as long as its curve demanded, the step of these from which the learning rate fell; None where the
+    weights are from before"""
     head: str = "trained"
     """at depth 0: which head was kept, ``trained``, ``solved`` or ``solved on all views``; the validation score decides
     (`skythaw.tuning.frozen_head`)"""

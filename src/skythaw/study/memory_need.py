@@ -17,7 +17,9 @@ FLOAT = 4
 WHOLE = 2
 """copies of all parameters: as they are, and folded with batch norm"""
 COPIES = 6
-"""further ones of what is trained: its gradient, two moments, moving average, best epoch, the gradient when folded"""
+"""further ones of what is trained: its gradient, two moments, moving average, best weights, the gradient when folded"""
+REMEMBERED = 4
+"""and of a training that may go back to its last gain: weights, two moments and moving average of then"""
 SLICE = 32
 """images that a frozen prefix gets at once: `skythaw.tuning.frozen.crossing.SLICE`"""
 MAPS = 2
@@ -48,7 +50,8 @@ def memory_of(cell: Cell, network: Facts, thaw: Thaw, cuts: tuple[CutFacts, ...]
     """
     cut = cuts[thaw.cut(len(network.blocks))]
     trained = sum(network.blocks[i].parameters for i in thaw.blocks)
-    weights = FLOAT * (WHOLE * network.parameters + COPIES * trained)
+    copies = COPIES + (REMEMBERED if cell.recipe.epochs == "auto" else 0)
+    weights = FLOAT * (WHOLE * network.parameters + copies * trained)
     maps = (cut.held + MAPS * cut.widest) * (UNFOLDED if cell.recipe.batchnorm == "train" else 1)
     passing = max(SLICE * MAPS * cuts[-1].widest, cell.recipe.batch * maps)
     solved_on = max(cell.train_size, min(cell.recipe.views * cell.train_size, SOLVED_ON))

@@ -15,7 +15,7 @@ from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.machine.numerics import numerics
 from skythaw.machine.usage import Stopwatch, peak_memory, reset_peak_memory
-from skythaw.spec import Cell, Recipe
+from skythaw.spec import Cell
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import PARTS, CellSets, load_sets, with_activations
@@ -61,7 +61,8 @@ def run_cell(task: CellTask) -> Result:
         p = {part: np.exp(each) for part, each in log_p.items()}
         watch.lap("score")
         digest = None if task.trial else save_weights(locations.out, cell, sets.classes, model.trained())
-        held_out = _out_of_fold(heads, sets, recipe) if heads else None
+        targets = training.targets
+        held_out = out_of_fold(heads.features["train"], targets, sets.groups, recipe) if heads else None
         save_predictions(locations.out, cell, _predictions_of(sets, log_p, held_out))
         return Result(
             key=cell.key,
@@ -81,12 +82,6 @@ def run_cell(task: CellTask) -> Result:
             weights_sha256=digest,
             versions=versions(),
         )
-
-
-def _out_of_fold(heads: SolvedHeads, sets: CellSets, recipe: Recipe) -> np.ndarray | None:
-    """What frozen networks say of the training objects that they have not seen: to judge their labels."""
-    targets = sets.images["train"].targets
-    return out_of_fold(heads.features["train"], targets, sets.groups, heads.plain.strength, recipe)
 
 
 def _predictions_of(sets: CellSets, log_p: dict[str, np.ndarray], held_out: np.ndarray | None) -> Predictions:
@@ -115,6 +110,7 @@ def _judgement(fitted: Fit, sets: CellSets, p: dict[str, np.ndarray]) -> dict[st
         "curves": fitted.curves,
         "peak_epoch": fitted.curves[fitted.kept - 1]["epoch"] if fitted.kept else 0,
         "peak_step": fitted.step,
+        "course_steps": fitted.place,
         "fall_from": fitted.fall_from,
         "gap": scores["train"]["macro_f1"] - scores["validation"]["macro_f1"] if "train" in scores else None,
         "alarms": fitted.alarms + [alarm for alarm in alarms if alarm],

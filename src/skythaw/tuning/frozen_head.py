@@ -18,6 +18,10 @@ from skythaw.tuning.linear_probe import STRENGTHS, LinearProbe, pooled, pooled_v
 from skythaw.tuning.thawed_network import ThawedNetwork
 
 FOLDS = 5
+FAR = 3.0
+"""standard deviations"""
+JUDGE = 1e-3
+"""strength of the heads that judge labels"""
 TRAINED, SOLVED, SOLVED_ON_VIEWS = "trained", "solved", "solved on all views"
 RESTRAINED = tuple(strength for strength in STRENGTHS if strength <= 1)
 """Strengths of a head that training starts from: one fitted with less restraint is so steep that the first steps below
@@ -60,13 +64,13 @@ def out_of_fold(
     features: Float[np.ndarray, "object feature"],
     targets: Int[np.ndarray, " object"],
     groups: Int[np.ndarray, " object"],
-    strength: float,
     recipe: Recipe,
 ) -> Float[np.ndarray, "object class"] | None:
     """Log-probabilities of training objects, each from a head that was solved without it and its group of the sky.
 
-    Only so can their labels be judged: of its own training objects a network is too sure. None where a class is in too
-    few groups to be divided.
+    Only so can their labels be judged: of its own training objects a network is too sure. An object whose features are
+    far from all others would get an extreme probability, right or wrong; so features are cut at `FAR`, and the head is
+    a restrained one. None where a class is in too few groups to be divided.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -77,8 +81,10 @@ def out_of_fold(
     for rest, fold in folds.split(features, targets, groups):
         if len(np.unique(targets[rest])) < found.shape[1]:
             return None
-        known = (features[rest], targets[rest])
-        found[fold] = solve(known, known, recipe, (strength,)).log_probabilities(features[fold])
+        mean, scale = features[rest].mean(0), np.maximum(features[rest].std(0), 1e-9)
+        near = np.clip((features - mean) / scale, -FAR, FAR)
+        known = (near[rest], targets[rest])
+        found[fold] = solve(known, known, recipe, (JUDGE,)).log_probabilities(near[fold])
     return found
 
 

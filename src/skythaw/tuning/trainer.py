@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +23,17 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.thaw import HEAD
 from skythaw.tuning.thawed_network import ThawedNetwork
 from skythaw.tuning.weight_average import Average
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place on the course of a training: everything that a step changes."""
+
+    steps: int
+    state: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    average: tuple[int, list[Tensor]]
 
 
 class Trainer:
@@ -51,7 +65,9 @@ class Trainer:
         model.tune(model.thaw.blocks)  # everything that learns at some time
         self.model, self.images, self.recipe = model, images, recipe
         self.steps = 0
-        """done"""
+        """done, those that were gone back on included"""
+        self.place = 0
+        """steps of the course that are done"""
         self.diverged = False
         """whether the last loss was not finite; that step was not done to its end"""
         self.average = Average(list(model.trained().values()), recipe.ema)
@@ -83,6 +99,7 @@ class Trainer:
             loss = cross_entropy(logits.float(), y, weight=self._weights, label_smoothing=recipe.label_smoothing)
         value = loss.item()
         self.steps += 1
+        self.place += 1
         self.diverged = not math.isfinite(value)
         if self.diverged:
             return
@@ -94,7 +111,7 @@ class Trainer:
     def _descend(self, loss: Tensor) -> None:
         optimizer, scaler = self._optimizer, self._scaler
         for group, peak in zip(optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self._rate(self.steps - 1)
+            group["lr"] = peak * self._rate(self.place - 1)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         if self.recipe.clip is not None:
@@ -104,11 +121,32 @@ class Trainer:
         scaler.update()
         self.average.update()
 
+    def remember(self) -> Place:
+        """What it takes to go on from here as if nothing had been done since."""
+        state = {name: tensor.clone() for name, tensor in self.model.trained().items()}
+        optimizer = copy.deepcopy(self._optimizer.state_dict()), copy.deepcopy(self._scaler.state_dict())
+        return Place(self.place, state, *optimizer, self.average.remember())
+
+    def go_back(self, place: Place) -> None:
+        """Go on from a place that was remembered. The batches are those that come next, not those that came then."""
+        restore(self.model, place.state)
+        self._optimizer.load_state_dict(place.optimizer)
+        self._scaler.load_state_dict(place.scaler)
+        self.average.go_back(place.average)
+        self.place = place.steps
+
     def since_last(self) -> dict[str, float]:
         """Mean loss and accuracy on training images, as they were met, since this was last asked."""
         found = {"train_loss": self._loss / self._seen, "train_accuracy": self._right / self._seen}
         self._loss, self._right, self._seen = 0.0, 0, 0
         return found
+
+
+@torch.no_grad()
+def restore(model: ThawedNetwork, state: dict[str, Tensor]) -> None:
+    """Put saved tensors back into the model's trained part."""
+    for name, tensor in model.trained().items():
+        tensor.copy_(state[name])
 
 
 def _drawn_batches(objects: int, recipe: Recipe, seed: int) -> Iterator[tuple[Int[np.ndarray, " batch"], Draw]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from skythaw.errors import DataError
 from skythaw.spec import Recipe
@@ -17,8 +16,8 @@ from skythaw.tuning.frozen.crossing import SLICE, crossing
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.scores import quick_scores
 from skythaw.tuning.thawed_network import ThawedNetwork
-from skythaw.tuning.trainer import Trainer, autocast, batches
-from skythaw.tuning.training_pace import CurvePace, known_pace, pace_of, steps_an_epoch
+from skythaw.tuning.trainer import Place, Trainer, autocast, batches, restore
+from skythaw.tuning.training_pace import known_pace, pace_of, steps_an_epoch
 
 
 @dataclass
@@ -29,14 +28,17 @@ class Fit:
     """one entry each time that validation was scored: steps and epochs done, training loss and accuracy since the last,
     validation scores"""
     step: int = 0
-    """steps of the kept weights; 0 where none could be kept"""
+    """steps done when the kept weights were scored; 0 where none could be kept"""
+    place: int = 0
+    """steps of the course that led to them, without those that were gone back on"""
     score: float = -math.inf
     """their validation score, larger is better"""
     alarms: list[str] = field(default_factory=list)
     not_converged: tuple[str, ...] = ()
     """why training can't be called finished; empty where it can"""
     fall_from: int | None = None
-    """of a training as long as its curve demands, the step from which the rate fell"""
+    """the step of the course from which the rate fell on the way to the kept weights; None where it did not, or where
+    the length was given"""
 
     @property
     def kept(self) -> int:
@@ -68,10 +70,11 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
     trainer = Trainer(model, training, recipe, seed, pace.rate)
     trained = model.trained()
     best = {name: value.clone() for name, value in trained.items()}
+    place: Place | None = None
     result, epoch = Fit(), steps_an_epoch(recipe, len(training))
-    while not pace.over(done := trainer.steps):
-        trainer.step(pace.phase(done))
-        if not (pace.due(trainer.steps) or trainer.diverged):
+    while not pace.over(trainer.place):
+        trainer.step(pace.phase(trainer.place))
+        if not (pace.due(trainer.place) or trainer.diverged):
             continue
         with trainer.average.applied():
             p = None if trainer.diverged else predict(model, validation, recipe)
@@ -84,13 +87,18 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
             value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
             if value > result.score:
                 result.step, result.score = trainer.steps, value
+                result.place, result.fall_from = trainer.place, pace.fall_from
                 best = {name: tensor.clone() for name, tensor in trained.items()}
         steps = {"step": trainer.steps, "epoch": trainer.steps / epoch}
         result.curves.append({**steps, **trainer.since_last(), **scores})
-        pace.saw(trainer.steps, scores["log_loss"], value)
+        turn = pace.saw(trainer.place, scores["log_loss"], value)
+        if turn == "gained":
+            place = trainer.remember()
+        elif turn == "back":
+            assert place is not None  # the first score is a gain
+            trainer.go_back(place)
     restore(model, best)
-    result.not_converged += (*pace.unfinished(result.step), *_worse_than_chance(result, model))
-    result.fall_from = pace.fall_from if isinstance(pace, CurvePace) else None
+    result.not_converged += (*pace.unfinished(result.place), *_worse_than_chance(result, model))
     return result
 
 
@@ -136,13 +144,6 @@ def refit(
     with trainer.average.applied():
         kept = {name: tensor.clone() for name, tensor in model.trained().items()}
     restore(model, kept)
-
-
-@torch.no_grad()
-def restore(model: ThawedNetwork, state: dict[str, Tensor]) -> None:
-    """Put saved tensors back into the model's trained part."""
-    for name, tensor in model.trained().items():
-        tensor.copy_(state[name])
 
 
 def predict(model: ThawedNetwork, images: LabelledImages, recipe: Recipe) -> Float[np.ndarray, "object class"]:

@@ -1,11 +1,13 @@
 """How long a training lasts, how its learning rate goes, and when validation is scored. No torch.
 
 With ``epochs = "auto"`` the curve decides (`CurvePace`): the rate rises in a few steps, stays while validation still
-gains, and then falls to nothing in a last part (warm-up, stable, decay: Hu et al., arXiv 2404.06395; Hägele et
-al., arXiv 2405.18392). So one training is as long as it must be, whatever the number of images, and no length is
-chosen beforehand that would suit one depth more than another. With a number of epochs the user decides (`GivenPace`).
+gains, and then, from where it last gained, falls to nothing (warm-up, stable, decay: Hu et al., arXiv 2404.06395;
+Hägele et al., arXiv 2405.18392). So one training is as long as it must be, whatever the number of images, and no length
+is chosen beforehand that would suit one depth more than another. With a number of epochs the user decides
+(`GivenPace`).
 
-Steps are counted from 0 before they are done: after step 9, ten are done.
+Steps are counted from 0 before they are done: after step 9, ten are done. They are steps of the course: what was done
+in vain, after the last gain, is gone back on and does not count.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 from skythaw.spec import Recipe
 
@@ -24,7 +26,7 @@ FEWEST = 100
 OFTEN = 10
 """steps from one scoring of validation to the next, at least; later a sixth of all that are done"""
 WAIT = 1.6
-"""The rate falls where so many times the steps to the last gain brought no other."""
+"""The rate falls if so many times the steps to the last gain brought no other."""
 LOWER, HIGHER = 0.003, 0.1
 """What counts as a gain on validation: a log loss lower by this share, or a score higher by this, divided by the square
 root of the number of objects (about a quarter of the score's standard error). Of few images the loss rises again while
@@ -40,8 +42,15 @@ STILL_FALLING = 0.02
 nothing, so that every curve ends level, and a fall there is of a training that had hardly begun."""
 
 
+Turn = Literal["gained", "back"]
+"""``gained``: remember this place. ``back``: go back to the place that was remembered last, for the rate to fall."""
+
+
 class Pace(ABC):
     """The course of one training."""
+
+    fall_from: int | None = None
+    """the step from which the rate falls as the curve demands; None as long as it does not"""
 
     @abstractmethod
     def rate(self, step: int) -> float:
@@ -56,8 +65,8 @@ class Pace(ABC):
         """Whether validation is scored after so many steps."""
 
     @abstractmethod
-    def saw(self, done: int, log_loss: float, score: float) -> None:
-        """Take what validation gave: its log loss, and the score that is to be large."""
+    def saw(self, done: int, log_loss: float, score: float) -> Turn | None:
+        """Take what validation gave: its log loss, and the score that is to be large. Say where to go from there."""
 
     @abstractmethod
     def over(self, done: int) -> bool:
@@ -95,11 +104,12 @@ class GivenPace(Pace):
     def due(self, done: int) -> bool:
         return done % self._epoch == 0
 
-    def saw(self, done: int, log_loss: float, score: float) -> None:
+    def saw(self, done: int, log_loss: float, score: float) -> Turn | None:
         self._last = done // self._epoch
         self._losses.append(log_loss)
         if score > self._best:
             self._best, self._best_epoch = score, self._last
+        return None
 
     def over(self, done: int) -> bool:
         patience = self._recipe.patience
@@ -124,10 +134,9 @@ class CurvePace(Pace):
 
     def __init__(self, most: int, scored: int) -> None:
         self._most, self._higher = most, HIGHER / math.sqrt(scored)
-        self.fall_from: int | None = None
-        """the step from which the rate falls; None as long as it does not"""
         self._lowest, self._highest, self._gained = math.inf, -math.inf, 0
         self._next = min(OFTEN, most)
+        self._cut_short: int | None = None
 
     @property
     def steps(self) -> int | None:
@@ -143,26 +152,33 @@ class CurvePace(Pace):
     def due(self, done: int) -> bool:
         return done >= self._next or done == self.steps
 
-    def saw(self, done: int, log_loss: float, score: float) -> None:
+    def saw(self, done: int, log_loss: float, score: float) -> Turn | None:
         self._next = done + max(OFTEN, done // 6)
         if self.fall_from is not None:
-            return
-        if log_loss < (1 - LOWER) * self._lowest:
-            self._lowest, self._gained = log_loss, done
-        if score > self._highest + self._higher:
-            self._highest, self._gained = score, done
-        if done >= max(FEWEST, WAIT * self._gained) or done >= self._most:
-            self.fall_from = done
-        else:
-            self._next = min(self._next, self._most)
+            return None
+        lower, higher = log_loss < (1 - LOWER) * self._lowest, score > self._highest + self._higher
+        if lower:
+            self._lowest = log_loss
+        if higher:
+            self._highest = score
+        if lower or higher:
+            self._gained = done
+        waited = done >= max(FEWEST, WAIT * self._gained)
+        if waited or done >= self._most:
+            self._cut_short = None if waited else done
+            self.fall_from = self._gained
+            self._next = self._gained + max(OFTEN, self._gained // 6)
+            return "back" if self._gained < done else None
+        self._next = min(self._next, self._most)
+        return "gained" if self._gained == done else None
 
     def over(self, done: int) -> bool:
         return done == self.steps
 
     def unfinished(self, best: int) -> tuple[str, ...]:
-        if self.fall_from is not None and self.fall_from < WAIT * self._gained:
-            return (f"it still gained after {self.fall_from:,} steps, the most that max_steps allows",)
-        return ()
+        if self._cut_short is None:
+            return ()
+        return (f"it still gained after {self._cut_short:,} steps, the most that max_steps allows",)
 
 
 def pace_of(recipe: Recipe, objects: int, scored: int) -> Pace:
@@ -190,7 +206,7 @@ def expected_steps(recipe: Recipe, objects: int) -> int:
     if recipe.epochs != "auto":
         return recipe.epochs * epoch
     usual = min(recipe.max_steps, USUAL + USUAL_EPOCHS * epoch)
-    return usual + falling_steps(usual)
+    return usual + falling_steps(round(usual / WAIT))
 
 
 def expected_scorings(recipe: Recipe, objects: int) -> int:

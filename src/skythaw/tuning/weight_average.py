@@ -42,6 +42,15 @@ class Average:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         get_ema_multi_avg_fn(decay)(self.values, self.tensors, self.steps)
 
+    def remember(self) -> tuple[int, list[Tensor]]:
+        """Steps and values as they are now, for `go_back`."""
+        return self.steps, [value.clone() for value in self.values]
+
+    def go_back(self, remembered: tuple[int, list[Tensor]]) -> None:
+        """Go on from what was remembered."""
+        self.steps, values = remembered
+        torch._foreach_copy_(self.values, values)
+
     @contextmanager
     @torch.no_grad()
     def applied(self) -> Iterator[None]:

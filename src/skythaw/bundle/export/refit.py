@@ -106,7 +106,7 @@ def _course(cell: Cell, result: Result, images: int) -> Course:
     if recipe.epochs != "auto":
         return Course(steps_an_epoch(recipe, images) * round(result.peak_epoch or recipe.epochs), None)
     more = images / cell.train_size
-    last = result.peak_step or result.curves[-1]["step"]
+    last = result.course_steps or result.curves[-1]["step"]
     fall_from = None if result.fall_from is None else round(more * result.fall_from)
     return Course(round(more * last), fall_from)
 
