@@ -56,6 +56,17 @@ class Window:
     def find(self, selector):
         return self.driver.find_elements("css selector", selector)
 
+    def click(self, selector):
+        """Click on an element, once the page has it."""
+        self.wait(f"document.querySelector({json.dumps(selector)})")
+        self.find(selector)[0].click()
+
+    def follow(self, selector):
+        """Click on what leads to another page, and wait until that one is there: the old one is not looked at again."""
+        self("window.left = true")
+        self.click(selector)
+        self.wait("!window.left && document.readyState === 'complete'")
+
     def wait(self, script, seconds=20.0):
         end = time.monotonic() + seconds
         while not (found := self("return " + script)):

@@ -112,7 +112,7 @@ def test_an_upload_and_its_answer(browser, folder):
     browser.at("/bundles/bundle")
     (field,) = browser.find("input[type=file]")
     field.send_keys("\n".join(str(folder / name) for name in ("0.jpg", "bad.jpg", "1.jpg")))
-    browser.find("form[data-drop] button")[0].click()
+    browser.click("form[data-drop] button")
     browser.wait("document.querySelectorAll('article').length === 3")
     good, bad, _ = browser.find("article")
     assert len(good.find_elements("css selector", "meter")) == 3
@@ -168,21 +168,21 @@ def reach(browser, selector):
 def test_from_a_run_to_an_object_and_why(browser):
     browser.at("/runs/run")
     browser.wait("document.querySelector('.answers li')", 60)
-    browser.find("a[href$='/cells']")[0].click()
+    browser.follow("a[href$='/cells']")
     browser.wait("location.pathname.endsWith('/cells')")
-    browser.find("th a[href*='sort=depth']")[0].click()
+    browser.follow("th a[href*='sort=depth']")
     browser.wait("document.querySelector('th[aria-sort=ascending]')")
-    browser.find("tbody tr:last-child a")[0].click()
+    browser.follow("tbody tr:last-child a")
     browser.wait(
         "[...document.querySelectorAll('.charts img')].filter((i) => i.complete && i.naturalWidth > 0).length === 2"
     )
-    browser.find("td a[href*='predicted=']")[0].click()
+    browser.follow("td a[href*='predicted=']")
     browser.wait("location.pathname.endsWith('/objects')")
     browser("document.querySelector('select[name=label]').value = ''")
     browser("document.querySelector('select[name=predicted]').value = ''")
-    browser.find("form .main")[0].click()
+    browser.follow("form .main")
     browser.wait("[...document.querySelectorAll('.sheet img')].some((i) => i.complete && i.naturalWidth > 0)")
-    browser.find(".sheet a")[0].click()
+    browser.follow(".sheet a")
     browser.wait("document.querySelectorAll('article meter').length === 3")
     assert not browser.errors()
 
@@ -246,6 +246,6 @@ def watch(study, driver, live):
         assert len(seen) > 2
         assert study.wait(60) == 0
         assert not window("return document.querySelector('[data-more]').hidden")
-        window.find("[data-more] a")[0].click()
+        window.click("[data-more] a")
         window.wait("document.querySelector('.answers li')", 60)
         assert not window.errors()
