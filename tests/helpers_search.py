@@ -26,7 +26,7 @@ HALF = {"validation = 0.2": "validation = 0.5"}
 
 
 def setting(here, cache, name="run", engine="serial"):
-    return RunSettings(here / name, cache, engine, 1, "cpu", cache_size=0)
+    return RunSettings(here / name, cache, engine, 1, "cpu", cache_size=0, control=False)
 
 
 def study_of(here, *changes):
@@ -84,6 +84,6 @@ def guesses(level, cell, true):
     return (e / e.sum(1, keepdims=True)).astype(np.float32)
 
 
-def entries(folder, *, race=False):
+def entries(folder, role="cell"):
     with Ledger.read(folder) as ledger:
-        return ledger.entries(race=race)
+        return ledger.entries(role)

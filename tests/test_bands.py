@@ -51,7 +51,7 @@ def entries(folder):
 @pytest.fixture(scope="module")
 def finished(survey, cache):
     folder = survey.parent
-    summary = run_study(study(folder), RunSettings(folder / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(study(folder), RunSettings(folder / "run", cache, "serial", 1, "cpu", control=False))
     assert (summary.cells, summary.done) == (3, 3)
     return folder / "run"
 
@@ -74,7 +74,7 @@ def test_the_trained_file_says_what_it_expects_of_an_image(finished):
 
 
 def test_kept_or_computed_the_same_bits(finished, there, cache):
-    plain = run_study(study(there), RunSettings(there / "run", cache, "serial", 1, "cpu", cache_size=0))
+    plain = run_study(study(there), RunSettings(there / "run", cache, "serial", 1, "cpu", cache_size=0, control=False))
     assert plain.done == 3
     digests = [{e.key: e.result.weights_sha256 for e in entries(folder)} for folder in (finished, there / "run")]
     assert digests[0] == digests[1]
@@ -137,7 +137,9 @@ def test_mean_and_std_are_one_or_one_a_band(there, cache):
 
 def test_a_test_set_of_another_kind_is_refused(there, cache):
     make_survey(there / "test.parquet", prefix="88")
-    with pytest.raises(DataError, match=r"JPEG or PNG of bands red, green, blue, .* FITS of bands u, g, r, i, z"):
+    with pytest.raises(
+        DataError, match=r"8 bits, .*, with bands red, green, blue, .* floats, .*, with bands u, g, r, i, z"
+    ):
         make_plan(study(there, **{"crop = 32": 'crop = 32\ntest_path = "test.parquet"'}), cache)
 
 
@@ -149,7 +151,7 @@ def test_bands_of_8_bit_images(here, cache):
     bands = {"crop = 32": 'crop = 32\nbands = [0]\nstretch = { kind = "sqrt", high = 200 }'}
     small = {'"0%", "50%", "100%"': '"50%"', "seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 1"}
     file = write_study(here, replace=bands | small)
-    summary = run_study(Study.load(file), RunSettings(here / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(Study.load(file), RunSettings(here / "run", cache, "serial", 1, "cpu", control=False))
     assert (summary.done, summary.failed) == (1, 0)
     assert {entry.cell.pixels.bands for entry in entries(here / "run")} == {("red",)}
 

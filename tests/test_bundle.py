@@ -91,7 +91,7 @@ def test_bytes_names_and_arrays_are_the_same_images(bundle, tmp_path):
 def test_what_it_was_not_trained_on_is_refused(bundle):
     classifier = package.load(bundle)
     side = classifier.about.expected.side
-    with pytest.raises(DataError, match="takes square ones of at least"):
+    with pytest.raises(DataError, match="takes the central 32 x 32"):
         classifier.predict(np.zeros((1, 4, 4, 3), np.uint8))
     with pytest.raises(DataError, match="trained on uint8 with red, green, blue"):
         classifier.predict(np.zeros((1, side, side, 5), np.float32))

@@ -11,11 +11,14 @@ from skythaw.bundle.export.export_bundle import export
 from skythaw.bundle.export.refit import Refit
 from skythaw.cli import data_command, export_command, predict_command, sdss_command
 from skythaw.data.sources.folder import import_folder
+from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.mock.mock_survey import make_mock
+from skythaw.data.sources.read_images import ImageOptions
 from skythaw.data.sources.sdss.fetch_sdss import fetch_sdss
 from skythaw.data.sources.sdss.http_client import HttpSettings
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.data.sources.sdss.spectra_query import Limits
+from skythaw.data.sources.set_choices import SetChoices
 from skythaw.predict.from_sky import FetchSettings
 from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.predict_inputs import predict
@@ -26,7 +29,7 @@ FACES = {
     predict_command.predict: (predict, PredictSettings, EngineChoice, Cluster, FetchSettings, HttpSettings),
     export_command.export: (export, Refit),
     sdss_command.sdss: (fetch_sdss, Request, Limits, HttpSettings),
-    data_command.import_: (import_folder,),
+    data_command.import_: (import_folder, SetChoices, ImageOptions, LabelSettings),
     data_command.mock: (make_mock,),
 }
 WRITTEN = {"release": str, "bands": "".join, "classes": ",".join}
@@ -34,6 +37,8 @@ WRITTEN = {"release": str, "bands": "".join, "classes": ",".join}
 OTHER_NAMES = {
     "as_json": "printing",
     "column": "columns: a dictionary",
+    "argmax": "LabelSettings.argmax, a tuple",
+    "ext": "ImageOptions.ext, a tuple",
     "context": "typer's",
     "contact": "may stand in the environment",
     "gpu_share": "Cluster.gpus",

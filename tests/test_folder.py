@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +46,14 @@ def test_class_folders(tmp_path):
     seen = []
     cutouts = load(folder, progress=lambda items, total: seen.append(total) or items)
     assert dict(zip(cutouts.object_ids, cutouts.labels, strict=True)) == {"a": "STAR", "b": "STAR", "c": "QSO"}
-    assert seen == [3]
+    assert seen == [3, 3], "headers first"
     images = pq.read_table(tmp_path / "out.parquet")["image"].to_pylist()
     assert [image["path"] for image in images] == ["QSO/c.PnG", "STAR/b.jpg", "STAR/deep/er/a.JPEG"]
     assert all(image["bytes"] == (folder / image["path"]).read_bytes() for image in images)
     first = (tmp_path / "out.parquet").read_bytes()
-    assert import_folder(folder, tmp_path / "out.parquet") == ImportResult(3, {})
+    said = ("images in deeper folders (STAR/deep/er) have the class of the folder above",)
+    left_out = {"QSO/.hidden.jpg": "not an image: a hidden file", "STAR/notes.txt": "not an image: .txt"}
+    assert import_folder(folder, tmp_path / "out.parquet") == ImportResult(3, {}, left_out, notes=said)
     assert (tmp_path / "out.parquet").read_bytes() == first
 
 
@@ -63,6 +64,7 @@ def test_names_that_clash_become_paths(tmp_path):
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path):
     put(tmp_path / "elsewhere", "1.jpg")
     folder = put(tmp_path / "images", "A/2.jpg")
+    (folder / "A" / "2.jpg").write_bytes(encode(picture(2)))
     (folder / "B").symlink_to(tmp_path / "elsewhere")
     for name in ("loop", "loop2", "loop3"):
         (folder / "A" / name).symlink_to(folder)
@@ -101,7 +103,7 @@ def test_a_table_that_names_files_and_ids(tmp_path):
         ("", "are empty; the first line should name the columns"),
         (
             "file,kind\na.jpg,S\n",
-            "has no column for the label; it should be called label or class; the columns are file, kind",
+            "has no column for the label; it should be called label, class, .* --column label=NAME; .* are file, kind",
         ),
         ("fil,label\na.jpg,S\n", "has no column for the image; it should be called object_id, objid"),
         ("objid,label\n1.24E+18,S\nb,S\n", r"'objid' holds 1.24E\+18: a spreadsheet rounded the ids"),
@@ -113,7 +115,7 @@ def test_a_table_that_names_files_and_ids(tmp_path):
         ('file,label\n"a.jpg,S\n', r"labels.csv, line 2: unexpected end of data"),
         ("file,label,label\na.jpg,S,S\n", "two columns called 'label'"),
         ("file,label\n../images/../secret.jpg,S\n", r"'../images/../secret.jpg' leads out of the folder"),
-        ("file,label\n/etc/secret.jpg,S\n", r"'/etc/secret.jpg' leads out of the folder"),
+        ("file,label\n/etc/secret.jpg,S\n", r"labels 1 images that are not in .*: /etc/secret.jpg; .* --skip-missing"),
         ("file,object_id,label\na,1,S\nb,1,S\n", "object_id '1' occurs twice"),
         ("file,label,sha256\na,S,x\nb,S,x\n", "two columns would be called 'sha256'"),
         ("file,label\n\0,S\n", "labels 1 images that are not in"),
@@ -140,8 +142,8 @@ def test_ambiguous_missing_and_unreadable_tables(tmp_path):
     folder = put(tmp_path / "images", "x/a.jpg", "y/a.jpg", "a.png")
     with pytest.raises(DataError, match=r"'a' may be any of a.png, x/a.jpg, y/a.jpg; give the path"):
         load(folder, "file,label\na,S\n")
-    with pytest.raises(DataError, match="not text in UTF-8"):
-        load(folder, "file,label\nä,S\n", encoding="latin-1")
+    with pytest.raises(DataError, match="no text in UTF-8"):
+        load(folder, "file,label\n\x81,S\n", encoding="latin-1")
     with pytest.raises(DataError, match=r"can't read the labels .*: No such file"):
         import_folder(folder, tmp_path / "out.parquet", tmp_path / "none.csv")
 
@@ -150,7 +152,7 @@ def test_wrong_folders(tmp_path):
     with pytest.raises(DataError, match="there is no folder"):
         load(tmp_path / "none")
     (tmp_path / "images").mkdir()
-    with pytest.raises(DataError, match=r"holds no .jpg, .jpeg, .png, .fits, .fit files"):
+    with pytest.raises(DataError, match=r"holds no images$"):
         load(tmp_path / "images")
     folder = put(tmp_path / "images", "a.jpg", "STAR/b.jpg")
     with pytest.raises(DataError, match=r"1 images lie directly in .* have no class \(a.jpg\).*--labels CSV"):
@@ -165,14 +167,12 @@ def test_broken_images_and_sizes(tmp_path):
     result = import_folder(folder, tmp_path / "out.parquet", skip_broken=True)
     assert result.objects == 2
     assert list(result.broken) == ["2"]
+    assert result.left_out == {"A/2.jpg": result.broken["2"]}
     put(folder, "C/4.jpg", size=20)
-    with pytest.raises(DataError, match=r"2 sizes: 16 x 16 px \(2 images\), 20 x 20 px \(1 images\)"):
-        import_folder(folder, tmp_path / "other.parquet", skip_broken=True)
-    assert not (tmp_path / "other.parquet").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out.parquet"]
     for name in ("A/1.jpg", "B/3.jpg", "C/4.jpg"):
         (folder / name).write_bytes(b"")
-    with pytest.raises(DataError, match="no cutouts to write"):
+    with pytest.raises(DataError, match="none of the 4 images can be used; the first is '1': it has no bytes"):
         import_folder(folder, tmp_path / "other.parquet", skip_broken=True)
 
 
@@ -212,13 +212,9 @@ def test_fits_files_come_in_as_they_are(tmp_path, skythaw):
     assert found == {name: file.read_bytes() for file in folder.rglob("*.*") for name in [file.stem]}
 
 
-def test_mixed_and_compressed_folders_are_refused(tmp_path, skythaw):
+def test_images_of_several_kinds_are_refused(tmp_path, skythaw):
     folder = floats(put(tmp_path / "images", "STAR/a.jpg", "QSO/b.png", "QSO/c.jpg"), "STAR/d.fits")
     done = skythaw("data", "import", folder, tmp_path / "out.parquet")
     assert (done.returncode, (tmp_path / "out.parquet").exists()) == (2, False)
-    assert "images of 2 kinds: JPEG or PNG (3 images), FITS (1 images); all must be of one kind" in done.stderr
-    (folder / "QSO" / "e.fits.gz").write_bytes(gzip.compress(b""))
-    done = skythaw("data", "import", folder, tmp_path / "out.parquet")
-    assert done.returncode == 2
-    assert f"{folder} has 1 compressed FITS files (e.fits.gz), which are not read; decompress them" in done.stderr
+    assert "images of 2 kinds: 8 bits, such as JPEG or PNG (3 images), floats, such as FITS" in done.stderr
     assert done.stderr.count("\n") == 1

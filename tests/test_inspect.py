@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from helpers_data import SKY, encode, make, picture, rows
+from helpers_data import FIELD, SKY, encode, make, picture, rows
 from skythaw.data.cutouts import write_cutouts
 from skythaw.data.fits import encode_fits
 from skythaw.data.inspect import contact_sheet, inspect
@@ -28,6 +30,8 @@ def test_a_sound_file(tmp_path):
         "unlabelled": 0,
         "broken": [],
         "duplicates": [],
+        "conflicts": [],
+        "warnings": [],
         "image_sizes": {"16x16": 36},
         "kinds": {"JPEG or PNG": 36},
         "bands": ["red", "green", "blue"],
@@ -137,3 +141,72 @@ def test_the_contact_sheet_has_a_row_for_each_class(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="can't write"):
         contact_sheet(tmp_path / "a.parquet", tmp_path / "file" / "sheet.png")
+
+
+def warned(tmp_path, table, columns=FIELD):
+    write_cutouts(tmp_path / "w.parquet", table, columns, {})
+    return inspect(tmp_path / "w.parquet")["warnings"]
+
+
+def with_values(count, **values):
+    """Objects of three classes, with other values in some columns."""
+    table = rows(count)
+    for name, column in values.items():
+        for row, value in zip(table, column, strict=True):
+            row[name] = value
+    return table
+
+
+IDS = [str(1237648720693755904 + 256 * n) for n in range(30)]
+PLACES = {"ra": [10.0 * n for n in range(30)], "dec": [1.0] * 30}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"label": ["STAR", "Star "] * 15}, r"'STAR' \(15\) and 'Star ' \(15\) may be one; to merge them: .* --merge"),
+        ({"label": ["STAR", "a\tb"] * 15}, r"class name 'a\\tb' holds a character .*tab.*no study takes it"),
+        ({"label": ["STAR"] * 28 + ["QSO"] * 2}, r"1 classes have fewer than 10 objects: 'QSO' \(2\)"),
+        ({"label": ["STAR"] * 30}, "'STAR' is the only class, and a study needs two"),
+        ({"label": [None] * 30}, "no object has a label"),
+        ({"label": [None, "STAR", "QSO"] * 10}, "10 objects have no label: a study leaves them out"),
+        (
+            {"image": [encode(picture(n // 2 * 2)) for n in range(30)]},
+            "15 images are copies of others, such as",
+        ),
+        ({"image": [encode(picture(n // 2)) for n in range(30)]}, r"different labels: .*--drop-conflicts"),
+        ({"image": [encode(picture(n, 16 + n % 2)) for n in range(30)]}, r"2 sizes \(.*--size N"),
+        ({"image": [b"x"] + [encode(picture(n)) for n in range(1, 30)]}, r"1 images can't be read .*--skip-broken"),
+        ({"object_id": IDS}, r"the ids in object_id look rounded, as float64 does: all 30"),
+        (PLACES | {"ra": [-15.07] * 30}, r"30 positions are outside 0..360 .* such as ra = -15.07, dec = 1"),
+        (PLACES | {"ra": [None, *PLACES["ra"][1:]]}, "1 objects have no position"),
+        (PLACES | {"ra": [n / 1.3 for n in range(30)]}, "ra goes from 0 to 22.3.*these may be hours"),
+        (PLACES | {"ra": [1.0] * 30}, "all objects have the same position"),
+    ],
+)
+def test_a_warning_for_each_kind(tmp_path, values, says):
+    columns = [*FIELD, *SKY] if "ra" in values else FIELD
+    found = warned(tmp_path, with_values(30, **values), columns)
+    assert any(re.search(says, text) for text in found), found
+    assert all("\n" not in text for text in found)
+
+
+def test_more_warnings(tmp_path, skythaw):
+    pixels = [encode(picture(n)) for n in range(330)]
+    table = with_values(330, image=pixels, label=["STAR"] * 315 + ["QSO"] * 15)
+    assert any("class 'QSO' is rare: 15 objects, and 315 of 'STAR'" in text for text in warned(tmp_path, table))
+    table = [{name: row[name] for name in ("object_id", "label", "image")} | {"RA": 1.0} for row in rows(30)]
+    found = warned(tmp_path, table, [("RA", pa.float64())])
+    assert found == ["the columns RA are not taken for positions: call them ra and dec"]
+    for row in table:
+        row["psf"] = row.pop("RA")
+    found = warned(tmp_path, table, [("psf", pa.float64())])
+    assert len(found) == 1
+    assert "no positions and no fields" in found[0]
+    done = skythaw("data", "inspect", tmp_path / "w.parquet")
+    assert f"warning: {found[0]}\n" == done.stderr
+
+
+def test_a_sound_survey_has_no_warnings(tmp_path):
+    exact = [str(1237648720693755918 + 11 * n) for n in range(30)]
+    assert warned(tmp_path, with_values(30, object_id=exact, **PLACES), [*FIELD, *SKY]) == []

@@ -266,7 +266,7 @@ def test_the_command_on_fits_of_five_bands(float_bundle, tmp_path, capsys):
         ("text.jpg", ("-o", "a.png"), "text.jpg can't be read: "),
         ("none.jpg", ("-o", "a.png"), "none.jpg"),
         ("five.fits", ("-o", "a.png"), "images of float32 with bands u, g, r, i, z: this classifier was trained on"),
-        ("small.png", ("-o", "a.png"), "takes square ones of at least 32"),
+        ("small.png", ("-o", "a.png"), "takes the central 32 x 32"),
         ("one.jpg", ("-o", "a.jpg"), "the picture a.jpg should end in .png, not '.jpg'"),
         ("one.jpg", ("-o", "folder.png"), "can't write folder.png: it is a folder"),
         ("one.jpg", ("-o", "one.jpg/a.png"), "can't write one.jpg/a.png"),

@@ -88,7 +88,7 @@ def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
     changes |= {"crop = 32": "crop = 32\nsize = 256", "batch = 16": "batch = 75"}
     study = Study.load(write_study(here, replace=changes))
     expected = {p.cell.key: (p.cell.depth, p.memory) for p in make_plan(study, cache, download=True).cells}
-    run_study(study, RunSettings(tmp_path / "run", cache, "processes", 1, "cpu"))
+    run_study(study, RunSettings(tmp_path / "run", cache, "processes", 1, "cpu", control=False))
     with Ledger.read(tmp_path / "run") as ledger:
         peaks = {entry.key: entry.result.peak_memory for entry in ledger.entries()}
     found = {depth: (wanted, peaks[key]) for key, (depth, wanted) in expected.items()}

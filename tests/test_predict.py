@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from astropy.table import Table
 
 import skythaw
 from helpers_bundle import make_bundle
-from helpers_data import encode
+from helpers_data import encode, picture
 from helpers_soak import soak
 from helpers_study import make_survey
 from skythaw.bundle.backends import Torch
@@ -38,6 +39,7 @@ from skythaw.predict.predict_images import PredictSettings, predict_to, predicti
 
 ROUNDING = 1e-6
 """seen: 0 between batches of 1 and 256, and 1 and 3 threads; 6e-7 from `Classifier.predict`, which has other batches"""
+NO_IMAGE = "not a JPEG, PNG or FITS file, nor TIFF, WebP, BMP, GIF or JPEG 2000"
 KINDS = ("jpeg", "png", "glob", "parquet", "folder of parquet", "hugging face", "csv")
 
 
@@ -177,7 +179,7 @@ def test_what_cannot_be_read_has_a_status(classifier, images, tmp_path):
         "empty.png": b"",
         "text.jpg": b"hello",
         "small.png": encode(np.zeros((20, 20, 3), np.uint8), "PNG"),
-        "oblong.png": encode(np.zeros((40, 50, 3), np.uint8), "PNG"),
+        "oblong.png": encode(np.zeros((31, 50, 3), np.uint8), "PNG"),
         "bands.fits": encode_fits(np.zeros((40, 40, 1), np.float32), "r"),
         "packed.fits.gz": b"",
         "torn.parquet": b"PAR1",
@@ -194,10 +196,10 @@ def test_what_cannot_be_read_has_a_status(classifier, images, tmp_path):
         str(tmp_path / "torn.parquet"): "torn.parquet as Parquet",
         "empty": "no bytes",
         "text": "not a JPEG, PNG or FITS file",
-        "small": "20 x 20 pixels: this classifier takes square ones of at least 32",
-        "oblong": "50 x 40 pixels",
+        "small": "20 x 20 pixels: this classifier takes the central 32 x 32",
+        "oblong": "50 x 31 pixels",
         "bands": "images of float32 with bands r",
-        "packed.fits": "decompress",
+        "packed": "no bytes",
         "pipe": "no regular file",
         "huge": "too large",
         "lost": "No such file",
@@ -348,7 +350,7 @@ def test_the_command(bundle, images, skythaw, tmp_path):
         assert done.returncode == 0, done.stderr
         said = json.loads(done.stdout)
         assert (said["schema"], said["objects"], said["ok"], said["file"]) == (1, 25, 24, "in/out.parquet")
-        assert said["failed"] == {"not a JPEG, PNG or FITS file (it begins with b'bad')": 1}
+        assert said["failed"] == {f"{NO_IMAGE} (it begins with b'bad')": 1}
         assert said["images_per_second"] > 0
         assert said["backend"] in ("torch", "onnx")
         assert 0 < sum(said["classes"].values()) == 24
@@ -356,7 +358,7 @@ def test_the_command(bundle, images, skythaw, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "25 objects" in done.stdout
     assert "wrote 25 rows to new/out.csv" in done.stdout
-    assert done.stderr == "warning: 1 without probabilities: not a JPEG, PNG or FITS file (it begins with b'bad')\n"
+    assert done.stderr == f"warning: 1 without probabilities: {NO_IMAGE} (it begins with b'bad')\n"
     assert len((tmp_path / "new" / "out.csv").read_text().splitlines()) == 26
 
 
@@ -369,7 +371,7 @@ def test_the_command(bundle, images, skythaw, tmp_path):
         (("in", "no.jpg", "-o", "out.csv"), "there is no file or folder no.jpg"),
         (("in", "no*.jpg", "-o", "out.csv"), "nothing matches the pattern no*.jpg"),
         (("", "-o", "out.csv"), "there is no file or folder"),
-        (("in", "folder.csv", "-o", "out.csv"), "the folder folder.csv holds no .jpg, .jpeg, .png"),
+        (("in", "folder.csv", "-o", "out.csv"), "the folder folder.csv holds no images, and no Parquet files"),
         (
             ("a.csv", "-o", "out.csv"),
             "no column that names image files; it should be called file, filename, path, image",
@@ -496,3 +498,50 @@ def test_two_at_once_are_refused(bundle, images, tmp_path):
 
     predict_to(bundle, [tmp_path / "in"], tmp_path / "out.csv", progress=progress)
     assert (tmp_path / "out.csv").is_file()
+
+
+SIDE = 40
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000")
+FITS = encode_fits(np.ones((SIDE, SIDE, 1), np.float32), "r")
+OTHERS = {"a.csv": b"x,y\n", ".DS_Store": b"\0", "notes": b"text", "a.npy": b"\x93NUMPY", "e.fits.xz": b"\xfd7zXZ"}
+
+
+def night(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_predict_reads_what_import_reads(bundle, tmp_path, skythaw):
+    files = {f"{kind}.{kind.lower()}": encode(picture(1, SIDE), kind) for kind in FORMATS} | {
+        "none": encode(picture(2, SIDE), "PNG")
+    }
+    files["wide.png"] = encode(np.zeros((SIDE, 60, 3), np.uint8), "PNG")
+    folder = night(tmp_path / "night", files | OTHERS | {"r.fits.gz": gzip.compress(FITS)})
+    done = skythaw("predict", bundle, folder, "-o", tmp_path / "p.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["ok"] == len(files)
+    assert said["ok"] + sum(said["failed"].values()) + said["passed_over"] == len(files) + len(OTHERS) + 1
+    said = skythaw("predict", bundle, folder, "-o", tmp_path / "p.csv")
+    assert "passed over 3 files that are not images (" in said.stdout
+    assert "packed with xz, which is not read" in said.stderr
+
+
+def test_predict_ends_with_2_where_nothing_could_be_used(bundle, tmp_path, skythaw):
+    folder = night(tmp_path / "night", {f"{n}.fits": FITS for n in range(3)})
+    done = skythaw("predict", bundle, folder, "-o", tmp_path / "p.parquet")
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: not one of the 3 images could be used (3: images of float32 with bands r")
+    assert pq.read_table(tmp_path / "p.parquet").num_rows == 3, "each has its reason"
+    assert predict_to(bundle, [folder], tmp_path / "q.parquet").ok == 0
+
+
+def test_predict_cuts_the_centre_of_what_is_larger_or_not_square(bundle, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, 64, 3), np.uint8)
+    folder = night(tmp_path / "night", {"wide.png": encode(pixels, "PNG"), "cut.png": encode(pixels[:, 12:52], "PNG")})
+    predict_to(bundle, [folder], tmp_path / "p.parquet")
+    first, second = pq.read_table(tmp_path / "p.parquet").drop_columns(["object_id"]).to_pylist()
+    assert first == pytest.approx(second, abs=1e-6)

@@ -60,7 +60,7 @@ def rows_of(path):
 def test_every_object_of_the_catalogue_is_a_row(bundles, url, log, skythaw, tmp_path):
     catalogue = write_catalog(tmp_path / "c.csv", UNIVERSE)
     with catalogue.open("a") as file:
-        file.write("beyond,400,5,,,,,\nnowhere,,,,,,,\n")
+        file.write("beyond,800,5,,,,,\nnowhere,,,,,,,\n")
     command = (
         "predict",
         bundles[1],

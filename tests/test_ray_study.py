@@ -43,7 +43,7 @@ def serial(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("serial")
     make_survey(folder / "survey.parquet")
     study = Study.load(write_study(folder, replace=SMALL))
-    run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
+    run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu", control=False))
     return folder, study
 
 
@@ -53,7 +53,7 @@ def undisturbed(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("undisturbed")
     make_survey(folder / "survey.parquet")
     study = Study.load(write_study(folder, replace=LARGER))
-    run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
+    run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu", control=False))
     return folder, study
 
 
@@ -133,7 +133,9 @@ def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, seria
             return replace(super().share(path), path=Path("/nowhere", path.name))
 
     how = Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
-    summary = run_study(study, RunSettings(tmp_path / "run", cache, own_engine(Elsewhere), None, "cpu", cluster=how))
+    summary = run_study(
+        study, RunSettings(tmp_path / "run", cache, own_engine(Elsewhere), None, "cpu", cluster=how, control=False)
+    )
     assert (summary.done, summary.failed) == (2, 0)
     assert numbers(tmp_path / "run") == numbers(folder / "run")
     nodes = list(tmp_path.glob("node-*"))
@@ -167,7 +169,9 @@ def test_the_bits_of_serial_though_a_worker_is_killed_and_a_node_goes(
                 two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
 
     killer, how = Killer(), Cluster(two_nodes.address, str(tmp_path / "node-{node}"))
-    summary = run_study(study, RunSettings(tmp_path / "run", cache, "ray", None, "cpu", cluster=how), killer)
+    summary = run_study(
+        study, RunSettings(tmp_path / "run", cache, "ray", None, "cpu", cluster=how, control=False), killer
+    )
     assert killer.over == summary.done == 6
     assert max(job.deaths for job in given) > 0, "nothing was disturbed"
     assert numbers(tmp_path / "run") == numbers(folder / "run")

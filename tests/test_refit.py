@@ -44,7 +44,7 @@ def run(request, tmp_path_factory, cache) -> Path:
     folder, whole = tmp_path_factory.mktemp("refit"), request.param == "whole"
     make_survey(folder / "survey.parquet")
     study = Study.load(write_study(folder, replace=GRID if whole else GRID | FEW))
-    summary = run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu"))
+    summary = run_study(study, RunSettings(folder / "run", cache, "serial", 1, "cpu", control=False))
     assert (summary.failed, summary.done) == (0, 6 if whole else 2)
     return folder / "run"
 
@@ -167,7 +167,8 @@ def test_an_external_test_set_is_not_even_opened(tmp_path, cache):
         "epochs = 7": "epochs = 2",
     }
     run_study(
-        Study.load(write_study(tmp_path, replace=replace)), RunSettings(tmp_path / "run", cache, "serial", 1, "cpu")
+        Study.load(write_study(tmp_path, replace=replace)),
+        RunSettings(tmp_path / "run", cache, "serial", 1, "cpu", control=False),
     )
     (tmp_path / "test.parquet").unlink()
     about = export(tmp_path / "run", tmp_path / "bundle", onnx=False, refit=Refit(cache, "cpu"))

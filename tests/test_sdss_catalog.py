@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from astropy.table import Column, Table
 from astropy.time import Time
 from hypothesis import HealthCheck, given, settings
@@ -171,8 +173,8 @@ VOT = (
         ("c.csv", "id,ra,dec\n", "c.csv has no rows|Empty CSV"),
         ("c.csv", TWO + "2,2,2,2\n", "Expected 3 columns, got 4"),
         ("c.csv", TWO + "2,2\n", "Expected 3 columns, got 2"),
-        ("c.csv", TWO.encode() + b"\xff,2,2\n", "UTF"),
-        ("c.csv", TWO.encode("utf-16"), "utf-8"),
+        ("c.csv", TWO.encode() + b"\x81,2,2\n", "no text in UTF-8 .invalid start byte., nor in UTF-16 or cp1252"),
+        ("c.csv", TWO.encode() + b"\xff\0,2,2\n", "it has the byte 0x00"),
         ("c.csv", TWO + ",2,2\n", "'id' is empty in 1 rows"),
         ("c.csv", "id,ra,dec\n1,10.5,1\n2,12:34:56.7,1\n", "'ra' should hold degrees, not '12:34:56.7'"),
         (
@@ -181,11 +183,10 @@ VOT = (
             "has no column for ra; call it ra, .* with --column ra=NAME; the columns are id, x, y",
         ),
         ("c.csv", "id,ra,ra,dec\n1,1,1,1\n", "two columns have the same name"),
-        ("c.txt", TWO, "should end in .csv, .ecsv, .vot, .xml or .parquet, not '.txt'"),
-        ("c.parquet", TWO, "can't read"),
-        ("c.ecsv", TWO, "does not begin like ECSV"),
-        ("c.ecsv", gzip.compress(b"# %ECSV 1.0\n", mtime=0), "does not begin like ECSV"),
-        ("c.vot", gzip.compress(VOT.encode()), "does not begin like XML"),
+        ("c.csv", "<html><body>not found</body></html>", "it is XML or a web page, but no VOTable"),
+        ("c.ecsv", gzip.compress(b"# %ECSV 1.0\n", mtime=0), "can't read"),
+        ("c.vot", gzip.compress(VOT.encode()), "can't read"),
+        ("c.csv.gz", gzip.compress(TWO.encode())[:-9], "can't read"),
         ("c.vot", VOT.format('<!DOCTYPE x [<!ENTITY a "b">]>', ""), "entities"),
         ("c.vot", VOT.format('<!doctype x [<!entity a "b">]>', ""), "entities"),
         ("c.vot", VOT.format('<!DOCTYPE x [<!ENTITY a "b">]>', "").encode("utf-16"), "like XML"),
@@ -316,9 +317,71 @@ def test_whatever_happens_to_another_file_it_is_read_or_refused(tmp_path, ending
     check()
 
 
-@pytest.mark.parametrize("unit", ["rad", "hourangle"])
-def test_positions_in_other_units_are_refused(unit, tmp_path):
+@pytest.mark.parametrize(("unit", "degrees"), [("rad", 57.29577951308232), ("hourangle", 15), ("arcsec", 1 / 3600)])
+def test_positions_in_other_units_become_degrees(unit, degrees, tmp_path):
     table = Table({"ra": Column([1.0, 2.0], unit=unit), "dec": Column([1.0, 2.0], unit="deg")})
     table.write(tmp_path / "c.ecsv", format="ascii.ecsv")
-    with pytest.raises(DataError, match=rf"column 'ra' is in {unit}; positions should be in degrees"):
+    items, _ = read(tmp_path / "c.ecsv")
+    assert [item.ra for item in items] == pytest.approx([degrees, 2 * degrees])
+    table["ra"].unit = "kg"
+    table.write(tmp_path / "c.ecsv", format="ascii.ecsv", overwrite=True)
+    with pytest.raises(DataError, match="column 'ra' should hold degrees, not values in 'kg', which is no unit of an"):
         read(tmp_path / "c.ecsv")
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz", "csv.gz", "tsv", "ecsv.gz", "xlsx", "vot"])
+@pytest.mark.parametrize("name", ["c.{}", "catalogue.txt"])
+def test_catalogues_are_told_by_content(ending, name, tmp_path):
+    table = Table({"objID": IDS, "RA": [10.5, 0.0, 359.999], "Dec": [-1.0, 90.0, 2.5], "n": [1, 2, 3]})
+    path = tmp_path / name.format(ending)
+    kind, _, packed = ending.partition(".")
+    if kind == "xlsx":
+        book = openpyxl.Workbook()
+        for row in [table.colnames, *table.iterrows()]:
+            book.active.append([value.item() if hasattr(value, "item") else value for value in row])
+        book.save(tmp_path / "b.xlsx")
+        (tmp_path / "b.xlsx").rename(path)
+    else:
+        forms = {"fits": "fits", "csv": "ascii.csv", "tsv": "ascii.tab", "ecsv": "ascii.ecsv", "vot": "votable"}
+        table.write(tmp_path / "b", format=forms[kind])
+        data = (tmp_path / "b").read_bytes()
+        path.write_bytes(gzip.compress(data) if packed else data)
+    items, columns = read(path)
+    assert [item.object_id for item in items] == IDS
+    assert [(item.ra, item.dec) for item in items] == [(10.5, -1), (0, 90), (359.999, 2.5)]
+    assert columns == {"n": "int64"}
+
+
+def test_negative_right_ascensions_are_wrapped_and_said(url, skythaw, tmp_path):
+    text = (write(tmp_path / "c.csv", [f"{i:03d}" for i in range(30)])).read_text()
+    lines = [line.split(",") for line in text.splitlines()]
+    wrapped = [f"{float(line[1]) - 360!r}" for line in lines[1:]]
+    rows = [",".join([line[0], ra, *line[2:]]) for line, ra in zip(lines[1:], wrapped, strict=True)]
+    (tmp_path / "c.csv").write_text("\n".join([",".join(lines[0]), *rows]) + "\n")
+    options = ["--catalog", tmp_path / "c.csv", "--base-url", url, "--rate", 500]
+    done = skythaw("data", "sdss", tmp_path / "a.parquet", *options)
+    assert done.returncode == 0, done.stderr
+    assert "30 right ascensions lay outside 0..360 degrees and were wrapped" in done.stderr
+    assert read_cutouts(tmp_path / "a.parquet").numbers("ra").min() >= 0
+
+
+def test_ids_rounded_to_decimal_numbers_are_refused(url, skythaw, tmp_path):
+    ids = [str(int(float(1237648672922272244 + 1001 * n))) for n in range(30)]
+    catalog = write(tmp_path / "c.csv", ids)
+    done = skythaw("data", "sdss", tmp_path / "a.parquet", "--catalog", catalog, "--base-url", url, "--rate", 500)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "column 'objid' holds 12376486729" in done.stderr
+    assert "all large ids are rounded" in done.stderr
+
+
+def test_fits_files_that_hold_no_table_or_announce_too_much(tmp_path):
+    fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "a.fits")
+    with pytest.raises(DataError, match="a FITS file without a table; it has image"):
+        read(tmp_path / "a.fits")
+    Table({"ra": [1.0], "dec": [2.0]}).write(tmp_path / "b.fits")
+    rows, many = (f"NAXIS2  = {count:20d}".encode() for count in (1, 999999999999))
+    data = (tmp_path / "b.fits").read_bytes().replace(rows, many)
+    with pytest.raises(DataError, match="it is truncated: part 1 announces 15999999999984 bytes"):
+        read(tmp_path / "b.fits", data)
+    with pytest.raises(DataError, match="it is truncated"):
+        read(tmp_path / "b.fits", gzip.compress(data))

@@ -206,7 +206,7 @@ def test_positions_off_the_sky_are_never_sent(tmp_path):
     sky = {"objects": 20, "seed": 5, "log": str(tmp_path / "log")}
     universe = Universe(20, 5)
     good = universe.rows[0]
-    bad = ["nan,1", "1,nan", "inf,1", "1,-inf", "360,1", "-0.001,1", "1,90.5", "1,-90.001", ",1", "1,", "1e300,1",
+    bad = ["nan,1", "1,nan", "inf,1", "1,-inf", "720,1", "-360.001,1", "1,90.5", "1,-90.001", ",1", "1,", "1e300,1",
            "3600,0", "1,1e9", "null,1"]  # fmt: skip
     rows = [f"b{k},{place}" for k, place in enumerate(bad)]
     good = f"good,{good['photoRa']!r},{good['photoDec']!r}"

@@ -45,14 +45,14 @@ def test_a_search_that_trains(searched, cache, own_engine, monkeypatch):
     here, standings = searched
     kept = {path.stem for path in (here / "run" / "weights").iterdir()}
     assert kept == {e.key for e in entries(here / "run")}
-    for entry in (*entries(here / "run"), *entries(here / "run", race=True)):
+    for entry in (*entries(here / "run"), *entries(here / "run", role="trial")):
         (stage,) = {s.round for s in standings if (s.round == "trial") == (entry.key not in kept)}
         (standing,) = [s for s in standings if s.round == stage and s.depth == entry.cell.depth]
         scores = entry.result.scores["validation"]
         assert standing.macro_f1 == pytest.approx(scores["macro_f1"])
         assert standing.log_loss == pytest.approx(scores["log_loss"], rel=0.2)  # classes are nearly of one size
     monkeypatch.setattr(rate_race, "STEPS", (10, 10))
-    again = RunSettings(here / "run", cache, own_engine(failing(lambda cell: True)), 1, "cpu")
+    again = RunSettings(here / "run", cache, own_engine(failing(lambda cell: True)), 1, "cpu", control=False)
     assert search(study_of(here, SHORT, ONE), again) == standings
     assert search(study_of(here, SHORT, ONE), replace(again, out=here / "kept", engine="serial")) == standings
 

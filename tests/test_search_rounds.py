@@ -122,21 +122,21 @@ class TestTrials:
     def test_they_are_the_winners_of_the_races_and_cost_nothing_more(self, made_up):
         """Every trial that is run is one of a rate; all have the same floor in steps, and all images."""
         folder, standings = made_up(skills(LEARNT, CELLS), AUTO)
-        trials = entries(folder, race=True)
+        trials = entries(folder, role="trial")
         assert len(trials) == 4 * 3
         assert {t.cell.recipe.max_steps for t in trials} == {rate_race.STEPS[0]}
         assert {t.cell.train_size for t in trials} == {s.images for s in standings} == {75}
 
     def test_with_a_given_rate_they_are_as_long(self, made_up):
         folder, _ = made_up(skills(LEARNT, CELLS), LONG)
-        trials = entries(folder, race=True)
+        trials = entries(folder, role="trial")
         assert [t.cell.depth for t in trials] == [0, 2, 4, 7]
         assert {(t.cell.recipe.lr, t.cell.recipe.max_steps) for t in trials} == {(5e-3, rate_race.STEPS[0])}
 
     @pytest.mark.parametrize("changes", [AUTO, LONG], ids=["raced", "given rate"])
     def test_they_never_see_the_test_set_and_are_no_cells_of_the_study(self, made_up, changes):
         folder, _ = made_up(skills(LEARNT, CELLS), changes)
-        for trial in entries(folder, race=True):
+        for trial in entries(folder, role="trial"):
             assert set(trial.result.scores) == {"validation"}
             parts = set(pq.read_table(predictions_path(folder, trial.key))["part"].to_pylist())
             assert parts == {"validation"}
@@ -145,7 +145,7 @@ class TestTrials:
     def test_one_that_is_a_cell_of_the_study_is_scored_as_such(self, made_up):
         short = {"epochs = 7": f'epochs = "auto"\nmax_steps = {rate_race.STEPS[0]}'}
         folder, _ = made_up(skills(LEARNT, LEARNT), short, {"seed = [0, 1]": "seed = [0, 1, 2]"})
-        assert entries(folder, race=True) == []
+        assert entries(folder, role="trial") == []
         assert all("test" in e.result.scores for e in entries(folder))
 
     def test_a_trial_that_failed_tells_nothing(self, made_up):
@@ -173,7 +173,7 @@ def test_a_small_study_runs_in_full_and_says_so(made_up):
     folder, standings = made_up(skills(LEARNT, CELLS), watcher=told)
     assert {s.round for s in standings} == {"all seeds"}
     assert len(entries(folder)) == 8
-    assert entries(folder, race=True) == []
+    assert entries(folder, role="trial") == []
     (said,) = told.warnings
     assert "timm:test_efficientnet, top, 75 images: every depth is trained in full" in said
     with Ledger.read(folder) as ledger:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from helpers_data import CLASSES, labelled, make
 from helpers_soak import fuzz
 from skythaw.data.overlaps import basis_of, overlapping, sky_pairs
-from skythaw.data.split import groups, nested_order, split
+from skythaw.data.split import nested_order, split
+from skythaw.data.split_groups import groups
 from skythaw.errors import DataError, SpecError
 from skythaw.spec import Split
 

@@ -107,7 +107,10 @@ def test_floats_are_kept_as_they_are(tmp_path):
 def test_a_set_of_two_kinds_or_of_other_bands(tmp_path):
     flat = np.zeros((16, 16, 2), np.float32)
     few = {n: encode_fits(flat, "gr") for n in (3, 4)}
-    with pytest.raises(DataError, match=r"2 kinds: JPEG or PNG \(34 images\), FITS \(2 images\); all must be of one"):
+    with pytest.raises(
+        DataError,
+        match=r"2 kinds: 8 bits, such as JPEG or PNG \(34 images\), floats, .* \(2 images\); all must be of one",
+    ):
         open_store(make(tmp_path / "a.parquet", image=few), tmp_path / "cache")
     many = {n: encode_fits(flat, "gr" if n else "rg") for n in range(36)}
     with pytest.raises(DataError, match=r"2 sets of bands: g, r \(35 images\), r, g \(1 images\); all must have"):
@@ -209,7 +212,7 @@ def test_labels_that_change_make_another_store(tmp_path):
 
 
 def forms() -> dict[str, tuple[bytes, np.ndarray]]:
-    """Images in every form that Pillow may meet, with the pixels they should give (to a JPEG's accuracy)."""
+    """Images of 8 bits in every form that Pillow may meet, with the pixels they should give (to a JPEG's accuracy)."""
     rgb = picture(1)
     grey = rgb[..., 0]
     image = Image.fromarray(rgb)
@@ -222,7 +225,6 @@ def forms() -> dict[str, tuple[bytes, np.ndarray]]:
         "png": (encode(rgb, "PNG"), rgb),
         "grey": (encode(grey, "PNG"), np.dstack([grey] * 3)),
         "grey jpeg": (encode(grey, "JPEG", quality=100), np.dstack([grey] * 3)),
-        "16 bit": (encode(grey.astype(np.uint16) * 257, "PNG"), np.dstack([grey] * 3)),
         "one bit": (encode(Image.fromarray(grey > 99), "PNG"), np.dstack([(grey > 99) * 255] * 3)),
         "palette": (encode(palette, "PNG"), np.asarray(palette.convert("RGB"))),
         "alpha": (encode(alpha, "PNG"), masked),
@@ -252,7 +254,7 @@ def test_bad_images_are_named_never_accepted_never_crash():
     """T14: cuts, foreign formats, bombs. A JPEG cut anywhere, and a PNG cut before its last 12 bytes, is refused."""
     jpeg, png = encode(picture(2, 64)), encode(picture(2, 64), "PNG")
     bad = [jpeg[: len(jpeg) * k // 200] for k in range(199)] + [png[: (len(png) - 20) * k // 100] for k in range(100)]
-    bad += [encode(picture(2), kind) for kind in ("TIFF", "GIF", "BMP", "WEBP")]
+    bad += [encode(picture(2), kind) for kind in ("PPM", "TGA", "ICO", "PCX")]
     bad += [b"<svg></svg>", b"\0" * 999, b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n" + b"\0" * 99]
     for data in bad:
         with pytest.raises(BrokenImageError, match=r"object 'id 7' is broken: ."):

@@ -37,7 +37,7 @@ QUICK = {"epochs = 7": "epochs = 1"}
 
 def run(here, cache, name="run", engine="serial", workers=1, **replace):
     study = Study.load(write_study(here, **replace))
-    return run_study(study, RunSettings(here / name, cache, engine, workers, "cpu"))
+    return run_study(study, RunSettings(here / name, cache, engine, workers, "cpu", control=False))
 
 
 def entries(folder):
@@ -193,7 +193,7 @@ def test_rates_race_once_for_all_seeds(here, cache):
         assert one.lr_trials == other.lr_trials
         assert one.lr == max(one.lr_trials, key=lambda t: (t["score"], -t["lr"]))["lr"]
     with Ledger.read(here / "run") as ledger:
-        trials, told = ledger.entries(race=True), status(ledger)
+        trials, told = ledger.entries("trial"), status(ledger)
     assert {t.state for t in trials} == {"done"}
     assert {t.cell.seed for t in trials} == {0}
     assert not any("test" in t.result.scores for t in trials)
@@ -201,7 +201,7 @@ def test_rates_race_once_for_all_seeds(here, cache):
     assert told["cells"] == told["done"] == 4
     run(here, cache, replace=auto)
     with Ledger.read(here / "run") as ledger:
-        assert {e.attempts for e in (*ledger.entries(), *ledger.entries(race=True))} == {1}
+        assert {e.attempts for e in (*ledger.entries(), *ledger.entries("trial"))} == {1}
 
 
 def test_two_threads_give_the_same_bits_in_any_engine(here, cache):

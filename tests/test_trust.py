@@ -26,7 +26,7 @@ from trust import (
     table_row,
 )
 
-STUDIES = 40
+STUDIES = 24
 
 
 def shares(one, studies=STUDIES):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from skythaw.cli.sdss_command import sdss
-from skythaw.cli.terminal import print_json, say, tracked, warn
+from skythaw.cli.print_import import print_import
+from skythaw.cli.sdss_command import read_columns, sdss
+from skythaw.cli.shared_options import Json
+from skythaw.cli.terminal import plain_line, print_json, say, tracked, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SpecError
 
 app = typer.Typer(no_args_is_help=True, help="Make, import and inspect sets of cutouts.")
 app.command("sdss")(sdss)
+KINDS = {"JPEG or PNG": "8 bits, such as JPEG or PNG", "FITS": "floats, such as FITS or 16 bits"}
 Out = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")]
 
 
@@ -39,30 +42,116 @@ def mock(
 def import_(
     folder: Annotated[
         Path,
-        typer.Argument(help="A folder with a folder of images for each class; or with --labels, a folder of images."),
+        typer.Argument(
+            help="A folder with a folder of images for each class; or with --labels, a folder of images. Or a .zip of "
+            "one, a WebDataset .tar, or arrays: HDF5, .npz, .npy, Parquet of the Multimodal Universe."
+        ),
     ],
     out: Out,
     labels: Annotated[
         Path | None,
         typer.Option(
-            metavar="CSV", help="A table that has the name or file, the label, and further columns of each image."
+            metavar="TABLE",
+            help="A table that has the name or file, the label, and further columns of each image: CSV, Excel, "
+            "Parquet, FITS, VOTable or ECSV.",
         ),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=NAME",
+            help="The name of a column of the table, such as label=morphology; may be repeated. KIND is file, id, "
+            "label, ra, dec, run, camcol, field or part.",
+        ),
+    ] = None,
+    argmax: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Columns of vote fractions, separated by commas, or a pattern such as 'smooth*'. The class of an "
+            "image is the column with its largest number.",
+        ),
+    ] = None,
+    labelled_only: Annotated[bool, typer.Option(help="Take only the images that have a row in the table.")] = False,
+    skip_missing: Annotated[bool, typer.Option(help="Leave out rows of the table whose image is not there.")] = False,
     skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and list them.")] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Make all images N x N pixels: cut from the centre, padded with sky where they are smaller. Default: "
+            "as they are; the largest square that fits in every image where they differ or are not square.",
+        ),
+    ] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="Scale images to --size N instead.")] = False,
+    ext: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[,NAME]", help="Extensions of FITS files to read, by name or number, as bands."),
+    ] = None,
+    band_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="name|none",
+            help="name: files such as OBJECT_g.fits and OBJECT_r.fits are bands of one object. none: they are not.",
+        ),
+    ] = None,
+    max_nan: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of a band that may be NaN, such as 0.1; these pixels become the band's median. Default: 0.05, "
+            "and they become 0.",
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge", help="Make one class of names that differ only in case, blanks, hyphens or a plural s."
+        ),
+    ] = False,
+    drop_conflicts: Annotated[
+        bool, typer.Option("--drop-conflicts", help="Leave out images that are there with different labels.")
+    ] = False,
+    level: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Which level of folders names the classes; 1 is the outermost."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Gather labelled JPEG, PNG or FITS images in one Parquet file; their bytes stay as they are."""
+    """Gather labelled images (JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, FITS) in one Parquet file."""
     from skythaw import registry
+    from skythaw.data.sources.read_images import ImageOptions
+    from skythaw.data.sources.set_choices import SetChoices
+    from skythaw.data.sources.source_formats import source_of
 
-    result = registry.get("source", "folder")(
+    result = registry.get("source", source_of(folder))(
         folder,
         out,
-        labels,
+        _label_settings(labels, column, argmax, labelled_only, skip_missing),
         skip_broken=skip_broken,
+        images=ImageOptions(
+            size, resize, tuple(ext.split(",")) if ext else (), cast(Literal["name", "none"] | None, band_from), max_nan
+        ),
+        choices=SetChoices(merge, drop_conflicts, level),
         progress=lambda items, total: tracked(items, total, "importing"),
     )
-    for object_id, reason in result.broken.items():
-        warn(f"left out {object_id}: {reason}")
-    say(f"wrote {result.objects} cutouts to {out}")
+    print_import(result, out, as_json=as_json)
+
+
+def _label_settings(
+    labels: Path | None, column: list[str] | None, argmax: str | None, labelled_only: bool, skip_missing: bool
+) -> Any:
+    """How the table of labels is read; None where there is none."""
+    from skythaw.data.sources.label_table import LabelSettings
+
+    columns = tuple(name.strip() for name in (argmax or "").split(",") if name.strip())
+    if labels is None:
+        if column or columns or labelled_only or skip_missing:
+            raise SpecError(
+                "--column, --argmax, --labelled-only and --skip-missing say how a table is read; give it with --labels"
+            )
+        return None
+    return LabelSettings(labels, read_columns(column or []), columns, labelled_only, skip_missing)
 
 
 @app.command()
@@ -90,7 +179,7 @@ def inspect(
         table.add("(no label)", str(found["unlabelled"]), f"{100 * found['unlabelled'] / found['objects']:.1f} %")
     print_table(table)
     say("sizes: " + ", ".join(f"{size} ({number})" for size, number in found["image_sizes"].items()))
-    say("kind: " + ", ".join(f"{kind} ({number})" for kind, number in found["kinds"].items()))
+    say("kind: " + ", ".join(f"{KINDS.get(kind, kind)} ({number})" for kind, number in found["kinds"].items()))
     say("bands: " + (", ".join(found["bands"]) if found["bands"] else "they differ between images"))
     if found["percentiles"]:
         _print_values(found)
@@ -103,6 +192,8 @@ def inspect(
         + "".join(f"\n  {' = '.join(g)}" for g in found["duplicates"][:20])
     )
     say("overlap on the sky: " + _overlap(found["overlaps"]))
+    for text in found["warnings"]:
+        warn(plain_line(text))
     if sheet is not None:
         say(f"wrote the contact sheet {sheet}")
 

@@ -26,7 +26,7 @@ def sdss(
     ] = None,
     catalog: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Your own positions: CSV, ECSV, VOTable or Parquet."),
+        typer.Option(metavar="FILE", help="Your own positions: CSV, FITS, VOTable, ECSV, Parquet or Excel."),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -102,6 +102,8 @@ def sdss(
             retry_failed=retry_failed,
             progress=lambda items, number, name: tracked(items, number, name, "objects"),
         )
+    for note in summary.notes:
+        warn(note)
     if as_json:
         numbers = {"asked": summary.asked, "fetched": summary.fetched, "rejected": summary.rejected}
         print_json({"schema": JSON_SCHEMA, **numbers, "state": str(summary.state), "file": str(out)})

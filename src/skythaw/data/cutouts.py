@@ -1,7 +1,7 @@
 """Labelled cutouts and their one form on disk: a Parquet file, or a folder of them.
 
 Columns: `object_id` (text), `label` (text, or null where unknown), `image` = struct(`bytes`, `path`), `sha256` of the
-bytes, and any others (`ra`, `dec`, `run`, ...). The image bytes are the JPEG, PNG or FITS file as it came, stored
+bytes, and any others (`ra`, `dec`, `run`, ...). The image bytes are the image file as it came, stored
 uncompressed: one flipped bit then costs one image, which its checksum finds, and not the file.
 """
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skythaw.data import parquet
+from skythaw.data.parquet_labels import parts_of
 from skythaw.errors import DataError
 from skythaw.machine.files import replacing
 
@@ -129,7 +130,10 @@ class Cutouts:
 
 
 def read_cutouts(path: Path, *, need_labels: bool = True) -> Cutouts:
-    """Open a Parquet file of cutouts, or a folder of such files (taken in the order of their names).
+    """Open a Parquet file of cutouts, a folder of such files (in the order of their names), or a HATS catalogue.
+
+    Files of Hugging Face `datasets` are read as they are: labels by name, -1 as no label, and ids that are made from
+    the images where there are none.
 
     Parameters
     ----------
@@ -154,10 +158,36 @@ def read_cutouts(path: Path, *, need_labels: bool = True) -> Cutouts:
         raise DataError(f"the files of {path} differ in the types of their columns: {error}") from None
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows: there are no cutouts in it")
+    table = _with_parts(_with_ids(table, paths), parts, paths, Path(path))
     if need_labels and table["label"].null_count == table.num_rows:
         raise DataError(f"{path}: no object has a label; the column 'label' should name the class of each")
     _refuse_duplicates(table["object_id"].to_pylist(), path, set())
     return Cutouts(paths, table, parquet.recipe_of(parts[0].schema))
+
+
+def _with_ids(table: pa.Table, paths: tuple[Path, ...]) -> pa.Table:
+    """Ids made from the images where there are none: 16 digits of the SHA-256, and -2 after that of a second twin."""
+    if "object_id" in table.column_names:
+        return table
+    if "sha256" not in table.column_names or table["sha256"].null_count:
+        sums = [hashlib.sha256(data).hexdigest() for data in parquet.stream_images(paths, 0)]
+        table = table.drop_columns([name for name in table.column_names if name == "sha256"])
+        table = table.append_column("sha256", pa.chunked_array([sums], pa.string()))
+    seen: Counter[str] = Counter()
+    ids = []
+    for sha256 in table["sha256"].to_pylist():
+        seen[sha256] += 1
+        ids.append(sha256[:16] + (f"-{seen[sha256]}" if seen[sha256] > 1 else ""))
+    return table.add_column(0, "object_id", pa.chunked_array([ids], pa.string()))
+
+
+def _with_parts(table: pa.Table, tables: Sequence[pa.Table], paths: tuple[Path, ...], folder: Path) -> pa.Table:
+    """A column `part` where the files of a folder are called train-..., test-..., validation-..."""
+    parts = parts_of(paths, folder)
+    if parts is None or "part" in table.column_names:
+        return table
+    values = [part for part, one in zip(parts, tables, strict=True) for _ in range(one.num_rows)]
+    return table.append_column("part", pa.chunked_array([values], pa.string()))
 
 
 def require_classes(cutouts: Cutouts) -> None:
@@ -179,7 +209,7 @@ def write_cutouts(
     out
         the file to make or replace
     rows
-        each with `object_id` (text), `label` (text or None), `image` (JPEG, PNG or FITS bytes), a value for each of
+        each with `object_id` (text), `label` (text or None), `image` (the bytes of an image file), a value for each of
         `columns` (null where absent), and, if there is one, `image_path`, the image's name
     columns
         names and types of the further columns, in order

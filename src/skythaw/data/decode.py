@@ -1,22 +1,23 @@
-"""Decode one image, and refuse whatever is not a whole, sensible JPEG, PNG or FITS file."""
+"""Decode one image, and refuse whatever is not a whole, sensible image file of a format that is read."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from skythaw.data.fits import MAGIC, decode_fits, probe_fits
-from skythaw.data.image_form import LARGEST, Form
+from skythaw.data.fits import MAGIC, open_fits
+from skythaw.data.image_form import DEFAULT, LARGEST, Form, OpenImage, ReadChoice
 from skythaw.data.jpeg import decode_plain, plain_size
+from skythaw.data.pillow_image import open_pillow
+from skythaw.data.tiff_image import TIFF, open_tiff
+from skythaw.data.unpack import first_bytes, is_packed, unpack
 from skythaw.errors import DataError
 
-FORMATS = ("JPEG", "PNG")
+READ = "JPEG, PNG or FITS file, nor TIFF, WebP, BMP, GIF or JPEG 2000"
 
 
 class BrokenImageError(DataError):
@@ -30,13 +31,17 @@ class BrokenImageError(DataError):
         return f"the image of object {self.name!r} is broken: {self.reason}"
 
 
-def decode(data: bytes, name: str, require: Callable[[Form], object] = lambda form: None) -> np.ndarray:
-    """Decode a JPEG or PNG file to RGB, or a FITS file to its bands.
+def decode(
+    data: bytes,
+    name: str,
+    require: Callable[[Form], object] = lambda form: None,
+    choice: ReadChoice = DEFAULT,
+) -> np.ndarray:
+    """Decode an image file: 8 bits to red, green and blue; more bits, and FITS, to floats in their bands.
 
-    In JPEG and PNG grey becomes three equal bands, transparency becomes black sky, CMYK and palettes are converted, 16
-    bits keep their upper 8, an animation its first frame. EXIF orientation is ignored: the pixels stay as stored. The
-    whole file is decoded, so a truncated one is found; a JPEG with a flipped bit often decodes, and only a checksum
-    finds it. Of FITS: see `skythaw.data.fits.decode_fits`.
+    The whole file is decoded, so a truncated one is found; a JPEG with a flipped bit often decodes, and only a checksum
+    finds it. See `skythaw.data.pillow_image.open_pillow`, `skythaw.data.tiff_image.open_tiff` and
+    `skythaw.data.fits.open_fits`.
 
     Parameters
     ----------
@@ -46,29 +51,35 @@ def decode(data: bytes, name: str, require: Callable[[Form], object] = lambda fo
         the object's id, for errors
     require
         gets the form that the file's header tells; what it raises becomes the reason, also of a file torn after it
+    choice
+        which extensions of a FITS file, and how many masked pixels
 
     Returns
     -------
     numpy.ndarray
-        [y, x, band], rows from the top: uint8 (red, green, blue), or float32 of FITS
+        [y, x, band], rows from the top: uint8 (red, green, blue), or float32
 
     Raises
     ------
     BrokenImageError
-        Not a JPEG, PNG or FITS file, truncated, damaged, of more than 16.8 million pixels, or with too many masked.
+        Not a file that is read, truncated, damaged, of more than 16.8 million pixels, or with too many masked.
     """
-    if data.startswith(MAGIC):
+    with _blaming(name, data):
+        image = _opened(data, choice)
+        require(image.form)
+        return image.load()
+
+
+def open_image(data: bytes, name: str, choice: ReadChoice = DEFAULT) -> OpenImage:
+    """An image file with its header read; raises as `decode` does, here and when it is loaded."""
+    with _blaming(name, data):
+        image = _opened(data, choice)
+
+    def load() -> np.ndarray:
         with _blaming(name, data):
-            require(probe_fits(data))
-            return decode_fits(data)
-    if (size := plain_size(data)) and (pixels := decode_plain(data, size)) is not None:
-        with _blaming(name, data):
-            require(Form(size))
-        return pixels
-    with _opened(data, name) as image:
-        require(Form((image.height, image.width)))
-        image.load()
-        return np.asarray(_rgb(image))
+            return image.load()
+
+    return OpenImage(image.form, load, image.notes)
 
 
 def require_checksum(data: bytes, sha256: str, name: str) -> None:
@@ -85,11 +96,7 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
 
 def probe(data: bytes, name: str = "?") -> Form:
     """Size, bands and type of an image, from the header of its file alone; raises as `decode` does."""
-    if data.startswith(MAGIC):
-        with _blaming(name, data):
-            return probe_fits(data)
-    with _opened(data, name) as image:
-        return Form((image.height, image.width))
+    return open_image(data, name).form
 
 
 def bands_of(data: bytes, name: str = "?") -> tuple[str, ...]:
@@ -97,38 +104,33 @@ def bands_of(data: bytes, name: str = "?") -> tuple[str, ...]:
     return probe(data, name).bands
 
 
+def _opened(data: bytes, choice: ReadChoice) -> OpenImage:
+    if not data:
+        raise ValueError("it has no bytes")
+    if (size := plain_size(data)) and 0 < size[0] * size[1] <= LARGEST:
+        return OpenImage(Form(size), lambda: _plain(data, size))
+    if is_packed(data):
+        if not first_bytes(data).startswith(MAGIC):
+            raise ValueError("it is packed, and what is in it does not begin as a FITS file does")
+        data = unpack(data)
+    if data.startswith(MAGIC):
+        return open_fits(data, choice)
+    return open_tiff(data, choice) if data.startswith(TIFF) else open_pillow(data)
+
+
+def _plain(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    pixels = decode_plain(data, size)
+    return open_pillow(data).load() if pixels is None else pixels
+
+
 @contextmanager
 def _blaming(name: str, data: bytes) -> Iterator[None]:
     """Whatever a library raises inside is the image's fault."""
     try:
         yield
+    except BrokenImageError:
+        raise
     except UnidentifiedImageError:
-        raise BrokenImageError(name, f"not a JPEG, PNG or FITS file (it begins with {data[:8]!r})") from None
+        raise BrokenImageError(name, f"not a {READ} (it begins with {data[:8]!r})") from None
     except Exception as error:
         raise BrokenImageError(name, " ".join(str(error).split()) or type(error).__name__) from None
-
-
-@contextmanager
-def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
-    """An image with its header read. Whatever Pillow raises or warns of, here or inside, is the image's fault."""
-    if not data:
-        raise BrokenImageError(name, "it has no bytes")
-    with _blaming(name, data), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > LARGEST:
-                raise ValueError(f"{image.width} x {image.height} pixels are too many for a cutout")
-            yield image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image), 0, 65535) >> 8
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
-    return image.convert("RGB")

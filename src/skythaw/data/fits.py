@@ -1,88 +1,84 @@
 """FITS images: read whole or refused with a reason, whatever the bytes; written so that equal images are equal bytes.
 
-The file is walked here, header by header, and every announced size is held against the bytes that are there; astropy
-reads headers, and the one image that was found: never a compressed file, never more than is there. What is wrong is a
-`ValueError` (or whatever astropy raises) whose text says why.
+What is wrong is a `ValueError` (or whatever astropy raises) whose text says why.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from skythaw.data.image_form import LARGEST, Form
+from skythaw.data.band_axis import bands_are_last, fill_masked
+from skythaw.data.fits_choice import choose_parts, listed, names_of
+from skythaw.data.fits_parts import FitsPart, image_parts, quiet, values_of
+from skythaw.data.image_form import DEFAULT, LARGEST, MOST_BANDS, Form, OpenImage, ReadChoice
 
 MAGIC = b"SIMPLE  ="
-BLOCK = 2880
-"""bytes: headers and data come in whole blocks"""
-LONGEST_HEADER = 100
-"""blocks"""
-MOST_PARTS = 100
-"""of a file, in which an image is looked for"""
-MOST_BANDS = 100
-MASKED = 0.05
-"""share of a band's pixels that may be NaN or infinite; they become 0"""
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One header, and where it and its data are in the file."""
+class _Layout:
+    """Where bands, rows and columns are in one part."""
 
-    header: Any
-    axes: tuple[int, ...]
-    """NAXIS1, NAXIS2, ...: x, y, band"""
-    where: slice
-
-    @property
-    def is_image(self) -> bool:
-        return all(self.axes) and (self.where.start == 0 or self.header["XTENSION"].strip() == "IMAGE")
-
-
-def probe_fits(data: bytes) -> Form:
-    """What the header says of the first image of 2 or 3 axes.
-
-    Bands are named by ``BANDS`` (text, a letter each), or by ``BAND0``, ``BAND1``, ...; else by their number.
-    """
-    return _find(data)[1]
+    size: tuple[int, int]
+    """height and width"""
+    bands: int
+    last: bool
+    """the bands are the fastest axis"""
+    alone: tuple[int, ...]
+    """the axes of length 1 that are left out, NAXIS3 and on"""
 
 
-def decode_fits(data: bytes) -> np.ndarray:
-    """The first image of 2 or 3 axes (x, y, band: as an array [band, y, x]) of a FITS file.
+def open_fits(data: bytes, choice: ReadChoice = DEFAULT) -> OpenImage:
+    """The image of a FITS file, its headers read.
+
+    Which parts are the image, `skythaw.data.fits_choice.choose_parts` says. Axes of length 1 after the second are left
+    out. Bands are named by ``BANDS`` (text, a letter each), or by ``BAND0``, ``BAND1``, ...; in extensions of their own
+    by the names or filters of these; else by their number.
 
     Rows of FITS count from the bottom, ours from the top: they are turned over, so that north stays up. Scaled whole
     numbers are scaled. NaN and infinite values are masked pixels, and become 0 where they are few.
 
-    Returns
-    -------
-    numpy.ndarray
-        float32 [y, x, band]
-
     Raises
     ------
     ValueError
-        It is truncated, differs from its checksum, has no such image, or more masked pixels in a band than `MASKED`.
+        It is truncated, or has no such image; or, when it is loaded, differs from its checksum, or has more masked
+        pixels in a band than may be.
     """
-    from astropy.io import fits
-    from astropy.utils.exceptions import AstropyUserWarning
+    with quiet():
+        parts = image_parts(data)
+        found, notes = choose_parts(parts, choice.ext)
+        if not any(len(part.axes) > 1 for part in found):
+            there = f"; there is one of {len(found[0].axes)} axes" if found else ""
+            raise ValueError(f"it holds no image of 2 or 3 axes{there}")
+        layouts = [_layout(part) for part in found]
+        form = _form(found, layouts, bool(choice.ext))
+    if any(layout.last for layout in layouts):
+        notes += ("bands moved from the last axis to the first",)
+    if any(layout.alone for layout in layouts):
+        notes += ("axes of length 1 left out",)
 
-    part, form = _find(data)
-    with _quiet():
-        warnings.filterwarnings("error", "(Checksum|Datasum) verification failed")
-        try:
-            kind = fits.ImageHDU if part.where.start else fits.PrimaryHDU
-            cube = kind.fromstring(data[part.where], checksum=True).data
-        except AstropyUserWarning:
-            raise ValueError("its bytes differ from the checksum in its header") from None
-    with np.errstate(over="ignore"):
-        cube = cube.astype(np.float32).reshape(-1, *form.size)
-    return np.ascontiguousarray(np.moveaxis(_filled(cube, form.bands)[:, ::-1], 0, -1))
+    def load() -> np.ndarray:
+        with np.errstate(over="ignore"):
+            cubes = [_cube(data, part, each) for part, each in zip(found, layouts, strict=True)]
+        cube = cubes[0] if len(cubes) == 1 else np.concatenate(cubes)
+        return np.ascontiguousarray(np.moveaxis(fill_masked(cube, form.bands, choice.max_nan)[:, ::-1], 0, -1))
+
+    return OpenImage(form, load, notes)
+
+
+def probe_fits(data: bytes) -> Form:
+    """What the headers say of the image of a FITS file: see `open_fits`."""
+    return open_fits(data).form
+
+
+def decode_fits(data: bytes) -> np.ndarray:
+    """The image of a FITS file, float32 [y, x, band]: see `open_fits`."""
+    return open_fits(data).load()
 
 
 def encode_fits(pixels: np.ndarray, bands: Sequence[str], header: Mapping[str, str | float] | None = None) -> bytes:
@@ -111,65 +107,54 @@ def encode_fits(pixels: np.ndarray, bands: Sequence[str], header: Mapping[str, s
     return file.getvalue()
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of a lenient reader."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _layout(part: FitsPart) -> _Layout:
+    """Raises `ValueError` for axes that can't be those of a cutout."""
+    axes = part.axes
+    alone: tuple[int, ...] = ()
+    if len(axes) > 3:
+        alone = tuple(at for at in range(2, len(axes)) if axes[at] == 1)
+        axes = tuple(axis for at, axis in enumerate(axes) if at not in alone)
+    if len(axes) not in (2, 3):
+        shape = " x ".join(map(str, part.axes))
+        raise ValueError(f"it holds no image of 2 or 3 axes; there is one of {len(part.axes)} axes, {shape}")
+    if len(axes) == 3 and bands_are_last(axes[::-1]):
+        return _Layout((axes[2], axes[1]), axes[0], True, alone)
+    return _Layout((axes[1], axes[0]), axes[2] if len(axes) == 3 else 1, False, alone)
 
 
-def _find(data: bytes) -> tuple[_Part, Form]:
-    """The first part with an image of 2 or 3 axes, and what its header says of it."""
-    others = []
-    with _quiet():
-        for part in _parts(data):
-            if part.is_image and len(part.axes) in (2, 3):
-                return part, _form(part)
-            if part.header.get("ZIMAGE") is True:
-                raise ValueError("its image is compressed inside the file: decompress it (funpack)")
-            if part.is_image and part.axes:
-                others.append(len(part.axes))
-    found = f"; there is one of {others[0]} axes" if others else ""
-    raise ValueError(f"it holds no image of 2 or 3 axes{found}")
+def _cube(data: bytes, part: FitsPart, layout: _Layout) -> np.ndarray:
+    """The values of a part, float32 [band, y, x]."""
+    values = values_of(data, part).astype(np.float32)
+    if layout.last:
+        return np.moveaxis(values.reshape(*layout.size, layout.bands), -1, 0)
+    return values.reshape(layout.bands, *layout.size)
 
 
-def _parts(data: bytes) -> Iterator[_Part]:
-    from astropy.io.fits import Header
-
-    start = 0
-    for _ in range(MOST_PARTS):
-        if start >= len(data):
-            return
-        file = io.BytesIO(data[start : start + LONGEST_HEADER * BLOCK])
-        header = Header.fromfile(file)
-        axes = tuple(_count(header, f"NAXIS{n + 1}") for n in range(_count(header, "NAXIS")))
-        values = _count(header, "GCOUNT", 1) * (_count(header, "PCOUNT", 0) + prod(axes)) if axes else 0
-        size = values * (abs(int(header["BITPIX"])) // 8)
-        end = start + file.tell() + -(-size // BLOCK) * BLOCK
-        if end > len(data):
-            raise ValueError(f"it is truncated: its header announces {end} bytes, there are {len(data)}")
-        yield _Part(header, axes, slice(start, end))
-        start = end
-
-
-def _count(header: Any, keyword: str, default: int | None = None) -> int:
-    value = header.get(keyword, default)
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{keyword} = {value!r} in its header should be a whole number")
-    return value
-
-
-def _form(part: _Part) -> Form:
+def _form(parts: Sequence[FitsPart], layouts: Sequence[_Layout], chosen: bool) -> Form:
     """Size and bands, if they can be those of a cutout."""
-    width, height, *further = part.axes
-    count = further[0] if further else 1
-    if prod(part.axes) > LARGEST or count > MOST_BANDS:
+    height, width = layouts[0].size
+    count = sum(layout.bands for layout in layouts)
+    if any(layout.size != (height, width) for layout in layouts):
+        raise ValueError(f"its extensions differ in size: {listed(parts)}")
+    if height * width * count > LARGEST or count > MOST_BANDS:
         raise ValueError(f"{width} x {height} pixels in {count} bands are too many for a cutout")
-    bands = _names(part.header, count)
+    bands = _names(parts[0].header, count) if len(parts) == 1 else _extension_names(parts, layouts)
+    if chosen and bands == ("0",):
+        bands = (names_of(parts)[0] or "0",)
     if len(bands) != count or len(set(bands)) < count or not all(bands):
         raise ValueError(f"its header names the bands {', '.join(bands)}; {count} different names are needed")
     return Form((height, width), bands, "float32")
+
+
+def _extension_names(parts: Sequence[FitsPart], layouts: Sequence[_Layout]) -> tuple[str, ...]:
+    """A name for each extension of one band; the names or numbers of the extensions where their bands are not known."""
+    if any(layout.bands > 1 for layout in layouts):
+        raise ValueError(f"only extensions of one band each can be put together: {listed(parts)}")
+    bands = names_of(parts)
+    if all(bands) and len(set(bands)) == len(bands):
+        return bands
+    names = tuple(part.name or str(part.number) for part in parts)
+    return names if len(set(names)) == len(names) else tuple(str(part.number) for part in parts)
 
 
 def _names(header: Any, count: int) -> tuple[str, ...]:
@@ -179,15 +164,3 @@ def _names(header: Any, count: int) -> tuple[str, ...]:
     if all(keyword in header for keyword in keywords):
         return tuple(str(header[keyword]).strip() for keyword in keywords)
     return tuple(str(i) for i in range(count))
-
-
-def _filled(cube: np.ndarray, bands: Sequence[str]) -> np.ndarray:
-    """The cube [band, y, x] with 0 in place of what is not finite, if that is little of every band."""
-    masked = ~np.isfinite(cube)
-    shares = masked.mean((1, 2))
-    worst = int(shares.argmax())
-    if shares[worst] > MASKED:
-        share = f"{100 * shares[worst]:.0f} % of band {bands[worst]!r}"
-        raise ValueError(f"{share} are NaN or infinite; at most {100 * MASKED:g} % may be")
-    cube[masked] = 0
-    return cube

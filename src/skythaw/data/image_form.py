@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from skythaw.errors import DataError
 
 RGB = ("red", "green", "blue")
 LARGEST = 1 << 24
 """pixels; a cutout of more (4096 x 4096) is a mistake or an attack"""
+MOST_BANDS = 100
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,49 @@ class Form:
 
     @property
     def kind(self) -> str:
-        """In words."""
+        """The name of its kind for programs, whatever the format: floats are called FITS, 8 bits JPEG or PNG."""
         return "FITS" if self.floats else "JPEG or PNG"
+
+    @property
+    def values(self) -> str:
+        """What its values are, in words."""
+        return "floats, such as FITS or 16 bits" if self.floats else "8 bits, such as JPEG or PNG"
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image file whose header has been read."""
+
+    form: Form
+    load: Callable[[], np.ndarray]
+    """decodes the pixels [y, x, band]; what it raises is the image's fault"""
+    notes: tuple[str, ...] = ()
+    """how it is read, where that is not the only way, in words"""
+
+
+@dataclass(frozen=True)
+class ReadChoice:
+    """What a person may choose about reading an image; the default is what every command does by itself."""
+
+    ext: tuple[str, ...] = ()
+    """extensions of a FITS file to read, by name or number, in order; () = those that hold the image"""
+    max_nan: float | None = None
+    """share of a band's pixels that may be NaN or infinite, and become the median of the others; None = at most
+    `MASKED`, and they become 0"""
+
+
+DEFAULT = ReadChoice()
 
 
 def one_form(forms: Counter[Form]) -> Form:
     """The one form of all images, from how often each occurs; `DataError` if there are several."""
     aspects: tuple[tuple[str, Callable[[Form], str], str], ...] = (
-        ("kinds", lambda form: form.kind, "all must be of one kind: keep them in sets of their own"),
+        ("kinds", lambda form: form.values, "all must be of one kind: keep them in sets of their own"),
         ("sets of bands", lambda form: ", ".join(form.bands), "all must have the same bands, in the same order"),
         (
             "sizes",
             lambda form: f"{form.size[1]} x {form.size[0]} px",
-            "all must be of one size: cut or resize them alike",
+            "all must be of one size: skythaw data import --size N cuts them alike",
         ),
     )
     for what, say, advice in aspects:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.decode import BrokenImageError, decode, probe, require_checksum
 from skythaw.data.image_form import Form
+from skythaw.data.inspect_warnings import set_warnings
 from skythaw.data.overlaps import FIELD, basis_of, identify, sky_pairs
 from skythaw.data.stretch import picture, suggest
 from skythaw.machine.files import replacing, writing
@@ -35,7 +36,8 @@ def inspect(path: Path) -> dict[str, Any]:
     -------
     dict
         JSON-able: `objects`, `classes` (objects of each), `unlabelled`, `broken` (`object_id` and `reason` of each),
-        `duplicates` (lists of object_ids whose pixels are equal), `image_sizes` ("WIDTHxHEIGHT": images), `kinds`
+        `duplicates` (lists of object_ids whose pixels are equal), `conflicts` (those of them whose labels differ),
+        `warnings` (sentences, each with what mends it), `image_sizes` ("WIDTHxHEIGHT": images), `kinds`
         ("FITS" or "JPEG or PNG": images), `bands` (their names; None if images differ), `percentiles` of the values of
         each band and a `stretch` to begin with (both None if images differ, or are of 8 bits), `overlaps` (`cutouts`
         that share sky with another, `pairs` of them where coordinates tell, and the `basis` that told), `columns`,
@@ -62,13 +64,14 @@ def inspect(path: Path) -> dict[str, Any]:
         if form.floats and row in sampled:
             samples[form.bands].append(_thinned(pixels))
         alike[hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()].append(name)
-    return {
+    found = {
         "schema": SCHEMA,
         "objects": len(cutouts),
         "classes": cutouts.counts,
         "unlabelled": int((~cutouts.labelled).sum()),
         "broken": broken,
         "duplicates": [names for names in alike.values() if len(names) > 1],
+        "conflicts": _conflicts(cutouts, list(alike.values()), {each["object_id"] for each in broken}),
         "image_sizes": _counted(forms, lambda form: f"{form.size[1]}x{form.size[0]}"),
         "kinds": _counted(forms, lambda form: form.kind),
         **_values(forms, samples),
@@ -76,6 +79,7 @@ def inspect(path: Path) -> dict[str, Any]:
         "columns": cutouts.table.column_names,
         "recipe": cutouts.recipe,
     }
+    return {**found, "warnings": set_warnings(cutouts, found)}
 
 
 def contact_sheet(path: Path, out: Path, per_class: int = 8, scale: float = 1.0) -> None:
@@ -119,6 +123,13 @@ def contact_sheet(path: Path, out: Path, per_class: int = 8, scale: float = 1.0)
         sheet.paste(tile, (left + column * step, MARGIN + line * step))
     with replacing(Path(out)) as file, writing(Path(out)):
         sheet.save(file, "PNG")
+
+
+def _conflicts(cutouts: Cutouts, groups: list[list[str]], broken: set[str]) -> list[list[str]]:
+    """Of groups of object_ids whose images are equal, the labelled ones of those with several labels."""
+    label = dict(zip(cutouts.object_ids, cutouts.labels, strict=True))
+    known = [[name for name in names if name not in broken and label[name] is not None] for names in groups]
+    return [names for names in known if len({label[name] for name in names}) > 1]
 
 
 def _counted(forms: Counter[Form], say: Callable[[Form], str]) -> dict[str, int]:

@@ -14,8 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from skythaw.data.hats_folders import PROPERTIES, files_with_rows
+from skythaw.data.parquet_images import (
+    image_column,
+    image_pieces,
+    images_in,
+    read_beside,
+    refuse_packed,
+    require_images,
+)
+from skythaw.data.parquet_labels import label_column, named_labels
 from skythaw.errors import DataError
 from skythaw.machine.files import writing
+from skythaw.machine.walk_folders import walk
 
 SCHEMA = 1
 GROUP_ROWS = 1000
@@ -28,9 +39,15 @@ Row = Mapping[str, Any]
 
 
 def find_files(path: Path) -> tuple[Path, ...]:
-    """The Parquet file at `path`, or those of the folder at `path`, sorted by name."""
+    """The Parquet file at `path`; or those of the folder at `path`, sorted by name.
+
+    Of a HATS catalogue these are its partitions. A folder without Parquet files stands for the folders in it.
+    """
     if os.path.isdir(path):  # noqa: PTH112 (False, not an error, where it may not be looked at)
-        if files := sorted(each for each in path.glob("*.parquet") if not each.name.startswith(".")):
+        files = sorted(each for each in path.glob("*.parquet") if not each.name.startswith("."))
+        if not files or any(path.glob("Norder=*")) or any((path / name).exists() for name in PROPERTIES):
+            files = _below(path)
+        if files:
             return tuple(files)
         raise DataError(f"the folder {path} holds no *.parquet file; folders of images: skythaw data import")
     if not os.path.exists(path):  # noqa: PTH110
@@ -38,8 +55,25 @@ def find_files(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
+def _below(folder: Path) -> list[Path]:
+    """The Parquet files at any depth that hold rows."""
+    names = [f"{here}/{name}" for here, found, _ in walk(str(folder)) for name in found]
+    try:
+        return [Path(name) for name in files_with_rows(names, folder.as_posix(), _beginning)]
+    except OSError as error:
+        raise DataError(f"can't look into {folder}: {error.strerror or error}") from None
+
+
+def _beginning(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return file.read(1 << 20).decode(errors="replace")
+
+
 def read_columns(path: Path, need_labels: bool) -> pa.Table:
-    """Read and check every column of a file except `image`; ids and labels become text.
+    """Read and check every column of a file except the images; ids and labels become text.
+
+    The column of labels becomes `label`, with names where Hugging Face's description gives them. A file without
+    `object_id` stays without.
 
     Raises
     ------
@@ -48,29 +82,42 @@ def read_columns(path: Path, need_labels: bool) -> pa.Table:
     """
     with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
-        _check_columns(path, schema, need_labels)
-        table = file.read(columns=[name for name in schema.names if name != "image"])
-    if "label" not in table.column_names:
+        require_images(path, schema)
+        label = label_column(schema)
+        if label is None and need_labels:
+            raise DataError(f"{path} lacks the column label; it has {', '.join(schema.names)}")
+        table = file.read(columns=[name for name in schema.names if name != image_column(schema)])
+    if label is None:
         table = table.append_column("label", pa.nulls(table.num_rows, pa.string()))
+    else:
+        labels = named_labels(path, schema, label, table[label])
+        table = table.set_column(table.column_names.index(label), "label", labels)
     for name in {"object_id", "label", "sha256"} & set(table.column_names):
         table = table.set_column(table.column_names.index(name), name, _text(path, name, table[name]))
-    if table["object_id"].null_count:
+    if "object_id" in table.column_names and table["object_id"].null_count:
         raise DataError(f"{path}: {table['object_id'].null_count} rows have no object_id; every object needs one")
     return table
 
 
 def stream_images(paths: Sequence[Path], start: int) -> Iterator[bytes]:
-    """The image bytes of all files in order, from row `start` on; empty bytes where there are none."""
+    """The image bytes of all files in order, from row `start` on; empty bytes where there are none.
+
+    An image that is given by its path alone is read from the folder of its Parquet file.
+    """
     for path in paths:
         with reading(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            pieces = image_pieces(file.schema_arrow)
+            name = pieces[0].partition(".")[0]
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if start >= rows:
                     start -= rows
                     continue
-                for batch in file.iter_batches(64, row_groups=[group], columns=["image.bytes"]):
-                    images = pc.struct_field(batch.column(0), [0])
-                    yield from (data or b"" for data in images[start:].to_pylist())
+                refuse_packed(file, group, name)
+                for batch in file.iter_batches(64, row_groups=[group], columns=list(pieces)):
+                    images = batch.column(0)
+                    for data, beside in images_in(images[start:]):
+                        yield data or read_beside(path.parent, beside)
                     start = max(0, start - len(images))
 
 
@@ -157,25 +204,6 @@ def group_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"column {field.name!r} should hold {field.type}: {error}") from None
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _check_columns(path: Path, schema: pa.Schema, need_labels: bool) -> None:
-    needed = ["object_id", "label", "image"] if need_labels else ["object_id", "image"]
-    if missing := [name for name in needed if name not in schema.names]:
-        raise DataError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(schema.names)}")
-    require_images(path, schema)
-
-
-def require_images(path: Path | str, schema: pa.Schema) -> None:
-    """Raise `DataError` unless a Parquet file has the column of images."""
-    if "image" not in schema.names:
-        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
-    kind = schema.field("image").type
-    if not (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0):
-        raise DataError(f"{path}: column 'image' is {kind}; it should be struct<bytes: binary, path: string>")
-    kind = kind.field("bytes").type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise DataError(f"{path}: 'image.bytes' is {kind}; it should be binary: the JPEG, PNG or FITS file as it came")
 
 
 def _text(path: Path, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -21,12 +21,13 @@ import numpy as np
 from filelock import FileLock
 
 from skythaw.data.cutouts import Cutouts
-from skythaw.data.decode import BrokenImageError, decode, probe, require_checksum
+from skythaw.data.decode import BrokenImageError, open_image, require_checksum
 from skythaw.data.image_form import RGB, Form, one_form
 from skythaw.errors import DataError
 from skythaw.machine.files import sync_folder, writing
 
-FORMAT = 1
+FORMAT = 2
+"""raised when files are decoded to other pixels than before; 2: images of more than 8 bits keep their values"""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Passes an iterable of known length through, and shows how far it is."""
 
@@ -144,8 +145,9 @@ def _decode_all(
     for row, (name, data, sha256) in enumerate(images):
         try:
             require_checksum(data, sha256, name)
-            form = probe(data, name)
-            pixels = decode(data, name) if {*forms, form} == {form} else None  # of several: refused in the end
+            image = open_image(data, name)
+            form = image.form
+            pixels = image.load() if {*forms, form} == {form} else None  # of several: refused in the end
         except BrokenImageError as error:
             if not skip_broken:
                 raise DataError(f"{error}; to leave out such images: skip_broken = true, or --skip-broken") from None

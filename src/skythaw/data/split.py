@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skythaw.data.auto_split import settle_split
 from skythaw.data.cutouts import Cutouts
-from skythaw.data.overlaps import FIELD, identify
-from skythaw.errors import DataError, SpecError, nearest
+from skythaw.data.overlaps import identify
+from skythaw.data.split_groups import given_parts, kept_together
+from skythaw.data.twins import conflicting
+from skythaw.errors import DataError
 from skythaw.spec import Split
 
 PARTS = ("training", "validation", "test")
+GIVEN = ("train", "validation", "test")
+"""as a column calls them"""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,13 @@ def split(
     *,
     usable: np.ndarray | None = None,
     external_test: bool = False,
+    twins: np.ndarray | None = None,
 ) -> Parts:
     """Divide the labelled objects by groups (`spec.by`), so that parts and classes come near their shares.
+
+    If `spec.by` is a column that says which part each object is in, these are the parts; what is missing of validation
+    and test is drawn from training. An object with a twin in a later part (test after validation after training) is
+    then left out.
 
     Parameters
     ----------
@@ -45,6 +55,8 @@ def split(
         bool [object]; objects to leave out are False (`Store.usable`)
     external_test
         only training and validation: the test set is another file
+    twins
+        int [object], the same for copies of one image (`skythaw.data.twins`): they stay together; None knows of none
 
     Raises
     ------
@@ -54,62 +66,95 @@ def split(
         A class is too small to be in every part, or none of its images is usable.
     """
     chosen = cutouts.labelled if usable is None else cutouts.labelled & usable
+    if spec.by == "auto":
+        settled = settle_split(cutouts, spec, usable=usable, external_test=external_test)
+        spec, twins = settled.spec, settled.twins if twins is None else twins
+    if spec.drop_conflicts and twins is not None:
+        chosen = chosen & ~conflicting(cutouts.labels, twins, chosen)
     rows = np.flatnonzero(chosen)
     if not len(rows):
         raise DataError(f"{cutouts.paths[0]}: no object has both a label and a usable image")
-    group = identify([groups(cutouts, spec.by, spec.nside)[rows]])
-    names = np.array(cutouts.classes)
-    label = np.searchsorted(names, cutouts.labels[rows].astype(str))
-    counts = np.zeros((group.max() + 1, len(names)), dtype=np.int64)
-    np.add.at(counts, (group, label), 1)
+    given = given_parts(cutouts, spec.by)
+    part = np.full(len(cutouts), -1)
+    if given is None:
+        part[rows] = _drawn(cutouts, spec, rows, twins, _shares(spec, external_test))
+    else:
+        part[rows] = _as_given(cutouts, spec, rows, given[rows], twins, external_test)
+    train, validation, test = (np.flatnonzero(part == each) for each in range(3))
+    return Parts(train, validation, test)
+
+
+def _shares(spec: Split, external_test: bool) -> list[float]:
+    if external_test:
+        return [1 - spec.validation, spec.validation]
+    return [1 - spec.validation - spec.test, spec.validation, spec.test]
+
+
+def _drawn(
+    cutouts: Cutouts, spec: Split, rows: np.ndarray, twins: np.ndarray | None, shares: list[float]
+) -> np.ndarray:
+    """The part of each of some objects, int [row]: as many parts as there are shares, every class in each."""
+    group = identify([kept_together(cutouts, spec, twins)[rows]])
+    names, counts = _counts(cutouts, rows, group)
     for name in names[counts.sum(0) == 0]:
         there = cutouts.counts[str(name)]
         raise DataError(
             f"class {str(name)!r}: not one of its {there} images is usable: replace them, or drop the class"
         )
-    shares = [1 - spec.validation, spec.validation]
-    if not external_test:
-        shares = [1 - spec.validation - spec.test, spec.validation, spec.test]
     assigned = _assign(counts, np.array(shares), spec.seed)
     _require_every_class(names, counts, assigned, len(shares))
-    part = np.full(len(cutouts), -1)
-    part[rows] = assigned[group]
-    train, validation, test = (np.flatnonzero(part == each) for each in range(3))
-    return Parts(train, validation, test)
+    return assigned[group]
 
 
-def groups(cutouts: Cutouts, by: str, nside: int) -> np.ndarray:
-    """The group of each object, int [object]: objects of one group stay together.
+def _counts(cutouts: Cutouts, rows: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Names of the classes, and objects of each class in each group, int [group, class]."""
+    names = np.array(cutouts.classes)
+    label = np.searchsorted(names, cutouts.labels[rows].astype(str))
+    counts = np.zeros((group.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(counts, (group, label), 1)
+    return names, counts
 
-    Parameters
-    ----------
-    cutouts
-        the objects
-    by
-        ``field`` (run, camcol and field alike), ``healpix`` (one pixel of the sky), ``random`` (each object its own),
-        or the name of a column (its value alike)
-    nside
-        HEALPix resolution, a power of two
 
-    Raises
-    ------
-    SpecError
-        The columns are not there, or `nside` is no power of two.
-    DataError
-        A value is missing, or a coordinate is no angle.
-    """
-    if by == "random":
-        return np.arange(len(cutouts))
-    needed = {"field": FIELD, "healpix": ("ra", "dec")}.get(by, (by,))
-    there = cutouts.table.column_names
-    if missing := [name for name in needed if name not in there]:
-        raise SpecError(_missing(by, missing, there))
-    for name in needed:
-        if empty := cutouts.table[name].null_count:
-            raise DataError(f"split.by = {by!r}: column {name!r} is empty for {empty} objects; each needs a value")
-    if by == "healpix":
-        return _healpix(cutouts.numbers("ra"), cutouts.numbers("dec"), nside)
-    return identify([cutouts.column(name) for name in needed])
+def _as_given(
+    cutouts: Cutouts,
+    spec: Split,
+    rows: np.ndarray,
+    given: np.ndarray,
+    twins: np.ndarray | None,
+    external_test: bool,
+) -> np.ndarray:
+    """The part of each of some objects, int [row], as a column says; -1 for those that are left out."""
+    if empty := int(sum(value is None for value in given)):
+        raise DataError(f"split.by = {spec.by!r}: the column is empty for {empty} objects; each needs a part")
+    part = np.array([GIVEN.index(value) for value in given])
+    if twins is not None:
+        group = identify([twins[rows]])
+        latest = np.full(group.max() + 1, -1)
+        np.maximum.at(latest, group, part)
+        part[part < latest[group]] = -1
+    if external_test:
+        part[part == 2] = -1
+    _require_given(cutouts, spec, rows, part, (0,))
+    pool = np.flatnonzero(part == 0)
+    wanted = {1: spec.validation} if external_test else {1: spec.validation, 2: spec.test}
+    lacking = {each: share for each, share in wanted.items() if not (part == each).any()}
+    if lacking:
+        drawn = _drawn(cutouts, spec, rows[pool], twins, [1 - sum(lacking.values()), *lacking.values()])
+        part[pool] = np.array([0, *lacking])[drawn]
+    _require_given(cutouts, spec, rows, part, tuple(wanted))
+    return part
+
+
+def _require_given(cutouts: Cutouts, spec: Split, rows: np.ndarray, part: np.ndarray, parts: tuple[int, ...]) -> None:
+    """Every class is in each of some parts."""
+    for number in parts:
+        there = set(cutouts.labels[rows[part == number]])
+        for name in cutouts.classes:
+            if name not in there:
+                raise DataError(
+                    f"split.by = {spec.by!r}: the {PARTS[number]} part has no usable object of class {name!r}; every "
+                    "class must be in every part: add some, or write by = 'random' to draw the parts anew"
+                )
 
 
 def nested_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -201,26 +246,3 @@ def _require_every_class(names: np.ndarray, counts: np.ndarray, assigned: np.nda
             f"class {str(names[each])!r} has {counts[:, each].sum()} objects in {holders} groups: {PARTS[part]} would "
             f"get none; all {parts} parts need some: add objects, or split by smaller groups (split.by)"
         )
-
-
-def _missing(by: str, missing: list[str], there: list[str]) -> str:
-    text = f"split.by = {by!r}: there is no column {', '.join(missing)} (there are {', '.join(there)})"
-    ways = [
-        way
-        for way, columns in (("field", FIELD), ("healpix", ("ra", "dec")))
-        if way != by and set(columns) <= set(there)
-    ]
-    if by not in ("field", "healpix"):
-        return f"{text}; {nearest(by, [*there, *ways, 'random'])}"
-    return f"{text}; what would work: {', '.join([*ways, 'random', 'or the name of a column'])}"
-
-
-def _healpix(ra: np.ndarray, dec: np.ndarray, nside: int) -> np.ndarray:
-    from astropy import units
-    from astropy_healpix import HEALPix
-
-    if nside & (nside - 1):
-        raise SpecError(f"split.nside = {nside} is not a power of two; 64 makes pixels of 55 arcmin")
-    if not (np.isfinite(ra).all() and (np.abs(dec) <= 90).all()):
-        raise DataError("split.by = 'healpix': ra and dec must be degrees, dec from -90 to 90; some are not")
-    return np.asarray(HEALPix(nside=nside).lonlat_to_healpix(ra * units.deg, dec * units.deg), dtype=np.int64)

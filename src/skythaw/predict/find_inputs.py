@@ -10,8 +10,8 @@ import glob
 import hashlib
 import os
 import posixpath
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -19,8 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skythaw.data.sources.folder import COMPRESSED, SUFFIXES
-from skythaw.data.sources.label_table import FILE_NAMES, ID_NAMES, column_of, read_rows, refuse_ruined
+from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of
+from skythaw.data.sources.image_files import NOT_IMAGE, plain_stem, why_no_image
+from skythaw.data.sources.rounded_ids import refuse_ruined
+from skythaw.data.sources.text_tables import read_rows
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 from skythaw.machine.walk_folders import real_folder, walk
@@ -38,6 +40,8 @@ class Inputs:
     sources: tuple[ImageFiles | ParquetRows, ...]
     ids: pa.ChunkedArray
     """a name for each image; no two are alike"""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    """files of the folders that are no images -> why"""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,8 +74,8 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     Parameters
     ----------
     given
-        files (JPEG, PNG or FITS, whatever they are called), folders (with all below them), patterns such as
-        ``"night1/**/*.jpg"``, Parquet files with images, and CSV files with a column that names image files in the
+        image files (of any format that is read, whatever they are called), folders (with all below), patterns such
+        as ``"night1/**/*.jpg"``, Parquet files with images, and CSV files with a column that names image files in the
         folder of the CSV file; a file that is given twice is taken once
     without
         files and folders that are passed over, such as the results, which may lie among the inputs
@@ -91,7 +95,8 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     passed_over = frozenset(taken)
     sources: list[ImageFiles | ParquetRows] = []
     loose: list[tuple[str, str | None]] = []
-    for path, reason in chain.from_iterable(_named_by(str(one), passed_over) for one in given):
+    others: dict[str, str] = {}
+    for path, reason in chain.from_iterable(_named_by(str(one), passed_over, others) for one in given):
         key = _real(path)
         if key in taken:
             continue
@@ -106,11 +111,11 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     if not any(len(source.names) for source in sources):
         names = ", ".join(map(str, given))
         raise DataError(f"there are no images in {names or 'the inputs, because none is given'}")
-    return Inputs(tuple(sources), _different(sources))
+    return Inputs(tuple(sources), _different(sources), others)
 
 
-def _named_by(given: str, without: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """The files that one input names, and why one can't be read where that is known."""
+def _named_by(given: str, without: Collection[str], others: dict[str, str]) -> Iterator[tuple[str, str | None]]:
+    """The files that one input names, and why one can't be read where that is known; fills `others`."""
     paths = [given] if os.path.lexists(given) else sorted(glob.glob(given, recursive=True))  # noqa: PTH207
     if not paths:
         if "://" in given:
@@ -124,22 +129,29 @@ def _named_by(given: str, without: Collection[str]) -> Iterator[tuple[str, str |
         if not os.path.isdir(path):  # noqa: PTH112 (False, not an error, where it may not be looked at)
             yield path, None
             continue
-        below = sorted(_walk(path, without))
+        passed: dict[str, str] = {}
+        below = sorted(_walk(path, without, passed), key=lambda found: found[0])
         if not below:
-            raise DataError(f"the folder {path} holds no {', '.join((*SUFFIXES, *PARQUET))} files")
+            some = ", ".join(f"{name} ({why})" for name, why in list(passed.items())[:3])
+            passed_over = f": none of its {len(passed)} files is one: {some}" if passed else ""
+            raise DataError(f"the folder {path} holds no images, and no Parquet files{passed_over}")
+        others |= passed
         yield from below
 
 
-def _walk(folder: str, without: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """Images and Parquet files below a folder, and why one can't be read where that is known."""
-    for here, names, closed in walk(folder, without):
+def _walk(folder: str, without: Collection[str], passed: dict[str, str]) -> Iterator[tuple[str, str | None]]:
+    """Images and Parquet files below a folder, and why one can't be read where that is known; fills `passed`."""
+    for here, names, closed in walk(folder, without, hidden=True):
         if closed:
             yield here, f"the folder can't be read: {closed.strerror}"
         for name in names:
-            if name.lower().endswith((*SUFFIXES, *PARQUET)):
-                yield f"{here}/{name}", None
-            elif name.lower().endswith(COMPRESSED):
-                yield f"{here}/{name}", "compressed FITS files are not read: decompress it"
+            path = f"{here}/{name}"
+            is_set = name.lower().endswith(PARQUET) and not name.startswith(".")
+            reason = None if is_set else why_no_image(path)
+            if reason is not None and reason.startswith(NOT_IMAGE):
+                passed[path] = reason
+            else:
+                yield path, reason
 
 
 def _opened(path: str) -> ImageFiles | ParquetRows | str | None:
@@ -170,7 +182,7 @@ def _files(found: Sequence[tuple[str, str | None]]) -> list[ImageFiles]:
 
 def _stem(path: str) -> str:
     """A file's name without ending."""
-    return plain_name(posixpath.splitext(posixpath.basename(path))[0]) or plain_name(path)
+    return plain_name(plain_stem(posixpath.basename(path))) or plain_name(path)
 
 
 def _table(path: str) -> ImageFiles:

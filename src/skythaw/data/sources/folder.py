@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from skythaw.data.cutouts import write_cutouts
-from skythaw.data.decode import BrokenImageError, decode, probe
+from skythaw.data.decode import BrokenImageError, decode
 from skythaw.data.image_form import Form, one_form
-from skythaw.data.sources.label_table import LabelTable, read_labels
+from skythaw.data.part_names import PART_COLUMNS
+from skythaw.data.sources.band_files import join_bands, looks_like_bands
+from skythaw.data.sources.column_names import some_names
+from skythaw.data.sources.folder_layout import read_layout, read_parts
+from skythaw.data.sources.image_files import FoundFiles, find_images, plain_stem
+from skythaw.data.sources.label_table import LabelSettings
+from skythaw.data.sources.match_labels import match_labels
+from skythaw.data.sources.read_images import ImageOptions, ImageReader, is_one_band
+from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.errors import DataError
-from skythaw.machine.walk_folders import walk
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit")
-COMPRESSED = tuple(ending + how for ending in (".fits", ".fit") for how in (".gz", ".bz2", ".fz", ".xz", ".zip", ".z"))
+AS_THEY_ARE = ImageOptions()
+AS_NAMED = SetChoices()
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+Columns = Sequence[tuple[str, pa.DataType]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,17 @@ class ImportResult:
     """cutouts written"""
     broken: dict[str, str]
     """object_id -> why its image was left out"""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """file, or row of the table of labels, that is not read -> why; with the files that are read these are all files"""
+    changed: dict[str, int] = field(default_factory=dict)
+    """what was done to images or labels, or how they are read, in words -> to how many"""
+    notes: tuple[str, ...] = ()
+    """what else the user should know, in whole sentences"""
 
 
 @dataclass(frozen=True)
 class _Item:
-    """One image file, and what is known of its object."""
+    """One image, and what is known of its object."""
 
     object_id: str
     label: str | None
@@ -47,15 +61,30 @@ class _Item:
     extra: dict[str, Any]
 
 
-def import_folder(
+@dataclass(frozen=True)
+class _Labelled:
+    """The images that are to be read, and what was found while they got their labels."""
+
+    items: list[_Item]
+    columns: Columns
+    where: Path
+    """folder or table that the labels come from"""
+    left_out: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
     folder: Path,
     out: Path,
-    labels: Path | None = None,
+    labels: Path | LabelSettings | None = None,
     *,
     skip_broken: bool = False,
+    images: ImageOptions = AS_THEY_ARE,
+    choices: SetChoices = AS_NAMED,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Gather JPEG and PNG files, or FITS files, into one file of cutouts; their bytes are kept as they are.
+    """Gather image files into one file of cutouts; their bytes are kept as they are where all are alike and square.
 
     Parameters
     ----------
@@ -64,12 +93,16 @@ def import_folder(
     out
         the Parquet file to write
     labels
-        CSV with a column that names the image (`object_id`, `objid`, `id`, `name`; `file`, `filename`, `path`, ...) and
-        `label` or `class`; its other columns are kept
+        a table with a column that names the image (`object_id`, `objid`, `id`, `name`; `file`, `filename`, `path`,
+        ...) and `label` or `class`; its other columns are kept
     skip_broken
         leave out images that can't be read, instead of refusing them
+    images
+        what becomes of images that differ in size, have masked pixels, or are in parts
+    choices
+        what to do with names of classes, and with images that come more than once
     progress
-        called with the files and their number
+        called with the files and their number; twice, because all sizes are looked at first
 
     Returns
     -------
@@ -80,124 +113,163 @@ def import_folder(
     Raises
     ------
     DataError
-        No images, no classes, a file without label or a label without file, a broken image, compressed FITS,
-        images of several kinds, bands or sizes.
+        No images, no classes, folders that may mean several things, a file without label or a label without file, a
+        class name that would do harm, one image with several labels, a broken image, images of several kinds or bands,
+        sizes too different for a common square, files that look like single bands.
     OutputError
         `out` can't be written.
     """
-    files = _find(Path(folder))
-    columns: Sequence[tuple[str, pa.DataType]] = ()
-    if labels is None:
-        items = _from_folders(Path(folder), files)
-    else:
-        table = read_labels(Path(labels))
-        items, columns = _from_table(Path(folder), files, table, Path(labels)), table.columns
+    folder = Path(folder)
+    found = _find(folder)
+    left_out = dict(found.left_out)
+    reader = ImageReader(folder, images, _bands(folder, found.images, images, left_out))
+    labelled = _labelled(folder, sorted(reader.bands) or found.images, labels, choices)
+    left_out |= labelled.left_out
+    shown = (lambda some, _: some) if progress is None else progress
+    items = labelled.items
+    reader.settle_side(item.name for item in shown(items, len(items)))
+    if choices.drop_conflicts:
+        conflicts = _conflicts(items, reader)
+        items, left_out = [item for item in items if item.name not in conflicts], left_out | conflicts
     broken: dict[str, str] = {}
-    steps = items if progress is None else progress(items, len(items))
-    recipe = {"source": "folder", "labels": "folders" if labels is None else Path(labels).name}
-    count = write_cutouts(out, _rows(steps, broken, skip_broken), columns, recipe)
-    return ImportResult(count, broken)
+    recipe = {"source": "folder", "labels": "folders" if labels is None else labelled.where.name} | _done(reader)
+    rows = _rows(shown(items, len(items)), reader, broken, skip_broken)
+    count = write_cutouts(out, rows, labelled.columns, recipe)
+    for item in items:
+        if item.object_id in broken:
+            left_out |= dict.fromkeys(reader.files(item.name), broken[item.object_id])
+    return ImportResult(
+        count, broken, dict(sorted(left_out.items())), labelled.changed | reader.changed, labelled.notes
+    )
 
 
-def _find(folder: Path) -> list[str]:
-    """Paths of the images inside a folder, with forward slashes, sorted."""
+def _labelled(
+    folder: Path, files: Sequence[str], labels: Path | LabelSettings | None, choices: SetChoices
+) -> _Labelled:
+    """The images with their labels, from the folders or from the table."""
+    if labels is None:
+        items, columns, notes = _from_folders(folder, files, choices.level)
+        known = _Labelled(items, columns, folder, notes=notes)
+    else:
+        settings = labels if isinstance(labels, LabelSettings) else LabelSettings(Path(labels))
+        table = match_labels(folder, files, settings, _names(files))
+        items = [_Item(row.object_id, row.label, folder / row.name, row.name, row.extra) for row in table.rows]
+        items, with_parts, notes = _with_parts(items, table.columns)
+        known = _Labelled(items, with_parts, settings.path, table.left_out, table.changed, (*notes, *table.notes))
+    named = named_labels([item.label for item in items], known.where, choices)
+    items = [replace(item, label=label) for item, label in zip(items, named.labels, strict=True)]
+    return replace(known, items=items, changed=known.changed | named.changed, notes=(*known.notes, *named.said))
+
+
+def _find(folder: Path) -> FoundFiles:
+    """Every file of a folder: an image, or why it is none."""
     if not os.path.isdir(folder):  # noqa: PTH112 (False, not an error, where it may not be looked at)
         raise DataError(f"there is no folder {folder}")
-    images, compressed = list[str](), list[str]()
-    for here, names, closed in walk(str(folder)):
-        if closed:
-            raise DataError(f"can't read the folder {closed.filename}: {closed.strerror}")
-        paths = [Path(here, name) for name in names if name.lower().endswith(SUFFIXES)]
-        images += [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
-        compressed += [name for name in names if name.lower().endswith(COMPRESSED)]
-    if compressed:
-        raise DataError(
-            f"{folder} has {len(compressed)} compressed FITS files ({_some(compressed)}), which are not read; "
-            "decompress them"
-        )
-    if not images:
-        raise DataError(f"the folder {folder} holds no {', '.join(SUFFIXES)} files")
-    return sorted(images)
+    found = find_images(str(folder))
+    for name, reason in found.closed.items():
+        raise DataError(f"can't read the folder {name}: {reason}")
+    if not found.images:
+        others = [f"{name} ({reason})" for name, reason in found.left_out.items()]
+        passed = f": none of its {len(others)} files is an image: {some_names(others)}" if others else ""
+        raise DataError(f"the folder {folder} holds no images{passed}")
+    return found
 
 
-def _from_folders(folder: Path, files: Sequence[str]) -> list[_Item]:
-    if loose := [name for name in files if "/" not in name]:
-        raise DataError(
-            f"{len(loose)} images lie directly in {folder} and have no class ({_some(loose)}); put them into folders "
-            f"named by class, such as {folder.name}/STAR/, or give a table of labels (--labels CSV)"
-        )
-    ids = _names(files)
-    return [_Item(ids[name], name.split("/")[0], folder / name, name, {}) for name in files]
+def _bands(
+    folder: Path, names: Sequence[str], options: ImageOptions, left_out: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    """Of images that are made of several files: the file of each band. Fills `left_out`."""
+    if options.band_from == "name":
+        objects, others = join_bands(names)
+        left_out.update(others)
+        return objects
+    if options.band_from is None and (reason := looks_like_bands(names, lambda name: is_one_band(folder / name))):
+        raise DataError(f"{folder}: {reason}")
+    return {}
 
 
-def _from_table(folder: Path, files: Sequence[str], table: LabelTable, path: Path) -> list[_Item]:
-    index = defaultdict(list)
-    for name in files:
-        stem, base = posixpath.splitext(name)[0], posixpath.basename(name)
-        for key in {name, stem, base, posixpath.splitext(base)[0]}:
-            index[key].append(name)
-    matched = [_match(folder, index, each, path) for each in table.files]
-    if missing := [each for each, name in zip(table.files, matched, strict=True) if not name]:
-        raise DataError(f"{path} labels {len(missing)} images that are not in {folder}: {_some(missing)}")
-    times = Counter(matched)
-    if twice := [name for name in times if times[name] > 1]:
-        raise DataError(f"{path} has more than one row for {len(twice)} images: {_some(twice)}")
-    if unlabelled := [name for name in files if name not in times]:
-        raise DataError(f"{len(unlabelled)} images in {folder} have no row in {path}: {_some(unlabelled)}")
-    names = _names(files)
-    items = []
-    for row, name in enumerate(matched):
-        extra = {column: values[row] for (column, _), values in zip(table.columns, table.values, strict=True)}
-        object_id = names[name] if table.ids is None else table.ids[row]
-        items.append(_Item(object_id, table.labels[row], folder / name, name, extra))
-    return items
+def _done(reader: ImageReader) -> dict[str, Any]:
+    """What the recipe says of the options, and of the common square."""
+    done = reader.options.recipe
+    if reader.side is not None:
+        done["size"] = reader.side
+    return {"images": done} if done else {}
 
 
-def _match(folder: Path, index: dict[str, list[str]], text: str, path: Path) -> str:
-    """The one image that a row of the table names, or nothing. It must lie in the folder, links resolved."""
-    inside = posixpath.normpath(text.replace("\\", "/")) if text else ""
-    if posixpath.isabs(inside):
-        inside = os.path.relpath(inside, folder.absolute()).replace(os.sep, "/")
-    names = index.get(inside, [])
-    if len(names) > 1 and inside not in names:
-        raise DataError(f"{path}: {text!r} may be any of {_some(names)}; give the path inside {folder}")
-    name = inside if inside in names else next(iter(names), "")
-    if f"{inside}/".startswith("../") or (name and not (folder / name).resolve().is_relative_to(folder.resolve())):
-        raise DataError(f"{path}: {text!r} leads out of the folder {folder}")
-    return name
+def _from_folders(
+    folder: Path, files: Sequence[str], level: int | None
+) -> tuple[list[_Item], list[tuple[str, pa.DataType]], tuple[str, ...]]:
+    """The images with the classes and parts that their folders name, the columns of the parts, and what was found."""
+    layout, ids = read_layout(folder, files, level), _names(files)
+    extras = [{}] * len(files) if layout.parts is None else [{PART_COLUMNS[0]: part} for part in layout.parts]
+    items = [
+        _Item(ids[name], label, folder / name, name, extra)
+        for name, label, extra in zip(files, layout.labels, extras, strict=True)
+    ]
+    return items, [] if layout.parts is None else [(PART_COLUMNS[0], pa.string())], layout.said
+
+
+def _with_parts(
+    items: list[_Item], columns: Sequence[tuple[str, pa.DataType]]
+) -> tuple[list[_Item], Sequence[tuple[str, pa.DataType]], tuple[str, ...]]:
+    """The images of a table with the parts that their folders name, unless the table has such a column."""
+    column, (parts, said) = PART_COLUMNS[0], read_parts([item.name for item in items])
+    if parts is None or column in dict(columns):
+        return items, columns, ()
+    with_parts = [replace(item, extra=item.extra | {column: part}) for item, part in zip(items, parts, strict=True)]
+    return with_parts, [*columns, (column, pa.string())], tuple(said)
 
 
 def _names(files: Sequence[str]) -> dict[str, str]:
     """What to call each object: its file's name without ending, or the whole path where two would be called alike."""
-    stems = {name: posixpath.splitext(posixpath.basename(name))[0] for name in files}
+    stems = {name: plain_stem(posixpath.basename(name)) for name in files}
     return stems if len(set(stems.values())) == len(files) else {name: name for name in files}
 
 
-def _rows(items: Iterable[_Item], broken: dict[str, str], skip_broken: bool) -> Iterator[dict[str, Any]]:
-    """The rows to write; fills `broken`. Images of several forms are refused when all have been seen."""
-    forms: Counter[Form] = Counter()
+def _conflicts(items: Sequence[_Item], reader: ImageReader) -> dict[str, str]:
+    """The files whose image has other labels as well, and the reason to leave them out; every image is decoded."""
+    copies, changed = Copies(), reader.changed.copy()
     for item in items:
         try:
-            data = _read(item)
-            decode(data, item.object_id)
-            forms[probe(data, item.object_id)] += 1
+            copies.add(item.name, item.label, decode(reader.read(item.name, item.object_id).data, item.object_id))
+        except BrokenImageError:
+            continue  # told when its row is made
+    reader.changed.clear()
+    reader.changed.update(changed)  # every image is read once more
+    return {file: why for name, why in copies.left_out().items() for file in reader.files(name)}
+
+
+def _rows(
+    items: Iterable[_Item], reader: ImageReader, broken: dict[str, str], skip_broken: bool
+) -> Iterator[dict[str, Any]]:
+    """The rows to write; fills `broken`. Images of several forms or labels are refused when all have been seen."""
+    forms: Counter[Form] = Counter()
+    copies = Copies()
+    for item in items:
+        try:
+            image = reader.read(item.name, item.object_id)
+            copies.add(item.object_id, item.label, decode(image.data, item.object_id))
         except BrokenImageError as error:
             if not skip_broken:
-                raise DataError(f"{item.file}: {error}; to leave out such images: --skip-broken") from None
+                raise DataError(f"{item.file}: {error}; {_advice(error)}") from None
             broken[item.object_id] = error.reason
             continue
-        own = {"object_id": item.object_id, "label": item.label, "image": data, "image_path": item.name}
-        yield item.extra | own
-    if forms:
-        one_form(forms)
+        forms[image.form] += 1
+        own = {"object_id": item.object_id, "label": item.label, "image": image.data, "image_path": item.name}
+        yield item.extra | _scaled(item.extra, image.scale) | own
+    if not forms:
+        name, reason = next(iter(broken.items()))
+        raise DataError(f"none of the {len(broken)} images can be used; the first is {name!r}: {reason}")
+    one_form(forms)
+    copies.refuse()
 
 
-def _read(item: _Item) -> bytes:
-    try:
-        return item.file.read_bytes()
-    except OSError as error:
-        raise BrokenImageError(item.object_id, error.strerror or str(error)) from None
+def _advice(error: BrokenImageError) -> str:
+    fill = "to fill them: --max-nan SHARE; " if "NaN or infinite; at most" in error.reason else ""
+    return f"{fill}to leave out such images: --skip-broken"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _scaled(extra: dict[str, Any], scale: float) -> dict[str, Any]:
+    """The pixel scale of an image that was resized."""
+    known = extra.get("pixel_scale")
+    return {"pixel_scale": known * scale} if scale != 1 and isinstance(known, int | float) else {}

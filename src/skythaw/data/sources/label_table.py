@@ -1,29 +1,52 @@
-"""Read a table of labels (CSV) that goes with image files.
-
-Every cell is read as text, by the standard library: astropy's `Table.read` would turn ids into numbers, and names no
-line where a table is broken.
-"""
+"""Read a table of labels that goes with image files: columns are found by their usual names, or as the user says."""
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from skythaw.errors import DataError
+from skythaw.data.sources.column_names import (
+    DEC_NAMES,
+    FILE_NAMES,
+    FRAME,
+    ID_NAMES,
+    LABEL_NAMES,
+    RA_NAMES,
+    any_of,
+    chosen_columns,
+    column_of,
+    columns_of,
+    given_columns,
+)
+from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
+from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
+from skythaw.data.sources.table_sheet import Sheet, open_sheet
+from skythaw.errors import DataError, SpecError
 
-ID_NAMES = ("object_id", "objid", "id", "name")
-FILE_NAMES = ("file", "filename", "path", "image", "image_path")
-LABEL_NAMES = ("label", "class")
+KINDS = ("file", "id", "label", "ra", "dec", *FRAME, "part")
+"""what a user may name a column for"""
+KEPT = ("file", "filename", "path", "image", "image_path")
+"""names of columns that say where an image was: the file of cutouts has its own"""
+UNLABELLED = "row without a label, kept as unlabelled"
 
-RUINED = re.compile(r"\d+\.\d+[eE][+-]?\d+|\d+[eE]\+\d+")
-WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
-ZERO_LED = re.compile(r"[+-]?0\d+")
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """A table of labels, and how it is read."""
+
+    path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """names of columns that are not found by their usual names; the keys are those of `KINDS`"""
+    argmax: tuple[str, ...] = ()
+    """columns (or patterns) of numbers; an object's class is the column with its largest"""
+    labelled_only: bool = False
+    """take only the images that have a row"""
+    skip_missing: bool = False
+    """leave out the rows whose image is not there"""
 
 
 @dataclass(frozen=True)
@@ -32,100 +55,165 @@ class LabelTable:
 
     ids: tuple[str, ...] | None
     """object ids, where there is a column of them"""
-    files: tuple[str, ...]
-    """what names the image: a path, a file's name, or the id"""
+    files: tuple[tuple[str, tuple[str, ...]], ...]
+    """columns that may name the image (paths, file names or ids), the likeliest first, and their values"""
     labels: tuple[str | None, ...]
     columns: tuple[tuple[str, pa.DataType], ...]
     """names and types of the other columns"""
     values: tuple[tuple[Any, ...], ...]
     """for each of `columns`, its values"""
+    changed: dict[str, int] = field(default_factory=dict)
+    """what was done to the table, and to how many rows"""
+    notes: tuple[str, ...] = ()
+    """what the user should know of it, in whole sentences"""
 
 
-def read_labels(path: Path) -> LabelTable:
-    """Read a CSV file with a header. Columns are found by name. Ids stay text, other columns may become numbers.
+def read_labels(settings: LabelSettings | Path) -> LabelTable:
+    """Read a table with a header: CSV and the like, Excel, Parquet, FITS, VOTable or ECSV, as its content says.
 
-    Leading lines that begin with ``#`` (as SkyServer writes) are skipped. Commas, semicolons or tabs separate cells.
+    Ids stay text, other columns may become numbers. Positions become `ra` and `dec` in degrees.
 
     Raises
     ------
     DataError
-        It is no CSV file, has no column for the image or the label, or has ids that a spreadsheet rounded (1.24E+18).
+        It can't be read, has no column for the image or the label, has ids that were rounded (1.24E+18), or a
+        declination that is none.
+    SpecError
+        A column that the user names is not there.
     """
-    header, rows = read_rows(path)
-    id_at, file_at, label_at = (column_of(header, names) for names in (ID_NAMES, FILE_NAMES, LABEL_NAMES))
-    names_at = id_at if file_at is None else file_at
-    if names_at is None or label_at is None:
-        what = "label" if label_at is None else "image"
-        wanted = LABEL_NAMES if label_at is None else (*ID_NAMES, *FILE_NAMES)
-        raise DataError(
-            f"{path} has no column for the {what}; it should be called {', '.join(wanted[:-1])} or {wanted[-1]}; the "
-            f"columns are {', '.join(header)}"
-        )
-    columns = list(zip(*rows, strict=True)) or [()] * len(header)
-    if id_at is not None:
-        refuse_ruined(path, header[id_at], columns[id_at])
-    used = {column_of(header, [name]) for name in FILE_NAMES} | {id_at, label_at}
-    others = {name: number for number, name in enumerate(header) if name and number not in used}
-    typed = [_typed(name, columns[number]) for name, number in others.items()]
+    settings = settings if isinstance(settings, LabelSettings) else LabelSettings(Path(settings))
+    sheet = open_sheet(settings.path)
+    found = _find(sheet, settings)
+    if settings.argmax:
+        labels, changed = _largest(sheet, chosen_columns(str(sheet.path), sheet.header, settings.argmax))
+    else:
+        labels = tuple(text or None for text in sheet.texts(found["label"]))
+        changed = {UNLABELLED: labels.count(None)} if None in labels else {}
+    files = _files(sheet, found)
+    ids = None if "id" not in found else _ids(sheet, found["id"])
+    others, checked = _others(sheet, found, files)
     return LabelTable(
-        ids=None if id_at is None else tuple(columns[id_at]),
-        files=tuple(columns[names_at]),
-        labels=tuple(label or None for label in columns[label_at]),
-        columns=tuple((name, kind) for name, (kind, _) in zip(others, typed, strict=True)),
-        values=tuple(values for _, values in typed),
+        ids=ids,
+        files=tuple((sheet.header[number], sheet.texts(number)) for number in files),
+        labels=labels,
+        columns=tuple((name, kind) for name, kind, _ in others),
+        values=tuple(values for _, _, values in others),
+        changed=changed | checked.changed,
+        notes=tuple(note for note in (sheet.note, *checked.notes) if note),
     )
 
 
-def column_of(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """The number of the column that has one of these names, in upper or lower case; the earlier name is taken first."""
-    lower = [name.lower() for name in header]
-    return next((lower.index(name) for name in names if name in lower), None)
-
-
-def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV file, as text without surrounding blanks; empty lines are left out."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines(keepends=True)
-    except OSError as error:
-        raise DataError(f"can't read the labels {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"the labels {path} are not text in UTF-8: {error.reason} at byte {error.start}") from None
-    skip = next((count for count, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    first = lines[skip] if skip < len(lines) else ""
-    reader = csv.reader(lines[skip:], delimiter=max(",;\t", key=first.count), strict=True)
-    try:
-        rows = [(reader.line_num + skip, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num + skip}: {error}") from None
-    if not rows:
-        raise DataError(f"the labels {path} are empty; the first line should name the columns, such as file,label")
-    header = rows[0][1]
-    if twice := sorted({name for name in header if name and header.count(name) > 1}):
-        raise DataError(f"{path} has two columns called {twice[0]!r}")
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} values for {len(header)} columns")
-    return header, [row for _, row in rows[1:]]
-
-
-def refuse_ruined(path: Path | str, name: str, ids: Sequence[str]) -> None:
-    """Raise `DataError` for ids that a spreadsheet has rounded."""
-    if ruined := next((each for each in ids if RUINED.fullmatch(each)), None):
+def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
+    """The column of each kind that has one, without those that may name the image."""
+    called = {"id" if kind == "object_id" else kind: name for kind, name in settings.columns.items()}
+    given = given_columns(str(sheet.path), sheet.header, called, KINDS)
+    if settings.argmax and "label" in given:
+        raise SpecError("--argmax makes the label, so --column label=NAME can't be given with it")
+    plainly = [split_name(name)[0] for name in sheet.header]
+    place = "x" in map(str.lower, plainly)  # then y is the other half of it
+    label_names = [name for name in LABEL_NAMES if not (place and name == "y")]
+    usual = {"id": ID_NAMES, "label": label_names, "ra": RA_NAMES, "dec": DEC_NAMES, **{n: (n,) for n in FRAME}}
+    numbers = {kind: column_of(plainly, names) for kind, names in usual.items()}
+    found = {kind: number for kind, number in numbers.items() if number is not None} | given
+    if settings.argmax:
+        found.pop("label", None)
+    if not ("ra" in found and "dec" in found):
+        found = {kind: number for kind, number in found.items() if kind not in ("ra", "dec")}
+    no_file = "file" not in found and not columns_of(sheet.header, (*FILE_NAMES, *ID_NAMES))
+    if no_file or ("label" not in found and not settings.argmax):
+        what, names = ("image", (*ID_NAMES, *FILE_NAMES)) if no_file else ("label", LABEL_NAMES)
+        kind = "file" if no_file else "label"
         raise DataError(
-            f"{path}: column {name!r} holds {ruined}: a spreadsheet rounded the ids, and digits are lost; take the "
-            "table again from where it came, and keep this column as text"
+            f"{sheet.path} has no column for the {what}; it should be called {any_of(names)}, or be named with "
+            f"--column {kind}=NAME; the columns are {', '.join(sheet.header[:40])}"
         )
+    return found
 
 
-def _typed(name: str, values: Sequence[str]) -> tuple[pa.DataType, tuple[Any, ...]]:
-    """Type and values of a column: whole numbers, numbers, or text; an empty cell is null, an id stays text."""
-    given = [value for value in values if value]
-    if given and not name.lower().endswith("id"):
-        if all(WHOLE.fullmatch(value) for value in given):
-            return pa.int64(), tuple(int(value) if value else None for value in values)
-        try:
-            if not any(ZERO_LED.fullmatch(value) or "_" in value for value in given):
-                return pa.float64(), tuple(float(value) if value else None for value in values)
-        except ValueError:
-            pass
-    return pa.string(), tuple(value or None for value in values)
+def _files(sheet: Sheet, found: Mapping[str, int]) -> list[int]:
+    """The columns that may name the image, the likeliest first."""
+    if "file" in found:
+        return [found["file"]]
+    first = columns_of(sheet.header, FILE_NAMES)
+    ids = [*([found["id"]] if "id" in found else []), *columns_of(sheet.header, ID_NAMES)]
+    taken = {number for kind, number in found.items() if kind != "id"}
+    return [number for number in dict.fromkeys((*first, *ids)) if number not in taken]
+
+
+def _ids(sheet: Sheet, number: int) -> tuple[str, ...]:
+    """Ids as text; those that lost digits are refused."""
+    values, name = sheet.columns[number], sheet.header[number]
+    large = [value for value in values if isinstance(value, float) and abs(value) >= EXACT]
+    if large:
+        raise DataError(
+            f"{sheet.path}: column {name!r} holds {large[0]:.0f} as a decimal number (float64), which loses digits; "
+            "write it as whole numbers of 64 bits or as text"
+        )
+    ids = sheet.texts(number)
+    refuse_ruined(sheet.path, name, ids)
+    return ids
+
+
+def _others(sheet: Sheet, found: Mapping[str, int], files: Sequence[int]) -> tuple[list[Any], PositionCheck]:
+    """Name, type and values of the columns that are kept beside id, label and image."""
+    check = PositionCheck()
+    place = {"ra": _degrees(sheet, found, "ra"), "dec": _degrees(sheet, found, "dec")} if "ra" in found else {}
+    if place:
+        place["ra"] = check.wrap(place["ra"], place["dec"])
+        _refuse_off_sky(sheet, found, place, check)
+    kinds = {number: kind for kind, number in found.items() if kind not in ("id", "label", "file")}
+    used = {found[kind] for kind in ("id", "label", "file") if kind in found} | {*files[:1]}
+    used |= set(columns_of(sheet.header, KEPT))
+    reserved = {*kinds.values(), "label", "object_id"}
+    others = []
+    for number, name in enumerate(sheet.header):
+        if name and number not in used:
+            kind = kinds.get(number, f"{name}_in_table" if name in reserved else name)
+            values = (pa.float64(), tuple(place[kind])) if kind in place else sheet.typed(number)
+            others.append((kind, *values))
+    return [each for each in others if each[1] is not None], check
+
+
+def _degrees(sheet: Sheet, found: Mapping[str, int], axis: Axis) -> list[float | None]:
+    number = found[axis]
+    try:
+        return read_degrees(sheet.columns[number], axis, sheet.units[number])
+    except ValueError as error:
+        row, what = error.args
+        raise DataError(
+            f"{sheet.path}, row {row + 1}: column {sheet.header[number]!r} should hold degrees, not {what}"
+        ) from None
+
+
+def _refuse_off_sky(
+    sheet: Sheet, found: Mapping[str, int], place: Mapping[str, list[float | None]], check: PositionCheck
+) -> None:
+    limits: tuple[tuple[Axis, float, float], ...] = (("ra", 0, 360), ("dec", -90, 90))
+    for axis, low, high in limits:
+        for row, value in enumerate(place[axis]):
+            if value is not None and not low <= value <= high:
+                advice = "are ra and dec swapped?" if check.swapped else "leave the cell empty where there is none"
+                raise DataError(
+                    f"{sheet.path}, row {row + 1}: {sheet.header[found[axis]]} = {value:g} is outside {low:g} to "
+                    f"{high:g} degrees; {advice}"
+                )
+
+
+def _largest(sheet: Sheet, numbers: Sequence[int]) -> tuple[tuple[str | None, ...], dict[str, int]]:
+    """The name of the column with the largest number of each row; None where two are equal or all are missing."""
+    names, columns = [sheet.header[number] for number in numbers], []
+    for number in numbers:
+        kind, values = sheet.typed(number)
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or all(v is None for v in values)):
+            raise DataError(f"--argmax: column {sheet.header[number]!r} of {sheet.path} should hold numbers")
+        columns.append(values)
+    labels: list[str | None] = []
+    ties = missing = 0
+    for row in zip(*columns, strict=True):
+        given = [value for value in row if value is not None]
+        best = [name for name, value in zip(names, row, strict=True) if given and value == max(given)]
+        labels.append(best[0] if len(best) == 1 else None)
+        ties, missing = ties + (len(best) > 1), missing + (not given)
+    changed = {"row whose largest values are equal, kept as unlabelled": ties}
+    changed["row without any value for --argmax, kept as unlabelled"] = missing
+    return tuple(labels), {what: count for what, count in changed.items() if count}

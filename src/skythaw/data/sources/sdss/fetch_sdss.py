@@ -19,12 +19,13 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.data.cutouts import write_cutouts
+from skythaw.data.sources.column_names import FRAME
 from skythaw.data.sources.sdss import spectra_query
 from skythaw.data.sources.sdss.fetch_images import fetch_all
 from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState, SkyObject
 from skythaw.data.sources.sdss.http_client import Client, HttpSettings
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
-from skythaw.data.sources.sdss.positions import FRAME, read_catalog
+from skythaw.data.sources.sdss.positions import read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.errors import DataError, RemoteError
 
@@ -44,6 +45,8 @@ class FetchSummary:
     """objects without an image, by reason (`Reason`)"""
     state: Path
     """the state file, which has the reason for every object"""
+    notes: tuple[str, ...] = ()
+    """what is suspicious about the positions of a catalogue, or was changed in them"""
 
 
 def fetch_sdss(
@@ -166,7 +169,7 @@ def _list_objects(state: FetchState, client: Client, request: Request, show: Pro
     notes: dict[str, Any] = {"columns": columns}
     if isinstance(source, bytes):
         notes["replies"] = {"sql": hashlib.sha256(source).hexdigest()}
-    state.add(catalog.items, listed=True, **notes)
+    state.add(catalog.items, listed=True, said=catalog.notes, **notes)
 
 
 def _list_stratum(state: FetchState, client: Client, request: Request, stratum: tuple[str, ...]) -> Iterator[None]:
@@ -222,6 +225,7 @@ def _build(out: Path, state: FetchState, request: Request) -> FetchSummary:
         fetched=counts.get(FETCHED, 0),
         rejected={name: counts[name] for name in map(str, Reason) if name in counts},
         state=state.path,
+        notes=tuple(state.get("said") or ()),
     )
     if not summary.fetched:
         why = ", ".join(f"{name}: {count}" for name, count in summary.rejected.items()) or "no object was found"

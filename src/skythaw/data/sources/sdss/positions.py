@@ -1,10 +1,10 @@
-"""Read the user's own catalogue of positions (CSV, ECSV, VOTable or Parquet); columns are found by name."""
+"""Read the user's own catalogue of positions, in any format of `user_tables`; columns are found by name."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skythaw.data.parquet import OWN
-from skythaw.data.sources.label_table import LABEL_NAMES, column_of, refuse_ruined
+from skythaw.data.sources.column_names import (
+    CATALOGUE_LABELS,
+    DEC_NAMES,
+    FRAME,
+    RA_NAMES,
+    any_of,
+    column_of,
+    given_columns,
+)
+from skythaw.data.sources.rounded_ids import RoundedIds, refuse_rounded, refuse_ruined
 from skythaw.data.sources.sdss.fetch_state import SkyObject
-from skythaw.data.sources.sdss.user_tables import IDS, UNIT, UNREADABLE, batches_of, plain
-from skythaw.errors import DataError, nearest
+from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
+from skythaw.data.sources.user_tables import IDS, UNIT, UNREADABLE, batches_of, plain
+from skythaw.errors import DataError
 
 NAMES = {
     "object_id": IDS,
-    "ra": ("ra", "photora", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "alpha"),
-    "dec": ("dec", "photodec", "dec_deg", "decdeg", "de", "dej2000", "_dej2000", "de_icrs", "delta"),
-    "label": LABEL_NAMES,
-    "run": ("run",),
-    "camcol": ("camcol",),
-    "field": ("field",),
+    "ra": RA_NAMES,
+    "dec": DEC_NAMES,
+    "label": CATALOGUE_LABELS,
+    **{name: (name,) for name in FRAME},
 }
-NEEDED = ("ra", "dec")
-FRAME = ("run", "camcol", "field")
+NEEDED: tuple[Axis, Axis] = ("ra", "dec")
 Columns = Sequence[tuple[str, pa.DataType]]
 
 
@@ -38,6 +45,21 @@ class Catalog:
     columns: Columns
     """names and types of the columns that are kept beside id, label, position and field"""
     items: Iterator[SkyObject]
+    notes: list[str] = field(default_factory=list)
+    """what is said of the positions; complete when all items were read"""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What is needed to read the rows of a catalogue."""
+
+    name: str
+    columns: Mapping[str, str]
+    """the column of each key of `NAMES` that has one"""
+    extra: Sequence[str]
+    check: PositionCheck
+    rounded: RoundedIds
+    notes: list[str]
 
 
 def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
@@ -46,14 +68,14 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     Parameters
     ----------
     source
-        a file, whose ending tells its format; or the text of a CSV
+        a file; or the text of a CSV
     called
         names of columns that are not found by their usual names; the keys are those of `NAMES`
 
     Raises
     ------
     DataError
-        It can't be read, has no positions, or has ids that a spreadsheet rounded. Positions are not checked here.
+        It can't be read, has no positions, or has ids that were rounded. Whether a position is one is not checked.
     """
     name = "the query's reply" if isinstance(source, bytes) else str(source)
     try:
@@ -65,57 +87,52 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows")
     columns_of = _find(first.schema.names, called, name)
-    _require_degrees(first.schema, [columns_of[key] for key in NEEDED], name)
     used = {column for key, column in columns_of.items() if key not in FRAME}
     own = {*OWN, "ra", "dec", "pixel_scale", "release", "image_path"}
     others = [field for field in first.schema if field.name not in used | own and field.name.lower() not in FRAME]
     columns = [(field.name, plain(field.type)) for field in others]
     columns = [(column, kind) for column, kind in columns if kind is not None]
-    return Catalog(columns, _items(first, batches, columns_of, [column for column, _ in columns], name))
+    extra = [column for column, _ in columns]
+    rounded = RoundedIds(columns_of.get("object_id", ""))
+    reading = _Reading(name, columns_of, extra, PositionCheck(), rounded, [])
+    return Catalog(columns, _items(first, batches, reading), reading.notes)
 
 
 def _find(header: Sequence[str], called: Mapping[str, str], name: str) -> dict[str, str]:
     """The column for each key of `NAMES` that has one."""
-    if odd := sorted(set(called) - set(NAMES)):
-        raise DataError(f"a column can't be called {odd[0]!r}; {nearest(odd[0], NAMES)}")
-    if lost := [column for column in called.values() if column not in header]:
-        raise DataError(f"{name} has no column {lost[0]!r}; {nearest(lost[0], header)}")
+    called = {"object_id" if key == "id" else key: column for key, column in called.items()}
+    given = given_columns(name, header, called, tuple(NAMES))
     if twice := sorted({column for column in header if header.count(column) > 1}):
         raise DataError(f"{name} has two columns called {twice[0]!r}")
-    numbers = {key: column_of(header, names) for key, names in NAMES.items()}
-    found = {key: header[number] for key, number in numbers.items() if number is not None} | dict(called)
+    plainly = [split_name(column)[0] for column in header]
+    numbers = {key: column_of(plainly, names) for key, names in NAMES.items()} | given
+    found = {key: header[number] for key, number in numbers.items() if number is not None}
     for key in NEEDED:
         if key not in found:
             raise DataError(
-                f"{name} has no column for {key}; call it {', '.join(NAMES[key][:-1])} or {NAMES[key][-1]}, "
+                f"{name} has no column for {key}; call it {any_of(NAMES[key][:7])}, "
                 f"or name it with --column {key}=NAME; the columns are {', '.join(header[:20])}"
             )
     return found
 
 
-def _require_degrees(schema: pa.Schema, columns: Sequence[str], name: str) -> None:
-    """Raise `DataError` if the unit of a position is not the degree."""
-    for column in columns:
-        unit = ((schema.field(column).metadata or {}).get(UNIT) or b"deg").decode()
-        if unit not in ("deg", "degree", "degrees"):
-            raise DataError(f"{name}: column {column!r} is in {unit}; positions should be in degrees")
-
-
-def _items(
-    first: pa.RecordBatch, batches: Iterator[pa.RecordBatch], found: Mapping[str, str], extra: Sequence[str], name: str
-) -> Iterator[SkyObject]:
-    number = 0
-    for batch in _chain(first, batches, name):
-        own = {key: batch.column(batch.schema.names.index(column)) for key, column in found.items()}
-        ids = _ids(own.get("object_id"), found.get("object_id", ""), batch.num_rows, number, name)
-        values = {column: batch.column(batch.schema.names.index(column)).to_pylist() for column in extra}
-        ra, dec = (_degrees(own[key], name, found[key]) for key in NEEDED)
+def _items(first: pa.RecordBatch, batches: Iterator[pa.RecordBatch], reading: _Reading) -> Iterator[SkyObject]:
+    number, column = 0, reading.columns.get("object_id", "")
+    for batch in _chain(first, batches, reading.name):
+        own = {key: batch.column(batch.schema.names.index(found)) for key, found in reading.columns.items()}
+        ids = _ids(own.get("object_id"), column, batch.num_rows, number, reading.name)
+        reading.rounded.add(ids)
+        extra = {each: batch.column(batch.schema.names.index(each)).to_pylist() for each in reading.extra}
+        ra, dec = (_degrees(batch, reading, key, number) for key in NEEDED)
+        ra = reading.check.wrap(ra, dec)
         labels = _labels(own.get("label"), batch.num_rows)
         frames = _frames(own, batch.num_rows)
         for i in range(batch.num_rows):
-            row = {column: _finite(cells[i]) for column, cells in values.items()}
+            row = {each: _finite(cells[i]) for each, cells in extra.items()}
             yield SkyObject(ids[i], labels[i], ra[i], dec[i], None, frames[i], row)
         number += batch.num_rows
+    refuse_rounded(reading.name, column, reading.rounded)
+    reading.notes.extend(reading.check.notes)
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
@@ -136,7 +153,7 @@ def _ids(values: pa.Array | None, column: str, rows: int, before: int, name: str
         )
     if values.null_count:
         raise DataError(f"{name}: column {column!r} is empty in {values.null_count} rows, and every object needs an id")
-    ids = values.cast(pa.string()).to_pylist()
+    ids: list[str] = values.cast(pa.string()).to_pylist()
     refuse_ruined(name, column, ids)
     return ids
 
@@ -147,20 +164,17 @@ def _labels(values: pa.Array | None, rows: int) -> list[str | None]:
     return [label or None for label in values.cast(pa.string()).to_pylist()]
 
 
-def _degrees(values: pa.Array, name: str, column: str) -> list[float | None]:
+def _degrees(batch: pa.RecordBatch, reading: _Reading, axis: Axis, before: int) -> list[float | None]:
+    column = reading.columns[axis]
+    values = batch.column(batch.schema.names.index(column)).to_pylist()
+    unit = ((batch.schema.field(column).metadata or {}).get(UNIT) or b"").decode() or split_name(column)[1]
     try:
-        return [None if v is None or not math.isfinite(v) else v for v in values.cast(pa.float64()).to_pylist()]
-    except pa.ArrowException:
-        shown = next((v for v in values.to_pylist() if not _is_number(v)), "")
-        raise DataError(f"{name}: column {column!r} should hold degrees, not {shown!r}") from None
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value or 0)
-    except ValueError:
-        return False
-    return True
+        return read_degrees(values, axis, unit)
+    except ValueError as error:
+        row, what = error.args
+        raise DataError(
+            f"{reading.name}, row {before + row + 1}: column {column!r} should hold degrees, not {what}"
+        ) from None
 
 
 def _frames(own: Mapping[str, pa.Array], rows: int) -> list[tuple[int, int, int] | None]:

@@ -1,0 +1,117 @@
+"""Where the images of a Parquet file are: bytes in a column, or files beside it. Their size is bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from skythaw.errors import DataError
+
+NAMES = ("image", "img", "jpg", "jpeg", "png", "image_bytes", "cutout")
+LARGEST_IMAGE = 256 << 20
+"""bytes of one image's file; a larger one is no cutout"""
+PACKED, UNPACKED = 100, 64 << 20
+"""A row group whose images grow by more than this factor, to more than so many bytes, holds no images."""
+
+
+def require_images(path: Path | str, schema: pa.Schema) -> None:
+    """Raise `DataError` unless a Parquet file has a column of images."""
+    if image_column(schema) is not None:
+        return
+    named = next((name for name in NAMES if name in schema.names), None)
+    if named is None:
+        raise DataError(f"{path} has no column 'image'; it has {', '.join(schema.names[:20])}")
+    kind = schema.field(named).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        found = kind.field("bytes").type
+        raise DataError(
+            f"{path}: '{named}.bytes' is {found}; it should be binary: the JPEG, PNG or FITS file as it came"
+        )
+    advice = "" if "flux" not in str(kind) else "; arrays of pixels: skythaw data import"
+    wanted = f"struct<bytes: binary, path: string>, or binary{advice}"
+    raise DataError(f"{path}: column {named!r} is {str(kind)[:100]}; it should be {wanted}")
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """The column that holds the images: by its name, or by Hugging Face's description of it."""
+    described = [name for name, about in features(schema).items() if about.get("_type") == "Image"]
+    return next((name for name in (NAMES[0], *described, *NAMES) if _holds_images(schema, name)), None)
+
+
+def image_pieces(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns to read for an image's bytes, and for the path of its file where there is one."""
+    name = image_column(schema) or NAMES[0]
+    kind = schema.field(name).type
+    if not pa.types.is_struct(kind):
+        return (name,)
+    path = kind.get_field_index("path")
+    has_path = path >= 0 and pa.types.is_string(kind.field(path).type)
+    return (f"{name}.bytes", *([f"{name}.path"] if has_path else []))
+
+
+def images_in(column: pa.Array) -> Iterator[tuple[bytes, str | None]]:
+    """The bytes of each image of a column (empty where there are none), and the path of its file."""
+    paths: list[str | None] = [None] * len(column)
+    if pa.types.is_struct(column.type):
+        if column.type.get_field_index("path") >= 0:
+            paths = pc.struct_field(column, "path").to_pylist()
+        column = pc.struct_field(column, "bytes")
+    column = column.cast(pa.binary()) if pa.types.is_null(column.type) else column
+    for value, path in zip(column, paths, strict=True):
+        buffer = value.as_buffer()
+        yield (buffer.to_pybytes() if buffer is not None and buffer.size <= LARGEST_IMAGE else b""), path
+
+
+def read_beside(folder: Path, path: str | None) -> bytes:
+    """The bytes of an image's file in the folder of the Parquet file; empty where there is none, or not in it."""
+    if not path:
+        return b""
+    try:
+        file = (folder / path).resolve()
+        if not file.is_relative_to(folder.resolve()) or not file.is_file() or file.stat().st_size > LARGEST_IMAGE:
+            return b""
+        return file.read_bytes()
+    except (OSError, ValueError, RuntimeError):  # a null byte in the name; links in a circle
+        return b""
+
+
+def refuse_packed(file: pq.ParquetFile, group: int, column: str) -> None:
+    """Raise `DataError` if the images of a row group would grow far beyond what images are compressed to."""
+    about = file.metadata.row_group(group)
+    for number in range(about.num_columns):
+        chunk = about.column(number)
+        if chunk.path_in_schema.partition(".")[0] == column:
+            size = chunk.total_uncompressed_size
+            if size > LARGEST_IMAGE * max(about.num_rows, 1):
+                raise DataError(f"row group {group} has {size} bytes of images in {about.num_rows} rows: no cutouts")
+            if size > UNPACKED and size > PACKED * max(chunk.total_compressed_size, 1):
+                raise DataError(
+                    f"row group {group} unpacks from {chunk.total_compressed_size} to {size} bytes, which no images do"
+                )
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    """Hugging Face's description of each column; empty where there is none."""
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: about for name, about in found.items() if isinstance(about, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _holds_images(schema: pa.Schema, name: str) -> bool:
+    if schema.names.count(name) != 1:
+        return False
+    kind = schema.field(name).type
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        kind = kind.field(place).type if place >= 0 else kind
+        if pa.types.is_null(kind):  # no image has bytes: all are given by their paths
+            return True
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)

@@ -1,0 +1,84 @@
+"""Unpack the regular files of an archive into a folder, within bounds; nothing may lead out of it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from skythaw.errors import DataError
+
+LARGEST_MEMBER = 256 << 20
+"""bytes of one file"""
+MOST_MEMBERS = 5_000_000
+GROWTH, ALWAYS = 50, 256 << 20
+"""all files together may have so many times the bytes of the archive; less than `ALWAYS` bytes are never refused"""
+CHUNK = 1 << 20
+
+
+class Unpacking:
+    """Writes files of one archive into a folder, and counts what it wrote."""
+
+    def __init__(self, archive: Path, folder: Path) -> None:
+        self.archive, self.folder = archive, folder
+        self._room = max(ALWAYS, GROWTH * archive.stat().st_size)
+        self._files = 0
+
+    def write(self, name: str, stream: BinaryIO) -> None:
+        """Write one file under its name inside the folder.
+
+        Raises
+        ------
+        DataError
+            The name leads out of the folder; or it, or all files together, are too large.
+        """
+        target = self.folder / safe_name(self.archive, name)
+        self._files += 1
+        if self._files > MOST_MEMBERS:
+            raise DataError(f"{self.archive} holds more than {MOST_MEMBERS} files")
+        size = 0
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            while chunk := stream.read(CHUNK):
+                size += len(chunk)
+                if size > min(LARGEST_MEMBER, self._room):
+                    raise DataError(f"{self.archive}: {name!r} unpacks to more bytes than images have; it is refused")
+                file.write(chunk)
+        self._room -= size
+
+
+def safe_name(archive: Path, name: str) -> str:
+    """A name inside the archive, if it leads to a place below its top."""
+    plain = posixpath.normpath(name.replace("\\", "/"))
+    if plain.startswith(("/", "../")) or plain == ".." or re.match(r"[A-Za-z]:", plain) or "\0" in plain:
+        raise DataError(f"{archive}: the name {name!r} leads out of the archive; it is refused")
+    return plain
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a part of the path begins with a dot, or is macOS' own folder."""
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
+
+
+@contextmanager
+def beside(out: Path, archive: Path) -> Iterator[Path]:
+    """A folder beside the output that vanishes at the end; errors name the archive instead of it."""
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=Path(out).parent) as folder:
+        try:
+            yield Path(folder)
+        except DataError as error:
+            raise DataError(re.sub(re.escape(folder) + r"(/images)?", str(archive), str(error))) from None
+
+
+def top_of(folder: Path) -> Path:
+    """The folder, or the only one in it where that holds nothing but folders: an archive often has one extra on top."""
+    while True:
+        below = list(folder.iterdir())
+        if len(below) != 1 or not below[0].is_dir() or not any(each.is_dir() for each in below[0].iterdir()):
+            return folder
+        folder = below[0]

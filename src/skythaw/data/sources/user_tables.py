@@ -1,0 +1,178 @@
+"""Read the tables of users as Arrow batches, whatever the file is called; a hostile file does no harm.
+
+The content tells the format: text (CSV and the like), ECSV, VOTable, FITS, Parquet or Excel. Text and Parquet are read
+by Arrow in bounded memory; astropy would read them whole, and would turn ids in a CSV into numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from skythaw.data.sources.astropy_tables import UNIT, astropy_batches
+from skythaw.data.sources.excel_table import excel_batches
+from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
+
+__all__ = ["UNIT", "UNREADABLE", "batches_of", "plain", "table_format"]
+
+IDS = ("object_id", "objid", "specobjid", "source_id", "id", "name")
+TEXT = re.compile("id$|^(" + "|".join((*IDS, "label", "class")) + ")$", re.IGNORECASE)
+"""names of CSV columns that stay text, whatever they hold"""
+ZERO_LED = re.compile(r"[+-]?0\d+")
+EMPTY = ("", "null", "NULL")
+UNREADABLE = (
+    *(OSError, pa.ArrowException, ValueError, OverflowError, StopIteration, EOFError, zlib.error),
+    *(zipfile.BadZipFile, LookupError),
+)
+TEXT_FORMAT = "text"
+BEGINNINGS = {
+    b"PAR1": "Parquet",
+    b"SIMPLE  =": "FITS",
+    b"PK\x03\x04": "Excel",
+    b"# %ECSV": "ECSV",
+    b"<": "VOTable",
+}
+
+
+def batches_of(source: Path | bytes, texts: set[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a table, some at a time. Columns hold text, whole numbers, decimal numbers, or true and false.
+
+    Parameters
+    ----------
+    source
+        a file; or the text of a CSV
+    texts
+        names of further CSV columns that stay text
+
+    Raises
+    ------
+    UNREADABLE
+        The file can't be read as its content promises.
+    """
+    if isinstance(source, bytes):
+        yield from _csv(lambda: io.BytesIO(source), texts)
+        return
+    kind, opened = table_format(source), opening(source)
+    if kind == "Parquet":
+        yield from _parquet(source)
+    elif kind == "Excel":
+        yield from _narrowed(excel_batches(source), texts)
+    elif kind == TEXT_FORMAT:
+        yield from _csv(opened, texts)
+    else:
+        yield from astropy_batches(source, kind, opened)
+
+
+def table_format(path: Path) -> str:
+    """What the content of a file, unpacked from gzip, says that it is: text, ECSV, VOTable, FITS, Parquet or Excel."""
+    with opening(path)() as file:
+        start = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((kind for magic, kind in BEGINNINGS.items() if start.startswith(magic)), TEXT_FORMAT)
+
+
+def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        names = [field.name for field in file.schema_arrow if plain(field.type) is not None]
+        for batch in file.iter_batches(10_000, columns=names):
+            batch.validate(full=True)  # text that is no UTF-8
+            arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+            yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _csv(opened: Opened, texts: set[str]) -> Iterator[pa.RecordBatch]:
+    """A CSV is read twice: once for the type of each column, and once for its rows. Empty cells are null."""
+    read = _csv_text(opened)
+    kinds = _kinds(read(), texts)
+    yield from (_cast(batch, kinds) for batch in read())
+
+
+def _narrowed(batches: Sequence[pa.RecordBatch], texts: set[str]) -> Iterator[pa.RecordBatch]:
+    kinds = _kinds(batches, texts)
+    yield from (_cast(batch, kinds) for batch in batches)
+
+
+def _kinds(batches: Iterable[pa.RecordBatch], texts: set[str]) -> dict[str, pa.DataType]:
+    """The type of each column of text."""
+    kinds: dict[str, pa.DataType] = {}
+    for batch in batches:
+        for column, values in zip(batch.schema.names, batch.columns, strict=True):
+            text = column in texts or TEXT.search(column)
+            kinds[column] = _kind(values, pa.string() if text else kinds.get(column, pa.null()))
+    return {column: pa.string() if pa.types.is_null(kind) else kind for column, kind in kinds.items()}
+
+
+def _cast(batch: pa.RecordBatch, kinds: dict[str, pa.DataType]) -> pa.RecordBatch:
+    arrays = [values.cast(kinds[column]) for column, values in zip(batch.schema.names, batch.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _kind(values: pa.Array, before: pa.DataType) -> pa.DataType:
+    """The narrowest type that loses no digit of these texts and those before: whole numbers, numbers or text."""
+    given = values.drop_null()
+    if before == pa.string() or not len(given):
+        return before
+    if before != pa.float64() and pc.all(pc.match_substring_regex(given, r"^-?(0|[1-9]\d{0,17})$")).as_py():
+        return pa.int64()
+    if pc.any(pc.match_substring_regex(given, rf"^(?:{ZERO_LED.pattern}|[+-]?\d{{19,}})$")).as_py():
+        return pa.string()
+    try:
+        given.cast(pa.float64())
+    except pa.ArrowException:
+        return pa.string()
+    return pa.float64()
+
+
+def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
+    """A function that reads all cells of a CSV as text."""
+    encoding = encoding_of(opened)
+    with opened() as file, io.TextIOWrapper(file, encoding, newline="") as text:
+        skip, header = 0, text.readline(LONGEST_LINE)
+        while header.startswith("#"):
+            skip, header = skip + 1, text.readline(LONGEST_LINE)
+    header = header.strip("\r\n")
+    if header.startswith("<"):
+        raise ValueError(f"it begins like XML or a web page ({header[:20]!r}), not like a table")
+    separator = separator_of(header)
+    columns = [column.strip().strip('"') for column in header.split(separator)]
+    if len(set(columns)) < len(columns) or not all(columns):
+        raise ValueError("two columns have the same name, or one has none")
+    own: dict[str, Any] = {"encoding": "utf8" if encoding == "utf-8-sig" else encoding}
+
+    def read() -> Iterator[pa.RecordBatch]:
+        with opened() as file:
+            reader = pyarrow.csv.open_csv(
+                file,
+                pyarrow.csv.ReadOptions(skip_rows=skip + 1, column_names=columns, block_size=1 << 20, **own),
+                pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+                pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    strings_can_be_null=True,
+                ),
+            )
+            for batch in reader:
+                cells = [pc.utf8_trim_whitespace(column) for column in batch.columns]
+                cells = [pc.if_else(pc.is_in(column, pa.array(EMPTY)), None, column) for column in cells]
+                yield pa.RecordBatch.from_arrays(cells, names=columns)
+
+    return read
+
+
+def plain(kind: pa.DataType) -> pa.DataType | None:
+    """The type with which a column is kept; None if it is not kept."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):
+        return kind
+    if pa.types.is_large_string(kind):
+        return pa.string()
+    return pa.float64() if pa.types.is_floating(kind) else None

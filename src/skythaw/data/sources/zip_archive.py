@@ -1,0 +1,40 @@
+"""Cutouts from a .zip of images: of class folders, or of any folder with a table of labels."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from skythaw.data.sources.folder import ImportResult, import_folder
+from skythaw.data.sources.packed_folder import Unpacking, beside, is_hidden, top_of
+from skythaw.errors import DataError
+
+
+def import_zip(path: Path, out: Path, labels: Any = None, **options: Any) -> ImportResult:
+    """Unpack an archive beside the output, and import it as `import_folder` imports a folder.
+
+    Raises
+    ------
+    DataError
+        It is damaged, locked, or unpacks to far more than images do; a name leads out of it; or see `import_folder`.
+    """
+    path = Path(path)
+    with beside(out, path) as folder:
+        images = folder / "images"
+        images.mkdir()
+        unpacking = Unpacking(path, images)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for info in archive.infolist():
+                    is_link = stat.S_ISLNK(info.external_attr >> 16)
+                    if is_link:
+                        raise DataError(f"{path}: {info.filename!r} is a link, which is not followed; it is refused")
+                    if not info.is_dir() and not is_hidden(info.filename):
+                        with archive.open(info) as stream:
+                            unpacking.write(info.filename, stream)  # type: ignore[arg-type]
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise DataError(f"can't unpack {path}: {error}") from None
+        return import_folder(top_of(images), out, labels, **options)

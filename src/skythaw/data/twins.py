@@ -1,0 +1,138 @@
+"""Twins: the same image under two names. Their files are equal byte for byte, or their decoded pixels are equal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from skythaw.data.cutouts import Cutouts
+from skythaw.data.decode import BrokenImageError, decode, require_checksum
+from skythaw.data.overlaps import identify
+from skythaw.data.pixel_store import Store
+from skythaw.errors import OutputError
+from skythaw.machine.files import replacing
+
+WORDS = 2
+"""numbers of 64 bits in a digest"""
+KEPT = "digests"
+NOTHING = hashlib.sha256(b"").hexdigest()
+"""of an object without an image: it has no twin"""
+
+
+def twin_groups(cutouts: Cutouts, digests: np.ndarray | None = None) -> np.ndarray:
+    """A number for each object, int [object], the same for twins.
+
+    Parameters
+    ----------
+    cutouts
+        the objects
+    digests
+        of their pixels, as `store_digests` or `decoded_digests` gives them; None compares the files' bytes alone
+    """
+    sha256 = np.array(cutouts.image_sha256, dtype=object)
+    alone = np.where(sha256 == NOTHING, np.arange(1, len(sha256) + 1), 0)
+    same_bytes = identify([sha256, alone])
+    return same_bytes if digests is None else merged(same_bytes, _same_pixels(digests))
+
+
+def twin_basis(cutouts: Cutouts, chosen: np.ndarray, digests: np.ndarray | None) -> Literal["bytes", "pixels"] | None:
+    """What tells that some of the `chosen` objects (bool [object]) are twins; None if none are."""
+    objects = int(chosen.sum())
+    by_bytes = len(np.unique(twin_groups(cutouts)[chosen]))
+    if digests is not None and len(np.unique(twin_groups(cutouts, digests)[chosen])) < by_bytes:
+        return "pixels"
+    return "bytes" if by_bytes < objects else None
+
+
+def merged(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The finest groups, int [object], that keep together what `left` or `right` keeps together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    left, right = identify([left]), identify([right])
+    first = int(left.max(initial=-1)) + 1
+    count = first + int(right.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(left)), (left, right + first)), shape=(count, count))
+    return connected_components(links, directed=False)[1][left].astype(np.int64)
+
+
+def conflicting(labels: np.ndarray, groups: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which of the `chosen` objects (bool [object]) have a twin among them with another label, bool [object]."""
+    seen: dict[int, set[str]] = defaultdict(set)
+    rows = np.flatnonzero(chosen)
+    for row in rows:
+        seen[int(groups[row])].add(labels[row])
+    odd = np.zeros(len(labels), dtype=bool)
+    odd[rows] = [len(seen[int(groups[row])]) > 1 for row in rows]
+    return odd
+
+
+def say_conflicts(sets: Sequence[Sequence[tuple[str, str]]]) -> str:
+    """Images that are there with different labels, in words: for each, the ids and labels of its objects."""
+    shown = [
+        " = ".join(f"{name} ({label})" for name, label in some[:4]) + (" = ..." if len(some) > 4 else "")
+        for some in sets[:3]
+    ]
+    how = "image is there" if len(sets) == 1 else "images are there"
+    return f"{len(sets)} {how} with different labels: {'; '.join(shown)}{'; ...' if len(sets) > 3 else ''}"
+
+
+def conflict_sets(
+    ids: Sequence[str], labels: np.ndarray, groups: np.ndarray, chosen: np.ndarray
+) -> list[list[tuple[str, str]]]:
+    """For each image that some of the `chosen` objects have with different labels, their ids and labels."""
+    sets: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for row in np.flatnonzero(conflicting(labels, groups, chosen)).tolist():
+        sets[int(groups[row])].append((ids[row], labels[row]))
+    return list(sets.values())
+
+
+def digest_of(pixels: np.ndarray) -> tuple[int, int]:
+    """128 bits that tell an image's shape, type and values from those of any other."""
+    about = f"{pixels.shape} {pixels.dtype.str}".encode()
+    found = hashlib.blake2b(about + np.ascontiguousarray(pixels).tobytes(), digest_size=8 * WORDS).digest()
+    first, second = np.frombuffer(found, dtype="<u8").tolist()
+    return first, second
+
+
+def store_digests(store: Store) -> np.ndarray:
+    """Digests of decoded images, uint64 [object, word]; zeros for those that can't be used. Kept beside the images."""
+    file = Path(str(store.pixels.filename)).with_name(KEPT)
+    try:
+        found = np.frombuffer(file.read_bytes(), dtype="<u8")
+        if found.size == len(store.pixels) * WORDS:
+            return found.reshape(-1, WORDS)
+    except (OSError, ValueError):
+        pass
+    found = np.zeros((len(store.pixels), WORDS), dtype=np.uint64)
+    for row in np.flatnonzero(store.usable):
+        found[row] = digest_of(store.pixels[row])
+    try:
+        with replacing(file) as out:
+            out.write(found.astype("<u8").tobytes())
+    except (OSError, OutputError):
+        return found  # a cache that can't be written: computed again next time
+    return found
+
+
+def decoded_digests(cutouts: Cutouts) -> np.ndarray:
+    """The same as `store_digests`, where there is no store: every image is decoded."""
+    found = np.zeros((len(cutouts), WORDS), dtype=np.uint64)
+    for row, (name, data, sha256) in enumerate(cutouts.images()):
+        try:
+            require_checksum(data, sha256, name)
+            found[row] = digest_of(decode(data, name))
+        except BrokenImageError:
+            continue
+    return found
+
+
+def _same_pixels(digests: np.ndarray) -> np.ndarray:
+    """Groups of equal digests, int [object]; zeros stand for an image that is like no other."""
+    alone = np.where(digests.any(1), 0, np.arange(1, len(digests) + 1))
+    return identify([*digests.T, alone])
