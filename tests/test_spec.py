@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from skythaw.errors import SpecError
-from skythaw.spec import Cell, Pixels, Recipe, Split, Study, WeightsChoice, parse_depth
+from skythaw.spec import Cell, Numbers, Pixels, Recipe, Split, Study, WeightsChoice, parse_depth
 
 GOOD = {
     "name": "s",
@@ -27,7 +27,7 @@ def cell(**changes):
         "train_size": 300,
         "seed": 0,
         "pixels": Pixels(crop=64, size=64),
-        "split": Split(),
+        "split": Split(by="field"),
         "skip_broken": False,
         "recipe": Recipe(),
         "weights": WeightsChoice(),
@@ -159,13 +159,16 @@ def test_every_field_is_in_the_key():
         "train_size": 301,
         "seed": 1,
         "pixels": Pixels(crop=32, size=64),
-        "split": Split(seed=1),
+        "split": Split(by="field", seed=1),
         "skip_broken": True,
         "recipe": Recipe(lr=2e-3),
         "weights": WeightsChoice(mean=(0.5,)),
         "weights_sha256": "x",
         "data_sha256": "x",
         "test_sha256": "x",
+        "inputs": "both",
+        "numbers": Numbers(measured=True),
+        "numbers_sha256": "x",
     }
     assert set(changes) == set(Cell.model_fields), "a new field must be tried here"
     keys = {cell(**{name: value}).key for name, value in changes.items()}

@@ -20,6 +20,7 @@ name = "demo"
 [data]
 path = "mock.parquet"
 crop = 32                              # pixels from the centre: what the network gets
+columns = ["modelMag_g", "modelMag_r", "modelMag_i"]      # numbers beside the images: magnitudes in three bands
 split = { by = "field", validation = 0.15, test = 0.35, seed = 0 }
 
 [grid]
@@ -27,6 +28,7 @@ backbone = ["efficientnet_lite0"]
 depth = ["0%", "50%", "100%"]          # of the network's blocks, from the top
 train_size = [250]
 seed = [0, 1, 2]
+inputs = ["images", "table", "both:mean"]                 # images alone, numbers alone, and the mean of what they say
 
 [recipe]
 batch = 32                             # images a step: half of the usual, for a quicker demo

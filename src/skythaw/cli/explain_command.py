@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from skythaw.cli.print_report import print_classifier
 from skythaw.cli.shared_options import Device
-from skythaw.cli.terminal import print_json, say
+from skythaw.cli.terminal import print_json, say, say_wrapped
 
 if TYPE_CHECKING:
     from skythaw.explain.explanation import Explanation
@@ -19,28 +20,39 @@ JSON_SCHEMA = 1
 
 def explain(
     bundle: Annotated[Path, typer.Argument(help="A folder that `skythaw export` wrote.")],
-    image: Annotated[str, typer.Argument(help="A JPEG, PNG or FITS file, or DATA.parquet:OBJECT_ID.")],
+    image: Annotated[str, typer.Argument(help="An image file, or DATA.parquet:OBJECT_ID.")],
     out: Annotated[Path, typer.Option("--output", "-o", metavar="PNG", help="The picture to write.")],
     label: Annotated[
         str | None, typer.Option("--class", metavar="NAME", help="The class to explain. Default: the most probable.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A catalogue with the numbers that the bundle takes beside an image. Default: those of DATA.parquet.",
+        ),
     ] = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The numbers, for programs.")] = False,
 ) -> None:
     """One picture of why a classifier says what it says: where it looks, and which training images are near."""
     from skythaw.bundle.classifier import load
-    from skythaw.explain.explanation import explain, find_image
+    from skythaw.explain.explanation import explain, find_image, find_numbers
     from skythaw.explain.explanation_figure import check_picture, save_png
 
     check_picture(out)
     classifier = load(bundle, device=device)
     name, pixels = find_image(image, classifier)
-    found = explain(classifier, pixels, name, label)
+    given = find_numbers(image, name, classifier, table)
+    found = explain(classifier, pixels, name, label, given)
     save_png(found, out)
     if as_json:
         print_json(_facts(found, out))
         return
     say(", ".join(f"{each} {p:.3f}" for each, p in sorted(found.p.items(), key=lambda item: -item[1])))
+    if found.numbers:
+        for sentence in found.numbers.sentences(found.label):
+            say_wrapped(sentence)
     say(found.verdict)
     say(f"wrote {out}")
     print_classifier(classifier.about)
@@ -58,4 +70,4 @@ def _facts(found: Explanation, out: Path) -> dict[str, Any]:
             {"object_id": each.object_id, "label": each.label, "distance": each.distance} for each in found.neighbours
         ],
         "file": str(out),
-    }
+    } | ({} if found.numbers is None else {"numbers": asdict(found.numbers)})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from skythaw.cli.print_report import print_classifier
 from skythaw.cli.terminal import print_json, say, say_wrapped, tracked
+
+Inputs = Literal["images", "both"]
 
 
 def export(
@@ -18,6 +20,10 @@ def export(
     cell: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="The beginning of a cell's key. Default: a cell of the recommended depth."),
+    ] = None,
+    inputs: Annotated[
+        Inputs | None,
+        typer.Option(help="What the classifier takes. Default: both, images and numbers, if the run has such cells."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The pretrained weights, if they were moved.")
@@ -50,7 +56,9 @@ def export(
 
     how = Refit(context.obj, device, lambda epochs, number: tracked(epochs, number, "training again", "epochs"))
     again = how if refit else None
-    about = write(run, bundle, cell=cell, weights=weights, data=data, onnx=onnx, refit=again, references=references)
+    about = write(
+        run, bundle, cell=cell, inputs=inputs, weights=weights, data=data, onnx=onnx, refit=again, references=references
+    )
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skythaw.cli.run_options import CacheSize
-from skythaw.cli.shared_options import Json, SkipBroken, StudyFile, cores_for, load_study
+from skythaw.cli.shared_options import AllowLeak, Json, SkipBroken, StudyFile, cores_for, load_study
 from skythaw.cli.terminal import (
     count,
     duration,
     parse_bytes,
     percent,
+    plain_line,
     print_json,
     say_wrapped,
     warn,
@@ -33,6 +34,7 @@ def plan(
     ] = None,
     cache_size: CacheSize = "20GB",
     skip_broken: SkipBroken = False,
+    allow_leak: AllowLeak = None,
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +44,7 @@ def plan(
     from skythaw.study.rate_race import first_trials
 
     budget = parse_bytes(cache_size, "--cache-size")
-    planned = make_plan(load_study(study_file, skip_broken), context.obj, budget=budget)
+    planned = make_plan(load_study(study_file, skip_broken, allow_leak), context.obj, budget=budget)
     states = _states_in(out)
     left = [p for p in planned.cells if states.get(p.cell.key) != "done"]
     passes = [(reuse.uses[0].cell, reuse.flops) for reuse in planned.reuse] if left else []
@@ -57,17 +59,25 @@ def plan(
         rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
         told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting}
+        told |= {"split": planned.study.data.split.model_dump(mode="json"), "division": planned.study_data.division.why}
         told |= {"trials_of_rates": len(races)}
         told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
         told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
         print_json({"schema": 1, **told})
         return
-    for warning in planned.warnings:
-        warn(warning)
-    left_out = print_table(_plan_table(planned, states), wide=wide)
-    say_left_out(left_out + print_table(_use_table(planned), wide=wide))
+    _say_tables(planned, states, wide)
     first = f"{len(races)} trials of learning rates come first; " if races else ""
     say_wrapped(f"{first}{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
+
+
+def _say_tables(planned: Plan, states: dict[str, str], wide: bool) -> None:
+    """Warnings, how the objects are divided, the cells, and what is kept of the frozen part."""
+    for warning in planned.warnings:
+        warn(plain_line(warning))
+    if why := planned.study_data.division.why:
+        say_wrapped(f"Split: {why}.")
+    left_out = print_table(_plan_table(planned, states), wide=wide)
+    say_left_out(left_out + print_table(_use_table(planned), wide=wide))
 
 
 def _states_in(out: Path | None) -> dict[str, str]:
@@ -77,14 +87,14 @@ def _states_in(out: Path | None) -> dict[str, str]:
     from skythaw.study.ledger import Ledger
 
     with Ledger.read(out) as ledger:
-        return {e.key: e.state for e in (*ledger.entries(), *ledger.entries(race=True))}
+        return {e.key: e.state for e in (*ledger.entries(), *ledger.entries("trial"))}
 
 
 def _plan_table(planned: Plan, states: dict[str, str]) -> TerminalTable:
     objects = ", ".join(f"{number} {part}" for part, number in planned.objects.items())
     classes = ", ".join(planned.classes)
     title = f"{planned.study.name}: {len(planned.cells)} cells; classes {classes}; objects: {objects}"
-    axes = list(planned.study.grid.axes)
+    axes = [*planned.study.grid.axes, *(["inputs"] if planned.study.uses_numbers else [])]
     numbers = ("depth", "blocks", "TPR", "TLR", "TFR", "memory", "seeds", "cost")
     columns = ("backbone", "strategy", "state", "images", *axes, *numbers)
     one_strategy = len({p.cell.strategy for p in planned.cells}) == 1
@@ -148,6 +158,7 @@ def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:
         "depth": cell.depth,
         "blocks": planned.blocks,
         "seed": cell.seed,
+        "inputs": cell.inputs,
         "tpr": ratios.tpr,
         "tlr": ratios.tlr,
         "tfr": ratios.tfr,

@@ -17,10 +17,12 @@ from skythaw.cli.terminal import (
     print_json,
     progress_bar,
     say,
+    say_wrapped,
     stoppable,
     warn,
 )
 from skythaw.cli.terminal_table import TerminalTable, print_table
+from skythaw.errors import DataError
 
 if TYPE_CHECKING:
     from skythaw.predict.predict_images import PredictSummary
@@ -39,8 +41,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Images (JPEG, PNG, FITS), folders, quoted patterns, Parquet files with images, or CSV files with a "
-            "column that names images in the CSV's folder; with --sdss one catalogue of positions.",
+            help="Images (JPEG, PNG, TIFF, WebP, FITS ...), folders, quoted patterns, Parquet files with images, or "
+            "CSV files with a column that names images in the CSV's folder; with --sdss one catalogue of positions.",
         ),
     ],
     out: Annotated[
@@ -53,6 +55,14 @@ def predict(
             "Parquet files with images and HATS catalogues.",
         ),
     ],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A catalogue with the numbers that the bundle takes beside images, joined by object_id or position. "
+            "Default: columns of the Parquet files.",
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Batches at a time. Default: one for each core; for a shard, 1.")
@@ -68,7 +78,7 @@ def predict(
         bool,
         typer.Option(
             "--sdss",
-            help="INPUT is a catalogue with ra and dec (CSV, ECSV, VOTable, Parquet); images come from SDSS.",
+            help="INPUT is a catalogue with ra and dec (CSV, FITS, VOTable, ECSV, Parquet); images come from SDSS.",
         ),
     ] = False,
     column: Annotated[
@@ -125,6 +135,7 @@ def predict(
             setting=PredictSettings(batch, device, threads, shard, backend),
             engine_choice=EngineChoice(engine, workers, cluster),
             sdss=fetching,
+            table=table,
             told=told,
         )
     _show(summary, out, as_json)
@@ -139,12 +150,13 @@ def _kept(out: Path, sdss: bool) -> str:
 
 
 def _show(summary: PredictSummary | SurveySummary, out: Path, as_json: bool) -> None:
-    """Print what became of the images; the exit status is 1 where shards are missing."""
+    """Print what became of the images; the exit status is 1 where shards are missing, 2 where no image was used."""
     undone = getattr(summary, "undone", None)
     if as_json:
         print_json(_facts(summary, out) | ({} if undone is None else {"undone": len(undone)}))
     else:
         _print_table(summary)
+        _say_inputs(summary)
         speed = "all done before"
         if summary.objects > summary.resumed:
             speed = f"{brief(summary.rate)} images/s, {summary.backend}"
@@ -154,6 +166,12 @@ def _show(summary: PredictSummary | SurveySummary, out: Path, as_json: bool) -> 
     if undone:
         warn(f"{len(undone):,} shards are missing; the same command tries again")
         raise typer.Exit(1)
+    if summary.objects and not sum(summary.classes.values()):
+        reason, number = Counter(summary.failed).most_common(1)[0]
+        raise DataError(
+            f"not one of the {summary.objects:,} images could be used ({number:,}: {reason}); the column status of "
+            f"{out} says why of each"
+        )
 
 
 def _facts(summary: PredictSummary | SurveySummary, out: Path) -> dict[str, Any]:
@@ -163,12 +181,34 @@ def _facts(summary: PredictSummary | SurveySummary, out: Path) -> dict[str, Any]
         "ok": sum(summary.classes.values()),
         "classes": dict(sorted(summary.classes.items())),
         "failed": dict(Counter(summary.failed).most_common()),
+        "passed_over": len(getattr(summary, "passed_over", ())),
         "resumed": summary.resumed,
         "seconds": summary.seconds,
         "images_per_second": summary.rate,
         "backend": summary.backend,
         "file": str(out),
-    }
+    } | _by_inputs(summary)
+
+
+def _by_inputs(summary: PredictSummary | SurveySummary) -> dict[str, Any]:
+    """Of a bundle that takes numbers: by what the objects were judged."""
+    inputs = getattr(summary, "inputs", None)
+    if not inputs:
+        return {}
+    return {"inputs": dict(sorted(inputs.items())), "without_image": dict(getattr(summary, "without_image", {}))}
+
+
+def _say_inputs(summary: PredictSummary | SurveySummary) -> None:
+    """How the numbers were found, and what objects lacked them, or their image."""
+    inputs = getattr(summary, "inputs", {})
+    for note in getattr(summary, "notes", ()):
+        say_wrapped(note)
+    if inputs.get("both"):
+        say_wrapped(f"{inputs['both']:,} objects were judged by image and numbers together")
+    if inputs.get("images"):
+        warn(f"{inputs['images']:,} by their image alone: they have no numbers")
+    for reason, number in Counter(getattr(summary, "without_image", {})).most_common(NAMED):
+        warn(f"{number:,} by their numbers alone: {reason}")
 
 
 def _print_table(summary: PredictSummary | SurveySummary) -> None:
@@ -182,5 +222,8 @@ def _print_table(summary: PredictSummary | SurveySummary) -> None:
     print_table(table)
     for reason, number in Counter(summary.failed).most_common(NAMED):
         warn(f"{number:,} without probabilities: {reason}")
+    if others := list(getattr(summary, "passed_over", ())):
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        say(f"passed over {len(others):,} files that are not images ({shown})")
     if len(summary.failed) > NAMED:
         warn(f"there are {len(summary.failed) - NAMED:,} more reasons; the column status has them all")

@@ -47,11 +47,19 @@ def print_classifier(about: BundleDescription) -> None:
             | {"blocks": about.blocks, "size": about.cell.pixels.size, "scores": about.scores["own"]}
         )
     )
+    if about.numbers:
+        alone = ", ".join(
+            f"{name} {about.numbers.scores[name]['own']['macro_f1']:.3f}" for name in about.numbers.scores
+        )
+        say_wrapped(
+            f"It takes {len(about.numbers.names)} numbers beside an image (macro-F1 of each half alone: {alone})."
+        )
 
 
 def print_report(facts: Facts, *, wide: bool = False) -> None:
     """The answer, then what is behind it: networks, depths, claims, and how the numbers were made."""
     from skythaw.report import sentences
+    from skythaw.report.number_sentences import control_sentences, input_sentences
     from skythaw.report.recommendations import recommendations
 
     cells = facts["cells"]
@@ -74,7 +82,7 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     say("")
     if facts["claims"]:
         _print_claims(facts["claims"])
-    for sentence in sentences.size_sentences(facts):
+    for sentence in (*control_sentences(facts), *input_sentences(facts), *sentences.size_sentences(facts)):
         say_wrapped(sentence)
     say_wrapped(sentences.method(facts))
     for alarm in facts["alarms"]:
@@ -124,9 +132,10 @@ def _print_depths(facts: Facts, recommended: Sequence[Recommendation], wide: boo
 
 def _rows_beside(facts: Facts, recommended: Recommendation) -> list[dict[str, Any]]:
     """The rows that a recommended one was chosen among, the shallowest first."""
-    from skythaw.report.recommendations import CONTEST
+    from skythaw.report.recommendations import network_rows
+    from skythaw.report.statistics.report_rows import CONTEST
 
-    rows = [row for row in facts["rows"] if all(row[name] == recommended.row[name] for name in CONTEST)]
+    rows = [row for row in network_rows(facts) if all(row[name] == recommended.row[name] for name in CONTEST)]
     return sorted(rows, key=lambda row: row["depth"])
 
 

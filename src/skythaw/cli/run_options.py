@@ -14,6 +14,7 @@ import typer
 from skythaw import registry
 from skythaw.cli.shared_options import (
     Address,
+    AllowLeak,
     Device,
     Engine,
     GpuShare,
@@ -51,6 +52,12 @@ Compile = Annotated[
 ]
 
 
+Control = Annotated[
+    bool,
+    typer.Option(help="Whether a forest on numbers measured from the same images is set beside the networks."),
+]
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How to run a study, as the user said it."""
@@ -60,7 +67,9 @@ class RunOptions:
     device: Device = "auto"
     cache_size: CacheSize = "20GB"
     skip_broken: SkipBroken = False
+    allow_leak: AllowLeak = None
     compiled: Compile = False
+    control: Control = True
     address: Address = None
     node_cache: NodeCache = None
     gpu_share: GpuShare = 1.0
@@ -85,6 +94,7 @@ class RunOptions:
             device=self.device,
             cache_size=parse_bytes(self.cache_size, "--cache-size"),
             compiled=self.compiled,
+            control=self.control,
             cluster=Cluster(address, self.node_cache, self.gpu_share, memory),
         )
 

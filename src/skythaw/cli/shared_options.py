@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,14 +41,18 @@ GpuShare = Annotated[
         help="The share of a GPU that a cell gets on a Ray cluster, with --device cuda.",
     ),
 ]
+AllowLeak = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Use a column although it may give the class away; may be repeated."),
+]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and list them.")]
 
 
-def load_study(study_file: Path, skip_broken: bool) -> Study:
+def load_study(study_file: Path, skip_broken: bool, allow_leak: Sequence[str] | None = None) -> Study:
     """Read a study file."""
     from skythaw.spec import Study
 
-    study = Study.load(study_file)
+    study = Study.load(study_file).allowing(allow_leak or ())
     return study.skipping_broken() if skip_broken else study
 
 

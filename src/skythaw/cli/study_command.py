@@ -40,7 +40,7 @@ def run(
     options: RunOptions,
 ) -> None:
     """Run every cell that the run folder lacks. You can stop it at any time; the same command goes on."""
-    study = load_study(study_file, options.skip_broken)
+    study = load_study(study_file, options.skip_broken, options.allow_leak)
     summary = run_watched(study, out, context.obj, options)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.elsewhere:
@@ -64,7 +64,7 @@ def search(
     """Find the best depth: every depth is tried, and what is surely worse is not trained further."""
     from skythaw.study.depth_search import search as run_search
 
-    study = load_study(study_file, options.skip_broken)
+    study = load_study(study_file, options.skip_broken, options.allow_leak)
     standings = watched(run_search, study, out, context.obj, options)
     print_search([asdict(each) for each in standings], wide=wide)
     say(f"see: skythaw report {out}")
@@ -119,7 +119,7 @@ def _watcher(bar: Any) -> Any:
     """A watcher that draws on a progress bar."""
     from skythaw.study.open_study import Watcher
 
-    names = {"cell": "cells", "trial": "trials", "race": "trials of learning rates"}
+    names = {"cell": "cells", "trial": "trials", "race": "trials of learning rates", "both": "cells of both"}
 
     class Bar(Watcher):
         task: Any = None
@@ -128,6 +128,13 @@ def _watcher(bar: Any) -> Any:
             task = bar.add_task("decoding", total=total, count=f"{total} images")
             for image in images:
                 yield image
+                bar.advance(task)
+            bar.remove_task(task)
+
+        def measuring(self, cells: Iterable[Any], total: int) -> Iterable[Any]:
+            task = bar.add_task("numbers", total=total, count=f"{total} cells without a network")
+            for cell in cells:
+                yield cell
                 bar.advance(task)
             bar.remove_task(task)
 

@@ -1,6 +1,7 @@
 """What is to be done: a study, its cells, and how they are trained. All frozen, read from TOML, without torch."""
 
-from skythaw.spec.cell import CELL_SCHEMA, Cell
+from skythaw.spec.cell import CELL_SCHEMA, IMAGES, Cell
+from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
 from skythaw.spec.recipe import RATES, Recipe
 from skythaw.spec.record import Frozen, Seed
@@ -11,12 +12,14 @@ from skythaw.spec.weights_choice import WeightsChoice
 
 __all__ = [
     "CELL_SCHEMA",
+    "IMAGES",
     "RATES",
     "Bands",
     "Cell",
     "Data",
     "Frozen",
     "Grid",
+    "Numbers",
     "Pixels",
     "Recipe",
     "Seed",

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Pixels, Stretch
 from skythaw.spec.recipe import Recipe
 from skythaw.spec.record import Frozen, Positive, Seed
 from skythaw.spec.split_settings import Split
 from skythaw.spec.weights_choice import WeightsChoice
 
+IMAGES = "images"
 CELL_SCHEMA = 3
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
 
@@ -40,6 +42,16 @@ class Cell(Frozen):
     weights_sha256: str
     data_sha256: str
     test_sha256: str | None
+    inputs: str = Field(IMAGES, exclude_if=lambda inputs: inputs == IMAGES)
+    """``images``; ``table``, which has no network; or ``both``, as in `skythaw.spec.study.INPUTS`"""
+    numbers: Numbers | None = Field(None, exclude_if=lambda numbers: numbers is None)
+    """which stand beside the images; None where they are not used"""
+    numbers_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
+
+    @property
+    def on_images_alone(self) -> Cell:
+        """The same cell without numbers: what a cell of both starts from."""
+        return Cell.model_validate(self.model_dump(exclude={"inputs", "numbers", "numbers_sha256"}))
 
     @cached_property
     def key(self) -> str:

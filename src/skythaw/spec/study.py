@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from skythaw.errors import SpecError, nearest
-from skythaw.spec.cell import CELL_SCHEMA
+from skythaw.spec.cell import CELL_SCHEMA, IMAGES
+from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
 from skythaw.spec.recipe import Recipe
 from skythaw.spec.record import Frozen, Positive, Seed
@@ -19,6 +21,8 @@ from skythaw.spec.split_settings import Split
 from skythaw.spec.validation_message import one_line
 from skythaw.spec.weights_choice import WeightsChoice
 
+INPUTS = (IMAGES, "table", "both", "both:mean", "both:stack")
+"""What a classifier is given: images; numbers alone; or both, combined in the way that is named, or the best one."""
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
 
 
@@ -38,6 +42,18 @@ class Data(Frozen):
     skip_broken: bool = False
     """Leave out images that can't be read (they are listed in the ledger) instead of refusing them."""
     split: Split = Split()
+    columns: tuple[str, ...] = Field((), exclude_if=lambda columns: not columns)
+    """numbers beside the images: columns of the data file, or of `table`"""
+    table: Path | None = Field(None, exclude_if=lambda table: table is None)
+    """a catalogue that is joined to the images by object_id or by position"""
+    measured: bool | None = Field(None, exclude_if=lambda measured: measured is None)
+    """whether numbers are measured from the images too; None is: where no columns are named"""
+    radius: float | None = Field(None, gt=0, exclude_if=lambda radius: radius is None)
+    """arcsec, of a match by position; None is 1"""
+    extinction: dict[str, str] = Field(default_factory=dict, exclude_if=lambda columns: not columns)
+    """of a column of magnitudes, the column of its extinction"""
+    allow_leak: tuple[str, ...] = Field((), exclude_if=lambda columns: not columns)
+    """columns that are used although they may give the class away"""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> Self:
@@ -45,6 +61,17 @@ class Data(Frozen):
         if self.test_path is None and share >= 1:
             raise ValueError(f"split: validation + test = {share:g} leaves no training images")
         return self
+
+    @property
+    def numbers(self) -> Numbers:
+        """Which numbers stand beside the images."""
+        return Numbers(
+            columns=self.columns,
+            measured=not self.columns if self.measured is None else self.measured,
+            radius=1.0 if self.radius is None else self.radius,
+            extinction=self.extinction,
+            allow_leak=self.allow_leak,
+        )
 
 
 def _weights_choice(value: Any) -> Any:
@@ -54,7 +81,7 @@ def _weights_choice(value: Any) -> Any:
 
 
 class Grid(BaseModel):
-    """The axes of a study; each is a list. Beside the five named ones, any key of `Pixels` or `Recipe`."""
+    """The axes of a study; each is a list. Beside the six named ones, any key of `Pixels` or `Recipe`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -63,12 +90,24 @@ class Grid(BaseModel):
     train_size: tuple[Positive | Literal["all"], ...] = Field(("all",), min_length=1)
     seed: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     strategy: tuple[str, ...] = Field(("top",), min_length=1)
+    inputs: tuple[str, ...] = Field((IMAGES,), min_length=1, exclude_if=lambda inputs: inputs == (IMAGES,))
+    """of `INPUTS`; a study of both has images alone and the numbers alone beside it"""
 
     @field_validator("depth")
     @classmethod
     def _depths(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
         for depth in value:
             parse_depth(depth)
+        return value
+
+    @field_validator("inputs")
+    @classmethod
+    def _inputs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in INPUTS:
+                raise ValueError(f"no such inputs: {name!r}; {nearest(name, INPUTS)}")
+        if set(value) == {"table"}:
+            raise ValueError("'table' alone has no network: add 'images', or take 'both'")
         return value
 
     @model_validator(mode="after")
@@ -136,19 +175,28 @@ class Study(Frozen):
         def anchored(path: Path | None) -> Path | None:
             return None if path is None else folder / path.expanduser()
 
-        data = self.data.model_copy(
-            update={"path": anchored(self.data.path), "test_path": anchored(self.data.test_path)}
-        )
+        paths = {name: anchored(getattr(self.data, name)) for name in ("path", "test_path", "table")}
+        data = self.data.model_copy(update=paths)
         weights = {n: w.model_copy(update={"file": anchored(w.file)}) for n, w in self.weights.items()}
         return self.model_copy(update={"data": data, "weights": weights})
+
+    @property
+    def uses_numbers(self) -> bool:
+        """Whether numbers beside the images are part of the study."""
+        return self.grid.inputs != (IMAGES,)
 
     def skipping_broken(self) -> Study:
         """The same study with ``data.skip_broken``."""
         return self.model_copy(update={"data": self.data.model_copy(update={"skip_broken": True})})
 
+    def allowing(self, columns: Sequence[str]) -> Study:
+        """The same study with further ``data.allow_leak``."""
+        allowed = tuple(dict.fromkeys((*self.data.allow_leak, *columns)))
+        return self.model_copy(update={"data": self.data.model_copy(update={"allow_leak": allowed})})
+
     def describe(self) -> dict[str, Any]:
         """Everything that decides the study's numbers, defaults written out: no name and no path."""
-        content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path"}})
+        content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path", "table"}})
         content["weights"] = {n: w.model_dump(mode="json", exclude={"file"}) for n, w in self.weights.items()}
         return {"cell_schema": CELL_SCHEMA, **content}
 

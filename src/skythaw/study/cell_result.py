@@ -33,7 +33,19 @@ class Result(BaseModel):
     weights are from before"""
     head: str = "trained"
     """at depth 0: which head was kept, ``trained``, ``solved`` or ``solved on all views``; the validation score decides
-    (`skythaw.tuning.frozen_head`)"""
+    (`skythaw.tuning.frozen_head`); of a cell without a network, which model: ``forest``, ``boosting`` or ``linear``"""
+    numbers: int | None = None
+    """of a cell without a network: how many it has of each object"""
+    number_names: tuple[str, ...] | None = None
+    """of a cell without a network: their names, in the order in which its model takes them"""
+    number_kinds: dict[str, str] | None = None
+    """of a cell without a network: how each column was read, see `skythaw.tables.column_kinds`"""
+    fusion: str | None = None
+    """of a cell of both: how the two are combined, ``mean`` or ``stack``; the log loss on validation decides"""
+    fusion_losses: dict[str, float] | None = None
+    """of a cell of both: that log loss, of each way that was tried"""
+    made_of: dict[str, str] | None = None
+    """of a cell of both: the keys of the cells it combines, ``images`` and ``table``"""
     peak_score: float | None
     """validation score of what was kept, larger is better: macro-F1, or minus the log loss (`Recipe.select`)"""
     gap: float | None

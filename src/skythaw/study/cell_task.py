@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
 from skythaw.study.rate_race import SettledRate
 from skythaw.tuning.frozen.fill_task import Fill
 from skythaw.tuning.locations import Locations
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a cell of both starts from: a finished cell on images alone, and one on the numbers alone."""
+
+    result: Result
+    """of the cell on images"""
+    images: dict[str, np.ndarray]
+    """by part: its log-probabilities"""
+    table: dict[str, np.ndarray]
+    """by part: those of the cell on numbers; of the training objects out of fold"""
+    keys: dict[str, str]
+    """of the two cells: ``images``, ``table``"""
 
 
 @dataclass(frozen=True)
@@ -26,10 +42,16 @@ class CellTask:
     """
     first: tuple[Fill, ...] = field(default=(), repr=False)
     """On a cluster: what is kept of the frozen part (`Fill`s) at the cell's node before it runs."""
+    beside: Beside | None = field(default=None, repr=False)
+    """of a cell of both: what it starts from"""
 
 
 def run_cell(task: CellTask) -> Result:
-    """`skythaw.study.run_cell.run_cell`, imported where it is called: in a worker."""
+    """`skythaw.study.run_cell.run_cell`, or that of a cell of both, imported where it is called: in a worker."""
+    if task.beside is not None:
+        from skythaw.study.both_cell import run_both
+
+        return run_both(task)
     from skythaw.study import run_cell as module
 
     return module.run_cell(task)

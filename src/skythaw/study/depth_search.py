@@ -15,11 +15,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SpecError
 from skythaw.spec import Study
 from skythaw.study.cell_result import Result
 from skythaw.study.convergence import together
 from skythaw.study.execute import execute, run_trials, settle_rates, to_the_end
+from skythaw.study.number_cells import run_number_cells
 from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import PlannedCell, plan_trials
 from skythaw.study.rate_race import SettledRate, given_rate, setting_of, trial_of
@@ -71,8 +72,11 @@ def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -
     SkythawError
         The study can't be run, the folder holds something else, or every setting of a contest failed.
     """
+    if study.uses_numbers:
+        raise SpecError("a search is on images alone; run `skythaw study run` for inputs of the table or of both")
     rules = {"level": LEVEL, "chance": CHANCE, "margin": MARGIN}
     with opened(study, setting, watcher or Watcher(), rules) as run:
+        run_number_cells(run)
         going = _contests(run.plan.cells, list(study.grid.axes))
         in_full = _in_full(going, run)
         standings: list[Standing] = []

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from skythaw.spec import Cell
-from skythaw.study.cell_task import CellTask, fill, run_cell
+import numpy as np
+
+from skythaw.spec import IMAGES, Cell
+from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_log_probabilities
+from skythaw.study.cell_result import Result
+from skythaw.study.cell_task import Beside, CellTask, fill, run_cell
 from skythaw.study.machine_speed import MachineSpeed
+from skythaw.study.number_cells import is_table
 from skythaw.study.on_cluster import alternating, away, bring
 from skythaw.study.open_study import Kind, OpenStudy
 from skythaw.study.plan import Plan, PlannedCell, plan_trials, sets_of
@@ -19,6 +25,7 @@ from skythaw.tuning.frozen.fill_task import fills, own_fills
 from skythaw.tuning.frozen.reuse_plan import group_of
 from skythaw.tuning.locations import Locations
 
+SCORED = ("validation", "test")
 POLL = 1.0
 """seconds between two looks at a cell that another process runs"""
 
@@ -35,8 +42,33 @@ def execute(run: OpenStudy, plan: Plan) -> None:
     """
     run.ledger.extend([(p.cell, p.cost) for p in plan.cells])
     done = _keys_done(run)
-    rates = settle_rates(run, [p for p in plan.cells if p.cell.key not in done])
-    _map_cells(run, plan, rates, "cell")
+    alone = tuple(p for p in plan.cells if p.cell.inputs == IMAGES)
+    rates = settle_rates(run, [p for p in alone if p.cell.key not in done])
+    _map_cells(run, replace(plan, cells=alone), rates, "cell")
+    beside = _beside(run, [p.cell for p in plan.cells if p.cell.inputs != IMAGES])
+    if beside:
+        both = tuple(p for p in plan.cells if p.cell.key in beside)
+        _map_cells(run, replace(plan, cells=both), {}, "both", beside)
+
+
+def _beside(run: OpenStudy, cells: Sequence[Cell]) -> dict[str, Beside]:
+    """What cells of both start from, by their keys; those are left out that lack a finished cell to start from."""
+    out, found = run.setting.out, {}
+    on_images = {e.key: e.result for e in run.ledger.entries() if e.result}
+    on_numbers = {(e.cell.train_size, e.cell.seed): e for e in run.ledger.entries("numbers") if is_table(e)}
+    for cell in cells:
+        result, table = on_images.get(cell.on_images_alone.key), on_numbers.get((cell.train_size, cell.seed))
+        if result and table and table.result:
+            images = _said(out, result, SCORED)
+            numbers = _said(out, table.result, (*SCORED, OUT_OF_FOLD))
+            found[cell.key] = Beside(result, images, numbers, {"images": result.key, "table": table.key})
+    return found
+
+
+def _said(out: Path, result: Result, parts: Iterable[str]) -> dict[str, np.ndarray]:
+    """What a finished cell said of some parts; those that it has nothing of are left out."""
+    found = {part: read_log_probabilities(out, result.key, part, result.classes) for part in parts}
+    return {part: each for part, each in found.items() if len(each)}
 
 
 def settle_rates(run: OpenStudy, cells: Sequence[PlannedCell]) -> dict[str, SettledRate]:
@@ -81,19 +113,21 @@ def to_the_end(run: OpenStudy, cells: Iterable[PlannedCell], work: Callable[[], 
             return
 
 
-def _map_cells(run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: Kind) -> None:
-    """Run the cells of a plan that the ledger lacks, each with its learning rate."""
+def _map_cells(
+    run: OpenStudy, plan: Plan, rates: dict[str, SettledRate], what: Kind, beside: Mapping[str, Beside] | None = None
+) -> None:
+    """Run the cells of a plan that the ledger lacks, each with its learning rate, or with what it starts from."""
     ledger = run.ledger
     own = {p.cell.key for p in run.plan.cells}
     ledger.extend([(p.cell, p.cost) for p in plan.cells if p.cell.key in own])
-    ledger.extend([(p.cell, p.cost) for p in plan.cells if p.cell.key not in own], race=True)
+    ledger.extend([(p.cell, p.cost) for p in plan.cells if p.cell.key not in own], "trial")
     planned = {p.cell.key: p for p in plan.cells}
     done = _keys_done(run) & set(planned)
     _fill(plan, done, run)
     run.watcher.started(plan, done, what)
     ran: list[tuple[Cell, float, float]] = []
     with ledger.runner() as runner:
-        tasks = _claimed(runner, plan, run, rates)
+        tasks = _claimed(runner, plan, run, rates, beside or {})
         for outcome in run.engine.map(_placed(run_cell, plan, run), tasks):
             key = outcome.item.cell.key
             if outcome.error is None:
@@ -118,7 +152,9 @@ def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Calla
     return away(plan, run.engine, run.setting.cluster, run.setting.cache_size)
 
 
-def _claimed(runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRate]) -> Iterator[CellTask]:
+def _claimed(
+    runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRate], beside: Mapping[str, Beside]
+) -> Iterator[CellTask]:
     """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
     own = {p.cell.key for p in run.plan.cells}
     kept = {group_of(reuse.uses[0].cell): reuse for reuse in plan.reuse} if run.engine.cluster else {}
@@ -128,7 +164,9 @@ def _claimed(runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRa
             locations, trial = _locations(p, plan, run), p.cell.key not in own
             reuse = None if trial else kept.get(group_of(p.cell))
             first = own_fills(locations, reuse, p.cell, p.cut, sets) if reuse else ()
-            yield CellTask(p.cell, locations, rates.get(setting_of(p.cell)) or given_rate(p.cell), trial, first)
+            start = beside.get(p.cell.key)
+            rate = SettledRate(start.result.lr) if start else rates.get(setting_of(p.cell)) or given_rate(p.cell)
+            yield CellTask(p.cell, locations, rate, trial, first, start)
 
 
 def _locations(planned: PlannedCell, plan: Plan, run: OpenStudy) -> Locations:

@@ -46,6 +46,10 @@ CREATE TABLE IF NOT EXISTS cells (
 );
 """
 State = Literal["waiting", "running", "done", "failed"]
+Role = Literal["cell", "trial", "numbers"]
+"""cells of the study; trials of learning rates, or of a search; and cells without a network, on numbers alone"""
+ROLES: tuple[Role, ...] = ("cell", "trial", "numbers")
+"""in the order in which the column `race` counts them"""
 
 
 @dataclass(frozen=True)
@@ -131,14 +135,13 @@ class Ledger:
             _require_schema(db, folder)
         return cls(folder, db)
 
-    def extend(self, cells: list[tuple[Cell, float]], *, race: bool = False) -> None:
-        """Put further cells behind those that are there, each with its cost; one that is there already stays.
-
-        `race` says that they are trials (of learning rates, or of a search), and no cells of the study.
-        """
+    def extend(self, cells: list[tuple[Cell, float]], role: Role = "cell") -> None:
+        """Put further cells behind those that are there, each with its cost; one that is there already stays."""
         with _transaction(self._db, self.folder):
             first = self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM cells").fetchone()[0]
-            rows = [(c.key, first + i, c.model_dump_json(), cost, race) for i, (c, cost) in enumerate(cells)]
+            rows = [
+                (c.key, first + i, c.model_dump_json(), cost, ROLES.index(role)) for i, (c, cost) in enumerate(cells)
+            ]
             self._db.executemany(
                 "INSERT OR IGNORE INTO cells (key, position, cell, cost, race) VALUES (?, ?, ?, ?, ?)", rows
             )
@@ -157,14 +160,14 @@ class Ledger:
         """The study as it was when the folder was made, every default written out."""
         return self._meta("study")
 
-    def entries(self, *, race: bool = False) -> list[Entry]:
-        """Every cell of the study, in order; or every trial.
+    def entries(self, role: Role = "cell") -> list[Entry]:
+        """Every cell of the study, in order; or all that have another role.
 
         A running cell whose runner is gone is waiting again.
         """
         columns = "key, cell, cost, state, attempts, result, error, runner"
         with _damage(self.folder):
-            kind = f"WHERE race = {race:d}" if _knows_races(self._db) else f"WHERE {not race}"
+            kind = f"WHERE race = {ROLES.index(role)}" if _knows_races(self._db) else f"WHERE {role == 'cell'}"
             rows = self._db.execute(f"SELECT {columns} FROM cells {kind} ORDER BY position").fetchall()
         alive = {runner: self._alive(runner) for runner in {row[-1] for row in rows if row[3] == "running"}}
         return [

@@ -14,8 +14,8 @@ from skythaw.study.on_cluster import Cluster
 from skythaw.study.plan import Plan, PlannedCell
 from skythaw.tuning.frozen.reuse_plan import BUDGET
 
-Kind = Literal["cell", "trial", "race"]
-"""what is run: cells of the study, trials of a search, or trials of learning rates"""
+Kind = Literal["cell", "trial", "race", "both"]
+"""what is run: cells of the study on images, trials of a search, trials of learning rates, or cells of both"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class RunSettings:
     """bytes that frozen activations may take in the cache folder; 0 keeps none, and reads none"""
     compiled: bool = False
     """whether the trained part of networks is compiled; it decides last bits, as the device does"""
+    control: bool = True
+    """whether a forest on numbers measured from the same images stands beside the networks; it takes seconds"""
     cluster: Cluster = field(default_factory=Cluster)
     """how an engine that uses a cluster does so"""
 
@@ -50,6 +52,10 @@ class Watcher:
         """Wrap the pass over the images that decodes them."""
         return images
 
+    def measuring(self, cells: Iterable[Any], total: int) -> Iterable[Any]:
+        """Wrap the pass over the cells without a network."""
+        return cells
+
     def warned(self, text: str) -> None:
         """Something the user should know."""
 
@@ -62,7 +68,7 @@ class Watcher:
     def started(self, plan: Plan, done: set[str], what: Kind) -> None:
         """Cells are about to run; `done` has the keys of those that need not.
 
-        `what` they are: cells of the study, trials of a search, or trials of learning rates.
+        `what` they are: see `Kind`.
         """
 
     def finished(self, planned: PlannedCell, error: str | None) -> None:
@@ -81,4 +87,4 @@ class OpenStudy:
 
     def entries(self) -> list[Entry]:
         """What the ledger has of cells and of trials."""
-        return [*self.ledger.entries(), *self.ledger.entries(race=True)]
+        return [*self.ledger.entries(), *self.ledger.entries("trial")]

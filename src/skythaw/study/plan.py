@@ -16,10 +16,13 @@ from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.backbones.network_facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
 from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import SpecError, UnknownNameError, WeightsError
-from skythaw.spec import Cell, Pixels, Recipe, Study, WeightsChoice
+from skythaw.spec import IMAGES, Cell, Pixels, Recipe, Study, WeightsChoice
+from skythaw.study.axis_settings import axis_settings
 from skythaw.study.memory_need import memory_of
+from skythaw.study.number_check import check_numbers
 from skythaw.study.study_data import StudyData, open_study_data
 from skythaw.tuning.frozen.reuse_plan import BUDGET, ObjectSets, Reuse, group_of, plan_reuse
+from skythaw.tuning.fusion import NETWORK_FOLDS, STACK, WAYS
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.training_pace import expected_scorings, expected_steps
 
@@ -98,10 +101,11 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         The study can't be run as it is; the message says why, and what would be right.
     """
     study_data = open_study_data(study, cache)
-    warnings = study_data.warnings()
+    study = study_data.study
+    warnings = [*study_data.warnings(), *check_numbers(study_data, cache)]
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
-    settings = _settings(study, study_data)
+    settings = axis_settings(study, study_data)
     counts = {pixels.inputs for pixels, _ in settings}
     for name in study.grid.backbone:
         choice = study.weights.get(name, WeightsChoice())
@@ -127,6 +131,8 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
     reuse = _plan_reuse(list(cells.values()), study_data, budget)
     checksums = {"data": study_data.cutouts.sha256, "test": study_data.test.sha256 if study_data.test else None}
+    if study_data.numbers_sha256:
+        checksums["numbers"] = study_data.numbers_sha256
     return Plan(
         study=study,
         cells=tuple(_priced(list(cells.values()), reuse, study_data)),
@@ -178,20 +184,6 @@ def _depths(study: Study, network: Facts, classes: int, warnings: list[str]) -> 
     return list(first)
 
 
-def _settings(study: Study, study_data: StudyData) -> list[tuple[Pixels, Recipe]]:
-    """Every combination of the further axes, in the order of the grid."""
-    found = []
-    for values in itertools.product(*study.grid.axes.values()):
-        settings = dict(zip(study.grid.axes, values, strict=True))
-        pixels = _pixels(study, settings, study_data)
-        recipe = Recipe.model_validate(
-            {**study.recipe.model_dump(), **{n: v for n, v in settings.items() if n in Recipe.model_fields}}
-        )
-        pixels.require_room(study_data.side, recipe.shift)
-        found.append((pixels, recipe))
-    return found
-
-
 def _cells(
     study: Study,
     study_data: StudyData,
@@ -201,13 +193,18 @@ def _cells(
 ) -> Iterator[Cell]:
     """The cells of one backbone, in the order of the grid, without weights; depths are by the number of bands."""
     grid = study.grid
+    inputs = (IMAGES, *(each for each in grid.inputs if each not in (IMAGES, "table")))
     sizes = [study_data.train_size(size) for size in grid.train_size]
     for name in grid.strategy:
         strategy(name)
     for pixels, recipe in settings:
-        for way, size, depth, seed in itertools.product(grid.strategy, sizes, depths[pixels.inputs], grid.seed):
+        every = (inputs, grid.strategy, sizes, depths[pixels.inputs], grid.seed)
+        for given, way, size, depth, seed in itertools.product(*every):
             _require_batches(size, recipe)
             yield Cell(
+                inputs=given,
+                numbers=None if given == IMAGES else study.data.numbers,
+                numbers_sha256=None if given == IMAGES else study_data.numbers_sha256,
                 backbone=backbone,
                 strategy=way,
                 depth=depth,
@@ -228,18 +225,6 @@ def _require_batches(size: int, recipe: Recipe) -> None:
     """Batch norm has no statistics of a batch of one."""
     if recipe.batchnorm == "train" and size // math.ceil(size / recipe.batch) < 2:
         raise SpecError(f"batchnorm = 'train' with batch = {recipe.batch} and {size} images makes batches of one image")
-
-
-def _pixels(study: Study, settings: dict[str, Any], study_data: StudyData) -> Pixels:
-    data = study.data
-    crop = settings.get("crop", data.crop or study_data.side)
-    pixels = Pixels(
-        crop=crop,
-        size=settings.get("size", data.size or crop),
-        bands=settings.get("bands", data.bands),
-        stretch=settings.get("stretch", data.stretch),
-    )
-    return pixels.settled(study_data.form.bands, study_data.form.floats)
 
 
 def _require_room(cell: Cell, network: Facts) -> None:
@@ -298,4 +283,11 @@ def _priced(cells: list[PlannedCell], reuse: dict[str, Reuse], study_data: Study
         scoring, training = 0 if kept else planned.prefix, 0 if kept and not cell.recipe.shift else planned.prefix
         cost = steps * min(cell.recipe.batch, size) * (training + 3 * suffix)
         cost += (n["validation"] * (scorings + 1) + size + n["test"]) * (scoring + suffix)
-        yield replace(planned, cost=float(cost + STEP * steps))
+        yield replace(planned, cost=_trainings(cell) * float(cost + STEP * steps))
+
+
+def _trainings(cell: Cell) -> float:
+    """How often a cell trains its network, counted in the images of one training."""
+    if cell.inputs == IMAGES:
+        return 1.0
+    return NETWORK_FOLDS - 1.0 if STACK in WAYS[cell.inputs] else 0.01

@@ -17,8 +17,9 @@ from skythaw.machine.numerics import numerics
 from skythaw.machine.usage import Stopwatch, peak_memory, reset_peak_memory
 from skythaw.spec import Cell
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
+from skythaw.study.cell_objects import PARTS
 from skythaw.study.cell_result import Result
-from skythaw.study.cell_sets import PARTS, CellSets, load_sets, with_activations
+from skythaw.study.cell_sets import CellSets, load_sets, with_activations
 from skythaw.study.cell_task import CellTask
 from skythaw.study.measure import latency, versions
 from skythaw.study.trained_weights import save_weights

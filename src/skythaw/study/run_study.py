@@ -20,6 +20,7 @@ from skythaw.spec import Study
 from skythaw.study.execute import execute
 from skythaw.study.ledger import Ledger
 from skythaw.study.look_ahead import look_ahead
+from skythaw.study.number_cells import run_number_cells
 from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import Plan, make_plan
 from skythaw.study.scored_objects import save_objects
@@ -50,6 +51,7 @@ def run_study(study: Study, setting: RunSettings, watcher: Watcher | None = None
         The study can't be run, or the folder holds another study.
     """
     with opened(study, setting, watcher or Watcher()) as run:
+        run_number_cells(run)
         execute(run, run.plan)
         states = [entry.state for entry in run.ledger.entries()]
     return StudySummary(len(states), states.count("done"), states.count("failed"), states.count("running"))
@@ -122,6 +124,9 @@ def _remark(ledger: Ledger, plan: Plan) -> None:
     ledger.note("objects", plan.objects)
     ledger.note("balance", plan.study_data.balance)
     ledger.note("warnings", plan.warnings)
+    ledger.note("division", plan.study_data.division.why)
     files = {p.cell.backbone: p.weights.path for p in plan.cells if p.weights and p.weights.path}
     ledger.note("weights", {name: str(path.absolute()) for name, path in files.items()})
     ledger.note("data", {n: str(p.absolute()) if p else None for n, p in paths.items()})
+    if table := plan.study.data.table:
+        ledger.note("table", str(table.absolute()))

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from skythaw.data.cutouts import Cutouts, is_number
 from skythaw.data.overlaps import FIELD
-from skythaw.data.split import groups
+from skythaw.data.split_groups import given_parts, groups, sky_groups
+from skythaw.data.twins import merged, twin_basis, twin_groups
 from skythaw.errors import DataError, SpecError
 from skythaw.machine.files import replacing
 from skythaw.stats.object_table import FIXED, objects_path
@@ -47,12 +48,19 @@ def _rows(cutouts: Cutouts, rows: np.ndarray, part: str, study_data: StudyData) 
 def _groups(cutouts: Cutouts, study_data: StudyData) -> np.ndarray:
     """The split's groups; -1 where they are not known: an external test set may lack the columns they need.
 
-    A random split has no groups; then fields, or pixels of the sky, are taken where there are such columns.
+    A random split has no groups, and parts that a column gives have none; then fields, or pixels of the sky, are taken
+    where there are such columns. Copies of one image are in one group.
     """
-    by = study_data.study.data.split
-    for way in ("field", "healpix") if by.by == "random" else (by.by,):
+    spec, twins = study_data.study.data.split, study_data.division.twins
+    if cutouts is study_data.test:
+        twins = twin_groups(cutouts) if twin_basis(cutouts, study_data.tested, None) else None
+    if spec.by == "random" or given_parts(study_data.cutouts, spec.by) is not None:
+        known = sky_groups(cutouts, spec.nside)
+    else:
         try:
-            return groups(cutouts, way, by.nside)
+            known = groups(cutouts, spec.by, spec.nside)
         except (SpecError, DataError):
-            continue
-    return np.full(len(cutouts), -1)
+            known = None
+    if known is None:
+        return np.full(len(cutouts), -1) if twins is None else twins
+    return known if twins is None else merged(known, twins)

@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from skythaw.data.auto_split import SettledSplit, settle_split
+from skythaw.data.class_names import require_plain
 from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
 from skythaw.data.image_form import Form
 from skythaw.data.overlaps import FIELD, basis_of, first_form, overlapping
-from skythaw.data.pixel_store import find_store
+from skythaw.data.pixel_store import Store, find_store
 from skythaw.data.split import Parts, split
+from skythaw.data.split_remarks import split_remarks
+from skythaw.data.twins import conflict_sets, say_conflicts, store_digests, twin_groups
 from skythaw.errors import DataError, SpecError
-from skythaw.spec import Study
+from skythaw.spec import Numbers, Study
+from skythaw.tables.open_numbers import numbers_sha256
 
 SKY = ("object_id", "ra", "dec", "pixel_scale", *FIELD)
 
@@ -26,6 +31,7 @@ class StudyData:
     """The data sets of a study."""
 
     study: Study
+    """with the split as it was settled: never ``auto``"""
     cutouts: Cutouts
     test: Cutouts | None
     parts: Parts
@@ -33,11 +39,13 @@ class StudyData:
     """bool [object of the external test set]: those that are scored; empty without one"""
     form: Form
     """of a cutout, of the smaller of both sets"""
+    division: SettledSplit
+    """how the objects were divided, and why"""
 
     @property
     def side(self) -> int:
-        """Pixels of a cutout."""
-        return self.form.size[0]
+        """Pixels of a cutout; of the largest square in it where it is none."""
+        return min(self.form.size)
 
     @property
     def objects(self) -> dict[str, int]:
@@ -78,13 +86,23 @@ class StudyData:
         _, counts = np.unique(self.cutouts.labels[self.parts.train].astype(str), return_counts=True)
         return math.ceil(len(self.parts.train) / counts.min())
 
+    @cached_property
+    def numbers_sha256(self) -> str | None:
+        """Checksum of the numbers beside the images of all objects; None where the study uses none."""
+        return self.sha256_of(self.study.data.numbers) if self.study.uses_numbers else None
+
+    def sha256_of(self, numbers: Numbers) -> str:
+        """Checksum of such numbers of all objects."""
+        sets = [self.cutouts, *([self.test] if self.test else [])]
+        return "+".join(numbers_sha256(numbers, self.study.data.table, each) for each in sets)
+
     def warnings(self) -> list[str]:
-        """What the user should know about the split."""
-        found = []
-        if self.study.data.split.by == "random":
-            found.append("split by = 'random' ignores the sky: neighbouring cutouts overlap and leak across it")
+        """What the user should know about the classes and the split."""
+        found = split_remarks(self.cutouts, self.division, self.parts, external_test=self.test is not None)
         cutouts, part = self._together()
         basis = basis_of(cutouts)
+        if self.study.data.split.by == "random" and (basis or not self.division.why):
+            found.append("split by = 'random' ignores the sky: neighbouring cutouts overlap and leak across it")
         touched = int(overlapping(cutouts, part, self.side).sum())
         if touched:
             how = "overlap on the sky with one" if basis == "coordinates" else "share a field with one"
@@ -122,37 +140,60 @@ def open_study_data(study: Study, cache: Path) -> StudyData:
         The sets can't be used, or not together; the message says why.
     """
     data = study.data
-    cutouts, usable = _open(data.path, cache, data.skip_broken)
+    cutouts, store = _open(data.path, cache, data.skip_broken)
     require_classes(cutouts)
-    parts = split(cutouts, data.split, usable=usable, external_test=data.test_path is not None)
+    require_plain(cutouts.classes, cutouts.paths[0])
+    usable, apart = _usable(cutouts, store), data.test_path is not None
+    digests = None if store is None else store_digests(store)
+    division = settle_split(cutouts, data.split, usable=usable, external_test=apart, digests=digests)
+    if store is not None or not data.skip_broken:  # else it is not known which images count
+        _refuse_conflicts(cutouts, division)
+    study = study.model_copy(update={"data": data.model_copy(update={"split": division.spec})})
+    parts = split(cutouts, division.spec, usable=usable, external_test=apart, twins=division.twins)
     form = _form(cutouts)
     if data.test_path is None:
-        return StudyData(study, cutouts, None, parts, np.zeros(0, dtype=bool), form)
-    test, usable = _open(data.test_path, cache, data.skip_broken)
+        return StudyData(study, cutouts, None, parts, np.zeros(0, dtype=bool), form, division)
+    test, store = _open(data.test_path, cache, data.skip_broken)
+    usable = _usable(test, store)
     tested = test.labelled & usable
+    other = None if store is None else store_digests(store)
     _check_test(test, np.flatnonzero(tested), cutouts)
+    _check_pixels(test, cutouts, other, digests)
+    if sets := conflict_sets(test.object_ids, test.labels, twin_groups(test, other), tested):
+        raise DataError(f"{test.paths[0]}: {say_conflicts(sets)}; correct the labels, or leave these images out")
     forms = (form, _form(test))
     if len({(each.kind, each.bands) for each in forms}) > 1:
-        said, there = (f"{each.kind} of bands {', '.join(each.bands)}" for each in forms)
-        raise DataError(f"{test.paths[0]} has images in {there}, {cutouts.paths[0]} in {said}: they must be alike")
-    return StudyData(study, cutouts, test, parts, tested, min(forms, key=lambda each: each.size))
+        said, there = (f"{each.values}, with bands {', '.join(each.bands)}" for each in forms)
+        raise DataError(f"{test.paths[0]} has images of {there}, {cutouts.paths[0]} of {said}: they must be alike")
+    return StudyData(study, cutouts, test, parts, tested, min(forms, key=lambda each: min(each.size)), division)
 
 
-def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, np.ndarray]:
-    """A data set, and which of its images can be used, as far as is known: bool [object]."""
+def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, Store | None]:
+    """A data set, and its decoded images, if they are there."""
     cutouts = read_cutouts(path)
-    store = find_store(cutouts, cache, skip_broken=skip_broken)
-    return cutouts, np.ones(len(cutouts), dtype=bool) if store is None else store.usable
+    return cutouts, find_store(cutouts, cache, skip_broken=skip_broken)
+
+
+def _usable(cutouts: Cutouts, store: Store | None) -> np.ndarray:
+    """Which images can be used, as far as is known: bool [object]."""
+    return np.ones(len(cutouts), dtype=bool) if store is None else store.usable
+
+
+def _refuse_conflicts(cutouts: Cutouts, division: SettledSplit) -> None:
+    if division.twins is None or division.spec.drop_conflicts:
+        return
+    if sets := conflict_sets(cutouts.object_ids, cutouts.labels, division.twins, division.chosen):
+        raise DataError(
+            f"{cutouts.paths[0]}: {say_conflicts(sets)}; correct the labels, or leave these images out: "
+            "data.split.drop_conflicts = true"
+        )
 
 
 def _form(cutouts: Cutouts) -> Form:
-    """Of the first image that can be read: square."""
+    """Of the first image that can be read."""
     form = first_form(cutouts)
     if form is None:
         raise DataError(f"{cutouts.paths[0]}: no image can be read")
-    height, width = form.size
-    if height != width:
-        raise DataError(f"{cutouts.paths[0]}: images have {width} x {height} pixels; cutouts must be square")
     return form
 
 
@@ -171,3 +212,15 @@ def _check_test(test: Cutouts, rows: np.ndarray, cutouts: Cutouts) -> None:
                 f"{test.paths[0]} shares {len(shared)} {what} with {cutouts.paths[0]} ({min(shared)}): a test set must "
                 "hold objects of its own"
             )
+
+
+def _check_pixels(test: Cutouts, cutouts: Cutouts, theirs: np.ndarray | None, ours: np.ndarray | None) -> None:
+    """An external test set has no image of the other set in another file either, as far as both are decoded."""
+    if theirs is None or ours is None:
+        return
+    known = {tuple(each) for each in ours.tolist() if any(each)}
+    if shared := [row for row, each in enumerate(theirs.tolist()) if tuple(each) in known]:
+        raise DataError(
+            f"{test.paths[0]} shares {len(shared)} images with {cutouts.paths[0]}, in other files "
+            f"({test.object_ids[shared[0]]}): a test set must hold objects of its own"
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from skythaw.spec import Recipe
+from skythaw.tuning.folds import folds_of
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.linear_probe import STRENGTHS, LinearProbe, pooled, pooled_views, solve
 from skythaw.tuning.thawed_network import ThawedNetwork
@@ -72,15 +73,11 @@ def out_of_fold(
     far from all others would get an extreme probability, right or wrong; so features are cut at `FAR`, and the head is
     a restrained one. None where a class is in too few groups to be divided.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    if min(len(set(groups[targets == each])) for each in np.unique(targets)) < FOLDS:
+    folds = folds_of(targets, groups, FOLDS)
+    if folds is None:
         return None
     found = np.zeros((len(targets), int(targets.max()) + 1), dtype=np.float32)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    for rest, fold in folds.split(features, targets, groups):
-        if len(np.unique(targets[rest])) < found.shape[1]:
-            return None
+    for rest, fold in folds:
         mean, scale = features[rest].mean(0), np.maximum(features[rest].std(0), 1e-9)
         near = np.clip((features - mean) / scale, -FAR, FAR)
         known = (near[rest], targets[rest])

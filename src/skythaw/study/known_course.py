@@ -1,0 +1,29 @@
+"""How long a finished cell trained: to train it again on more images, or on fewer. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skythaw.spec import Cell
+from skythaw.study.cell_result import Result
+from skythaw.tuning.training_pace import steps_an_epoch
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long to train a cell again."""
+
+    steps: int
+    fall_from: int | None
+    """of a training as long as its curve demanded: the step from which the rate falls"""
+
+
+def known_course(cell: Cell, result: Result, images: int) -> Course:
+    """As many passes over so many images as the cell made over fewer."""
+    recipe = cell.recipe
+    if recipe.epochs != "auto":
+        return Course(steps_an_epoch(recipe, images) * round(result.peak_epoch or recipe.epochs), None)
+    more = images / cell.train_size
+    last = result.course_steps or result.curves[-1]["step"]
+    fall_from = None if result.fall_from is None else round(more * result.fall_from)
+    return Course(round(more * last), fall_from)

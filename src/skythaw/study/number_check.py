@@ -1,0 +1,46 @@
+"""Whether the numbers beside the images can be used: asked before anything runs, without decoding an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from skythaw.data.split_groups import kept_together
+from skythaw.study.study_data import StudyData
+from skythaw.tables.leaks import refuse_leaks
+from skythaw.tables.open_numbers import column_kinds, open_numbers
+
+
+def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
+    """Read the columns that a study asks for, and refuse those that give the class away.
+
+    Returns
+    -------
+    list of str
+        what the user should know: how a catalogue was joined, what kinds of columns were found, what is missing
+
+    Raises
+    ------
+    DataError, SpecError
+        A column is not there or can't be used, nothing matches, or a column gives the class away.
+    """
+    study = study_data.study
+    settings = study.data.numbers
+    if not (study.uses_numbers and settings.columns):
+        return []
+    given = settings.model_copy(update={"measured": False})
+    said: list[str] = []
+    for cutouts in (study_data.cutouts, study_data.test):
+        if cutouts is None:
+            continue
+        kinds = None if cutouts is study_data.cutouts else column_kinds(given, study.data.table, study_data.cutouts)
+        table, sentences = open_numbers(given, study.data.table, cutouts, None, cache, kinds=kinds)
+        said += sentences
+        if cutouts is study_data.cutouts:
+            rows = study_data.parts.train
+            labels = cutouts.labels[rows]
+            together = kept_together(cutouts, study.data.split, None)[rows]
+            values = table.values[rows]
+            refuse_leaks(table.names, values, np.asarray(labels, dtype=str), settings.allow_leak, together)
+    return list(dict.fromkeys(said))
