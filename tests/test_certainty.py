@@ -96,4 +96,6 @@ def test_the_shallowest_of_equal_depths_is_recommended_where_that_is_sure():
     ],
 )
 def test_what_a_seed_draws_is_said(sizes, words):
-    assert words in redrawn({"objects": {"train": 1000}, "rows": [{"train_size": size} for size in sizes]})
+    assert words in redrawn(
+        {"objects": {"train": 1000}, "rows": [{"train_size": size, "inputs": "images"} for size in sizes]}
+    )

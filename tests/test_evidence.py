@@ -280,8 +280,23 @@ def test_a_run_without_objects_says_that_they_were_drawn_singly(one, tmp_path):
     found = facts_of(tmp_path)
     assert found["method"]["drawn"] == "objects"
     assert "Objects were drawn singly" in method(found)
+    assert "Run the study again to keep that too" in method(found)
     assert "Objects were drawn singly" not in method(facts_of(one))
     assert facts_of(one)["method"]["groups"] == 300
+
+
+def test_objects_without_places_do_not_promise_that_another_run_helps(tmp_path):
+    """Case R01: neither positions nor fields, so no run can know more."""
+    make_run(tmp_path, replace(ONE, skills={"mobilenetv2": {0: 1.0, 3: 1.5}}))
+    for group, says in ((-1, "neither positions (ra, dec) nor fields"), (7, "all of them lie in one group")):
+        table = pq.read_table(objects_path(tmp_path))
+        column = pa.array([group] * len(table), pa.int64())
+        table = table.set_column(table.column_names.index("group"), "group", column)
+        pq.write_table(table, objects_path(tmp_path))
+        text = method(facts_of(tmp_path))
+        assert "Objects were drawn singly" in text
+        assert says in text
+        assert "again" not in text
 
 
 def test_a_damaged_file_of_objects_is_named(tmp_path):

@@ -28,6 +28,8 @@ CHOICE = {
     "margin": 0.01,
     "rivals": [],
     "more_images": {"images": 3000, "difference": 0.018, "low": 0.005, "high": 0.03},
+    "control": None,
+    "inputs": None,
     "converged": True,
     "not_converged": [],
     "keys": ["a", "b", "c"],
@@ -147,3 +149,39 @@ def test_the_choice_of_several_networks_is_the_best_ones_recommendation(tmp_path
     assert "It is surely better than vgg16." in facts["answer"]
     pair = facts["comparisons"][0]["pairs"][0]["macro_f1"]
     assert choice["above_frozen"] == {name: pair[name] for name in ("difference", "low", "high")}
+
+
+def control(difference, low, high):
+    network = {"difference": difference, "low": low, "high": high}
+    return {"numbers": 45, "macro_f1": {"mean": 0.809, "low": 0.79, "high": 0.82}, "network": network}
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        ((0.02, 0.01, 0.03), "the network is 2.0 points of macro-F1 (1.0 to 3.0) better"),
+        ((-0.028, -0.045, -0.011), "the network is 2.8 points of macro-F1 (1.1 to 4.5) worse"),
+        (
+            (-0.002, -0.02, 0.01),
+            "the network may be no better (the difference is -0.2 points of macro-F1 (-2.0 to 1.0))",
+        ),
+    ],
+)
+def test_the_control_stands_beside_the_network(gain, words):
+    said = answer(control=control(*gain))
+    assert "A forest on 45 numbers measured from the same images reaches 0.809 (95 % interval 0.790 to 0.820)" in said
+    assert words in said
+    assert ("not worth its price" in said) == (gain[2] < 0)
+
+
+def test_what_both_reach_together_is_said_of_each_alone():
+    def pair(second, low, high):
+        ends = {"low_simultaneous": low, "high_simultaneous": high}
+        return {"first": "both", "second": second, "difference": (low + high) / 2, **ends}
+
+    score = {"mean": 0.97, "low": 0.96, "high": 0.98}
+    inputs = {"depths": {"images": 10, "both": 5}, "macro_f1": {"both": score}}
+    said = answer(inputs=inputs | {"pairs": [pair("images", 0.1, 0.2), pair("table", -0.01, 0.02)]})
+    assert "it reaches 0.970 (95 % interval 0.960 to 0.980) (depth 5)" in said
+    assert "15.0 points of macro-F1 (10.0 to 20.0) better than the images alone" in said
+    assert "not surely better or worse than the numbers alone (0.5 points of macro-F1 (-1.0 to 2.0))" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skythaw.report.number_format import listed_depths, points, rounded
-from skythaw.report.recommendations import Facts
+from skythaw.report.recommendations import Facts, network_rows
 
 
 def how_sure(compared: dict[str, Any]) -> str:
@@ -75,7 +75,7 @@ def _enough(objects: int | None, seeds: int | None) -> str:
 
 def redrawn(facts: Facts) -> str:
     """What differs between seeds: that is what their spread tells."""
-    images = {row["train_size"] for row in facts["rows"]}
+    images = {row["train_size"] for row in network_rows(facts)}
     available = (facts["objects"] or {}).get("train")
     drawn = [size for size in images if size != available]
     what = "the first weights of the head and the order and the changes of the images"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skythaw.report.number_format import percent, points
+from skythaw.report.number_format import percent
+from skythaw.report.number_sentences import against, together, turned, with_ends
 from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
 
 NAMED = 4
@@ -46,6 +47,8 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
         "margin": compared.get("margin"),
         "rivals": [dict(each) for each in rivals],
         "more_images": _more_images(facts, best),
+        "control": _control(facts, best),
+        "inputs": _inputs(facts, best),
         "converged": row["converged"],
         "not_converged": row["not_converged"],
         "keys": row["keys"],
@@ -90,10 +93,10 @@ def is_sure(recommended: Recommendation) -> bool | None:
 
 def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
     """What twice the images would give (``images``, ``difference``, ``low``, ``high``), or ``why`` it can't be told."""
-    name = (best.choice["backbone"], best.choice["strategy"])
+    same = ("backbone", "strategy", "inputs")
 
     def of_it(several: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        return next((each for each in several if (each["backbone"], each["strategy"]) == name), {})
+        return next((e for e in several if all(e[name] == best.choice[name] for name in same)), {})
 
     if curve := of_it(facts["size_curves"]):
         gain = curve["gain"]
@@ -103,14 +106,30 @@ def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
     return {"why": untold["why"] if several else "one number of images was tried"}
 
 
+def _control(facts: Facts, best: Recommendation) -> dict[str, Any] | None:
+    """The control of as many images, and what the chosen network is above it; None where there is none."""
+    found = next((each for each in facts["control"] if each["train_size"] == best.row["train_size"]), None)
+    if found is None or found["network"] is None or found["network"]["backbone"] != best.row["backbone"]:
+        return None
+    return {name: found[name] for name in ("numbers", "macro_f1", "network")}
+
+
+def _inputs(facts: Facts, best: Recommendation) -> dict[str, Any] | None:
+    """What the numbers that the study has beside the images add to them; None where it has none."""
+    same = ("backbone", "strategy", "train_size")
+    several = [each for each in facts["inputs"] if all(each[name] == best.row[name] for name in same)]
+    return max(several, key=lambda each: each["macro_f1"]["both"]["mean"], default=None)
+
+
 def plain_answer(choice: Choice | None) -> list[str]:
-    """Three to six short sentences: what to train, how good it is, how sure that is, and what is not known."""
+    """A few short sentences: what to train, how good it is, how sure that is, and what is not known."""
     if choice is None:
         return []
-    said = [_what_to_train(choice), _how_good(choice), *_above_frozen(choice), *_how_sure(choice)]
+    said = [_what_to_train(choice), _how_good(choice), *_above_control(choice), *_above_frozen(choice)]
+    said += [*_with_numbers(choice), *_how_sure(choice)]
     more = choice["more_images"]
     if more.get("low", 0) > 0:
-        said.append(f"With {more['images']:,} training images, {_with_ends(more)} more may be expected.")
+        said.append(f"With {more['images']:,} training images, {with_ends(more)} more may be expected.")
     if unknown := _not_told(choice):
         said.append(f"Can't be told: {'; '.join(unknown)}.")
     return said
@@ -154,27 +173,49 @@ def _how_good(choice: Choice) -> str:
     return f"It classifies {right}{on} rightly; its macro-F1 is {_interval(choice['macro_f1'])}."
 
 
+def _above_control(choice: Choice) -> list[str]:
+    """What the network is above a forest on numbers that were measured from the same images."""
+    control = choice["control"]
+    if control is None:
+        return []
+    found = control["network"]
+    score, numbers = _interval(control["macro_f1"]), control["numbers"]
+    said = f"A forest on {numbers} numbers measured from the same images reaches {score}"
+    if found["low"] > 0:
+        return [f"{said}: the network is {with_ends(found)} better."]
+    if found["high"] < 0:
+        return [f"{said}: the network is {with_ends(turned(found))} worse. It is not worth its price here."]
+    return [f"{said}: the network may be no better (the difference is {with_ends(found)})."]
+
+
+def _with_numbers(choice: Choice) -> list[str]:
+    """What images and numbers reach together, and each alone."""
+    inputs = choice["inputs"]
+    if inputs is None:
+        return []
+    found = {pair["second"]: together(pair) for pair in inputs["pairs"] if pair["first"] == "both"}
+    said = [
+        against(found[name], f"{what} alone") for name, what in (("images", "the images"), ("table", "the numbers"))
+    ]
+    depth = f" (depth {inputs['depths']['both']})" if inputs["depths"]["both"] != choice["depth"] else ""
+    score = _interval(inputs["macro_f1"]["both"])
+    return [f"Together with the numbers beside the images it reaches {score}{depth}: {'; '.join(said)}."]
+
+
 def _above_frozen(choice: Choice) -> list[str]:
     above = choice["above_frozen"]
     if above is None:
         return []
     if above["low"] > 0:
-        return [f"That is {_with_ends(above)} better than the same network left frozen."]
+        return [f"That is {with_ends(above)} better than the same network left frozen."]
     if above["high"] < 0:
-        turned = {"difference": -above["difference"], "low": -above["high"], "high": -above["low"]}
-        return [f"That is {_with_ends(turned)} worse than the same network left frozen."]
-    return [f"The same network left frozen may be as good: the difference is {_with_ends(above)}."]
+        return [f"That is {with_ends(turned(above))} worse than the same network left frozen."]
+    return [f"The same network left frozen may be as good: the difference is {with_ends(above)}."]
 
 
 def _interval(score: Mapping[str, Any]) -> str:
     known = score.get("low") is not None
     return f"{score['mean']:.3f}" + (f" (95 % interval {score['low']:.3f} to {score['high']:.3f})" if known else "")
-
-
-def _with_ends(gain: Mapping[str, float]) -> str:
-    """``5.5 points of macro-F1 (3.1 to 7.9)``: a difference in hundredths of the score."""
-    value, low, high = (points(gain[name], sign=False) for name in ("difference", "low", "high"))
-    return f"{value} points of macro-F1 ({low} to {high})"
 
 
 def _how_sure(choice: Choice) -> list[str]:
@@ -212,7 +253,7 @@ def _not_told(choice: Choice) -> list[str]:
     if "why" in more:
         unknown.append(f"what more images would give ({more['why']})")
     elif more["low"] <= 0:
-        unknown.append(f"whether more images would help ({more['images']:,} of them: {_with_ends(more)})")
+        unknown.append(f"whether more images would help ({more['images']:,} of them: {with_ends(more)})")
     return unknown
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skythaw.report.statistics.report_rows import CONTEST
+
 Facts = dict[str, Any]
 """What `skythaw.report.report_facts.report_facts` gives."""
 Row = dict[str, Any]
 """One of the facts' ``rows``."""
-CONTEST = ("backbone", "strategy", "train_size")
-"""What depths are compared within."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,17 @@ def recommendations(facts: Facts) -> list[Recommendation]:
     return [
         Recommendation(
             choice,
-            next(row for row in facts["rows"] if _alike(row, choice, (*CONTEST, "depth", *axes))),
+            next(row for row in network_rows(facts) if _alike(row, choice, (*CONTEST, "depth", *axes))),
             next((each for each in facts["comparisons"] if _alike(each, choice, CONTEST)), None),
             axes,
         )
         for choice in facts["recommended"]
     ]
+
+
+def network_rows(facts: Facts) -> list[Row]:
+    """The rows that have a network."""
+    return [row for row in facts["rows"] if row["inputs"] != "table"]
 
 
 def main_recommendations(facts: Facts) -> list[Recommendation]:

@@ -12,7 +12,10 @@ from skythaw.report.statistics.chosen_cells import by_seed, completeness_and_pur
 from skythaw.report.statistics.depth_contest import MARGIN
 from skythaw.report.statistics.evidence import Evidence, gather
 from skythaw.report.statistics.network_rivals import network_rivals
+from skythaw.report.statistics.number_comparison import against_control, inputs_compared
+from skythaw.report.statistics.number_rows import number_facts, number_rows
 from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
+from skythaw.spec import IMAGES
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
 
@@ -42,8 +45,11 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     axes = axes_of(ledger)
     finished = finished_cells(entries)
     every = report_rows(finished, axes)
-    evidence = gather(ledger.folder, finished, every, margin) if finished else None
-    rows = [row_facts(row, evidence.scored if evidence else None) | {"by_seed": by_seed(row)} for row in every]
+    numbers = number_rows(ledger)
+    evidence = gather(ledger.folder, finished, every, margin, [*numbers.control, *numbers.table]) if finished else None
+    scored = evidence.scored if evidence else None
+    rows = [row_facts(row, scored) | {"by_seed": by_seed(row)} for row in every]
+    inputs = inputs_compared(evidence, numbers.table) if evidence else []
     curves = evidence.size_curves() if evidence else []
     facts = {
         "schema": SCHEMA,
@@ -52,7 +58,12 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "objects": ledger.remark("objects"),
         "warnings": ledger.remark("warnings") or [],
         "axes": list(axes),
-        "rows": rows,
+        "rows": rows + [dict.fromkeys(axes) | number_facts(row, scored) for row in numbers.table],
+        "control": [
+            number_facts(row, scored) | {"network": against_control(evidence, row) if evidence else None}
+            for row in numbers.control
+        ],
+        "inputs": inputs,
         "probes": probes(finished, axes),
         "recommended": _recommended(every, rows, evidence),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
@@ -63,7 +74,7 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "comparisons": evidence.comparisons() if evidence else [],
         "size_curves": [each for each in curves if "why" not in each],
         "no_size_law": [each for each in curves if "why" in each],
-        "claims": evidence.claims(rows) if evidence else [],
+        "claims": evidence.claims(rows, inputs) if evidence else [],
         "failures": evidence.failures() if evidence else None,
     }
     return facts | _answered(facts, every, evidence)
@@ -92,7 +103,7 @@ def _search(ledger: Ledger) -> list[dict[str, Any]] | None:
 def _recommended(
     every: Sequence[ReportRow], rows: Sequence[dict[str, Any]], evidence: Evidence | None
 ) -> list[dict[str, Any]]:
-    """For each backbone, strategy and training size, the row that is recommended.
+    """For each backbone, strategy, training size and inputs, the row that is recommended.
 
     By the comparison of depths on test (``how`` is ``test``, see `Contest.recommended`); where there are no
     predictions, the best mean macro-F1 on validation (``validation``): the shallower on a tie, and a row with fewer
@@ -117,7 +128,7 @@ def _largest(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """For each backbone the largest training size, of the first strategy."""
     keys = list(keys)
     names = dict.fromkeys(key[0] for key in keys)
-    rank = {key: (key[1] == keys[0][1], key[2]) for key in keys}
+    rank = {key: (key[3] == IMAGES, key[1] == keys[0][1], key[2]) for key in keys}
     return [max((key for key in keys if key[0] == name), key=lambda key: rank[key]) for name in names]
 
 
@@ -139,6 +150,7 @@ def _data(ledger: Ledger, entries: Iterable[Entry], evidence: Evidence | None) -
     return {
         "size": sizes.pop() if len(sizes) == 1 else None,
         "split": study.get("data", {}).get("split"),
+        "division": ledger.remark("division"),
         "sha256": study.get("sha256"),
         "balance": ledger.remark("balance"),
         "columns": sorted(evidence.sample.numbers) if evidence else [],

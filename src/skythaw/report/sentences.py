@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skythaw.data.part_names import PART_COLUMNS
 from skythaw.report.certainty_sentences import how_sure, redrawn, separation
 from skythaw.report.number_format import listed, percent, points, points_range, with_interval
-from skythaw.report.recommendations import Facts, main_recommendations
+from skythaw.report.recommendations import Facts, main_recommendations, network_rows
 
 FEW = 30
 """Groups of the sky below which the report says that there are few."""
@@ -118,16 +119,20 @@ def chosen_on_validation(compared: dict[str, Any]) -> str:
 def size_sentences(facts: Facts) -> list[str]:
     """What twice the images would give each network, or why that cannot be told."""
     untold = [
-        f"{each['backbone']} ({each['strategy']}): what more images would give cannot be told: {each['why']}."
-        for each in facts["no_size_law"]
+        f"{_line_of(each)}: what more images would give cannot be told: {each['why']}." for each in facts["no_size_law"]
     ]
     return [_size_law(curve) for curve in facts["size_curves"]] + untold
+
+
+def _line_of(curve: dict[str, Any]) -> str:
+    beside = "" if curve["inputs"] == "images" else f", {curve['inputs']}"
+    return f"{curve['backbone']} ({curve['strategy']}{beside})"
 
 
 def _size_law(curve: dict[str, Any]) -> str:
     gain, test = curve["gain"], curve["test"]
     return (
-        f"{curve['backbone']} ({curve['strategy']}): by a power law above a floor, {curve['twice']:,} images would "
+        f"{_line_of(curve)}: by a power law above a floor, {curve['twice']:,} images would "
         f"give macro-F1 {with_interval(curve['macro_f1'])}, a gain of {points(gain['mean'])} points "
         f"({points_range(gain)}). The law misses the scores by at most {points(curve['residual'], sign=False)} points. "
         f"Through the smaller sizes alone, it predicts {with_interval(test)} for {test['size']:,} images, where "
@@ -172,18 +177,37 @@ def data_sentences(facts: Facts) -> tuple[str, ...]:
     groups = (
         f" The test set holds {how['groups']:,} groups." if how and how["drawn"] != "objects" and not random else ""
     )
-    return (_divided(split, bool(sha256 and sha256.get("test"))) + groups, checksum)
+    why = f" How this was chosen: {facts['data']['division']}." if facts["data"].get("division") else ""
+    return (_divided(split, bool(sha256 and sha256.get("test"))) + why + groups, checksum)
 
 
 def _divided(split: dict[str, Any], test_apart: bool) -> str:
     """How training, validation and test were kept apart."""
     by, seed = split["by"], f"(seed {split['seed']})"
     whole = "The test set is a data set of its own. The other data" if test_apart else "The data"
+    copies = " Copies of one image are in one part." if split.get("twins") else ""
+    if by in PART_COLUMNS:
+        return f"{whole} are divided as their column {by} says {seed}.{copies}"
     if by == "random":
         doubt = "" if test_apart else ", so test objects may lie on the same sky as training objects"
-        return f"{whole} are divided at random {seed}, object by object{doubt}."
+        return f"{whole} are divided at random {seed}, object by object{doubt}.{copies}"
     groups = {"field": "fields of the survey", "healpix": f"pixels of the sky (HEALPix, nside = {split.get('nside')})"}
-    return f"{whole} are divided by {groups.get(by, f'the column {by}')} {seed}: objects of one group stay together."
+    what = groups.get(by, f"the column {by}")
+    return f"{whole} are divided by {what} {seed}: objects of one group stay together.{copies}"
+
+
+SINGLY = {
+    "not kept": (
+        "the run folder does not say which of them lie together on the sky. Run the study again to keep that too: "
+        "nothing is trained twice"
+    ),
+    "not known": (
+        "it is not known which of them lie together on the sky: they have neither positions (ra, dec) nor fields "
+        "(run, camcol, field). If neighbours share pixels or seeing, the true intervals are wider"
+    ),
+    "one group": "all of them lie in one group of the split",
+}
+"""why objects were drawn one by one, and what would change that"""
 
 
 def method(facts: Facts) -> str:
@@ -191,7 +215,7 @@ def method(facts: Facts) -> str:
     how = facts["method"]
     if how is None:
         return "There are no intervals, because this run folder holds no predictions."
-    seeds = max((row["seeds"] for row in facts["rows"]), default=1)
+    seeds = max((row["seeds"] for row in network_rows(facts)), default=1)
     what = f"{how['groups']:,} {how['drawn']}"
     if how["drawn"] != "objects":
         what += f" ({how['objects']:,} objects)"
@@ -206,14 +230,12 @@ def method(facts: Facts) -> str:
     )
     text += f"{redrawn(facts)} "
     if how["drawn"] == "objects":
-        text += (
-            "Objects were drawn singly, because the run folder does not say which of them lie together on the sky. "
-            "Run the study again to keep that too: nothing is trained twice. "
-        )
+        text += f"Objects were drawn singly, because {SINGLY[how.get('single') or 'not kept']}. "
     if how["missing"]:
         text += f"The predictions of {how['missing']} cells can't be read, so these cells have no part in this. "
     if how["groups"] < FEW:
-        text += f"{how['groups']} groups are few: the intervals and p-values are rough. "
+        drawn = "objects" if how["drawn"] == "objects" else "groups"
+        text += f"{how['groups']} {drawn} are few: the intervals and p-values are rough. "
     return text + (
         "A difference has its interval and its p-value from the same Student's t. Corrected p-values and simultaneous "
         "intervals hold for all pairs of depths of a network together; the claims also correct for the number of "

@@ -39,6 +39,8 @@ class Sample:
     """by cell key: minus the logarithm of the probability of the true class"""
     missing: tuple[str, ...]
     """keys of the cells whose predictions are not there, or of other objects"""
+    single: str | None = None
+    """why groups are not known: ``not kept`` by an earlier version, ``not known`` of the data, or in ``one group``"""
 
     def __len__(self) -> int:
         return len(self.true)
@@ -87,7 +89,7 @@ def read_sample(run: Path, part: str, classes: Sequence[str], keys: Iterable[str
         loss[key] = -np.log(np.maximum(p[np.arange(len(p)), true], 1e-15)).astype(np.float32)
     if not said:
         return None
-    group, numbers = _known(run, part, ids)
+    group, numbers, single = _known(run, part, ids)
     return Sample(
         run=run,
         part=part,
@@ -96,6 +98,7 @@ def read_sample(run: Path, part: str, classes: Sequence[str], keys: Iterable[str
         true=true,
         group=np.arange(len(ids)) if group is None else group,
         grouped=group is not None,
+        single=single,
         numbers=numbers,
         said=said,
         loss=loss,
@@ -108,18 +111,18 @@ def _indices(labels: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     return np.array([place[name] for name in labels.tolist()], dtype=np.int64)
 
 
-def _known(run: Path, part: str, ids: tuple[str, ...]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """Groups and numbers of the objects as the run folder kept them; None, and none, where it did not."""
+def _known(run: Path, part: str, ids: tuple[str, ...]) -> tuple[np.ndarray | None, dict[str, np.ndarray], str | None]:
+    """Groups and numbers of the objects as the run folder kept them, and why there are no groups if there are none."""
     kept = read_objects(run)
     if kept is None:
-        return None, {}
+        return None, {}, "not kept"
     kept = kept.filter(pc.equal(kept["part"], part))
     place = {object_id: i for i, object_id in enumerate(kept["object_id"].to_pylist())}
     if not set(ids) <= set(place):
-        return None, {}
+        return None, {}, "not kept"
     kept = kept.take(pa.array([place[object_id] for object_id in ids]))
     numbers = {name: kept[name].to_numpy() for name in kept.column_names if name not in FIXED}
     group = kept["group"].to_numpy()
     if (group < 0).any() or len(np.unique(group)) < 2:
-        return None, numbers
-    return identify([group]), numbers
+        return None, numbers, "not known" if (group < 0).any() else "one group"
+    return identify([group]), numbers, None

@@ -15,7 +15,8 @@ from skythaw.report.figures.learning_figures import (
 )
 from skythaw.report.figures.score_figures import depth_chart, p_value_map, pareto_charts, ratio_chart, size_chart
 from skythaw.report.figures.training_figures import training_charts
-from skythaw.report.recommendations import CONTEST, Facts, Row, main_recommendations
+from skythaw.report.recommendations import Facts, Row, main_recommendations, network_rows
+from skythaw.report.statistics.report_rows import CONTEST
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ def report_figures(facts: Facts) -> ReportFigures:
         of the report; at least one row
     """
     main = main_recommendations(facts)
-    speaking = [row for row in facts["rows"] if any(_same_contest(row, each.row) for each in main)]
+    speaking = [row for row in network_rows(facts) if any(_same_contest(row, each.row) for each in main)]
     compared = [each.comparison for each in main if each.comparison]
-    every = _lines(facts, facts["rows"])
+    every = _lines(facts, network_rows(facts))
     return ReportFigures(
         ratio=ratio_chart(facts, _lines(facts, speaking)),
         depth=depth_chart(facts, every),

@@ -8,6 +8,7 @@ from typing import Any
 from skythaw.report.figures.elements import INTERVAL, Chart, HeatMap, Series
 from skythaw.report.number_format import percent, with_interval
 from skythaw.report.recommendations import Facts, Row
+from skythaw.report.statistics.report_rows import CONTEST
 
 STANDARD_DEVIATION = "standard deviation over seeds"
 COSTS = (
@@ -66,6 +67,7 @@ def _against(
                 dots=tuple(_seeds(row) for row in rows) if any(row["seeds"] > 1 for row in rows) else (),
             )
         )
+    series += _controls(facts, {row["train_size"] for rows in lines.values() for row in rows})
     return Chart(
         name=name[0],
         title=name[1],
@@ -81,8 +83,20 @@ def _against(
     )
 
 
+def _controls(facts: Facts, sizes: set[int]) -> list[Series]:
+    """The control of each training size: a level line, for it has no depth."""
+    found = []
+    for row in facts["control"]:
+        if row["train_size"] in sizes:
+            images = f", {row['train_size']:,} images" if len(sizes) > 1 else ""
+            mean, (low, high) = row["macro_f1"]["mean"], _ends(row["macro_f1"])
+            label = f"control: forest on {row['numbers']} numbers{images}"
+            found.append(Series(label, (0.0, 100.0), (mean, mean), (low, low), (high, high)))
+    return found
+
+
 def _identity(row: Row, axes: list[str]) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in ("backbone", "strategy", "train_size", "depth", *axes))
+    return tuple(str(row[name]) for name in (*CONTEST, "depth", *axes))
 
 
 def _ends(score: dict[str, Any]) -> tuple[float | None, float | None]:
@@ -162,19 +176,23 @@ def _point(network: dict[str, Any], cost: str, unit: float) -> Series:
 
 def size_chart(facts: Facts) -> Chart | None:
     """Score against training images, each network at its recommended depths; None of a single size."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    found: dict[tuple[str, ...], list[Row]] = {}
     for choice in sorted(facts["recommended"], key=lambda each: each["train_size"]):
-        found.setdefault((choice["backbone"], choice["strategy"]), []).append(choice)
+        found.setdefault(tuple(choice[name] for name in ("backbone", "strategy", "inputs")), []).append(choice)
     several = {key: some for key, some in found.items() if len(some) > 1}
     if not several:
         return None
-    strategies = {strategy for _, strategy in several}
-    series = []
-    for (backbone, strategy), some in several.items():
+    varying = [len({key[i] for key in several}) > 1 for i in range(3)]
+    series = [
+        _without_network(label, some)
+        for label, some in (("control: forest on measured numbers", facts["control"]), ("numbers alone", _table(facts)))
+        if some
+    ]
+    for key, some in several.items():
         low, high = zip(*(_ends(each["macro_f1"]) for each in some), strict=True)
         series.append(
             Series(
-                label=backbone if len(strategies) == 1 else f"{backbone}, {strategy}",
+                label=", ".join([key[0], *(name for name, shown in zip(key[1:], varying[1:], strict=True) if shown)]),
                 x=tuple(each["train_size"] for each in some),
                 y=tuple(each["macro_f1"]["mean"] for each in some),
                 low=low,
@@ -192,3 +210,15 @@ def size_chart(facts: Facts) -> Chart | None:
         log_x=True,
         bars=INTERVAL if facts["method"] else STANDARD_DEVIATION,
     )
+
+
+def _table(facts: Facts) -> list[Row]:
+    return [row for row in facts["rows"] if row["inputs"] == "table"]
+
+
+def _without_network(label: str, rows: list[Row]) -> Series:
+    """A line of what has no network and no depth."""
+    rows = sorted(rows, key=lambda row: row["train_size"])
+    low, high = zip(*(_ends(row["macro_f1"]) for row in rows), strict=True)
+    sizes, means = (tuple(each) for each in zip(*((r["train_size"], r["macro_f1"]["mean"]) for r in rows), strict=True))
+    return Series(label, sizes, means, low, high)

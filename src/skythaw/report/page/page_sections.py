@@ -7,9 +7,11 @@ from datetime import date
 
 from skythaw.report.figures.elements import Figure, Gallery, Page, Picture, Section, Table
 from skythaw.report.figures.report_figures import report_figures
+from skythaw.report.number_sentences import control_sentences, input_sentences
+from skythaw.report.page.number_tables import class_pair_table, class_table, control_table, inputs_table
 from skythaw.report.page.report_tables import report_tables
 from skythaw.report.plain_answer import plain_answer, unfinished
-from skythaw.report.recommendations import Facts
+from skythaw.report.recommendations import Facts, network_rows
 from skythaw.report.sentences import report_sentences
 
 Part = str | Figure | Table | Gallery
@@ -31,12 +33,14 @@ def make_page(facts: Facts, images: Mapping[str, bytes], version: str, today: da
     mistakes, sheet = _mistakes(facts, images), _sheet(facts, images)
     sections = (
         _section("depths", "Depths compared", tables.networks, figures.depth, figures.pairs, tables.compared,
-                 unfinished(facts["rows"]), tables.depths, tables.probes),
+                 unfinished(network_rows(facts)), tables.depths, tables.probes),
         _section("training", "Training", figures.learning, figures.gap, tables.peaks, tables.alarms),
         _section("classes", "Classes", figures.classes, tables.classes, figures.confusion),
         _section("claims", "What the seed study claims", said.claims, tables.claims, tables.frozen, tables.own_depths,
                  figures.pareto),
         _section("images", "How many images", figures.size, tables.sizes),
+        _section("numbers", "Numbers beside the images", control_sentences(facts), input_sentences(facts),
+                 control_table(facts), inputs_table(facts), class_table(facts), class_pair_table(facts)),
         _section("failures", "Where it fails", said.failures, figures.errors, mistakes, tables.mistakes),
         _section("calibration", "Probabilities", said.calibration, figures.reliability, tables.calibration),
         _section("robustness", "Would another choice change it?", tables.robustness, tables.early_signs, folded=True),

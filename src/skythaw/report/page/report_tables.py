@@ -9,8 +9,9 @@ from typing import Any
 from skythaw.report.figures.elements import Table
 from skythaw.report.number_format import percent, with_interval
 from skythaw.report.page.comparison_tables import compared_table, network_table, size_table
-from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations
+from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations, network_rows
 from skythaw.report.sentences import RATIOS
+from skythaw.report.statistics.report_rows import CONTEST
 
 DEPTHS = f"Every depth, on the test set. Low and high are the ends of the 95 % interval of macro-F1. {RATIOS}"
 
@@ -93,9 +94,9 @@ def depth_table(facts: Facts) -> Table:
 
 def ordered_rows(facts: Facts) -> list[tuple[Row, bool]]:
     """The rows by network, strategy, training size and depth, each with whether it is recommended."""
-    names = ("backbone", "strategy", "train_size", "depth")
+    names = (*CONTEST, "depth")
     chosen = [[each[name] for name in (*names, *facts["axes"])] for each in facts["recommended"]]
-    rows = sorted(facts["rows"], key=lambda row: tuple(row[name] for name in names))
+    rows = sorted(network_rows(facts), key=lambda row: tuple(row[name] for name in names))
     return [(row, [row[name] for name in (*names, *facts["axes"])] in chosen) for row in rows]
 
 

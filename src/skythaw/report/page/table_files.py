@@ -8,7 +8,7 @@ import io
 from skythaw.report.figures.elements import Table
 from skythaw.report.number_format import percent, with_interval
 from skythaw.report.page.report_tables import ordered_rows
-from skythaw.report.recommendations import Facts
+from skythaw.report.recommendations import Facts, network_rows
 
 
 def as_csv(table: Table) -> str:
@@ -24,7 +24,7 @@ def depths_as_latex(facts: Facts) -> str:
     """The depths of every network as a LaTeX table (package booktabs), the recommended ones in bold."""
     head = ("Network", "Images", "Depth", "TPR", "TLR", "Macro-$F_1$", "Accuracy")
     lines = [r"\begin{tabular}{lrrrrll}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
-    several = len({row["strategy"] for row in facts["rows"]}) > 1
+    several = len({row["strategy"] for row in network_rows(facts)}) > 1
     for row, chosen in ordered_rows(facts):
         also = [row["strategy"]] if several else []
         cells = [

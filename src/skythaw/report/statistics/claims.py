@@ -16,10 +16,17 @@ import numpy as np
 
 from skythaw.report.number_format import listed, listed_depths, rounded
 from skythaw.report.statistics.network_contest import ContestedNetwork, networks_apart, pareto
+from skythaw.report.statistics.photometry_claim import (
+    CONTRADICTED,
+    ONE_SEED,
+    SUPPORTED,
+    UNKNOWN,
+    Verdict,
+    photometry_claim,
+)
 from skythaw.stats.differences import Difference
 from skythaw.stats.study_size import StudySize, study_size
 
-SUPPORTED, CONTRADICTED, UNKNOWN = "supported", "contradicted", "cannot be told"
 EARLY_AND_HIGH = ("densenet121", "xception", "efficientnet_b2")
 LATE_AND_LOW = ("resnet50", "vgg16", "mobilenetv2", "nasnet_mobile")
 MOBILE = ("mobilenetv2", "nasnet_mobile", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -34,26 +41,21 @@ CLAIMS = (
 )
 
 
-Verdict = tuple[str, str, Any]
-ONE_SEED = "There is one seed, so nothing is known of how other trainings would come out."
+def claims(networks: Sequence[ContestedNetwork], inputs: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """The claims in order: ``number``, ``claim``, ``verdict``, ``why`` (one sentence), and ``numbers``.
 
-
-def claims(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
-    """The claims in order: ``number``, ``claim``, ``verdict``, ``why`` (one sentence), and ``numbers``."""
-    judges: tuple[Callable[[Sequence[ContestedNetwork]], Verdict], ...] = (
-        _baseline,
-        _alike,
-        _own_depth,
-        _peaks,
-        _mobile,
-        _both,
-    )
+    Parameters
+    ----------
+    networks
+        each with its depths, on images alone
+    inputs
+        what images, numbers and both gave: `skythaw.report.statistics.number_comparison`
+    """
+    judges: Sequence[Callable[[Sequence[ContestedNetwork]], Verdict]] = (_baseline, _alike, _own_depth, _peaks, _mobile)
     found = [judge(networks) for judge in judges]
     if any(each.contest.seeds == 1 for each in networks):
-        found = [
-            (UNKNOWN, why if judge is _both else ONE_SEED, numbers)
-            for judge, (_, why, numbers) in zip(judges, found, strict=True)
-        ]
+        found = [(UNKNOWN, ONE_SEED, numbers) for _, _, numbers in found]
+    found.append(photometry_claim(inputs, networks[0].contest.margin))
     return [
         {"number": i + 1, "claim": text, "verdict": verdict, "why": why, "numbers": numbers}
         for i, (text, (verdict, why, numbers)) in enumerate(zip(CLAIMS, found, strict=True))
@@ -292,7 +294,3 @@ def _if_converged(networks: Sequence[ContestedNetwork], verdict: str, why: str, 
     """The verdict, where the training of all these networks is finished at all depths."""
     reason = _not_converged(networks)
     return (UNKNOWN, reason, numbers) if reason else (verdict, why, numbers)
-
-
-def _both(networks: Sequence[ContestedNetwork]) -> Verdict:
-    return UNKNOWN, "This study has images alone; the claim needs models of the photometry too.", []

@@ -15,9 +15,10 @@ from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.network_contest import ContestedNetwork
-from skythaw.report.statistics.report_rows import Finished, ReportRow, ScoredRows, rows_by_rate
+from skythaw.report.statistics.report_rows import CONTEST, Finished, ReportRow, ScoredRows, rows_by_rate
 from skythaw.report.statistics.robustness import early_signs, other_choices
 from skythaw.report.statistics.size_law import size_curve
+from skythaw.spec import IMAGES
 from skythaw.stats.bootstrap import DRAWS, Bootstrap, Scores
 from skythaw.stats.calibration import calibration
 from skythaw.stats.cell_predictions import OUT_OF_FOLD
@@ -26,7 +27,7 @@ from skythaw.stats.scored_sample import Sample, read_sample
 from skythaw.study.convergence import together
 
 Key = tuple[Any, ...]
-"""Backbone, strategy and training size."""
+"""Backbone, strategy, training size and inputs."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Evidence:
             "difference": "student",
             "draws": DRAWS,
             "drawn": "groups of the split" if sample.grouped else "objects",
+            "single": sample.single,
             "objects": len(sample),
             "groups": int(sample.group.max()) + 1,
             "missing": len(sample.missing),
@@ -64,7 +66,7 @@ class Evidence:
         """Each contest in numbers: see `comparison`; with `robust`, `early_signs` and `calibration`."""
         return [
             {
-                **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
+                **dict(zip(CONTEST, key, strict=True)),
                 **comparison(contest),
                 "robust": {**other_choices(contest), "lr": self._by_rate(key, contest)},
                 "early_signs": self._early_signs(key, contest),
@@ -76,25 +78,29 @@ class Evidence:
     def size_curves(self) -> list[dict[str, Any]]:
         """What `size_curve` says of each backbone and strategy with several training sizes, at recommended depths."""
         found = []
-        for backbone, strategy in dict.fromkeys(key[:2] for key in self.contests):
-            some = sorted((key[2], c) for key, c in self.contests.items() if key[:2] == (backbone, strategy))
+        for backbone, strategy, inputs in dict.fromkeys((*key[:2], key[3]) for key in self.contests):
+            line = (backbone, strategy, inputs)
+            some = sorted((key[2], c) for key, c in self.contests.items() if (*key[:2], key[3]) == line)
             most = max(len(contest.whole) for _, contest in some)
             some = [(size, contest) for size, contest in some if len(contest.whole) == most]
             if len(some) > 1:
                 draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
                 seeds = min(len(contest.recommended.keys) for _, contest in some)
                 curve = size_curve([size for size, _ in some], draws, seeds)
-                found.append({"backbone": backbone, "strategy": strategy, **curve})
+                found.append({"backbone": backbone, "strategy": strategy, "inputs": inputs, **curve})
         return found
 
-    def claims(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The seed study's claims; each network with its largest training size and the study's first strategy."""
+    def claims(self, rows: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The seed study's claims; each network with its largest training size and the study's first strategy.
+
+        `inputs` says what images, numbers and both gave.
+        """
         by_keys = {tuple(each["keys"]): each for each in rows}
         networks = []
         for key in self.main():
             found = {depth: by_keys[row.keys] for depth, row in self.chosen[key].items()}
             networks.append(ContestedNetwork(key[0], self.contests[key], found))
-        return claims(networks)
+        return claims(networks, inputs)
 
     def failures(self) -> dict[str, Any]:
         """Where the best of the networks fails, at its recommended depth."""
@@ -103,7 +109,7 @@ class Evidence:
         keys, validation = candidate.keys, self.validation
         known = validation is not None and set(keys) <= set(validation.said)
         return {
-            **dict(zip(("backbone", "strategy", "train_size"), key, strict=True)),
+            **dict(zip(CONTEST, key, strict=True)),
             "depth": candidate.depth,
             "columns": errors_by_column(candidate.keys, self.bootstrap),
             **mistakes([self.sample.log_probabilities(each) for each in keys], self.sample),
@@ -123,10 +129,11 @@ class Evidence:
     def main(self) -> list[Key]:
         """For each backbone, the contest that speaks for it.
 
-        That with the most complete depths and then the most training images, of the study's first strategy.
+        That with the most complete depths and then the most training images, of the study's first strategy, on images
+        alone.
         """
         first = next(iter(self.contests))[1]
-        ranks = {key: (key[1] == first, len(c.whole), key[2]) for key, c in self.contests.items()}
+        ranks = {key: (key[3] == IMAGES, key[1] == first, len(c.whole), key[2]) for key, c in self.contests.items()}
         names = dict.fromkeys(key[0] for key in self.contests)
         return [max((key for key in ranks if key[0] == name), key=lambda key: ranks[key]) for name in names]
 
@@ -160,7 +167,9 @@ class Evidence:
         return calibration(keys, self.validation, self.bootstrap)
 
 
-def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: float) -> Evidence | None:
+def gather(
+    run: Path, finished: list[Finished], every: list[ReportRow], margin: float, numbers: Sequence[ReportRow] = ()
+) -> Evidence | None:
     """Read the predictions of a run and compare its depths; None where there are no predictions.
 
     Parameters
@@ -173,12 +182,15 @@ def gather(run: Path, finished: list[Finished], every: list[ReportRow], margin: 
         the rows of the report, made of them
     margin
         score that a shallower depth may lose
+    numbers
+        the rows without a network, which are scored on the same objects
     """
-    sample = read_sample(run, "test", finished[0][1].classes, [result.key for _, result in finished])
+    keys = [result.key for _, result in finished] + [key for row in numbers for key in row.keys]
+    sample = read_sample(run, "test", finished[0][1].classes, keys)
     if sample is None:
         return None
     bootstrap = Bootstrap(sample)
-    scored = ScoredRows(every, bootstrap)
+    scored = ScoredRows([*every, *numbers], bootstrap)
     of_contest: dict[Key, list[ReportRow]] = defaultdict(list)
     for row in every:
         if row in scored:

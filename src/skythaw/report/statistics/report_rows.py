@@ -26,7 +26,9 @@ CHOSEN = ("lr",)
 """Axes that validation decides, for each row."""
 PROBED = ("class_weights", "select", "threads")
 """Of the recipe, what an exactly solved head depends on."""
-MAIN = ("backbone", "strategy", "train_size", "depth")
+CONTEST = ("backbone", "strategy", "train_size", "inputs")
+"""what depths are compared within"""
+MAIN = (*CONTEST, "depth")
 
 Finished = tuple[Entry, Result]
 
@@ -57,8 +59,8 @@ class ReportRow:
 
     @property
     def contest(self) -> tuple[Any, ...]:
-        """What it is compared within: backbone, strategy and training size."""
-        return tuple(self.setting[name] for name in MAIN[:3])
+        """What it is compared within: see `CONTEST`."""
+        return tuple(self.setting[name] for name in CONTEST)
 
     @property
     def depth(self) -> int:
