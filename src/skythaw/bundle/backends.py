@@ -26,7 +26,7 @@ ROUNDS, ENOUGH = 3, 0.4
 
 
 class Backend(Protocol):
-    """A bundle, ready to predict: images in, probabilities and features out."""
+    """The network of a bundle, ready to predict: images in, probabilities and features out."""
 
     name: Name
     classifier: Classifier
@@ -114,13 +114,15 @@ class Torch:
 
     def outputs(self, images: np.ndarray) -> ClassifierOutput:
         count, step = len(images), self.classifier.about.cell.recipe.batch
-        output = self.classifier.outputs(np.concatenate([images, images[:1].repeat(-count % step, axis=0)]))
-        return ClassifierOutput(output.p[:count], output.features[:count])
+        output = self.classifier.of_images(np.concatenate([images, images[:1].repeat(-count % step, axis=0)]))
+        log_p = None if output.log_p is None else output.log_p[:count]
+        return ClassifierOutput(output.p[:count], output.features[:count], log_p=log_p)
 
     def twin(self) -> Torch:
         known = self.classifier
         shared = {id(tensor): tensor for tensor in (*known.model.parameters(), *known.model.buffers())}
-        return Torch(Classifier(known.about, copy.deepcopy(known.model, shared), known.device, known.references))
+        model = copy.deepcopy(known.model, shared)
+        return Torch(Classifier(known.about, model, known.device, known.references, known.numbers))
 
 
 class Onnx:

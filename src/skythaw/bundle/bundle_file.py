@@ -5,6 +5,7 @@
     bundle.json              network, classes, what is expected of an image, temperature, scores, origin
     model.safetensors        all weights; the metadata hold the checksum of bundle.json
     model.onnx               the same network for other programs (where it was exported with ONNX)
+    numbers.safetensors      the model of the numbers beside the image (where it takes both)
     references.safetensors   training images with which others are compared, and their coordinates in feature space
     README.md                a model card
 
@@ -22,15 +23,17 @@ import struct
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NoReturn, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from skythaw.bundle.numbers_record import SCORES, NumbersRecord, Temperature, numbers_problem
+from skythaw.bundle.plain_words import Word
 from skythaw.data.image_form import RGB, Form
 from skythaw.errors import BundleError, DataError, UnknownNameError
 from skythaw.spec import Cell, Frozen, Seed
 from skythaw.spec.validation_message import one_line
 
 ABOUT, WEIGHTS, ONNX, CARD = "bundle.json", "model.safetensors", "model.onnx", "README.md"
-REFERENCES = "references.safetensors"
+REFERENCES, NUMBERS = "references.safetensors", "numbers.safetensors"
 LARGEST_ABOUT = 1 << 20
 LARGEST_HEADER = 1 << 20
 """bytes; JSON may take thirty times as much memory when it is read"""
@@ -46,16 +49,6 @@ PLAIN_OPTIONS: dict[str, tuple[str | int, ...]] = {
 
 Other options could make the library that builds the network read files.
 """
-SCORES = frozenset({"own", "macro_f1", "accuracy", "per_class"})
-
-
-def _plain(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"{text!r} holds characters that can't be shown")
-    return text
-
-
-Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 Level = Annotated[float, Field(ge=-1e6, le=1e6)]
 """a mean or deviation of pixels that are scaled to 0..1"""
 
@@ -91,8 +84,8 @@ class BundleDescription(Frozen):
     """number of blocks of the network"""
     features: Annotated[int, Field(ge=1)]
     """number of features: bands of the network's last map"""
-    temperature: Annotated[float, Field(ge=0.01, le=100)]
-    """fitted on the validation set; the logits are divided by it"""
+    temperature: Temperature
+    """fitted on the validation set; the logits of the network are divided by it"""
     scores: dict[str, Any]
     """on the test set, with 95 % intervals where there are predictions"""
     objects: dict[str, Any]
@@ -107,6 +100,8 @@ class BundleDescription(Frozen):
     """other files of the bundle that programs read, with their checksums"""
     refit: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda images: images is None)
     """images of training and validation together on which the weights were trained again; None: they were not"""
+    numbers: NumbersRecord | None = Field(default=None, exclude_if=lambda numbers: numbers is None)
+    """what it takes beside an image; None: it takes images alone"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -126,6 +121,8 @@ class BundleDescription(Frozen):
             raise ValueError(f"images of 8 bits should have the bands {', '.join(RGB)}")
         if missing := SCORES - self.scores.keys():
             raise ValueError(f"the scores lack {min(missing)!r}")
+        if problem := numbers_problem(self.cell, self.numbers):
+            raise ValueError(problem)
         try:
             pixels.settled(self.expected.bands, self.expected.dtype == "float32")
         except UnknownNameError as error:
@@ -148,9 +145,9 @@ class BundleDescription(Frozen):
     def require(self, form: Form) -> None:
         """Raise `DataError` unless images of that form are like those that the classifier was trained on."""
         height, width = form.size
-        if height != width or width < self.cell.pixels.crop:
+        if min(height, width) < self.cell.pixels.crop:
             raise DataError(
-                f"images of {width} x {height} pixels: this classifier takes square ones of at least "
+                f"images of {width} x {height} pixels: this classifier takes the central {self.cell.pixels.crop} x "
                 f"{self.cell.pixels.crop}, of the same scale as in training ({self.expected.side} pixels there)"
             )
         if form.dtype != self.expected.dtype or form.bands != self.expected.bands:

@@ -16,7 +16,9 @@ from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import fill, require_own
+from skythaw.bundle.number_half import NumberHalf, read_number_half
 from skythaw.bundle.references import References, read_references
+from skythaw.bundle.table_given import Table, columns_given
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.data.image_form import Form
 from skythaw.errors import BundleError, DataError, SkythawError
@@ -26,6 +28,7 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 from skythaw.tuning.training_loop import seen
 
+Images = np.ndarray | Sequence[bytes | str | Path | np.ndarray | None]
 BATCH = 256
 """images that go through the network at once"""
 
@@ -37,7 +40,12 @@ class ClassifierOutput:
     p: Float32[np.ndarray, "object class"]
     """the probability of each class"""
     features: Float32[np.ndarray, "object feature"]
-    """the input of the head: the last map of the network, averaged over the image"""
+    """the input of the head: the last map of the network, averaged over the image; NaN where there is no image"""
+    inputs: np.ndarray | None = None
+    """text [object], of a classifier that takes numbers beside images: ``both``, ``images`` or ``table``, whatever was
+    there of an object"""
+    log_p: np.ndarray | None = None
+    """of the network alone, as it gives them, float [object, class]; None where it was not torch that ran it"""
 
 
 class Classifier:
@@ -53,12 +61,19 @@ class Classifier:
         where it runs
     references
         training images with which others are compared; None if the bundle keeps none
+    numbers
+        what judges by numbers beside the image; None if it takes images alone
     """
 
     def __init__(
-        self, about: BundleDescription, model: ThawedNetwork, device: torch.device, references: References | None = None
+        self,
+        about: BundleDescription,
+        model: ThawedNetwork,
+        device: torch.device,
+        references: References | None = None,
+        numbers: NumberHalf | None = None,
     ) -> None:
-        self.about, self.model, self.device, self.references = about, model, device, references
+        self.about, self.model, self.device, self.references, self.numbers = about, model, device, references, numbers
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,7 +81,7 @@ class Classifier:
         return self.about.classes
 
     def predict(
-        self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True
+        self, images: Images, *, table: Table | None = None, calibrated: bool = True
     ) -> Float32[np.ndarray, "object class"]:
         """The probability of each class for some images.
 
@@ -74,33 +89,57 @@ class Classifier:
         ----------
         images
             pixels [object, y, x, band], uint8 or float32 as in training, rows from the top; or a list of such images,
-            of the names of JPEG, PNG or FITS files, or of the content of such files
+            of the names of image files (see `skythaw.data.decode`), or of the content of such files; None in a list is
+            an object without an image, where the classifier takes numbers, too
+        table
+            of a classifier that takes columns of numbers beside images: a table that gives a column for its name (a
+            dictionary of arrays, or a table of pandas, astropy or Arrow), one row for each image. A missing number is
+            NaN. An object without numbers is judged by its image alone
         calibrated
             use the temperature that was fitted on the validation set; else the network's own probabilities
 
         Returns
         -------
         numpy.ndarray
-            float32 [object, class]; each row sums to 1
+            float32 [object, class]; each row sums to 1; NaN where there is neither image nor number
 
         Raises
         ------
         DataError
-            An image can't be read, is not square, is smaller than the crop, or has other bands or values than the
-            training images.
+            An image can't be read, is smaller than the crop, or has other bands or values than the training images; or
+            the table lacks a column, has another number of rows, or holds what is no number.
         """
-        return self.outputs(images, calibrated=calibrated).p
+        return self.outputs(images, table=table, calibrated=calibrated).p
 
-    def outputs(
-        self, images: np.ndarray | Sequence[bytes | str | Path | np.ndarray], *, calibrated: bool = True
-    ) -> ClassifierOutput:
-        """The probabilities of `predict`, and the features from which they come."""
-        stack = images if isinstance(images, np.ndarray) else self._stack(images)
+    def outputs(self, images: Images, *, table: Table | None = None, calibrated: bool = True) -> ClassifierOutput:
+        """The probabilities of `predict`, the features from which they come, and what was there of each object."""
+        there = np.array([image is not None for image in images], dtype=bool)
+        stack = images if isinstance(images, np.ndarray) else self._stack([each for each in images if each is not None])
+        if self.numbers is None:
+            if table is not None:
+                raise DataError("this classifier takes images alone, and a table was given beside them")
+            if not there.all():
+                raise DataError(f"image {there.argmin()} is None, and this classifier takes images alone")
+            return self.of_images(stack, calibrated=calibrated)
+        log_p, features = self.network_output(stack)
+        given = None if table is None else columns_given(self.numbers.wants, table, len(there))
+        values = self.numbers.wants.together(given, placed(self.numbers.wants.measure(stack), there))
+        answer = self.numbers.judge(placed(log_p, there), values, calibrated=calibrated)
+        return ClassifierOutput(answer.p, placed(features, there), answer.inputs)
+
+    def of_images(self, stack: np.ndarray, *, calibrated: bool = True) -> ClassifierOutput:
+        """The answer of the network alone, of pixels [object, y, x, band]."""
+        log_p, features = self.network_output(stack)
+        p = np.exp(tempered(log_p, self.about.temperature)).astype(np.float32) if calibrated else np.exp(log_p)
+        return ClassifierOutput(p, features, log_p=log_p)
+
+    def network_output(
+        self, stack: np.ndarray
+    ) -> tuple[Float32[np.ndarray, "object class"], Float32[np.ndarray, "object feature"]]:
+        """The network's own log-probabilities, and features, of pixels [object, y, x, band]; raises as `predict`."""
         self.about.require(Form(stack.shape[1:3], self._names(stack.shape[-1]), str(stack.dtype)))  # type: ignore[arg-type]
         if not len(stack):
-            return ClassifierOutput(
-                np.zeros((0, len(self.classes)), np.float32), np.zeros((0, self.about.features), np.float32)
-            )
+            return np.zeros((0, len(self.classes)), np.float32), np.zeros((0, self.about.features), np.float32)
         expected = self.about.expected
         feed = LabelledImages(
             stack,
@@ -113,8 +152,7 @@ class Classifier:
             bands=expected.bands,
         )
         log_p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
-        p = np.exp(tempered(log_p, self.about.temperature)).astype(np.float32) if calibrated else np.exp(log_p)
-        return ClassifierOutput(p, features)
+        return log_p, features
 
     def _names(self, count: int) -> tuple[str, ...]:
         """Names for the bands of an array: those of the training images, if their number is the same."""
@@ -137,13 +175,22 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     folder = Path(bundle)
     about, runs_on = read_about(folder), find_device(device)
     require_own(folder / WEIGHTS, about)
-    references = read_references(folder, about)
+    references, numbers = read_references(folder, about), read_number_half(folder, about)
     model = make_model(about)
     fill(named_tensors(model), folder / WEIGHTS)
     model = model.to(runs_on).to(memory_format=torch.channels_last)
     model.network.eval()
     model.head.eval()
-    return Classifier(about, model, runs_on, references)
+    return Classifier(about, model, runs_on, references, numbers)
+
+
+def placed(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Rows of those objects of which something is there, among all; NaN in the others."""
+    if there.all():
+        return values
+    found = np.full((len(there), values.shape[1]), np.nan, values.dtype)
+    found[there] = values
+    return found
 
 
 def make_model(about: BundleDescription) -> ThawedNetwork:

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from skythaw.bundle.classifier import Classifier
+from skythaw.bundle.numbers_wanted import PLACE
 from skythaw.bundle.references import Neighbour
 from skythaw.data.decode import BrokenImageError, decode, probe
-from skythaw.errors import DataError
+from skythaw.errors import DataError, UnknownNameError
+from skythaw.explain.number_reasons import NumberReasons, number_reasons
 from skythaw.explain.saliency_maps import grad_cam, map_side, occlusion
 from skythaw.machine.files import plain_name
 from skythaw.predict.image_contents import PARQUET, Content, ParquetRows
+from skythaw.predict.object_numbers import columns_of, wanted_columns
 from skythaw.report.figures.object_pictures import rendered
 
 NEIGHBOURS = 6
@@ -46,6 +51,8 @@ class Explanation:
     """of validation images that are nearer to them"""
     neighbours: tuple[Neighbour, ...]
     """the nearest training images"""
+    numbers: NumberReasons | None = None
+    """what the numbers beside the image do; None of a classifier on images alone"""
 
     @property
     def verdict(self) -> str:
@@ -59,7 +66,9 @@ class Explanation:
         )
 
 
-def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | None = None) -> Explanation:
+def explain(
+    classifier: Classifier, image: np.ndarray, name: str, label: str | None = None, given: np.ndarray | None = None
+) -> Explanation:
     """Ask a classifier about an image, and why.
 
     Parameters
@@ -72,14 +81,25 @@ def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | N
         what to call it
     label
         the class to explain; by default, the most probable
+    given
+        the numbers that columns give of the object, float64 [given], where the classifier takes columns beside images
+        and they are known: see `find_numbers`
 
     Raises
     ------
     DataError, UnknownNameError
         The image is none for this classifier; there is no such class; captum is not installed.
     """
-    seen, about, references = classifier.outputs(image[None]), classifier.about, classifier.references
-    label = label or classifier.classes[int(seen.p[0].argmax())]
+    seen, about, references = classifier.of_images(image[None]), classifier.about, classifier.references
+    p, reasons = seen.p[0], None
+    if label is not None and label not in classifier.classes:
+        raise UnknownNameError.among("class", label, classifier.classes)
+    if half := classifier.numbers:
+        values = half.wants.together(None if given is None else given[None], half.wants.measure(image[None]))
+        log_p = np.asarray(seen.log_p)
+        p = half.judge(log_p, values).p[0]
+        reasons = number_reasons(classifier, log_p, values, label or classifier.classes[int(p.argmax())])
+    label = label or classifier.classes[int(p.argmax())]
     distance = percentile = None
     neighbours: Sequence[Neighbour] = ()
     if references:
@@ -89,7 +109,7 @@ def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | N
     return Explanation(
         name,
         np.asarray(rendered(image, about.expected.bands, about.cell.pixels)),
-        dict(zip(classifier.classes, map(float, seen.p[0]), strict=True)),
+        dict(zip(classifier.classes, map(float, p), strict=True)),
         label,
         grad_cam(classifier, image, label),
         map_side(classifier),
@@ -97,6 +117,7 @@ def explain(classifier: Classifier, image: np.ndarray, name: str, label: str | N
         distance,
         percentile,
         tuple(neighbours),
+        reasons,
     )
 
 
@@ -106,7 +127,7 @@ def find_image(given: str, classifier: Classifier) -> tuple[str, np.ndarray]:
     Parameters
     ----------
     given
-        a JPEG, PNG or FITS file, or ``DATA.parquet:OBJECT_ID``
+        an image file, or ``DATA.parquet:OBJECT_ID``
     classifier
         that is to be asked about it
 
@@ -124,17 +145,59 @@ def find_image(given: str, classifier: Classifier) -> tuple[str, np.ndarray]:
         raise DataError(f"{given} can't be read: {error.reason}") from None
 
 
+def find_numbers(given: str, name: str, classifier: Classifier, table: Path | None) -> np.ndarray | None:
+    """The numbers that columns give of the object that an argument names, float64 [given]; None where there are none.
+
+    Parameters
+    ----------
+    given, name
+        the argument, and the object's name: see `find_image`
+    classifier
+        that is to be asked
+    table
+        a catalogue with the columns, joined by id; None: they are in the Parquet file of the images, if it is one
+
+    Raises
+    ------
+    DataError, SpecError
+        The catalogue lacks a column or the object; or the classifier takes no columns.
+    """
+    wants = wanted_columns(classifier.about, table)
+    if wants is None:
+        return None
+    path = _parquet_of(given)
+    if table is None and path is None:
+        return None
+    one = pa.table({"object_id": [name]})
+    if path is not None:
+        there = pq.read_schema(path).names
+        if table is None and wants.lacking(there):
+            return None
+        wanted = tuple(each for each in PLACE if each in there) if table else wants.columns
+        rows = ParquetRows.open(path)
+        own = columns_of(rows, wanted).slice(rows.names.index(name).as_py(), 1)
+        for each in wanted:
+            one = one.append_column(each, own[each])
+    return np.asarray(wants.given(one, table)[0][0])
+
+
 def _content(given: str) -> tuple[str, Content]:
-    lower = given.lower()
-    if lower.endswith(PARQUET):
+    if given.lower().endswith(PARQUET):
         raise DataError(f"{given} has many images: name one of them, as {given}:OBJECT_ID")
-    place = max((lower.find(f"{ending}:") + len(ending) for ending in PARQUET if f"{ending}:" in lower), default=0)
-    if not place or Path(given).exists():
+    path = _parquet_of(given)
+    if path is None:
         return plain_name(Path(given).stem), Content(given)
-    path, object_id = given[:place], given[place + 1 :]
+    object_id = given[len(path) + 1 :]
     rows = ParquetRows.open(path)
     row = rows.names.index(object_id).as_py()
     if row < 0:
         first = rows.names[0].as_py() if len(rows.names) else "none"
         raise DataError(f"{path} has no object {object_id!r}; its first is {first}")
     return object_id, next(iter(rows.contents(row)))
+
+
+def _parquet_of(given: str) -> str | None:
+    """The Parquet file of ``DATA.parquet:OBJECT_ID``; None of any other argument."""
+    lower = given.lower()
+    place = max((lower.find(f"{ending}:") + len(ending) for ending in PARQUET if f"{ending}:" in lower), default=0)
+    return given[:place] if place and not Path(given).exists() else None

@@ -13,6 +13,7 @@ from skythaw.bundle.references import Neighbour
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.errors import OutputError
 from skythaw.explain.explanation import FAR, NEIGHBOURS, Explanation
+from skythaw.explain.numbers_panel import draw_numbers
 from skythaw.machine.files import replacing, writing
 from skythaw.report.figures.figure_style import COLOURS, LIGHT, shorten
 from skythaw.report.figures.matplotlib_figures import matplotlib_rules
@@ -20,6 +21,8 @@ from skythaw.report.figures.matplotlib_figures import matplotlib_rules
 DPI = 150
 SIZE = (9.0, 6.6)
 """inches"""
+TALLER = 2.2
+"""inches more with numbers"""
 MARGIN = 0.02
 """left and right, as a share of the width"""
 
@@ -36,10 +39,17 @@ def explain_png(found: Explanation) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        canvas: Any = Figure(figsize=SIZE, layout="constrained", facecolor="white")
+        size = SIZE if found.numbers is None else (SIZE[0], SIZE[1] + TALLER)
+        canvas: Any = Figure(figsize=size, layout="constrained", facecolor="white")
         FigureCanvasAgg(canvas)
         canvas.get_layout_engine().set(rect=(MARGIN, 0, 1 - 2 * MARGIN, 1))
-        upper, lower = canvas.subfigures(2, 1, height_ratios=[1.45, 1] if found.neighbours else [8, 1])
+        ratios = [1.45, 1] if found.neighbours else [8, 1]
+        if found.numbers is None:
+            upper, lower = canvas.subfigures(2, 1, height_ratios=ratios)
+        else:
+            between = sum(ratios) * TALLER / SIZE[1]
+            upper, numbers, lower = canvas.subfigures(3, 1, height_ratios=[ratios[0], between, ratios[1]])
+            draw_numbers(numbers, found.numbers, found.p, found.label)
         _maps(upper, found)
         _neighbours(lower, found)
         out = io.BytesIO()

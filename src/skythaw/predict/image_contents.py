@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import stat
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skythaw.data.decode import BrokenImageError, require_checksum
-from skythaw.data.parquet import reading, require_images
+from skythaw.data.parquet import reading
+from skythaw.data.parquet_images import image_pieces, images_in, refuse_packed, require_images
+from skythaw.data.sources.image_files import read_image_file
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 
 PARQUET = (".parquet", ".pq")
-LARGEST_FILE = 256 << 20
-"""bytes; a larger file is no cutout"""
 ROWS = 64
 """rows of a Parquet file that are read at once"""
 
@@ -37,13 +38,15 @@ class Content:
     """of the bytes, where it was recorded"""
     reason: str | None = None
     """why there is nothing to read"""
+    numbers: np.ndarray | None = None
+    """float64 [given]: those of the object that stand beside its image, where they were found"""
 
     def read(self) -> bytes:
         """The bytes; raises `BrokenImageError` with the reason if there are none."""
         if self.reason is not None:
             raise BrokenImageError("", self.reason)
         if isinstance(self.where, str):
-            return _read(self.where, self.inside)
+            return read_image_file(self.where, self.inside)
         if self.sha256:
             require_checksum(self.where, self.sha256, "")
         return self.where
@@ -130,7 +133,7 @@ class ParquetRows:
         with reading(Path(self.path)):
             if skip >= file.metadata.row_group(group).num_rows:
                 return
-            yield from contents_of(file, group, self.columns, skip)
+            yield from contents_of(file, group, self.columns, skip, posixpath.dirname(self.path) or ".")
 
 
 def mark(path: str) -> str:
@@ -140,26 +143,6 @@ def mark(path: str) -> str:
     except (OSError, ValueError):
         return f"{path}\0\n"
     return f"{path}\0{status.st_size} {status.st_mtime_ns}\n"
-
-
-def _read(path: str, inside: str | None) -> bytes:
-    """A regular file's bytes, if it lies in the folder `inside`, links resolved."""
-    try:
-        if inside is not None:
-            path = str(Path(path).resolve())
-            if not Path(path).is_relative_to(Path(inside).resolve()):
-                raise BrokenImageError("", f"its path leads out of the folder {inside}")
-        status = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
-        if not stat.S_ISREG(status.st_mode):
-            raise BrokenImageError("", "it is no regular file")
-        if status.st_size > LARGEST_FILE:
-            raise BrokenImageError("", f"a file of {status.st_size} bytes is too large for a cutout")
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            return file.read()
-    except OSError as error:
-        raise BrokenImageError("", error.strerror or str(error)) from None
-    except (ValueError, RuntimeError) as error:  # a null byte in the name; links in a circle
-        raise BrokenImageError("", f"its name can't be used: {error}") from None
 
 
 def require_ids(path: str, schema: pa.Schema) -> None:
@@ -174,22 +157,32 @@ def require_ids(path: str, schema: pa.Schema) -> None:
 
 
 def image_columns(schema: pa.Schema) -> tuple[str, ...]:
-    """The columns to read for an image: its bytes; and its checksum, and the reason why there is none, where given."""
+    """The columns to read for an image: those of its bytes first; its checksum, and why there is none, where given."""
     texts = [n for n in ("sha256", "reason") if n in schema.names and pa.types.is_string(schema.field(n).type)]
-    return ("image.bytes", *texts)
+    return (*image_pieces(schema), *texts)
 
 
-def contents_of(file: pq.ParquetFile, group: int, columns: Sequence[str], skip: int = 0) -> Iterator[Content]:
-    """The images of a row group, without the first `skip`; `columns` are those of `image_columns`."""
+def contents_of(
+    file: pq.ParquetFile, group: int, columns: Sequence[str], skip: int = 0, folder: str | None = None
+) -> Iterator[Content]:
+    """The images of a row group, without the first `skip`; `columns` are those of `image_columns`.
+
+    An image that is given by its path alone is read from `folder`, if there is one.
+    """
+    image = columns[0].partition(".")[0]
+    refuse_packed(file, group, image)
     for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(columns)):
         if skip < len(batch):
-            images = pc.struct_field(batch.column("image"), [0]).to_pylist()
             sums, reasons = (
-                batch.column(name).to_pylist() if name in columns else [None] * len(images)
+                batch.column(name).to_pylist() if name in columns else [None] * len(batch)
                 for name in ("sha256", "reason")
             )
-            for data, sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
-                yield Content(data or b"", sha256=sha256, reason=None if data else reason)
+            images = images_in(batch.column(image))
+            for (data, path), sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
+                if not data and path and not reason and folder is not None:
+                    yield Content(f"{folder}/{path}", folder)
+                else:
+                    yield Content(data, sha256=sha256, reason=None if data else reason)
         skip = max(0, skip - len(batch))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -25,8 +25,9 @@ from skythaw.machine.numerics import numerics
 from skythaw.machine.processor import cores
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import Content
+from skythaw.predict.object_numbers import catalogue_mark, object_numbers
 from skythaw.predict.prediction_files import UnfinishedPrediction, check_output, unfinished_prediction, write_table
-from skythaw.predict.prediction_rows import OK, origin, rows_of, schema_of
+from skythaw.predict.prediction_rows import BY_NUMBERS, INPUTS, OK, origin, rows_of, schema_of
 
 SHARD = 10_000
 """rows"""
@@ -62,6 +63,14 @@ class PredictSummary:
     """how many images have each label"""
     failed: Counter[str] = field(default_factory=Counter)
     """how many images got no probabilities, by reason"""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    """files of the folders that are no images -> why"""
+    inputs: Counter[str] = field(default_factory=Counter)
+    """of a bundle that takes numbers beside images: how many were judged by ``both``, ``images`` or ``table``"""
+    without_image: Counter[str] = field(default_factory=Counter)
+    """how many were judged by their numbers alone, by what was wrong with the image"""
+    notes: tuple[str, ...] = ()
+    """what the user should know of the numbers"""
     backend: str = ""
     """what the network ran on"""
     resumed: int = 0
@@ -84,7 +93,11 @@ class PredictSummary:
         """Count some rows, and give them back."""
         self.objects += len(table)
         self.classes.update(label for label in table["label"].to_pylist() if label is not None)
-        self.failed.update(status for status in table["status"].to_pylist() if status != OK)
+        status = [each for each in table["status"].to_pylist() if each != OK]
+        self.failed.update(each for each in status if not each.startswith(BY_NUMBERS))
+        self.without_image.update(each.removeprefix(BY_NUMBERS) for each in status if each.startswith(BY_NUMBERS))
+        if INPUTS in table.column_names:
+            self.inputs.update(each for each in table[INPUTS].to_pylist() if each is not None)
         return table
 
 
@@ -94,14 +107,18 @@ def predict_to(
     out: Path,
     setting: PredictSettings | None = None,
     progress: Progress | None = None,
+    *,
+    table: Path | None = None,
 ) -> PredictSummary:
     """Write the probabilities of each class for many images: one row for each image, in the order of the inputs.
 
     The columns are `object_id`; `p_CLASS` for each class (calibrated; float32); `label`, the most probable class;
     `entropy` of the probabilities, from 0 (sure) to 1 (all alike); `distance` to the training images and its
     `percentile` among the distances of the validation images, where the bundle keeps training images
-    (`skythaw.bundle.references`); and `status`: ``ok``, or why there are no probabilities. The rows are kept in the
-    folder OUT.part until all are there. If the call is stopped, the same call goes on after the last whole shard.
+    (`skythaw.bundle.references`); `inputs`, where the bundle takes numbers beside images: ``both``, ``images`` or
+    ``table``, by which the object was judged; and `status`: ``ok``, or why there are no probabilities, or why the image
+    was not used. The rows are kept in the folder OUT.part until all are there. If the call is stopped, the same call
+    goes on after the last whole shard.
 
     Parameters
     ----------
@@ -115,11 +132,13 @@ def predict_to(
         batch, device, threads, rows of a shard, backend
     progress
         called with the images and their number
+    table
+        a catalogue with the columns that the bundle takes beside images; None: they are in the Parquet files
 
     Raises
     ------
     BundleError, DataError
-        There is no bundle; the inputs name nothing; another process writes the same file.
+        There is no bundle; the inputs name nothing; another process writes the same file; no object has its numbers.
     SpecError, OutputError
         The file's ending is not known; OUT.part is of another bundle, other inputs or another backend; the backend
         can't run here; a file can't be written.
@@ -131,19 +150,21 @@ def predict_to(
     part = out.with_name(f"{out.name}.part")
     images = find_inputs(inputs, (out, part))
     binding = {"bundle": about.sha256, "inputs": [str(given) for given in inputs], "objects": len(images)}
-    start, summary = time.perf_counter(), PredictSummary()
+    binding["table"] = catalogue_mark(table)
+    start, numbers = time.perf_counter(), object_numbers(about, images, table)
+    summary = PredictSummary(passed_over=images.passed_over, notes=numbers.notes)
     with unfinished_prediction(
         part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
     ) as unfinished:
         summary.resumed = unfinished.rows
         if unfinished.rows < len(images):
-            items = images.items(unfinished.rows)
+            items = numbers.beside(images.items(unfinished.rows), unfinished.rows)
             shown = items if progress is None else progress(items, len(images) - unfinished.rows)
             with numerics(1, about.seed, setting.device):
                 backend, all_items = _begin(bundle, about, setting, unfinished, iter(shown))
                 begun = time.perf_counter()
-                for table in _gathered(predictions(backend, all_items, setting), setting.shard):
-                    unfinished.add(table)
+                for rows in _gathered(predictions(backend, all_items, setting), setting.shard):
+                    unfinished.add(rows)
                 summary.predicting = time.perf_counter() - begun
         summary.backend = unfinished.noted(BACKEND)
         tables = map(summary.count, unfinished.tables())
@@ -224,7 +245,7 @@ def _predicted(
     free: SimpleQueue[Backend], classifier: Classifier, schema: pa.Schema, batch: Sequence[Item]
 ) -> pa.Table:
     """Predictions of some images, by the next backend that is free."""
-    pixels = [_pixels(classifier.about, content) for _, content in batch]
+    pixels, own = zip(*(_looked_at(classifier, content) for _, content in batch), strict=True)
     status = np.array([image if isinstance(image, str) else OK for image in pixels], dtype=object)
     output = None
     if readable := [image for image in pixels if not isinstance(image, str)]:
@@ -233,7 +254,24 @@ def _predicted(
             output = backend.outputs(np.stack(readable))
         finally:
             free.put(backend)
-    return rows_of(classifier, schema, [name for name, _ in batch], status, output)
+    values = None
+    if classifier.numbers:
+        empty = np.full(int((~classifier.numbers.wants.is_measured).sum()), np.nan)
+        given = np.stack([empty if content.numbers is None else content.numbers for _, content in batch])
+        values = classifier.numbers.wants.together(given, np.stack(own))
+    return rows_of(classifier, schema, [name for name, _ in batch], status, output, values)
+
+
+def _looked_at(classifier: Classifier, content: Content) -> tuple[np.ndarray | str, np.ndarray | None]:
+    """An image's middle pixels [y, x, band], or why there are none; and the numbers that are measured from it."""
+    about, numbers = classifier.about, classifier.numbers
+    if numbers is None:
+        return _pixels(about, content), None
+    try:
+        whole = decode(content.read(), "", about.require)
+    except BrokenImageError as error:
+        return error.reason, np.full(int(numbers.wants.is_measured.sum()), np.nan)
+    return middle(whole, about.cell.pixels.crop), numbers.wants.measure(whole[None])[0]
 
 
 def _pixels(about: BundleDescription, content: Content) -> np.ndarray | str:

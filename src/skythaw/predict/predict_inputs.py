@@ -26,6 +26,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     setting: PredictSettings | None = None,
     engine_choice: EngineChoice | None = None,
     sdss: FetchSettings | None = None,
+    table: Path | None = None,
     told: Told | None = None,
 ) -> PredictSummary | SurveySummary:
     """Write the probabilities of each class for many images, one row for each image.
@@ -48,6 +49,8 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         the engine that fills a folder of shards
     sdss
         how images are fetched from SDSS for the positions of a catalogue; None: the inputs are images
+    table
+        a catalogue with the columns that the bundle takes beside images; None: they are in the Parquet files
     told
         called when a part of a step is done
 
@@ -67,7 +70,17 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         inputs = [fetch_catalogue(read_about(bundle), inputs, out, fetching)]
     if out.suffix:
         return predict_to(
-            bundle, inputs, out, setting, lambda images, total: _counted(images, total, "predicting", told)
+            bundle,
+            inputs,
+            out,
+            setting,
+            lambda images, total: _counted(images, total, "predicting", told),
+            table=table,
+        )
+    if table is not None:
+        raise SpecError(
+            f"a folder of shards takes the numbers from columns of its Parquet files: leave out the table {table}, or "
+            "give an output with an ending"
         )
     return predict_survey(
         bundle,

@@ -13,13 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.bundle.number_half import NEITHER, TABLE
 from skythaw.data.parquet import parquet_writer
 
 if TYPE_CHECKING:
     from skythaw.bundle.classifier import Classifier, ClassifierOutput
 
-FAR = ("distance", "percentile")
+FAR, INPUTS = ("distance", "percentile"), "inputs"
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
+BY_NUMBERS = "by the numbers alone: "
+"""begins the status of an object that was judged without its image; the reason follows"""
 
 
 def schema_of(about: BundleDescription, backend: str) -> pa.Schema:
@@ -31,6 +34,7 @@ def schema_of(about: BundleDescription, backend: str) -> pa.Schema:
         ("label", pa.string()),
         ("entropy", pa.float32()),
         *((name, pa.float32()) for name in (FAR if about.references else ())),
+        *((name, pa.string()) for name in ((INPUTS,) if about.numbers else ())),
         ("status", pa.string()),
     ]
     return pa.schema(fields, {"skythaw": json.dumps(origin(about, backend), sort_keys=True)})
@@ -51,7 +55,12 @@ def origin(about: BundleDescription, backend: str) -> dict[str, Any]:
 
 
 def rows_of(
-    classifier: Classifier, schema: pa.Schema, names: Sequence[str], status: np.ndarray, output: ClassifierOutput | None
+    classifier: Classifier,
+    schema: pa.Schema,
+    names: Sequence[str],
+    status: np.ndarray,
+    output: ClassifierOutput | None,
+    values: np.ndarray | None = None,
 ) -> pa.Table:
     """The rows of some images; the network saw only those whose status is OK.
 
@@ -67,17 +76,28 @@ def rows_of(
         of all images, text [object]; set here for images with numbers that are not finite
     output
         probabilities and features of the images whose status is OK, in order; None if there are none
+    values
+        of a classifier that takes numbers, too: those of all objects, float64 [object number]
     """
     references, ok = classifier.references, status == OK
     p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
+    log_p = p.astype(np.float64)
     far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)
     if output is not None:
         p[ok] = output.p
+        if classifier.numbers:
+            log_p[ok] = classifier.numbers.raw(output.p) if output.log_p is None else output.log_p
         if references:
             distances = references.distances(output.features)
             far[ok] = np.stack([distances, references.percentiles(distances)], axis=1)
+    status[ok & ~np.isfinite(p).all(1)] = NOT_FINITE
+    inputs = []
+    if classifier.numbers and values is not None:
+        answer = classifier.numbers.judge(log_p, values)
+        p, inputs = answer.p, [pa.array(answer.inputs, pa.string(), mask=answer.inputs == NEITHER)]
+        alone = answer.inputs == TABLE
+        status[alone] = [BY_NUMBERS + reason for reason in status[alone]]
     known = np.asarray(np.isfinite(p).all(1))
-    status[ok & ~known] = NOT_FINITE
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum(1) / np.log(p.shape[1])
     labels = np.array(classifier.classes, dtype=object)[np.where(known, np.nan_to_num(p).argmax(1), 0)]
@@ -85,7 +105,9 @@ def rows_of(
         pa.array(names, pa.string()),
         *(pa.array(column, pa.float32(), mask=~known) for column in p.T),
         pa.array(labels, pa.string(), mask=~known),
-        *(pa.array(column, pa.float32(), mask=~known) for column in (np.abs(entropy.clip(-1, 1)), *far.T)),
+        pa.array(np.abs(entropy.clip(-1, 1)), pa.float32(), mask=~known),
+        *(pa.array(column, pa.float32(), mask=~(known & ok)) for column in far.T),
+        *inputs,
         pa.array(status, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=schema)

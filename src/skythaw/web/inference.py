@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +20,12 @@ from PIL import Image
 
 from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.classifier import Classifier, load
+from skythaw.bundle.numbers_wanted import NumbersWanted
+from skythaw.bundle.table_given import columns_given
 from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.numerics import numerics
+from skythaw.predict.object_numbers import wanted_columns
 
 WAITING = 64
 """questions that may wait for one bundle"""
@@ -51,13 +55,18 @@ class InferenceQueue:
         self._pool, self._device = pool, device
         self._asked = 0
 
-    async def probabilities(self, data: bytes) -> dict[str, Any]:
-        """What the classifier says of one image file."""
-        return await self._ask(lambda classifier: answer(classifier, data))
+    @property
+    def wants(self) -> NumbersWanted | None:
+        """The columns that it takes beside an image; None if it takes none."""
+        return wanted_columns(self.about)
 
-    async def explained(self, data: bytes) -> dict[str, Any]:
+    async def probabilities(self, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
+        """What the classifier says of one image file, and of the numbers that columns give of its object."""
+        return await self._ask(lambda classifier: answer(classifier, data, given))
+
+    async def explained(self, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
         """The same, with the image as it was seen, the reasons, and the training images that look like it."""
-        return await self._ask(lambda classifier: answer(classifier, data) | reasons(classifier, data))
+        return await self._ask(lambda classifier: answer(classifier, data, given) | reasons(classifier, data, given))
 
     async def _ask(self, question: Callable[[Classifier], Value]) -> Value:
         if self._asked >= WAITING:
@@ -73,8 +82,38 @@ class InferenceQueue:
             return question(self._classifier)
 
 
-def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """Probabilities, label, entropy and distance for the content of an image file.
+def numbers_of(wants: NumbersWanted | None, typed: Mapping[str, str]) -> np.ndarray | None:
+    """The numbers that somebody typed for one object, float64 [given]; None if none was.
+
+    Parameters
+    ----------
+    wants
+        what the classifier takes; None: no columns
+    typed
+        text by column; empty where a number is not known
+
+    Raises
+    ------
+    DataError
+        A text is no number, or infinite; or there is no such column.
+    """
+    there = {name: text.strip() for name, text in typed.items() if text.strip()}
+    if odd := [name for name in there if wants is None or name not in wants.columns]:
+        raise DataError(f"this classifier takes no column {odd[0][:80]!r}")
+    if wants is None or not there:
+        return None
+    return np.asarray(columns_given(wants, {name: [_number(name, there.get(name))] for name in wants.columns}, 1)[0])
+
+
+def _number(name: str, text: str | None) -> float:
+    try:
+        return np.nan if text is None else float(text)
+    except ValueError:
+        raise DataError(f"the column {name!r} should hold a number, not {text[:40]!r}") from None  # type: ignore[index]
+
+
+def answer(classifier: Classifier, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
+    """Probabilities, label, entropy and distance for the content of an image file, and the numbers of its object.
 
     Raises
     ------
@@ -82,14 +121,19 @@ def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
         It can't be read, or is not of the kind that the classifier takes.
     """
     values = _values(classifier, data)
-    seen = classifier.outputs(values[None])
-    p = seen.p[0]
+    seen = classifier.of_images(values[None])
+    p, inputs = seen.p[0], None
+    if half := classifier.numbers:
+        numbers = half.wants.together(None if given is None else given[None], half.wants.measure(values[None]))
+        judged = half.judge(np.asarray(seen.log_p), numbers)
+        p, inputs = judged.p[0], str(judged.inputs[0])
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum() / np.log(len(p))
     found = {
         "label": classifier.classes[int(p.argmax())],
         "probabilities": {name: float(value) for name, value in zip(classifier.classes, p, strict=True)},
         "entropy": float(abs(entropy)),
+        "inputs": inputs,
         "distance": None,
         "percentile": None,
     }
@@ -99,12 +143,13 @@ def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
     return found
 
 
-def reasons(classifier: Classifier, data: bytes) -> dict[str, Any]:
+def reasons(classifier: Classifier, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
     """The image as the network got it, where it looked, and what it takes it for, as pictures (data URIs)."""
     from skythaw.explain.explanation import explain
     from skythaw.explain.saliency_maps import overlay
 
-    found = explain(classifier, _values(classifier, data), "the image")
+    found = explain(classifier, _values(classifier, data), "the image", given=given)
+    numbers = found.numbers
     return {
         "image": uri(png(found.picture)),
         "cells": found.cells,
@@ -114,6 +159,8 @@ def reasons(classifier: Classifier, data: bytes) -> dict[str, Any]:
             {"object_id": each.object_id, "label": each.label, "distance": each.distance, "image": uri(each.image)}
             for each in found.neighbours
         ],
+        "numbers": None if numbers is None else asdict(numbers),
+        "said": [] if numbers is None else numbers.sentences(found.label),
     }
 
 
@@ -131,8 +178,9 @@ def uri(image: bytes) -> str:
 
 
 def _values(classifier: Classifier, data: bytes) -> np.ndarray:
-    """The middle of an image, as the classifier takes it; raises `DataError` unless it is of that kind."""
+    """An image's middle, or all of it if it is to be measured; raises `DataError` unless it is of the right kind."""
     try:
-        return middle(decode(data, "", classifier.about.require), classifier.about.cell.pixels.crop)
+        whole = decode(data, "", classifier.about.require)
+        return whole if classifier.numbers else middle(whole, classifier.about.cell.pixels.crop)
     except BrokenImageError as error:
         raise DataError(f"the image can't be read: {error.reason}") from None

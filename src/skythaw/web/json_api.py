@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
-from skythaw.web.inference import InferenceQueue
+from skythaw.bundle.numbers_wanted import NumbersWanted
+from skythaw.errors import DataError
+from skythaw.web.inference import InferenceQueue, numbers_of
 from skythaw.web.shown_run import PAGE, ObjectFilter, ShownRun
 
 FILES = 64
@@ -42,6 +45,10 @@ class ServedBundle(BaseModel):
     accuracy: float
     cell: str
     sha256: str
+    columns: list[str]
+    """of numbers that it takes beside an image"""
+    measured: int
+    """how many numbers it measures from the image itself"""
 
 
 class Prediction(BaseModel):
@@ -55,6 +62,8 @@ class Prediction(BaseModel):
     entropy: float | None = None
     distance: float | None = None
     percentile: float | None = None
+    inputs: str | None = None
+    """of a classifier that takes numbers, too: judged by ``both``, ``images`` or ``table``"""
 
 
 class PredictionReply(BaseModel):
@@ -83,6 +92,7 @@ class CellRow(BaseModel):
     backbone: str
     strategy: str
     train_size: int
+    inputs: str
     depth: int
     seed: int
     state: State
@@ -175,19 +185,41 @@ async def bundle(name: str, queue: OneQueue) -> ServedBundle:
 async def predict(
     name: str,
     queue: OneQueue,
-    files: Annotated[list[UploadFile], File(description="JPEG, PNG or FITS files", min_length=1, max_length=FILES)],
+    files: Annotated[list[UploadFile], File(description="Image files", min_length=1, max_length=FILES)],
+    numbers: Annotated[
+        str,
+        Form(
+            description='Numbers beside the images, as JSON: for each image an object such as {"modelMag_r": 17.2}, or '
+            "null; empty for none",
+            max_length=1_000_000,
+        ),
+    ] = "",
 ) -> PredictionReply:
     """Classify images; one that can't be read has its reason in `status`, and the others go on."""
-    from skythaw.errors import DataError
-
     said = []
+    given, why = _numbers(numbers, len(files))
     for number, file in enumerate(files):
         data = await file.read()
         try:
-            said.append(Prediction(file=f"{number}", status="ok", **await queue.probabilities(data)))
+            if why:
+                raise DataError(why)
+            beside = numbers_of(queue.wants, given[number])
+            said.append(Prediction(file=f"{number}", status="ok", **await queue.probabilities(data, beside)))
         except DataError as error:
             said.append(Prediction(file=f"{number}", status=" ".join(str(error).split())))
     return PredictionReply(bundle=queue.about.sha256, predictions=said)
+
+
+def _numbers(text: str, files: int) -> tuple[list[dict[str, str]], str]:
+    """What was sent of numbers, as text by column, for each file; or why it can't be used."""
+    try:
+        rows: Any = json.loads(text) if text.strip() else [None] * files
+        rows = [{} if row is None else row for row in rows]
+        if len(rows) != files:
+            raise ValueError(f"{len(rows)} rows for {files} images")
+        return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows], ""
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return [], f"numbers should be JSON, an object or null for each image: {error}"
 
 
 @router.get("/api/v1/runs")
@@ -239,6 +271,8 @@ def info(name: str, queue: InferenceQueue) -> ServedBundle:
         accuracy=about.scores["own"]["accuracy"],
         cell=about.cell.key,
         sha256=about.sha256,
+        columns=list(queue.wants.columns) if queue.wants else [],
+        measured=int(NumbersWanted(about).is_measured.sum()) if about.numbers else 0,
     )
 
 

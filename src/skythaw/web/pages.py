@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+import numpy as np
 from fastapi import APIRouter, Form, Query, Request, UploadFile
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -13,10 +16,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from skythaw.errors import DataError, LedgerError, UnknownNameError
 from skythaw.explain.explanation import FAR
+from skythaw.explain.number_reasons import SHOWN as NUMBERS_SHOWN
 from skythaw.report.figures.figure_style import DARK, LIGHT
 from skythaw.report.figures.matplotlib_figures import draw
 from skythaw.report.figures.training_figures import cell_charts
 from skythaw.report.statistics.chosen_cells import cell_curve
+from skythaw.web.inference import numbers_of
 from skythaw.web.json_api import OneQueue, OneRun, info, queue_of
 from skythaw.web.render_page import page, template
 from skythaw.web.request_guard import COOKIE
@@ -186,7 +191,8 @@ async def bundle(
     if one is None:
         raise HTTPException(404, "there is no run of that name here")
     data = await run_in_threadpool(one.image, object_id)
-    return _bundle(request, name, [(object_id, *await _explained(request, name, data))])
+    given = await run_in_threadpool(one.given, object_id, queue.wants) if queue.wants else None
+    return _bundle(request, name, [(object_id, *await _explained(request, name, data, given))])
 
 
 @router.post("/bundles/{name}")
@@ -197,29 +203,46 @@ async def ask(request: Request, name: str, queue: OneQueue, files: list[UploadFi
         raise HTTPException(422, "no file was chosen")
     if len(given) > SHOWN:
         raise HTTPException(422, f"{len(given)} files: a page shows at most {SHOWN}; for more there is skythaw predict")
-    results = [(f"Image {i + 1}", *await _explained(request, name, await f.read())) for i, f in enumerate(given)]
+    fields = (await request.form()).items()
+    typed = {key.removeprefix(COLUMN): str(text) for key, text in fields if key.startswith(COLUMN)}
+    beside = numbers_of(queue.wants, typed)
+    if beside is not None and len(given) > 1:
+        raise HTTPException(422, f"numbers are of one object, and there are {len(given)} images: give one image")
+    results = [
+        (f"Image {i + 1}", *await _explained(request, name, await f.read(), beside)) for i, f in enumerate(given)
+    ]
     bad = all(said is None for _, said, _ in results)
-    return _bundle(request, name, results, 422 if bad else 200)
+    return _bundle(request, name, results, 422 if bad else 200, typed)
 
 
+COLUMN = "column."
+"""begins the name of a field of the form that is of a column of numbers"""
 SHOWN = 12
 """images explained on one page"""
 
 
-async def _explained(request: Request, name: str, data: bytes) -> tuple[dict[str, Any] | None, str]:
+async def _explained(
+    request: Request, name: str, data: bytes, given: np.ndarray | None
+) -> tuple[dict[str, Any] | None, str]:
     """What a bundle says of an image, or why nothing."""
     try:
-        return await queue_of(request, name).explained(data), ""
+        return await queue_of(request, name).explained(data, given), ""
     except DataError as error:
         return None, " ".join(str(error).split())
 
 
-def _bundle(request: Request, name: str, results: list[Any] | None = None, status: int = 200) -> Response:
+def _bundle(
+    request: Request,
+    name: str,
+    results: list[Any] | None = None,
+    status: int = 200,
+    typed: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
     queue = queue_of(request, name)
     return page(
         request, "bundle", queue.about.name, status, name=name, about=queue.about, info=info(name, queue),
-        results=results or [], far=FAR, runs=list(request.app.state.service.runs),
-        largest=request.app.state.service.rules.largest,
+        results=results or [], far=FAR, column=COLUMN, typed=typed, shown=NUMBERS_SHOWN,
+        runs=list(request.app.state.service.runs), largest=request.app.state.service.rules.largest,
     )  # fmt: skip
 
 

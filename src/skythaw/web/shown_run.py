@@ -6,11 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
+from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.errors import DataError, LedgerError, UnknownNameError
 from skythaw.report.figures.object_pictures import picture_of
@@ -28,6 +30,7 @@ COLUMNS = (
     "backbone",
     "strategy",
     "train_size",
+    "inputs",
     "depth",
     "seed",
     "state",
@@ -150,6 +153,19 @@ class ShownRun:
         cutouts, row = self._find(object_id)
         return next(cutouts.images(row))[1]
 
+    def given(self, object_id: str, wants: NumbersWanted) -> np.ndarray | None:
+        """The numbers that an object's columns give, float64 [given]; None where the run's data have none of it."""
+        cutouts, row = self._find(object_id)
+        one = cutouts.table.slice(row, 1)
+        if not wants.lacking(one.column_names):
+            return np.asarray(wants.given(one)[0][0])
+        with Ledger.read(self.folder) as ledger:
+            catalogue = ledger.remark("table")
+        try:
+            return np.asarray(wants.given(one, Path(catalogue))[0][0]) if catalogue else None
+        except DataError:
+            return None
+
     def _find(self, object_id: str) -> tuple[Cutouts, int]:
         for cutouts in self._cutouts():
             row = pc.index(cutouts.table["object_id"], object_id).as_py()
@@ -199,6 +215,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "backbone": cell.backbone,
         "strategy": cell.strategy,
         "train_size": cell.train_size,
+        "inputs": cell.inputs,
         "depth": cell.depth,
         "seed": cell.seed,
         "state": entry.state,

@@ -7,7 +7,6 @@ import tempfile
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,10 @@ from safetensors.torch import load_file, save
 from skythaw.backbones.known_backbones import Backbone, backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
-from skythaw.bundle.bundle_file import ABOUT, CARD, ONNX, WEIGHTS, BundleDescription, Expected
+from skythaw.bundle.bundle_file import ABOUT, CARD, NUMBERS, ONNX, WEIGHTS, BundleDescription, Expected
 from skythaw.bundle.classifier import named_tensors
+from skythaw.bundle.export.choose_cell import Inputs, choose, finished_result
+from skythaw.bundle.export.export_numbers import Chosen, halves_of, scores_of, temperature_of
 from skythaw.bundle.export.model_card import model_card
 from skythaw.bundle.export.pick_references import collect
 from skythaw.bundle.export.refit import Refit, train_again
@@ -28,14 +29,11 @@ from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.data.network_input import batch_input
 from skythaw.data.overlaps import first_form
-from skythaw.errors import BundleError, DataError, LedgerError, SpecError, UnknownNameError, WeightsError
+from skythaw.errors import BundleError, DataError, LedgerError, SpecError, WeightsError
 from skythaw.machine.files import sync_folder, writing
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Cell, WeightsChoice
 from skythaw.spec.validation_message import one_line
-from skythaw.stats.calibration import fit_temperature
-from skythaw.stats.scored_sample import read_sample
-from skythaw.study.cell_result import Result
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.trained_weights import weights_path
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
@@ -44,9 +42,6 @@ CHECKED = 32
 """images for which the ONNX file must agree with torch"""
 KEPT = 4000
 """training images that a bundle keeps, at most, unless the user says otherwise"""
-SHORTEST_KEY = 6
-"""letters of a cell's key that are enough where they name one cell"""
-KEYS = "`skythaw report --json` lists the keys of each row"
 
 
 def export(  # noqa: PLR0913 (each is an option of the command)
@@ -54,6 +49,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     bundle: Path,
     *,
     cell: str | None = None,
+    inputs: Inputs | None = None,
     weights: Path | None = None,
     data: Path | None = None,
     onnx: bool | None = None,
@@ -71,6 +67,8 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     cell
         the beginning of the cell's key; by default, the cell with the best validation score at the recommended depth
         of the best network
+    inputs
+        what the classifier takes: ``images``, or ``both``, which is the default where the run has such cells
     weights
         the file of pretrained weights from which the cell started, if it was moved
     data
@@ -97,7 +95,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     BundleError, OutputError
         `bundle` is no bundle and not empty, or can't be written.
     SpecError
-        `references` is negative, or more than a bundle can keep.
+        `references` is negative, or more than a bundle can keep; or `refit` is asked of a cell of both.
     """
     run, bundle = Path(run), Path(bundle)
     if not 0 <= references <= MOST:
@@ -106,20 +104,25 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         raise BundleError(f"{bundle} exists and is no bundle; choose another folder")
     with Ledger.read(run) as ledger:
         facts = report_facts(ledger)
-        entry = _choose(ledger.entries(), facts, cell, run)
-        result = _finished(entry)
+        entries = ledger.entries()
+        entry = choose(entries, facts, cell, inputs, run)
+        halves = halves_of(entry, [*entries, *ledger.entries("numbers")])
+        chosen = Chosen(run, facts, entry, halves)
+        if halves and refit:
+            raise SpecError("--refit trains a network alone: add --inputs images, or leave it out")
+        result = finished_result(entry)
         started = _pretrained(entry.cell, ledger, weights)
         where = data or Path((ledger.remark("data") or {}).get("path") or "")
         cutouts = _data(entry.cell, where)
     again = refit and train_again(entry.cell, result, where, started, refit)
-    model = _model(entry.cell, started, len(result.classes), again.trained if again else _trained(entry.cell, run))
+    model = _model(entry.cell, started, len(result.classes), again.trained if again else _trained(chosen.network, run))
     try:
-        about = _about(entry, facts, cutouts, model, run, started)
+        about = _about(chosen, cutouts, model, started)
     except ValidationError as error:
         raise BundleError(f"the cell {entry.key} can't be a bundle: {one_line(error, BundleDescription)}") from None
     if again:
         about = about.model_copy(update={"refit": again.images})
-    extras = {}
+    extras = {NUMBERS: halves.content(run)} if halves else {}
     if onnx or (onnx is None and can_export()):
         extras[ONNX] = to_onnx(model, about, _some(cutouts, about))
     if references:
@@ -133,31 +136,6 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     }
     _write(bundle, own | extras)
     return about
-
-
-def _choose(entries: list[Entry], facts: dict[str, Any], key: str | None, run: Path) -> Entry:
-    """The cell that a key begins, or else the recommended one."""
-    done = {entry.key: entry for entry in entries if entry.state == "done" and entry.result}
-    if not done:
-        raise LedgerError(f"{run} has no finished cell to export")
-    if key is not None:
-        if len(key) < SHORTEST_KEY:
-            raise UnknownNameError(f"the key {key!r} is too short: give at least {SHORTEST_KEY} letters; {KEYS}")
-        matching = [cell for cell in done if cell.startswith(key)]
-        if len(matching) != 1:
-            raise UnknownNameError(f"{run} has {len(matching)} finished cells whose keys begin with {key!r}; {KEYS}")
-        return done[matching[0]]
-    best = max((r for r in facts["recommended"] if r["main"]), key=lambda r: r["validation_macro_f1"]["mean"])
-    same = ("backbone", "strategy", "train_size", "depth", *facts["axes"])
-    row = next(row for row in facts["rows"] if all(row[name] == best[name] for name in same))
-    finished = [done[each] for each in row["keys"] if each in done]
-    return max(finished, key=lambda entry: _finished(entry).scores["validation"]["macro_f1"])
-
-
-def _finished(entry: Entry) -> Result:
-    if entry.result is None:
-        raise LedgerError(f"the cell {entry.key} is not finished")
-    return entry.result
 
 
 def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
@@ -194,9 +172,9 @@ def _data(cell: Cell, path: Path) -> Cutouts:
     return cutouts
 
 
-def _trained(cell: Cell, run: Path) -> dict[str, torch.Tensor]:
-    """The weights that the cell trained."""
-    path = weights_path(run, cell.key)
+def _trained(network: Entry, run: Path) -> dict[str, torch.Tensor]:
+    """The weights that a cell trained."""
+    path = weights_path(run, network.key)
     try:
         return load_file(path)
     except (OSError, ValueError, RuntimeError) as error:
@@ -215,23 +193,20 @@ def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.
     return model
 
 
-def _about(
-    entry: Entry, facts: dict[str, Any], cutouts: Cutouts, model: ThawedNetwork, run: Path, started: Weights
-) -> BundleDescription:
-    cell, result = entry.cell, _finished(entry)
+def _about(chosen: Chosen, cutouts: Cutouts, model: ThawedNetwork, started: Weights) -> BundleDescription:
+    run, facts, entry = chosen.run, chosen.facts, chosen.entry
+    cell, result = entry.cell, finished_result(entry)
     form, network = first_form(cutouts), backbone_of(cell)
     if form is None:
         raise DataError(f"{cutouts.paths[0]}: no image can be read")
     scale = float(np.nanmedian(cutouts.numbers("pixel_scale"))) if "pixel_scale" in cutouts.table.column_names else None
-    row = next(row for row in facts["rows"] if entry.key in row["keys"])
-    names = ("seeds", "macro_f1", "accuracy", "per_class")
     return BundleDescription(
         schema=1,
         name=str(facts["name"]),
         cell=cell,
         classes=result.classes,
         expected=Expected(
-            side=form.size[0],
+            side=min(form.size),
             bands=form.bands,
             dtype=form.dtype,
             pixel_scale=scale if scale is None or np.isfinite(scale) else None,
@@ -241,13 +216,14 @@ def _about(
         ),
         blocks=len(model.network.blocks),
         features=model.network.channels,
-        temperature=_temperature(run, entry, result.classes),
-        scores={"own": result.scores["test"], **{name: row[name] for name in names}},
+        temperature=temperature_of(run, chosen.network, result.classes),
+        scores=scores_of(entry, facts),
         objects={"parts": facts["objects"], "balance": facts["data"]["balance"], "train_size": cell.train_size},
         licence=_licence(network, started),
         pretrained=network.weights if started.source in ("package", "download") else started.source,
         seed=cell.seed,
         versions=result.versions,
+        numbers=chosen.halves.record(facts, run) if chosen.halves else None,
     )
 
 
@@ -264,12 +240,6 @@ def _some(cutouts: Cutouts, about: BundleDescription) -> torch.Tensor:
 
 def _licence(network: Backbone, started: Weights) -> str:
     return network.licence if started.source in ("package", "download") else "unknown (weights of the user's own)"
-
-
-def _temperature(run: Path, entry: Entry, classes: tuple[str, ...]) -> float:
-    """The temperature fitted on the validation set; 1 where the predictions are gone."""
-    sample = read_sample(run, "validation", classes, [entry.key])
-    return 1.0 if sample is None else fit_temperature(sample.log_probabilities(entry.key), sample.true)
 
 
 def _write(bundle: Path, files: dict[str, bytes]) -> None:

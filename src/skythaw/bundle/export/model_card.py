@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from huggingface_hub import EvalResult, ModelCardData
 
 from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.bundle.export.card_numbers import interval, numbers_section
 from skythaw.spec import Cell
 
 
@@ -52,18 +51,18 @@ The images are square ({kind}) and have the bands {", ".join(expected.bands)}. E
 least {pixels.crop} pixels a side{scale}. Images should come from the same service or survey as the training images, and
 have their scale ({expected.side} pixels a side there). The classifier cuts out the central {pixels.crop}
 pixels{resized}, stretches them (`{pixels.stretch}`), and normalises each band.
-{_onnx(about) if onnx else ""}
+{numbers_section(about)}{_onnx(about) if onnx else ""}
 ## How good it is
 {_refit(about)}
-The scores are from {parts.get("test", "the")} test objects{_test_set(cell)}: macro-F1 {_interval(macro)} and accuracy
-{_interval(about.scores["accuracy"])}. They are means over {about.scores["seeds"]} seed(s) of the same setting, with
-95 % intervals. This network alone has {own["macro_f1"]:.3f} and {own["accuracy"]:.3f}.
+The scores are from {parts.get("test", "the")} test objects{_test_set(cell)}: macro-F1 {interval(macro)} and accuracy
+{interval(about.scores["accuracy"])}. They are means over {about.scores["seeds"]} seed(s) of the same setting, with
+95 % intervals. {_own(about)} {own["macro_f1"]:.3f} and {own["accuracy"]:.3f}.
 
 | class | precision | recall | F1 |
 |---|---|---|---|
 {_classes(about)}
 
-The probabilities are calibrated by one temperature ({about.temperature:.3f}), which was fitted on the validation set.
+{_calibrated(about)}
 
 ## Limits
 
@@ -98,6 +97,23 @@ def _front_matter(about: BundleDescription) -> str:
         model_name=about.name,
         eval_results=[macro_f1],
     ).to_yaml()
+
+
+def _own(about: BundleDescription) -> str:
+    return "This network alone has" if about.numbers is None else "This classifier itself, of one seed, has"
+
+
+def _calibrated(about: BundleDescription) -> str:
+    if about.numbers is None:
+        return (
+            f"The probabilities are calibrated by one temperature ({about.temperature:.3f}), which was fitted on the "
+            "validation set."
+        )
+    return (
+        "The probabilities are calibrated by temperatures that were fitted on the validation set: "
+        f"{about.numbers.temperature:.3f} of\nimage and numbers together, {about.temperature:.3f} of the image alone, "
+        f"and {about.numbers.table_temperature:.3f} of the numbers alone."
+    )
 
 
 def _begun(about: BundleDescription) -> str:
@@ -161,6 +177,15 @@ Do this before: cut out the centre (it begins at pixel (side - {pixels.crop}) //
 8-bit values by 255), stretch them, and resize the image where the sizes differ. The graph normalises by itself. It also
 gives `features` [batch, {about.features}], from which the probabilities come: the network's last map, averaged over the
 image.
+{_without_numbers(about)}"""
+
+
+def _without_numbers(about: BundleDescription) -> str:
+    """What the graph leaves out."""
+    if about.numbers is None:
+        return ""
+    return """
+The graph judges images alone: the model of the numbers is not in it, but in `numbers.safetensors`, which skythaw reads.
 """
 
 
@@ -168,15 +193,9 @@ def _classes(about: BundleDescription) -> str:
     per_class = about.scores["per_class"]
     rows = []
     for name in about.classes:
-        values = " | ".join(_interval(per_class[name][score]) for score in ("precision", "recall", "f1"))
+        values = " | ".join(interval(per_class[name][score]) for score in ("precision", "recall", "f1"))
         rows.append(f"| {name} | {values} |")
     return "\n".join(rows)
-
-
-def _interval(score: dict[str, Any]) -> str:
-    if score.get("low") is None:
-        return f"{score['mean']:.3f}"
-    return f"{score['mean']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
 def _listed(names: tuple[str, ...]) -> str:

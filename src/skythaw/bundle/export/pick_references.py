@@ -26,6 +26,7 @@ from skythaw.bundle.references import (
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.decode import BrokenImageError, decode, middle, require_checksum
 from skythaw.data.split import nested_order, split
+from skythaw.data.twins import decoded_digests, twin_groups
 from skythaw.machine.files import plain_name
 from skythaw.machine.numerics import numerics
 from skythaw.report.figures.object_pictures import LARGEST, rendered
@@ -84,11 +85,15 @@ def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, co
 
 def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
     """The rows on which a cell was trained, in their order, and its validation rows, as `run_cell` divides them."""
+    twins = None
+    if cell.split.twins is not None:
+        twins = twin_groups(cutouts, decoded_digests(cutouts) if cell.split.twins == "pixels" else None)
     parts = split(
         cutouts,
         cell.split,
         usable=_usable(cutouts) if cell.skip_broken else None,
         external_test=cell.test_sha256 is not None,
+        twins=twins,
     )
     pool = parts.train
     return pool[nested_order(cutouts.labels[pool], cell.seed)[: cell.train_size]], parts.validation

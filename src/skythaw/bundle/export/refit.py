@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +16,10 @@ from skythaw.machine.numerics import numerics
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import CellSets, load_sets, with_activations
-from skythaw.tuning.frozen_head import TRAINED, solve_again, starting_head
+from skythaw.study.train_as_before import Steps, train_as_before
 from skythaw.tuning.labelled_images import LabelledImages
-from skythaw.tuning.linear_probe import start_from
 from skythaw.tuning.locations import Locations
 from skythaw.tuning.thawed_network import assemble
-from skythaw.tuning.training_loop import refit
-from skythaw.tuning.training_pace import steps_an_epoch
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Refit:
     cache: Path
     """folder for caches"""
     device: str = "auto"
-    progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, number: steps
+    progress: Steps = lambda steps, number: steps
     """called with the steps and their number"""
 
 
@@ -77,38 +73,11 @@ def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: R
         network = build(backbone_of(cell), started)
         model = assemble(network, cell, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
         sets = with_activations(sets, cell, locations, model.cut_depth)
-        recipe = cell.recipe.model_copy(update={"lr": result.lr})
         images = together(sets)
-        if result.head != TRAINED:
-            strength = (result.probe or {})["kept_strength"]
-            start_from(model, solve_again(model, result.head, strength, images, recipe))
-        else:
-            if model.thaw.head == "solved":
-                start_from(model, starting_head(model, sets.images["train"], sets.images["validation"], recipe))
-            course = _course(cell, result, len(images))
-            steps = how.progress(range(course.steps), course.steps)
-            refit(model, images, recipe, cell.seed, steps, course.fall_from)
+        train_as_before(
+            model, cell, result, images, (sets.images["train"], sets.images["validation"]), progress=how.progress
+        )
         return Refitted({name: tensor.cpu() for name, tensor in model.trained().items()}, len(images))
-
-
-@dataclass(frozen=True)
-class Course:
-    """How long to train again."""
-
-    steps: int
-    fall_from: int | None
-    """of a training as long as its curve demanded: the step from which the rate falls"""
-
-
-def _course(cell: Cell, result: Result, images: int) -> Course:
-    """As many passes over so many images as the cell made over fewer."""
-    recipe = cell.recipe
-    if recipe.epochs != "auto":
-        return Course(steps_an_epoch(recipe, images) * round(result.peak_epoch or recipe.epochs), None)
-    more = images / cell.train_size
-    last = result.course_steps or result.curves[-1]["step"]
-    fall_from = None if result.fall_from is None else round(more * result.fall_from)
-    return Course(round(more * last), fall_from)
 
 
 def together(sets: CellSets) -> LabelledImages:

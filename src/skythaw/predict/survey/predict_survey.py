@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -34,11 +35,12 @@ from skythaw.machine.device import find_device, parse_device
 from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
 from skythaw.machine.walk_folders import real_folder
+from skythaw.predict.object_numbers import wanted_columns
 from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.prediction_files import alone
 from skythaw.predict.prediction_rows import as_bytes, origin, schema_of
 from skythaw.predict.survey import shard_manifest
-from skythaw.predict.survey.survey_chunks import Chunk, SurveyChunks, find_chunks, name_of
+from skythaw.predict.survey.survey_chunks import Chunk, SurveyChunks, find_chunks, name_of, require_columns
 from skythaw.predict.survey.survey_worker import ChunkPredictor, memory_for
 from skythaw.study.on_cluster import NODE_CACHE, Cluster
 
@@ -78,6 +80,10 @@ class SurveySummary:
     seconds: float
     backend: str
     """what the network ran on"""
+    inputs: Counter[str] = field(default_factory=Counter)
+    """of a bundle that takes numbers beside images: how many were judged by ``both``, ``images`` or ``table``"""
+    without_image: Counter[str] = field(default_factory=Counter)
+    """how many were judged by their numbers alone, by what was wrong with the image"""
 
     @property
     def rate(self) -> float:
@@ -123,6 +129,8 @@ def predict_survey(
     start, about = time.perf_counter(), read_about(bundle)
     setting = _same_for_all_workers(setting or PredictSettings(), about, engine_choice)
     survey = find_chunks([str(given) for given in inputs], setting.shard, {real_folder(str(out))})
+    if wants := wanted_columns(about):
+        require_columns(survey, wants)
     files = {"set of files (names, sizes or times)": survey.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
     shard_manifest.require_ours(out)
@@ -150,7 +158,8 @@ def predict_survey(
             },
         )
     seconds, counts = time.perf_counter() - start, (dict(done.classes), dict(done.failed))
-    return SurveySummary(done.rows, *counts, undone, run.resumed, seconds, setting.backend)
+    by = (done.inputs, done.without_image)
+    return SurveySummary(done.rows, *counts, undone, run.resumed, seconds, setting.backend, *by)
 
 
 def _same_for_all_workers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,17 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
+from skythaw.data.hats_folders import files_with_rows
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 from skythaw.machine.walk_folders import real_folder, walk
-from skythaw.predict.image_contents import PARQUET
 
-HATS = re.compile(r"(?:/dataset)?/Norder=\d+/Dir=\d+/Npix=\d+")
-"""the partitions of a HATS catalogue, below its folder; its other Parquet files repeat some of the rows"""
-PROPERTIES = ("hats.properties", "properties")
-"""files in which a HATS catalogue describes itself"""
-BESIDE = ("margin", "association", "index", "map")
-"""kinds of HATS folders that go with a catalogue, and repeat its rows or have none"""
 LARGEST = 1 << 20
 """bytes of such a description that are read"""
 
@@ -93,7 +87,7 @@ def find_files(given: str, without: Collection[str] = ()) -> list[RemoteFile]:
         if info.type == pa.fs.FileType.File:
             return [RemoteFile(given, path, root, plain_name(PurePosixPath(path).name), _mark(system, info))]
         marks = dict(_below(system, path, without)) if info.type == pa.fs.FileType.Directory else {}
-        names = _wanted(marks, path, lambda name: _text(system, name))
+        names = files_with_rows(marks, path, lambda name: _text(system, name))
     if not names:
         raise DataError(
             f"there is no Parquet file at {shown(given)}; an output without an ending is a folder of shards, and takes "
@@ -164,37 +158,6 @@ def _below(system: pa.fs.FileSystem, folder: str, without: Collection[str]) -> I
         parts = PurePosixPath(info.path[len(folder) :]).parts
         if info.type == pa.fs.FileType.File and not any(part.startswith(".") for part in parts):
             yield info.path, _mark(system, info)
-
-
-def _wanted(names: Iterable[str], given: str, read: Callable[[str], str]) -> list[str]:
-    """Those of the files below a folder that hold rows, sorted."""
-    kinds: dict[str, str] = {}
-    for name in names:
-        folder, _, last = name.rpartition("/")
-        if last in PROPERTIES and (kind := re.search(r"^dataproduct_type\s*=\s*(\w+)", read(name), re.MULTILINE)):
-            kinds[folder] = kind[1]
-        elif rows := HATS.search(name):
-            kinds.setdefault(name[: rows.start()], "object")
-    given = given.rstrip("/")
-    return sorted(name for name in names if _is_data(name[len(given) :]) and _has_rows(name, given, kinds))
-
-
-def _is_data(below: str) -> bool:
-    return below.lower().endswith(PARQUET) and not any(part.startswith("_") for part in below.split("/"))
-
-
-def _has_rows(name: str, given: str, kinds: Mapping[str, str]) -> bool:
-    """Whether a file belongs to no HATS catalogue, or is a partition of a catalogue of objects.
-
-    A partition of another kind of catalogue counts where the user gave the folder of that catalogue.
-    """
-    folder = name
-    while "/" in folder:
-        folder = folder.rpartition("/")[0]
-        if folder in kinds:
-            named = len(folder) <= len(given)
-            return HATS.match(name, len(folder)) is not None and (named or kinds[folder] not in BESIDE)
-    return True
 
 
 def _text(system: pa.fs.FileSystem, path: str) -> str:

@@ -18,13 +18,15 @@ import pyarrow.parquet as pq
 from skythaw.errors import SpecError
 from skythaw.machine.files import replacing
 from skythaw.predict.prediction_files import LOCK
-from skythaw.predict.prediction_rows import OK
+from skythaw.predict.prediction_rows import BY_NUMBERS, INPUTS, OK
 from skythaw.predict.survey.survey_chunks import Chunk
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
 REASONS, OTHER = 100, "other reasons: see the column status"
 """how many reasons are counted one by one, and what all others are counted as: reasons may quote what is in an image"""
+COUNTED = ("label", "status", INPUTS)
+"""columns of a shard; bundles on images alone lack the last"""
 READERS = 8
 """shards that are read at a time"""
 
@@ -38,6 +40,8 @@ class Shard:
     rows: int
     labels: dict[str, int]
     statuses: dict[str, int]
+    inputs: dict[str, int]
+    """by what its objects were judged, of a bundle that takes numbers beside images"""
 
     @classmethod
     def of(cls, data: bytes, *, whole: bool = False) -> Shard:
@@ -48,12 +52,10 @@ class Shard:
         OSError, pyarrow.ArrowException
             The content is damaged.
         """
-        columns = None if whole else ["label", "status"]
-        table = pq.read_table(pa.BufferReader(data), columns=columns, page_checksum_verification=True)
-        counts = (
-            {row["values"]: row["counts"] for row in pc.value_counts(table[name]).to_pylist()}
-            for name in ("label", "status")
-        )
+        source = pa.BufferReader(data)
+        columns = [name for name in COUNTED if name != INPUTS or name in pq.read_schema(source).names]
+        table = pq.read_table(source, columns=None if whole else columns, page_checksum_verification=True)
+        counts = ({row["values"]: row["counts"] for row in _counts(table, name)} for name in COUNTED)
         return cls(hashlib.sha256(data).hexdigest(), len(table), *counts)
 
 
@@ -68,16 +70,27 @@ class FinishedShards:
     """how many were found to be each"""
     failed: Counter[str] = field(default_factory=Counter)
     """how many got no probabilities, by reason"""
+    inputs: Counter[str] = field(default_factory=Counter)
+    """how many were judged by ``both``, ``images`` or ``table``"""
+    without_image: Counter[str] = field(default_factory=Counter)
+    """how many were judged by their numbers alone, by what was wrong with the image"""
 
     def add(self, number: int, shard: Shard) -> None:
         """Count one more shard."""
         self.sha256[number] = shard.sha256
         self.rows += shard.rows
         self.classes.update({label: count for label, count in shard.labels.items() if label is not None})
+        self.inputs.update({inputs: count for inputs, count in shard.inputs.items() if inputs is not None})
         for status, count in shard.statuses.items():
             if status != OK:
-                own = status in self.failed or len(self.failed) < REASONS
-                self.failed[status if own else OTHER] += count
+                counter = self.without_image if status.startswith(BY_NUMBERS) else self.failed
+                reason = status.removeprefix(BY_NUMBERS)
+                own = reason in counter or len(counter) < REASONS
+                counter[reason if own else OTHER] += count
+
+
+def _counts(table: pa.Table, name: str) -> list[dict[str, Any]]:
+    return [] if name == INPUTS and name not in table.column_names else pc.value_counts(table[name]).to_pylist()
 
 
 def require_ours(out: Path) -> None:

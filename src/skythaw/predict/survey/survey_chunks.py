@@ -17,9 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skythaw.data.parquet import require_images
+from skythaw.bundle.numbers_wanted import NumbersWanted
+from skythaw.data.parquet_images import require_images
 from skythaw.errors import DataError
 from skythaw.predict.image_contents import Content, contents_of, image_columns, require_ids
+from skythaw.predict.object_numbers import no_columns
 from skythaw.predict.survey.remote_files import RemoteFile, find_files
 
 FOOTERS = 32
@@ -96,8 +98,10 @@ def find_chunks(inputs: Sequence[str], rows: int, without: Collection[str] = ())
     return SurveyChunks(tuple(chunks), digest.hexdigest())
 
 
-def items(chunk: Chunk) -> Iterator[tuple[str, Content]]:
+def items(chunk: Chunk, wants: NumbersWanted | None = None) -> Iterator[tuple[str, Content]]:
     """The images of a chunk, each with its name; where a row group is damaged, its rows have no images.
+
+    With `wants`, each has the numbers of its columns, too, where its file has all of them.
 
     Raises
     ------
@@ -108,7 +112,18 @@ def items(chunk: Chunk) -> Iterator[tuple[str, Content]]:
         for group in groups:
             rows = range(max(chunk.first, group.first), min(chunk.end, group.end))
             if rows:
-                yield from group.items(rows)
+                yield from group.items(rows) if wants is None else group.numbered(rows, wants)
+
+
+def require_columns(survey: SurveyChunks, wants: NumbersWanted) -> None:
+    """Raise `DataError` unless a file has all columns of numbers that are wanted."""
+    known: set[str] = set()
+    for file in dict.fromkeys(chunk.file for chunk in survey.chunks):
+        with file.opened() as raw, _parquet(raw) as parquet:
+            known |= {*parquet.schema_arrow.names}
+            if not wants.lacking(parquet.schema_arrow.names):
+                return
+    raise DataError(no_columns(wants, known))
 
 
 def name_of(chunk: Chunk) -> str:
@@ -196,6 +211,22 @@ class RowGroup:
                 self._require_bytes()
         for lost in range(row, rows.stop):
             yield names[lost - self.first], Content(b"", reason=f"can't read {self.file.shown} as Parquet: {reason}")
+
+    def numbered(self, rows: range, wants: NumbersWanted) -> Iterator[tuple[str, Content]]:
+        """The same, each with the numbers that its columns give; raises `DataError` where they hold no numbers."""
+        if wants.lacking(self.parquet.schema_arrow.names):
+            yield from self.items(rows)
+            return
+        try:
+            table = self.parquet.read_row_group(self.number, columns=list(wants.columns))
+        except (OSError, pa.ArrowException):
+            self._require_bytes()
+            yield from self.items(rows)
+            return
+        ids = pa.array([str(row) for row in range(len(table))])
+        values, _ = wants.given(table.append_column("object_id", ids))
+        for row, (name, content) in zip(rows, self.items(rows), strict=True):
+            yield name, replace(content, numbers=values[row - self.first])
 
     def names(self) -> list[str]:
         """The ids of all rows as text; FILE:ROW where there are none, or they are damaged."""

@@ -15,6 +15,7 @@ from skythaw.engines.engine import Needs
 from skythaw.engines.shared_files import Shared
 from skythaw.errors import DataError
 from skythaw.machine.numerics import numerics
+from skythaw.predict.object_numbers import wanted_columns
 from skythaw.predict.predict_images import PredictSettings, predictions
 from skythaw.predict.prediction_rows import as_bytes, schema_of
 from skythaw.predict.survey.survey_chunks import Chunk, items
@@ -50,7 +51,7 @@ class ChunkPredictor:
         backend = _kept_open(folder, self.setting.backend, self.setting.device, sha256=self.sha256)
         about = backend.classifier.about
         with numerics(1, about.seed, self.setting.device):
-            tables = list(predictions(backend, items(chunk), self.setting))
+            tables = list(predictions(backend, items(chunk, wanted_columns(about)), self.setting))
         if (rows := sum(map(len, tables))) != len(chunk):
             raise DataError(f"{chunk.file.shown} has changed: it gave {rows} rows, and {len(chunk)} were expected")
         return as_bytes(tables, schema_of(about, backend.name))

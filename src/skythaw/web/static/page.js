@@ -38,7 +38,7 @@ for (const form of document.querySelectorAll("[data-drop]")) {
   const take = (files) => {
     if (!files.length) return;
     input.files = files;
-    form.requestSubmit();
+    if (!form.querySelector("fieldset")) form.requestSubmit(); // else numbers are to be typed
   };
   form.addEventListener("dragover", (event) => {
     event.preventDefault();
