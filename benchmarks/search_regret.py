@@ -67,7 +67,7 @@ def results(run: Path) -> dict[str, Result]:
 
 def entries(run: Path) -> list[Entry]:
     with Ledger.read(run) as ledger:
-        return [*ledger.entries(), *ledger.entries(race=True)]
+        return [*ledger.entries(), *ledger.entries("trial")]
 
 
 def main() -> None:

@@ -8,10 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 
-def walk(folder: str, without: Collection[str] = ()) -> Iterator[tuple[str, list[str], OSError | None]]:
+def walk(
+    folder: str, without: Collection[str] = (), *, hidden: bool = False
+) -> Iterator[tuple[str, list[str], OSError | None]]:
     """Each folder from this one down, with the names of its files.
 
-    Hidden files and folders are passed over.
+    Hidden folders are passed over, and hidden files, too, unless they are asked for.
 
     Parameters
     ----------
@@ -19,6 +21,8 @@ def walk(folder: str, without: Collection[str] = ()) -> Iterator[tuple[str, list
         where to begin
     without
         real paths of files and folders that are passed over, too
+    hidden
+        name hidden files as well
 
     Yields
     ------
@@ -34,8 +38,8 @@ def walk(folder: str, without: Collection[str] = ()) -> Iterator[tuple[str, list
             continue
         seen.add(real)
         folders[:], names[:] = (
-            [name for name in listed if not name.startswith(".") and f"{real}/{name}" not in without]
-            for listed in (folders, names)
+            [name for name in listed if (shown or not name.startswith(".")) and f"{real}/{name}" not in without]
+            for listed, shown in ((folders, False), (names, hidden))
         )
         yield here, names, None
     for error in closed:
