@@ -213,6 +213,8 @@ def test_the_report_says_what_each_input_gives(ran):
     best = max(row["macro_f1"]["mean"] for row in facts["rows"] if row["inputs"] == "images")
     assert control["difference"] <= best - facts["control"][0]["macro_f1"]["mean"] + 1e-6
     assert "A forest on" in facts["answer"]
+    assert facts["data"]["numbers"] == ["Taken as magnitudes: modelMag_g, modelMag_r, modelMag_i."]
+    assert not any("Taken as" in warning for warning in facts["warnings"])
     assert "Together with the numbers beside the images" in facts["answer"]
 
 

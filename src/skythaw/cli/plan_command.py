@@ -58,7 +58,7 @@ def plan(
     if as_json:
         rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
-        told |= {"warnings": planned.warnings, "cells": rows, "flops_left": waiting}
+        told |= {"warnings": planned.warnings, "notes": planned.notes, "cells": rows, "flops_left": waiting}
         told |= {"split": planned.study.data.split.model_dump(mode="json"), "division": planned.study_data.division.why}
         told |= {"trials_of_rates": len(races)}
         told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
@@ -72,6 +72,8 @@ def plan(
 
 def _say_tables(planned: Plan, states: dict[str, str], wide: bool) -> None:
     """Warnings, how the objects are divided, the cells, and what is kept of the frozen part."""
+    for note in planned.notes:
+        say_wrapped(note)
     for warning in planned.warnings:
         warn(plain_line(warning))
     if why := planned.study_data.division.why:

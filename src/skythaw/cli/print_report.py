@@ -142,7 +142,8 @@ def _rows_beside(facts: Facts, recommended: Recommendation) -> list[dict[str, An
 def _depth_table(facts: Facts, recommended: Recommendation, rows: Iterable[dict[str, Any]]) -> TerminalTable:
     """Depth against scores for one backbone, strategy and training size; the choice is marked."""
     choice, axes = recommended.row, facts["axes"]
-    title = f"{choice['backbone']}, {choice['train_size']} training images, strategy {choice['strategy']}"
+    inputs = "" if choice["inputs"] == "images" else f", inputs {choice['inputs']}"
+    title = f"{choice['backbone']}, {choice['train_size']} training images, strategy {choice['strategy']}{inputs}"
     scores = ("macro-F1", "95 %", "over seeds", "accuracy", "log loss", "lr", "peak epoch", "gap", "seconds")
     table = TerminalTable(title, ("", "depth", *axes, "TPR", "TLR", "TFR", *scores, "seeds", "converged"), spare=SPARE)
     for row in rows:

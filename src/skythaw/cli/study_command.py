@@ -138,6 +138,9 @@ def _watcher(bar: Any) -> Any:
                 bar.advance(task)
             bar.remove_task(task)
 
+        def noted(self, text: str) -> None:
+            bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
         def warned(self, text: str) -> None:
             bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 

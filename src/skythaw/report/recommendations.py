@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skythaw.report.statistics.report_rows import CONTEST
+from skythaw.spec import IMAGES
 
 Facts = dict[str, Any]
 """What `skythaw.report.report_facts.report_facts` gives."""
@@ -47,6 +48,12 @@ def recommendations(facts: Facts) -> list[Recommendation]:
 def network_rows(facts: Facts) -> list[Row]:
     """The rows that have a network."""
     return [row for row in facts["rows"] if row["inputs"] != "table"]
+
+
+def shown_axes(facts: Facts) -> list[str]:
+    """The further axes of a study, and the inputs where they are not images everywhere."""
+    both = any(row["inputs"] != IMAGES for row in network_rows(facts))
+    return [*facts["axes"], *(["inputs"] if both else [])]
 
 
 def main_recommendations(facts: Facts) -> list[Recommendation]:

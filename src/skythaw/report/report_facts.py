@@ -154,6 +154,7 @@ def _data(ledger: Ledger, entries: Iterable[Entry], evidence: Evidence | None) -
         "sha256": study.get("sha256"),
         "balance": ledger.remark("balance"),
         "columns": sorted(evidence.sample.numbers) if evidence else [],
+        "numbers": ledger.remark("numbers") or [],
         "sheet": sheet,
     }
 

@@ -97,8 +97,9 @@ def _warnings(facts: Facts) -> list[str]:
 
 
 def name_of(compared: dict[str, Any]) -> str:
-    """Network, strategy and training size in words."""
-    return f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}"
+    """Network, strategy, training size and inputs in words."""
+    inputs = "" if compared["inputs"] == "images" else f", inputs {compared['inputs']}"
+    return f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}{inputs}"
 
 
 def depths_compared(compared: dict[str, Any]) -> str:
@@ -171,14 +172,15 @@ def data_sentences(facts: Facts) -> tuple[str, ...]:
     """How the data were divided, and which they are."""
     split, how, sha256 = facts["data"]["split"], facts["method"], facts["data"]["sha256"]
     checksum = f"Checksum of the data (SHA-256): {sha256['data']}." if sha256 else ""
+    numbers = " ".join(facts["data"].get("numbers") or [])
     if not split:
-        return (checksum,)
+        return (numbers, checksum)
     random = split["by"] == "random"
     groups = (
         f" The test set holds {how['groups']:,} groups." if how and how["drawn"] != "objects" and not random else ""
     )
     why = f" How this was chosen: {facts['data']['division']}." if facts["data"].get("division") else ""
-    return (_divided(split, bool(sha256 and sha256.get("test"))) + why + groups, checksum)
+    return (_divided(split, bool(sha256 and sha256.get("test"))) + why + groups, numbers, checksum)
 
 
 def _divided(split: dict[str, Any], test_apart: bool) -> str:

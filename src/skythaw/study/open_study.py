@@ -56,6 +56,9 @@ class Watcher:
         """Wrap the pass over the cells without a network."""
         return cells
 
+    def noted(self, text: str) -> None:
+        """How something was read."""
+
     def warned(self, text: str) -> None:
         """Something the user should know."""
 

@@ -69,6 +69,8 @@ class Plan:
     """in ``train`` (to draw from), ``validation`` and ``test``"""
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    """how the numbers beside the images were read, in sentences"""
     description: dict[str, Any]
     """what the ledger keeps: everything that decides the study's numbers"""
     reuse: tuple[Reuse, ...]
@@ -102,7 +104,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     """
     study_data = open_study_data(study, cache)
     study = study_data.study
-    warnings = [*study_data.warnings(), *check_numbers(study_data, cache)]
+    warnings, notes = study_data.warnings(), check_numbers(study_data, cache)
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
     settings = axis_settings(study, study_data)
@@ -139,6 +141,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         objects=study_data.objects,
         classes=study_data.cutouts.classes,
         warnings=tuple(dict.fromkeys(warnings)),
+        notes=tuple(notes),
         description={**study.describe(), "sha256": {**checksums, "weights": digests}},
         reuse=tuple(reuse.values()),
         study_data=study_data,

@@ -74,6 +74,8 @@ def opened(
     _decode(study, setting, watcher)
     plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
     _try_weights(plan)
+    for note in plan.notes:
+        watcher.noted(note)
     for warning in plan.warnings:
         watcher.warned(warning)
     engine = open_engine(setting.engine, setting.workers, setting.cluster.address)
@@ -124,6 +126,7 @@ def _remark(ledger: Ledger, plan: Plan) -> None:
     ledger.note("objects", plan.objects)
     ledger.note("balance", plan.study_data.balance)
     ledger.note("warnings", plan.warnings)
+    ledger.note("numbers", plan.notes)
     ledger.note("division", plan.study_data.division.why)
     files = {p.cell.backbone: p.weights.path for p in plan.cells if p.weights and p.weights.path}
     ledger.note("weights", {name: str(path.absolute()) for name, path in files.items()})

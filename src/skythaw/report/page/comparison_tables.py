@@ -8,7 +8,7 @@ from typing import Any
 from skythaw.report.figures.elements import Table
 from skythaw.report.number_format import percent, points, points_range, rounded, with_interval
 from skythaw.report.plain_answer import above_frozen, may_be_best
-from skythaw.report.recommendations import Facts, Recommendation, recommendations
+from skythaw.report.recommendations import Facts, Recommendation, recommendations, shown_axes
 
 
 def network_table(main: Sequence[Recommendation]) -> Table:
@@ -34,9 +34,10 @@ def network_table(main: Sequence[Recommendation]) -> Table:
 
 def compared_table(facts: Facts) -> Table:
     """For each network, strategy and number of images: which depths may be the best, and what would tell."""
+    inputs = [name for name in shown_axes(facts) if name == "inputs"]
     rows = tuple(
         (
-            *(each.row[name] for name in ("backbone", "strategy", "train_size")),
+            *(each.row[name] for name in ("backbone", "strategy", "train_size", *inputs)),
             each.comparison["best"],
             each.row["depth"],
             ", ".join(map(str, may_be_best(each))),
@@ -47,7 +48,8 @@ def compared_table(facts: Facts) -> Table:
         for each in recommendations(facts)
         if each.comparison and len(each.comparison["best_in"]) > 1
     )
-    columns = ("network", "strategy", "images", "best depth", "recommended", "may be best", "to tell them it takes")
+    columns = ("network", "strategy", "images", *inputs, "best depth", "recommended", "may be best")
+    columns += ("to tell them it takes",)
     caption = (
         "Which depths may be the best. Validation alone would choose the last depth; the test set had no part in that "
         "choice, so its scores are fair"
@@ -81,3 +83,13 @@ def size_table(facts: Facts) -> Table:
     )
     columns = ("network", "strategy", "images", "macro-F1", "change (points)", "exponent", "floor of the error")
     return Table("Twice the images, by a power law with a floor through the sizes of the study", columns, rows)
+
+
+def probe_table(facts: Facts) -> Table:
+    """The linear probe of each network and number of images."""
+    rows = tuple(
+        (each["backbone"], each["train_size"], with_interval(each["macro_f1"]), with_interval(each["accuracy"]))
+        for each in facts["probes"]
+    )
+    caption = "The linear probe solved exactly: what depth 0 comes to without a learning rate"
+    return Table(caption, ("network", "images", "macro-F1", "accuracy"), rows)

@@ -8,10 +8,11 @@ from typing import Any
 
 from skythaw.report.figures.elements import Table
 from skythaw.report.number_format import percent, with_interval
-from skythaw.report.page.comparison_tables import compared_table, network_table, size_table
-from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations, network_rows
+from skythaw.report.page.comparison_tables import compared_table, network_table, probe_table, size_table
+from skythaw.report.recommendations import Facts, Recommendation, Row, main_recommendations, network_rows, shown_axes
 from skythaw.report.sentences import RATIOS
 from skythaw.report.statistics.report_rows import CONTEST
+from skythaw.spec import IMAGES
 
 DEPTHS = f"Every depth, on the test set. Low and high are the ends of the 95 % interval of macro-F1. {RATIOS}"
 
@@ -51,7 +52,7 @@ def report_tables(facts: Facts) -> ReportTables:
         compared=compared_table(facts),
         sizes=size_table(facts),
         depths=depth_table(facts),
-        probes=_probes(facts),
+        probes=probe_table(facts),
         claims=_picked(
             "Six claims", facts["claims"], {"": "number", "claim": "claim", "verdict": "verdict", "why": "why"}
         ),
@@ -72,7 +73,7 @@ def report_tables(facts: Facts) -> ReportTables:
 
 def depth_table(facts: Facts) -> Table:
     """Every row of the report."""
-    axes = facts["axes"]
+    axes = shown_axes(facts)
     columns = ("network", "strategy", "images", "depth", "blocks", *axes, "recommended", "macro-F1", "low", "high")
     columns += ("converged", "seeds", "accuracy", "log loss", "TPR (%)", "TLR (%)", "TFR (%)")
     rows = [
@@ -93,20 +94,16 @@ def depth_table(facts: Facts) -> Table:
 
 
 def ordered_rows(facts: Facts) -> list[tuple[Row, bool]]:
-    """The rows by network, strategy, training size and depth, each with whether it is recommended."""
+    """The rows by network, strategy, training size, inputs and depth, each with whether it is recommended."""
     names = (*CONTEST, "depth")
     chosen = [[each[name] for name in (*names, *facts["axes"])] for each in facts["recommended"]]
-    rows = sorted(network_rows(facts), key=lambda row: tuple(row[name] for name in names))
+    rows = sorted(network_rows(facts), key=lambda row: tuple(row[n] if n != "inputs" else _place(row) for n in names))
     return [(row, [row[name] for name in (*names, *facts["axes"])] in chosen) for row in rows]
 
 
-def _probes(facts: Facts) -> Table:
-    rows = tuple(
-        (each["backbone"], each["train_size"], with_interval(each["macro_f1"]), with_interval(each["accuracy"]))
-        for each in facts["probes"]
-    )
-    caption = "The linear probe solved exactly: what depth 0 comes to without a learning rate"
-    return Table(caption, ("network", "images", "macro-F1", "accuracy"), rows)
+def _place(row: Row) -> tuple[bool, str]:
+    """Images alone come first."""
+    return row["inputs"] != IMAGES, row["inputs"]
 
 
 def _picked(caption: str, records: Sequence[dict[str, Any]], names: dict[str, str]) -> Table:
