@@ -8,9 +8,9 @@ import torch
 from timm.models import adapt_input_conv
 
 from helpers_networks import every_named
+from skythaw.backbones.checkpoint import read_checkpoint
 from skythaw.backbones.cut import cut
 from skythaw.backbones.known_backbones import INCEPTION, backbone, chosen
-from skythaw.backbones.load_weights import read_state
 from skythaw.backbones.network import build
 from skythaw.backbones.network_facts import block_flops, cuts, facts
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
@@ -54,7 +54,7 @@ def test_weights_are_those_of_timms_own_adaptation(name, bands, saved):
     if backbone(name).library == "timm":
         right = timms_own(name, bands, weights.path)
     else:
-        state = {n.removeprefix("features."): tensor for n, tensor in read_state(weights.path).items()}
+        state = {n.removeprefix("features."): tensor for n, tensor in read_checkpoint(weights.path)[0].tensors.items()}
         right = {**state, first: adapt_input_conv(bands, state[first])}
     assert all(torch.equal(tensor, right[n]) for n, tensor in own.items())
     size = 64 if name != "xception" else 96

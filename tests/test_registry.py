@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from skythaw import registry
+from skythaw.backbones.known_backbones import backbone
 from skythaw.errors import UnknownNameError
 
 
@@ -58,3 +59,20 @@ def test_a_plugin_adds_a_name_and_a_broken_one_breaks_nothing(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "the plug-in 'broken' (no_such_module:x) can't be imported" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("resnet18", "did you mean 'timm:resnet18'?"),
+        ("ResNet50", "did you mean 'resnet50'?"),
+        ("timm:hf_hub:someone/some-encoder", "Hugging Face Hub are not read by their names"),
+        ("hf-hub:someone/some-encoder", "Hugging Face Hub are not read by their names"),
+        ("zzzz", "`skythaw backbones` lists ours"),
+    ],
+)
+def test_a_wrong_name_of_a_network_is_answered_with_the_nearest(name, says):
+    with pytest.raises(UnknownNameError, match=f"unknown backbone '{name}'; .*") as said:
+        backbone(name)
+    assert says in str(said.value)
+    assert "\n" not in str(said.value)

@@ -18,8 +18,8 @@ import safetensors.torch
 import torch
 
 from helpers_networks import every_named, network, serving
+from skythaw.backbones.checkpoint import read_checkpoint
 from skythaw.backbones.known_backbones import Backbone, backbone
-from skythaw.backbones.load_weights import read_state
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import WeightsError
@@ -151,7 +151,7 @@ def test_code_in_a_file_is_never_run(how, tmp_path):
     else:
         path.write_bytes(pickle.dumps({"w": Hostile(canary)}))
     with pytest.raises(WeightsError, match="not a plain file of tensors") as caught:
-        read_state(path)
+        read_checkpoint(path)
     assert "\n" not in str(caught.value)
     assert not canary.exists()
 
@@ -167,7 +167,7 @@ def test_torn_files(name, content, save, state):
     else:
         path.write_bytes({"cut": whole[: len(whole) // 2], "nothing": b"", "text": b"<!doctype html>"}[content])
     with pytest.raises(WeightsError, match=f"can't read the weights {path}") as caught:
-        read_state(path)
+        read_checkpoint(path)
     assert "\n" not in str(caught.value)
 
 

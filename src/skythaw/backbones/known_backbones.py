@@ -7,6 +7,7 @@ package adds its own `Backbone` by an entry point in the group ``skythaw.backbon
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
@@ -90,8 +91,36 @@ def backbone(name: str) -> Backbone:
         There is none; the message names the nearest.
     """
     library, _, model = name.partition(":")
-    found: Backbone = _of_timm(model) if library == "timm" and model else registry.get("backbone", name)
+    if library == "timm" and model and not _on_hub(model):
+        return _of_timm(model)
+    known = registry.names("backbone")
+    if name not in known and name not in registry.problems("backbone"):
+        raise UnknownNameError(f"unknown backbone {name!r}; {_meant(name, known)}")
+    found: Backbone = registry.get("backbone", name)
     return found
+
+
+def _on_hub(name: str) -> bool:
+    """Whether a name is that of a model on the Hugging Face Hub."""
+    return name.lower().startswith(("hf_hub:", "hf-hub:", "hf:")) or "/" in name
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """Which network a wrong name probably means: one of ours, or of timm's."""
+    plain = name.removeprefix("timm:")
+    if _on_hub(plain):
+        return (
+            "models of the Hugging Face Hub are not read by their names: download the file of weights, and give it in "
+            "[weights] to the network it is of, such as timm:convnext_nano"
+        )
+    import timm
+
+    names = {each.lower(): each for each in (*known, *(f"timm:{model}" for model in timm.list_models()))}
+    same = names.get(name.lower()) or names.get(f"timm:{name.lower()}")
+    if same:
+        return f"did you mean {same!r}?"
+    close = nearest(name.lower(), names)
+    return close if close.startswith("did") else "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
 
 
 def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:

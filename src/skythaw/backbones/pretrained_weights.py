@@ -13,7 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,8 @@ class Weights:
     path: Path | None
     sha256: str
     """Of the file, 64 hexadecimal digits; ``random`` for random weights."""
+    key: str | None = None
+    """which set of weights in the file, where several fit"""
 
 
 RANDOM = Weights("random", None, "random")
@@ -67,7 +69,7 @@ def locate(
         There are none; says what to do.
     """
     if choice is not None and choice.file is not None:
-        return _of_file("file", choice.file)
+        return replace(_of_file("file", choice.file), key=choice.key)
     if choice is not None and choice.random:
         return RANDOM
     if path := _packaged(backbone):

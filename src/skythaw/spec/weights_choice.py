@@ -14,6 +14,8 @@ class WeightsChoice(Frozen):
     """Where a backbone's weights come from, if not the official place, and what they expect."""
 
     file: Path | None = None
+    key: str | None = Field(default=None, exclude_if=lambda key: key is None)
+    """which set of weights in the file, where several fit: such as ``"teacher"`` or ``"model_ema"``"""
     random: bool = False
     mean: tuple[float, ...] | None = None
     """Per band, of pixels scaled to 0..1. None is what the official weights expect."""

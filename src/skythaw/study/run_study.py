@@ -73,7 +73,8 @@ def opened(
     make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
     _decode(study, setting, watcher)
     plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
-    _try_weights(plan)
+    for note in _try_weights(plan):
+        watcher.noted(note)
     for note in plan.notes:
         watcher.noted(note)
     for warning in plan.warnings:
@@ -106,15 +107,18 @@ def _keep_to(ledger: Ledger, device: str) -> None:
     ledger.note("device", device)
 
 
-def _try_weights(plan: Plan) -> None:
-    """Load each file of weights that the user gave: one of another network is refused before anything starts."""
+def _try_weights(plan: Plan) -> list[str]:
+    """Load each file of weights that the user gave: one of another network is refused before anything starts.
+
+    What is said of each is where in its file the weights were, where that is not plain.
+    """
     given = {p.cell.backbone: (p.weights, p.cell) for p in plan.cells if p.weights and p.weights.source == "file"}
     if not given:
-        return
+        return []
     from skythaw.backbones.network import build
 
-    for weights, cell in given.values():
-        build(backbone_of(cell), weights)
+    how = {name: build(backbone_of(cell), weights).read_how for name, (weights, cell) in given.items()}
+    return [f"weights of {name}: {text}" for name, text in how.items() if text]
 
 
 def _remark(ledger: Ledger, plan: Plan) -> None:

@@ -1,0 +1,86 @@
+"""The sets of tensors in a file of weights, wherever a training script put them. No code in the file is ever run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skythaw.errors import WeightsError
+
+State = dict[str, Tensor]
+DEEPEST = 3
+"""dictionaries inside one another"""
+SAVE_ALONE = "save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
+
+
+@dataclass(frozen=True)
+class TensorSet:
+    """Named tensors that stand together."""
+
+    key: str
+    """where in the file: empty for the file itself, else the keys that lead there, with points between them"""
+    tensors: State
+
+
+def read_checkpoint(path: Path) -> list[TensorSet]:
+    """Every set of named tensors in a file of `torch.save` or of safetensors; the content tells which it is.
+
+    Raises
+    ------
+    WeightsError
+        It is torn, needs code to be read, or holds no named tensors.
+    """
+    found = list(_sets(_content(path), "", DEEPEST))
+    if not found:
+        raise WeightsError(f"can't read the weights {path}: there are no named tensors in it")
+    return found
+
+
+def _content(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors" or _is_safetensors(path):
+            return load_file(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # it then loads, or fails
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a torn file raises many kinds
+        raise WeightsError(f"can't read the weights {path}: {_reason(str(error).strip(), error)}") from None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: with the length of a header, and the header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def _reason(text: str, error: Exception) -> str:
+    if "TorchScript" in text:
+        return f"it is not a plain file of tensors: it is a TorchScript archive, which holds code; {SAVE_ALONE}"
+    if "Weights only load failed" in text:
+        foreign = re.search(r"GLOBAL ([\w.]+)", text)
+        holds = f": it holds {foreign[1]}, which only code could read" if foreign else ""
+        return f"it is not a plain file of tensors{holds}, and none is ever run; {SAVE_ALONE}"
+    return text.partition("\n")[0] or type(error).__name__
+
+
+def _sets(content: Any, key: str, depth: int) -> Iterator[TensorSet]:
+    """The tensors of a dictionary, then those of the dictionaries in it."""
+    if not isinstance(content, dict):
+        return
+    tensors = {name: each for name, each in content.items() if isinstance(name, str) and isinstance(each, Tensor)}
+    if tensors:
+        yield TensorSet(key, tensors)
+    for name, each in content.items() if depth else ():
+        if isinstance(name, str):
+            yield from _sets(each, f"{key}.{name}" if key else name, depth - 1)
