@@ -116,6 +116,9 @@ def import_(
         int | None,
         typer.Option(metavar="N", help="Which level of folders names the classes; 1 is the outermost."),
     ] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Take images without labels, to be predicted, from any folder.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Gather labelled images (JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, FITS) in one Parquet file."""
@@ -132,7 +135,7 @@ def import_(
         images=ImageOptions(
             size, resize, tuple(ext.split(",")) if ext else (), cast(Literal["name", "none"] | None, band_from), max_nan
         ),
-        choices=SetChoices(merge, drop_conflicts, level),
+        choices=SetChoices(merge, drop_conflicts, level, unlabelled),
         progress=lambda items, total: tracked(items, total, "importing"),
     )
     print_import(result, out, as_json=as_json)

@@ -13,6 +13,7 @@ from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
 from skythaw.predict.predict_images import PredictSettings, PredictSummary, predict_to
 from skythaw.predict.prediction_files import check_output
 from skythaw.predict.survey.predict_survey import EngineChoice, SurveySummary, predict_survey
+from skythaw.predict.unpack_inputs import unpacked
 
 Told = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done, and how much it is in all."""
@@ -38,7 +39,8 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     bundle
         the classifier's folder
     inputs
-        files, folders and patterns: see `skythaw.predict.find_inputs.find_inputs`; for a folder of shards, files that
+        files, folders and patterns: see `skythaw.predict.find_inputs.find_inputs`; archives and arrays, as
+        `skythaw data import` reads them; for a folder of shards, files that
         `skythaw.predict.survey.survey_chunks.find_chunks` takes; with `sdss`, one catalogue of positions
     out
         a file (``.parquet``, ``.csv`` or ``.ecsv``): see `predict_to`; or, without an ending, a folder of shards: see
@@ -69,14 +71,17 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         fetching = replace(sdss, progress=lambda objects, total, step: _counted(objects, total, step, told))
         inputs = [fetch_catalogue(read_about(bundle), inputs, out, fetching)]
     if out.suffix:
-        return predict_to(
-            bundle,
-            inputs,
-            out,
-            setting,
-            lambda images, total: _counted(images, total, "predicting", told),
-            table=table,
-        )
+        check_output(out)
+        with unpacked(inputs, out) as readable:
+            summary = predict_to(
+                bundle,
+                readable.paths,
+                out,
+                setting,
+                lambda images, total: _counted(images, total, "predicting", told),
+                table=table,
+            )
+        return replace(summary, passed_over={**summary.passed_over, **readable.passed_over})
     if table is not None:
         raise SpecError(
             f"a folder of shards takes the numbers from columns of its Parquet files: leave out the table {table}, or "

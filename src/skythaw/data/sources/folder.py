@@ -132,7 +132,8 @@ def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
         conflicts = _conflicts(items, reader)
         items, left_out = [item for item in items if item.name not in conflicts], left_out | conflicts
     broken: dict[str, str] = {}
-    recipe = {"source": "folder", "labels": "folders" if labels is None else labelled.where.name} | _done(reader)
+    source = "none" if choices.unlabelled else "folders"
+    recipe = {"source": "folder", "labels": source if labels is None else labelled.where.name} | _done(reader)
     rows = _rows(shown(items, len(items)), reader, broken, skip_broken)
     count = write_cutouts(out, rows, labelled.columns, recipe)
     for item in items:
@@ -147,7 +148,10 @@ def _labelled(
     folder: Path, files: Sequence[str], labels: Path | LabelSettings | None, choices: SetChoices
 ) -> _Labelled:
     """The images with their labels, from the folders or from the table."""
-    if labels is None:
+    if labels is None and choices.unlabelled:
+        ids = _names(files)
+        known = _Labelled([_Item(ids[name], None, folder / name, name, {}) for name in files], (), folder)
+    elif labels is None:
         items, columns, notes = _from_folders(folder, files, choices.level)
         known = _Labelled(items, columns, folder, notes=notes)
     else:
@@ -156,8 +160,8 @@ def _labelled(
         items = [_Item(row.object_id, row.label, folder / row.name, row.name, row.extra) for row in table.rows]
         items, with_parts, notes = _with_parts(items, table.columns)
         known = _Labelled(items, with_parts, settings.path, table.left_out, table.changed, (*notes, *table.notes))
-    named = named_labels([item.label for item in items], known.where, choices)
-    items = [replace(item, label=label) for item, label in zip(items, named.labels, strict=True)]
+    named = named_labels([item.label for item in known.items], known.where, choices)
+    items = [replace(item, label=label) for item, label in zip(known.items, named.labels, strict=True)]
     return replace(known, items=items, changed=known.changed | named.changed, notes=(*known.notes, *named.said))
 
 

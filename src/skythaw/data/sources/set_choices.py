@@ -23,6 +23,8 @@ class SetChoices:
     """leave out images that are there with different labels, instead of refusing them"""
     level: int | None = None
     """which level of folders names the classes, from 1, the outermost; None finds it"""
+    unlabelled: bool = False
+    """take images of a folder without labels, whatever its folders are called: to be predicted"""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def import_webdataset(path: Path, out: Path, labels: Any = None, **options: Any)
         images = folder / "images"
         images.mkdir()
         notes, names = _unpack(path, images)
-        if labels is None and any(notes.values()):
+        choices = options.get("choices")
+        wanted = choices is None or not choices.unlabelled
+        if labels is None and wanted and any(notes.values()):
             labels = LabelSettings(_table(folder / f"labels of {path.name}", names, notes), labelled_only=True)
             return import_folder(images, out, labels, **options)
         return import_folder(top_of(images), out, labels, **options)

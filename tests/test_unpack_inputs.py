@@ -1,0 +1,96 @@
+"""Archives and arrays are predicted as the images in them are; images without labels can be imported."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from helpers_bundle import make_bundle
+from helpers_data import encode, picture
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.sources.folder import import_folder
+from skythaw.data.sources.set_choices import SetChoices
+from skythaw.errors import DataError
+from skythaw.predict.predict_inputs import predict
+
+COUNT = 5
+
+
+@pytest.fixture(scope="module")
+def images():
+    return {f"o{n}": encode(picture(n, 40), "PNG") for n in range(COUNT)}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, cache):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), cache)
+
+
+def zipped(path, images):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in images.items():
+            archive.writestr(f"deep/er/{name}.png", data)
+        archive.writestr("deep/notes.txt", "x")
+
+
+def tarred(path, images):
+    with tarfile.open(path, "w") as archive:
+        for name, data in images.items():
+            for ending, content in (("png", data), ("cls", b"1")):
+                info = tarfile.TarInfo(f"{name}.{ending}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+
+def stacked(path, images):
+    np.savez(path, images=np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in images.values()]))
+
+
+@pytest.mark.parametrize(("name", "pack"), [("a.zip", zipped), ("a.tar", tarred), ("a.npz", stacked)])
+def test_what_is_packed_is_predicted_as_what_is_not(tmp_path, bundle, images, name, pack):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for each, data in images.items():
+        (folder / f"{each}.png").write_bytes(data)
+    pack(tmp_path / name, images)
+    summary = predict(bundle, [tmp_path / name], tmp_path / "packed.parquet")
+    predict(bundle, [folder], tmp_path / "plain.parquet")
+    packed, plain = (pq.read_table(tmp_path / f"{each}.parquet").to_pydict() for each in ("packed", "plain"))
+    assert summary.objects == COUNT
+    assert packed.pop("object_id") == (plain["object_id"] if name != "a.npz" else [f"a-{n:06d}" for n in range(COUNT)])
+    plain.pop("object_id")
+    assert packed == plain
+    assert summary.passed_over == ({"a.zip:notes.txt": "not an image: .txt"} if name == "a.zip" else {})
+    assert not [each.name for each in tmp_path.iterdir() if each.name.startswith(".")]
+
+
+def test_a_damaged_archive_is_one_line_and_leaves_nothing(tmp_path, bundle, images, skythaw):
+    zipped(tmp_path / "a.zip", images)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[60:200] = bytes(140)
+    (tmp_path / "a.zip").write_bytes(data)
+    done = skythaw("predict", bundle, tmp_path / "a.zip", "-o", tmp_path / "out.parquet")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "a.zip" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_images_without_labels_are_imported_from_any_folder(tmp_path, images, skythaw):
+    (tmp_path / "images" / "night").mkdir(parents=True)
+    for each, data in images.items():
+        (tmp_path / "images" / ("night" if each == "o1" else "") / f"{each}.png").write_bytes(data)
+    with pytest.raises(DataError):
+        import_folder(tmp_path / "images", tmp_path / "out.parquet")
+    import_folder(tmp_path / "images", tmp_path / "out.parquet", choices=SetChoices(unlabelled=True))
+    cutouts = read_cutouts(tmp_path / "out.parquet", need_labels=False)
+    assert sorted(cutouts.object_ids) == sorted(images)
+    assert not cutouts.labelled.any()
+    done = skythaw("data", "import", tmp_path / "images", tmp_path / "o.parquet", "--unlabelled")
+    assert done.returncode == 0, done.stderr
+    assert f"(no label) {COUNT}" in " ".join(done.stdout.split())
