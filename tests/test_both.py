@@ -13,8 +13,9 @@ from skythaw.spec import Study
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_predictions
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
-from skythaw.study.open_study import RunSettings
+from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.run_study import run_study
+from skythaw.study.study_status import status
 from skythaw.tuning.fusion import MEAN, STACK, best_way, fit_stack, fused, log_loss_of, mean_of
 from test_spec import cell
 
@@ -94,6 +95,22 @@ def ran(tmp_path_factory, cache):
 def ledger_of(run):
     with Ledger.read(run) as ledger:
         return ledger.entries(), ledger.entries("numbers"), report_facts(ledger)
+
+
+def test_the_cells_are_seen_before_the_control_is_done(tmp_path, cache):
+    make_numbered_survey(tmp_path / "survey.parquet", 60)
+    study = Study.load(write_numbered_study(tmp_path, replace={"train_size = [72]": "train_size = [24]"}))
+
+    class Looking(Watcher):
+        def measuring(self, cells, total):
+            with Ledger.read(tmp_path / "run") as ledger:
+                seen.append(status(ledger)["cells"])
+            raise KeyboardInterrupt
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, RunSettings(tmp_path / "run", cache, "serial", 1, "cpu"), Looking())
+    assert seen == [8]
 
 
 def test_every_input_has_its_cells(ran):

@@ -182,7 +182,15 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_next_runs_the_rest(two_n
     folder, _ = undisturbed
     run = tmp_path / "run"
     command = [sys.executable, "-m", "skythaw", "study", "run", folder / "study.toml", "--out", run, "--device", "cpu"]
-    command += ["--engine", "ray", "--address", two_nodes.address, "--node-cache", tmp_path / "node-{node}"]
+    command += [
+        "--no-control",
+        "--engine",
+        "ray",
+        "--address",
+        two_nodes.address,
+        "--node-cache",
+        tmp_path / "node-{node}",
+    ]
     environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
     with subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.DEVNULL) as driver:
         before = {}

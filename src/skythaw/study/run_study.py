@@ -51,6 +51,7 @@ def run_study(study: Study, setting: RunSettings, watcher: Watcher | None = None
         The study can't be run, or the folder holds another study.
     """
     with opened(study, setting, watcher or Watcher()) as run:
+        run.ledger.extend([(p.cell, p.cost) for p in run.plan.cells])  # so that all who look see what is to come
         run_number_cells(run)
         execute(run, run.plan)
         states = [entry.state for entry in run.ledger.entries()]
