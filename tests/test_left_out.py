@@ -26,7 +26,7 @@ OTHERS = {
     "a.npy": b"\x93NUMPY",
     "b.zip": b"PK\3\4",
     "c.heic": b"\0\0\0\x18ftypheic",
-    "t.csv.gz": gzip.compress(b"x,y\n"),
+    "t.csv.gz": gzip.compress(b"x,y\n", mtime=0),
     "e.fits.xz": b"\xfd7zXZ",
 }
 

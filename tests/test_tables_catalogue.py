@@ -168,7 +168,7 @@ def test_cutouts_without_positions_need_ids(tmp_path):
         ("c.fits", b"SIMPLE  =                    T" + b" " * 2000, "can't read"),
         ("c.fits", b"\x00" * 99, "can't read"),
         ("c.xml", b"<html></html>", "no VOTable"),
-        ("c.csv", gzip.compress(b"object_id,u\n"), "no rows"),
+        ("c.csv", gzip.compress(b"object_id,u\n", mtime=0), "no rows"),
         ("c.dat", b"# %ECSV 1.0\n", "can't read"),
     ],
 )
