@@ -113,6 +113,30 @@ def test_the_cells_are_seen_before_the_control_is_done(tmp_path, cache):
     assert seen == [8]
 
 
+def test_a_control_that_fails_stops_no_network_and_is_tried_again(ran, cache, tmp_path, monkeypatch):
+    study = Study.load(write_numbered_study_beside(ran, tmp_path, '["images"]'))
+    setting, told = RunSettings(tmp_path / "run", cache, "serial", 1, "cpu"), []
+
+    class Listening(Watcher):
+        def warned(self, text):
+            told.append(text)
+
+    def broken(*given):
+        raise MemoryError("no room for a forest")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("skythaw.study.number_cells.run_number_cell", broken)
+        run_study(study, setting, Listening())
+    cells, numbers, facts = ledger_of(tmp_path / "run")
+    assert [e.state for e in cells] == ["done"] * 4
+    assert [e.state for e in numbers] == ["failed"] * 2
+    assert "no room for a forest" in numbers[0].error
+    assert "the control of 72 images, seed 0, failed: no room for a forest" in told
+    assert facts["choice"]["control"] is None
+    run_study(study, setting)
+    assert [(e.state, e.attempts) for e in ledger_of(tmp_path / "run")[1]] == [("done", 2)] * 2
+
+
 def test_every_input_has_its_cells(ran):
     cells, numbers, facts = ledger_of(ran / "run")
     assert [e.cell.inputs for e in cells] == ["images"] * 4 + ["both"] * 4

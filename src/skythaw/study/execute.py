@@ -44,11 +44,14 @@ def execute(run: OpenStudy, plan: Plan) -> None:
     done = _keys_done(run)
     alone = tuple(p for p in plan.cells if p.cell.inputs == IMAGES)
     rates = settle_rates(run, [p for p in alone if p.cell.key not in done])
-    _map_cells(run, replace(plan, cells=alone), rates, "cell")
-    beside = _beside(run, [p.cell for p in plan.cells if p.cell.inputs != IMAGES])
-    if beside:
-        both = tuple(p for p in plan.cells if p.cell.key in beside)
-        _map_cells(run, replace(plan, cells=both), {}, "both", beside)
+    together = [p for p in plan.cells if p.cell.inputs != IMAGES]
+    if not together:
+        _map_cells(run, replace(plan, cells=alone), rates, "cell")
+        return
+    to_the_end(run, alone, lambda: _map_cells(run, replace(plan, cells=alone), rates, "cell"))
+    beside = _beside(run, [p.cell for p in together])
+    if ready := tuple(p for p in together if p.cell.key in beside):
+        _map_cells(run, replace(plan, cells=ready), {}, "both", beside)
 
 
 def _beside(run: OpenStudy, cells: Sequence[Cell]) -> dict[str, Beside]:

@@ -7,6 +7,7 @@ whether a network is worth its price. A cell of a table is the better of two mod
 from __future__ import annotations
 
 import itertools
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,7 +73,10 @@ def number_cells(study: Study, study_data: StudyData, *, control: bool) -> list[
 
 
 def run_number_cells(run: OpenStudy) -> None:
-    """Run the cells without a network that the ledger lacks, here and one after the other: they take seconds."""
+    """Run the cells without a network that the ledger lacks, here and one after the other: they take seconds.
+
+    One that fails is recorded and told, and does not stop the networks.
+    """
     cells = number_cells(run.plan.study, run.plan.study_data, control=run.setting.control)
     run.ledger.extend([(cell, 0.0) for cell in cells], role="numbers")
     done = {entry.key for entry in run.ledger.entries(role="numbers") if entry.state == "done"}
@@ -82,8 +86,14 @@ def run_number_cells(run: OpenStudy) -> None:
     numbers = OpenNumbers(run.plan.study, run.setting.cache)
     with run.ledger.runner() as runner:
         for cell in run.watcher.measuring(wanted, len(wanted)):
-            if run.ledger.claim(cell.key, runner):
+            if not run.ledger.claim(cell.key, runner):
+                continue
+            try:
                 run.ledger.add(cell.key, run_number_cell(cell, numbers, run.setting.out))
+            except Exception as error:
+                run.ledger.fail(cell.key, traceback.format_exc())
+                which = f"the {cell.backbone} of {cell.train_size} images, seed {cell.seed}"
+                run.watcher.warned(f"{which}, failed: {error}")
 
 
 def is_table(entry: Entry) -> bool:
@@ -99,6 +109,7 @@ class OpenNumbers:
         self._table, self._cache, self._skip_broken = data.table, cache, data.skip_broken
         self.sets = [read_cutouts(path) for path in (data.path, data.test_path) if path]
         self._known: dict[str, list[NumberTable]] = {}
+        self._kinds: dict[str, dict[str, str]] = {}
 
     def objects(self, cell: Cell) -> CellObjects:
         """The objects of a cell."""
@@ -120,10 +131,17 @@ class OpenNumbers:
     def kinds(self, cell: Cell) -> dict[str, str]:
         """How the columns of a cell are read, by name."""
         assert cell.numbers is not None
-        return column_kinds(cell.numbers, self._table, self.sets[0]) if cell.numbers.columns else {}
+        return self._kinds_of(cell.numbers)
+
+    def _kinds_of(self, numbers: Numbers) -> dict[str, str]:
+        """Of the training objects: all others are read in the same way."""
+        key = numbers.model_dump_json()
+        if key not in self._kinds:
+            self._kinds[key] = column_kinds(numbers, self._table, self.sets[0]) if numbers.columns else {}
+        return self._kinds[key]
 
     def _read(self, numbers: Numbers, cutouts: Cutouts) -> NumberTable:
-        kinds = None if cutouts is self.sets[0] else column_kinds(numbers, self._table, self.sets[0])
+        kinds = None if cutouts is self.sets[0] else self._kinds_of(numbers)
         return open_numbers(numbers, self._table, cutouts, lambda: self._store(cutouts), self._cache, kinds=kinds)[0]
 
     def _store(self, cutouts: Cutouts) -> Store:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.data.cutouts import write_cutouts
-from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.decode import BrokenImageError
 from skythaw.data.image_form import Form, one_form
 from skythaw.data.part_names import PART_COLUMNS
 from skythaw.data.sources.band_files import join_bands, looks_like_bands
@@ -235,7 +235,7 @@ def _conflicts(items: Sequence[_Item], reader: ImageReader) -> dict[str, str]:
     copies, changed = Copies(), reader.changed.copy()
     for item in items:
         try:
-            copies.add(item.name, item.label, decode(reader.read(item.name, item.object_id).data, item.object_id))
+            copies.add(item.name, item.label, reader.read(item.name, item.object_id).pixels)
         except BrokenImageError:
             continue  # told when its row is made
     reader.changed.clear()
@@ -252,7 +252,7 @@ def _rows(
     for item in items:
         try:
             image = reader.read(item.name, item.object_id)
-            copies.add(item.object_id, item.label, decode(image.data, item.object_id))
+            copies.add(item.object_id, item.label, image.pixels)
         except BrokenImageError as error:
             if not skip_broken:
                 raise DataError(f"{item.file}: {error}; {_advice(error)}") from None

@@ -67,6 +67,8 @@ class StoredImage:
     """One image as it will be stored."""
 
     data: bytes
+    pixels: np.ndarray
+    """[y, x, band], as `data` are decoded"""
     form: Form
     scale: float
     """pixels of the image as it came, along a pixel as it is stored"""
@@ -126,7 +128,7 @@ class ImageReader:
                 scale = min(height, width) / self.side if self.options.resize else 1.0
         form = Form((pixels.shape[0], pixels.shape[1]), image.form.bands, image.form.dtype)
         self.changed.update(done)
-        return StoredImage(encode_pixels(pixels, form) if data is None else data, form, scale)
+        return StoredImage(encode_pixels(pixels, form) if data is None else data, pixels, form, scale)
 
     def _chosen(self, data: bytes, object_id: str, image: OpenImage, pixels: np.ndarray) -> list[str]:
         """How an image differs from what every command would read of it by itself, in words."""
