@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
 from helpers_numbers import make_numbered_survey, write_numbered_study
 from skythaw.errors import SpecError
+from skythaw.report.number_sentences import control_sentences, input_sentences
+from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
+from skythaw.report.statistics import number_comparison
+from skythaw.report.statistics.contenders import apart
 from skythaw.report.statistics.photometry_claim import photometry_claim
 from skythaw.spec import Study
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_predictions
@@ -251,12 +257,46 @@ def test_the_report_says_what_each_input_gives(ran):
         ("QSO", "STAR"),
     }
     control = facts["control"][0]["network"]
+    assert control["low_simultaneous"] < control["low"] < control["high"] < control["high_simultaneous"], "two depths"
     best = max(row["macro_f1"]["mean"] for row in facts["rows"] if row["inputs"] == "images")
     assert control["difference"] <= best - facts["control"][0]["macro_f1"]["mean"] + 1e-6
     assert "A forest on" in facts["answer"]
     assert facts["data"]["numbers"] == ["Taken as magnitudes: modelMag_g, modelMag_r, modelMag_i."]
     assert not any("Taken as" in warning for warning in facts["warnings"])
     assert "Together with the numbers beside the images" in facts["answer"]
+
+
+def test_before_training_has_converged_no_input_is_called_better(ran):
+    _, _, facts = ledger_of(ran / "run")
+
+    def said(converged):
+        changed = deepcopy(facts)
+        gains = [changed["control"][0]["network"], changed["choice"]["control"]["network"]]
+        gains += changed["inputs"][0]["pairs"] + changed["choice"]["inputs"]["pairs"]
+        for gain in gains:
+            gain |= {"low_simultaneous": 0.1, "high_simultaneous": 0.2}
+        for each in (*gains[:2], changed["inputs"][0], changed["choice"]["inputs"]):
+            each["converged"] = converged
+        of_inputs = [each for each in plain_answer(changed["choice"]) if "forest" in each or "Together" in each]
+        return " ".join([*of_inputs, *control_sentences(changed), *input_sentences(changed)])
+
+    assert said(True).count("(10.0 to 20.0) better") == 6
+    assert "points" not in said(False)
+    assert said(False).count("has not converged, so") == 2
+    assert "what the numbers beside the images add, before the training has converged" in said(False)
+
+
+def test_what_both_add_is_corrected_for_the_depths_that_were_tried(ran, monkeypatch):
+    def spied(contenders, pairs, score, families=1):
+        corrected.add((len(pairs), score, families))
+        return apart(contenders, pairs, score, families)
+
+    corrected = set()
+    monkeypatch.setattr(number_comparison, "apart", spied)
+    ledger_of(ran / "run")
+    assert (3, "macro_f1", 2) in corrected, "two depths"
+    assert (3, "f1 QSO", 2 * 3) in corrected, "of each of three classes"
+    assert (2, "macro_f1", 1) in corrected, "the control against two depths, judged together"
 
 
 def compared(both_images, both_table, gains=(0.05, 0.01, 0.01), **changes):

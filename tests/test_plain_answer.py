@@ -151,8 +151,8 @@ def test_the_choice_of_several_networks_is_the_best_ones_recommendation(tmp_path
     assert choice["above_frozen"] == {name: pair[name] for name in ("difference", "low", "high")}
 
 
-def control(difference, low, high):
-    network = {"difference": difference, "low": low, "high": high}
+def control(difference, low, high, converged=True):
+    network = {"difference": difference, "low_simultaneous": low, "high_simultaneous": high, "converged": converged}
     return {"numbers": 45, "macro_f1": {"mean": 0.809, "low": 0.79, "high": 0.82}, "network": network}
 
 
@@ -174,13 +174,21 @@ def test_the_control_stands_beside_the_network(gain, words):
     assert ("not worth its price" in said) == (gain[2] < 0)
 
 
+@pytest.mark.parametrize("gain", [(0.02, 0.01, 0.03), (-0.028, -0.045, -0.011)])
+def test_a_network_that_has_not_converged_is_not_judged_by_the_control(gain):
+    said = answer(control=control(*gain, converged=False))
+    assert "A forest on 45 numbers measured from the same images reaches 0.809" in said
+    assert not any(word in said for word in ("points of macro-F1 (1.", "worse", "not worth its price"))
+    assert "Can't be told: whether it is better than the forest, before its training has converged" in said
+
+
 def test_what_both_reach_together_is_said_of_each_alone():
     def pair(second, low, high):
         ends = {"low_simultaneous": low, "high_simultaneous": high}
         return {"first": "both", "second": second, "difference": (low + high) / 2, **ends}
 
     score = {"mean": 0.97, "low": 0.96, "high": 0.98}
-    inputs = {"depths": {"images": 10, "both": 5}, "macro_f1": {"both": score}}
+    inputs = {"converged": True, "depths": {"images": 10, "both": 5}, "macro_f1": {"both": score}}
     said = answer(inputs=inputs | {"pairs": [pair("images", 0.1, 0.2), pair("table", -0.01, 0.02)]})
     assert "it reaches 0.970 (95 % interval 0.960 to 0.980) (depth 5)" in said
     assert "15.0 points of macro-F1 (10.0 to 20.0) better than the images alone" in said

@@ -41,12 +41,18 @@ def control_sentences(facts: Mapping[str, Any]) -> list[str]:
     found = []
     for row in facts["control"]:
         network = row["network"]
-        beside = f" {network['backbone']} at depth {network['depth']} is {against(network, 'it')}." if network else ""
+        beside = f" {network['backbone']} at depth {network['depth']} {_beside(network)}." if network else ""
         found.append(
             f"Control: a forest on {row['numbers']} numbers measured from {row['train_size']:,} of the same images has "
             f"macro-F1 {with_interval(row['macro_f1'])}.{beside}"
         )
     return found
+
+
+def _beside(network: Mapping[str, Any]) -> str:
+    if not network["converged"]:
+        return "has not converged, so it is not called better or worse than the control"
+    return f"is {against(together(network), 'it')}"
 
 
 def input_sentences(facts: Mapping[str, Any]) -> list[str]:
@@ -59,9 +65,14 @@ def _inputs(each: Mapping[str, Any]) -> str:
     gains = {pair["second"]: together(pair) for pair in each["pairs"] if pair["first"] == "both"}
     alone, both = each["depths"]["images"], each["depths"]["both"]
     depth = f"depth {both} with and without the numbers" if alone == both else f"depth {alone} alone, {both} with them"
-    return (
+    reached = (
         f"{each['backbone']}, {each['train_size']:,} images: images alone {scores['images']}, numbers alone "
-        f"{scores['table']}, both {scores['both']}. Both are {against(gains['images'], 'images alone')}, and "
+        f"{scores['table']}, both {scores['both']}."
+    )
+    if not each["converged"]:
+        return f"{reached} The network has not converged, so none of them is called better. Recommended: {depth}."
+    return (
+        f"{reached} Both are {against(gains['images'], 'images alone')}, and "
         f"{against(gains['table'], 'numbers alone')}. Recommended: {depth}. {_class_pairs(each)}"
     )
 

@@ -178,9 +178,11 @@ def _above_control(choice: Choice) -> list[str]:
     control = choice["control"]
     if control is None:
         return []
-    found = control["network"]
+    found = together(control["network"])
     score, numbers = _interval(control["macro_f1"]), control["numbers"]
     said = f"A forest on {numbers} numbers measured from the same images reaches {score}"
+    if not control["network"]["converged"]:
+        return [f"{said}."]
     if found["low"] > 0:
         return [f"{said}: the network is {with_ends(found)} better."]
     if found["high"] < 0:
@@ -199,7 +201,8 @@ def _with_numbers(choice: Choice) -> list[str]:
     ]
     depth = f" (depth {inputs['depths']['both']})" if inputs["depths"]["both"] != choice["depth"] else ""
     score = _interval(inputs["macro_f1"]["both"])
-    return [f"Together with the numbers beside the images it reaches {score}{depth}: {'; '.join(said)}."]
+    gains = f": {'; '.join(said)}" if inputs["converged"] else ""
+    return [f"Together with the numbers beside the images it reaches {score}{depth}{gains}."]
 
 
 def _above_frozen(choice: Choice) -> list[str]:
@@ -239,6 +242,10 @@ def _how_sure(choice: Choice) -> list[str]:
 def _not_told(choice: Choice) -> list[str]:
     """What these data can't tell, each in a few words."""
     unknown = []
+    if choice["control"] and not choice["control"]["network"]["converged"]:
+        unknown.append("whether it is better than the forest, before its training has converged")
+    if choice["inputs"] and not choice["inputs"]["converged"]:
+        unknown.append("what the numbers beside the images add, before the training has converged")
     if choice["above_frozen"] is None and choice["depth"] > 0:
         unknown.append("how much better it is than the same network left frozen")
     others = [depth for depth in choice["may_be_best"] if depth != choice["depth"]]

@@ -19,7 +19,7 @@ def control_table(facts: Facts) -> Table:
         (
             row["train_size"],
             with_interval(row["macro_f1"]),
-            *((f"{n['backbone']}, depth {n['depth']}", _gain(n)) if (n := row["network"]) else (None, None)),
+            *((f"{n['backbone']}, depth {n['depth']}", _gain(together(n))) if (n := row["network"]) else (None, None)),
         )
         for row in facts["control"]
     )

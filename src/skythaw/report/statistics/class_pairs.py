@@ -29,7 +29,7 @@ def class_pairs(bootstrap: Bootstrap, keys: Sequence[Sequence[str]], families: i
     keys
         of the cells on images, on numbers and of both, each by seed
     families
-        how many networks are judged together
+        how many choices are judged together
     """
     sample = bootstrap.sample
     p = [np.stack([sample.probabilities(key) for key in some]) for some in keys]

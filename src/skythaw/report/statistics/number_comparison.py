@@ -26,18 +26,28 @@ def best_network(evidence: Evidence, train_size: int) -> Key | None:
 
 
 def against_control(evidence: Evidence, row: ReportRow) -> dict[str, Any] | None:
-    """What the best network with as many training images is above the control; None where there is no network."""
+    """What the best network with as many training images is above the control; None where there is no network.
+
+    Network and depth were chosen on the same test objects, so all that could have been chosen are judged together.
+    """
     key = best_network(evidence, row.setting["train_size"])
     if key is None or row not in evidence.scored:
         return None
-    contest = evidence.contests[key]
-    network = of_network(IMAGES, contest, contest.recommended)
-    (found,) = apart([network, of_numbers("control", evidence.scored.scores(row))], [(0, 1)], "macro_f1")
+    tried = [
+        (contest, candidate)
+        for other, contest in evidence.contests.items()
+        if other[2:] == key[2:]
+        for candidate in contest.whole
+    ]
+    networks = [of_network(IMAGES, *each) for each in tried]
+    control = of_numbers("control", evidence.scored.scores(row))
+    found = apart([*networks, control], [(i, len(networks)) for i in range(len(networks))], "macro_f1")
+    best = evidence.contests[key].recommended
     return {
         **dict(zip(CONTEST, key, strict=True)),
-        "depth": contest.recommended.depth,
-        "converged": not contest.recommended.not_converged,
-        **found.said(),
+        "depth": best.depth,
+        "converged": not best.not_converged,
+        **found[[candidate for _, candidate in tried].index(best)].said_together(),
     }
 
 
@@ -46,7 +56,8 @@ def inputs_compared(evidence: Evidence, table: Sequence[ReportRow]) -> list[dict
 
     Each network is at the depth that is recommended for its inputs. ``pairs`` are of macro-F1; ``classes`` has the F1
     of each class, the rarest first. All pairs of one network are judged together, and corrected for the number of
-    networks; those of classes for the number of classes too.
+    networks and of depths, since the depth was chosen on the same objects. Those of classes are corrected for the
+    number of classes too.
     """
     of_size = {row.setting["train_size"]: row for row in table if row in evidence.scored}
     keys = [key for key in evidence.contests if key[3] != IMAGES and key[2] in of_size]
@@ -54,8 +65,9 @@ def inputs_compared(evidence: Evidence, table: Sequence[ReportRow]) -> list[dict
     return [_compared(evidence, key, of_size[key[2]], len(keys)) for key in keys]
 
 
-def _compared(evidence: Evidence, key: Key, row: ReportRow, families: int) -> dict[str, Any]:
+def _compared(evidence: Evidence, key: Key, row: ReportRow, networks: int) -> dict[str, Any]:
     alone, both = evidence.contests[(*key[:3], IMAGES)], evidence.contests[key]
+    families = networks * max(len(alone.whole), len(both.whole))
     contenders = [
         of_network(IMAGES, alone, alone.recommended),
         of_numbers(TABLE, evidence.scored.scores(row)),
