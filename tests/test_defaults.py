@@ -26,7 +26,15 @@ from skythaw.predict.survey.predict_survey import EngineChoice
 from skythaw.study.on_cluster import Cluster
 
 FACES = {
-    predict_command.predict: (predict, PredictSettings, EngineChoice, Cluster, FetchSettings, HttpSettings),
+    predict_command.predict: (
+        predict,
+        PredictSettings,
+        EngineChoice,
+        Cluster,
+        FetchSettings,
+        HttpSettings,
+        ImageOptions,
+    ),
     export_command.export: (export, Refit),
     sdss_command.sdss: (fetch_sdss, Request, Limits, HttpSettings),
     data_command.import_: (import_folder, SetChoices, ImageOptions, LabelSettings),

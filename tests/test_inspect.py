@@ -30,6 +30,7 @@ def test_a_sound_file(tmp_path):
         "unlabelled": 0,
         "broken": [],
         "duplicates": [],
+        "near_duplicates": [],
         "conflicts": [],
         "warnings": [],
         "image_sizes": {"16x16": 36},

@@ -169,7 +169,7 @@ def test_objects_without_an_image_are_no_twins():
     nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     cutouts = labelled(["a", "b", "a"], sha256=[nothing, nothing, "0" * 64])
     assert len(set(twin_groups(cutouts).tolist())) == 3
-    assert len(set(twin_groups(cutouts, np.zeros((3, 2), np.uint64)).tolist())) == 3
+    assert len(set(twin_groups(cutouts, np.zeros((3, 3), np.uint64)).tolist())) == 3
 
 
 def test_digests_tell_shape_and_type():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 import typer
 
 from skythaw.cli.print_import import print_import
 from skythaw.cli.sdss_command import read_columns, sdss
-from skythaw.cli.shared_options import Json
+from skythaw.cli.shared_options import BandFrom, Ext, Json, MaxNan, Resize, Size, image_options
 from skythaw.cli.terminal import plain_line, print_json, say, tracked, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
 from skythaw.errors import DataError, SpecError
@@ -75,34 +75,11 @@ def import_(
     labelled_only: Annotated[bool, typer.Option(help="Take only the images that have a row in the table.")] = False,
     skip_missing: Annotated[bool, typer.Option(help="Leave out rows of the table whose image is not there.")] = False,
     skip_broken: Annotated[bool, typer.Option(help="Leave out images that can't be read, and list them.")] = False,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Make all images N x N pixels: cut from the centre, padded with sky where they are smaller. Default: "
-            "as they are; the largest square that fits in every image where they differ or are not square.",
-        ),
-    ] = None,
-    resize: Annotated[bool, typer.Option("--resize", help="Scale images to --size N instead.")] = False,
-    ext: Annotated[
-        str | None,
-        typer.Option(metavar="NAME[,NAME]", help="Extensions of FITS files to read, by name or number, as bands."),
-    ] = None,
-    band_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="name|none",
-            help="name: files such as OBJECT_g.fits and OBJECT_r.fits are bands of one object. none: they are not.",
-        ),
-    ] = None,
-    max_nan: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of a band that may be NaN, such as 0.1; these pixels become the band's median. Default: 0.05, "
-            "and they become 0.",
-        ),
-    ] = None,
+    size: Size = None,
+    resize: Resize = False,
+    ext: Ext = None,
+    band_from: BandFrom = None,
+    max_nan: MaxNan = None,
     merge: Annotated[
         bool,
         typer.Option(
@@ -123,7 +100,6 @@ def import_(
 ) -> None:
     """Gather labelled images (JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, FITS) in one Parquet file."""
     from skythaw import registry
-    from skythaw.data.sources.read_images import ImageOptions
     from skythaw.data.sources.set_choices import SetChoices
     from skythaw.data.sources.source_formats import source_of
 
@@ -132,9 +108,7 @@ def import_(
         out,
         _label_settings(labels, column, argmax, labelled_only, skip_missing),
         skip_broken=skip_broken,
-        images=ImageOptions(
-            size, resize, tuple(ext.split(",")) if ext else (), cast(Literal["name", "none"] | None, band_from), max_nan
-        ),
+        images=image_options(size, resize, ext, band_from, max_nan),
         choices=SetChoices(merge, drop_conflicts, level, unlabelled),
         progress=lambda items, total: tracked(items, total, "importing"),
     )
@@ -194,6 +168,11 @@ def inspect(
         f"exact duplicates: {len(found['duplicates'])}"
         + "".join(f"\n  {' = '.join(g)}" for g in found["duplicates"][:20])
     )
+    if found["near_duplicates"]:
+        say(
+            f"near duplicates: {len(found['near_duplicates'])}"
+            + "".join(f"\n  {' = '.join(g)}" for g in found["near_duplicates"][:20])
+        )
     say("overlap on the sky: " + _overlap(found["overlaps"]))
     for text in found["warnings"]:
         warn(plain_line(text))

@@ -10,7 +10,19 @@ import typer
 
 from skythaw.cli.print_report import print_classifier
 from skythaw.cli.sdss_command import read_columns, read_release
-from skythaw.cli.shared_options import Address, Device, GpuShare, NodeCache, require_cluster
+from skythaw.cli.shared_options import (
+    Address,
+    BandFrom,
+    Device,
+    Ext,
+    GpuShare,
+    MaxNan,
+    NodeCache,
+    Resize,
+    Size,
+    image_options,
+    require_cluster,
+)
 from skythaw.cli.terminal import (
     brief,
     duration,
@@ -63,6 +75,11 @@ def predict(
             "Default: columns of the Parquet files.",
         ),
     ] = None,
+    size: Size = None,
+    resize: Resize = False,
+    ext: Ext = None,
+    band_from: BandFrom = None,
+    max_nan: MaxNan = None,
     device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Batches at a time. Default: one for each core; for a shard, 1.")
@@ -119,6 +136,7 @@ def predict(
     if sdss:
         http = HttpSettings(rate=rate, contact=contact, base_url=base_url)
         fetching = FetchSettings(read_release(release), service, read_columns(column or []), http)
+    images = image_options(size, resize, ext, band_from, max_nan)
     cluster = Cluster(address if engine == "ray" else None, node_cache, gpu_share)
     with stoppable(f"{_kept(out, sdss)}, and the same command goes on"), progress_bar("images") as bar:
         task = bar.add_task("looking at files", total=None)
@@ -136,6 +154,7 @@ def predict(
             engine_choice=EngineChoice(engine, workers, cluster),
             sdss=fetching,
             table=table,
+            images=images if images.recipe else None,
             told=told,
         )
     _show(summary, out, as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from skythaw.errors import SpecError
 from skythaw.machine.processor import cores
 
 if TYPE_CHECKING:
+    from skythaw.data.sources.read_images import ImageOptions
     from skythaw.spec import Study
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
@@ -46,6 +47,45 @@ AllowLeak = Annotated[
     typer.Option(metavar="COLUMN", help="Use a column although it may give the class away; may be repeated."),
 ]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and list them.")]
+
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Make all images N x N pixels: cut from the centre, padded with sky where they are smaller. Default: as "
+        "they are; an import cuts to the largest square that fits in every image where they differ or are not square.",
+    ),
+]
+Resize = Annotated[bool, typer.Option("--resize", help="Scale images to --size N instead.")]
+Ext = Annotated[
+    str | None,
+    typer.Option(metavar="NAME[,NAME]", help="Extensions of FITS files to read, by name or number, as bands."),
+]
+BandFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="name|none",
+        help="name: files such as OBJECT_g.fits and OBJECT_r.fits are bands of one object. none: they are not.",
+    ),
+]
+MaxNan = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of a band that may be NaN, such as 0.1; these pixels become the band's median. Default: 0.05, "
+        "and they become 0.",
+    ),
+]
+
+
+def image_options(
+    size: int | None, resize: bool, ext: str | None, band_from: str | None, max_nan: float | None
+) -> ImageOptions:
+    """How image files are read."""
+    from skythaw.data.sources.read_images import ImageOptions
+
+    bands = cast(Literal["name", "none"] | None, band_from)
+    return ImageOptions(size, resize, tuple(ext.split(",")) if ext else (), bands, max_nan)
 
 
 def load_study(study_file: Path, skip_broken: bool, allow_leak: Sequence[str] | None = None) -> Study:

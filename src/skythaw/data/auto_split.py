@@ -63,7 +63,7 @@ def settle_split(
         by, why = _choose(cutouts, spec, chosen, 2 if external_test else 3)
         spec = spec.model_copy(update={"by": by})
     basis = spec.twins or twin_basis(cutouts, chosen, digests)
-    twins = None if basis is None else twin_groups(cutouts, digests if basis == "pixels" else None)
+    twins = None if basis is None else twin_groups(cutouts, digests, basis)
     return SettledSplit(spec.model_copy(update={"twins": basis}), why, twins, chosen)
 
 

@@ -16,6 +16,7 @@ from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.decode import BrokenImageError, decode, probe, require_checksum
 from skythaw.data.image_form import Form
 from skythaw.data.inspect_warnings import set_warnings
+from skythaw.data.near_copies import Signatures
 from skythaw.data.overlaps import FIELD, basis_of, identify, sky_pairs
 from skythaw.data.stretch import picture, suggest
 from skythaw.machine.files import replacing, writing
@@ -36,7 +37,8 @@ def inspect(path: Path) -> dict[str, Any]:
     -------
     dict
         JSON-able: `objects`, `classes` (objects of each), `unlabelled`, `broken` (`object_id` and `reason` of each),
-        `duplicates` (lists of object_ids whose pixels are equal), `conflicts` (those of them whose labels differ),
+        `duplicates` (lists of object_ids whose pixels are equal), `near_duplicates` (lists of object_ids whose images
+        are one, compressed again or scaled), `conflicts` (those of both whose labels differ),
         `warnings` (sentences, each with what mends it), `image_sizes` ("WIDTHxHEIGHT": images), `kinds`
         ("FITS" or "JPEG or PNG": images), `bands` (their names; None if images differ), `percentiles` of the values of
         each band and a `stretch` to begin with (both None if images differ, or are of 8 bits), `overlaps` (`cutouts`
@@ -49,7 +51,8 @@ def inspect(path: Path) -> dict[str, Any]:
         The file can't be read as cutouts.
     """
     cutouts = read_cutouts(path, need_labels=False)
-    broken, forms, alike = [], Counter[Form](), defaultdict(list)
+    broken, forms, alike = [], Counter[Form](), defaultdict[str, list[str]](list)
+    noise = Signatures(len(cutouts))
     samples: dict[tuple[str, ...], list[np.ndarray]] = defaultdict(list)
     sampled = set(np.linspace(0, len(cutouts) - 1, min(SAMPLE_IMAGES, len(cutouts))).round().astype(int).tolist())
     for row, (name, data, sha256) in enumerate(cutouts.images()):
@@ -64,6 +67,8 @@ def inspect(path: Path) -> dict[str, Any]:
         if form.floats and row in sampled:
             samples[form.bands].append(_thinned(pixels))
         alike[hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()].append(name)
+        noise.add([row], pixels[None])
+    near = _near_copies(cutouts, noise, list(alike.values()))
     found = {
         "schema": SCHEMA,
         "objects": len(cutouts),
@@ -71,7 +76,8 @@ def inspect(path: Path) -> dict[str, Any]:
         "unlabelled": int((~cutouts.labelled).sum()),
         "broken": broken,
         "duplicates": [names for names in alike.values() if len(names) > 1],
-        "conflicts": _conflicts(cutouts, list(alike.values()), {each["object_id"] for each in broken}),
+        "near_duplicates": near,
+        "conflicts": _conflicts(cutouts, [*alike.values(), *near], {each["object_id"] for each in broken}),
         "image_sizes": _counted(forms, lambda form: f"{form.size[1]}x{form.size[0]}"),
         "kinds": _counted(forms, lambda form: form.kind),
         **_values(forms, samples),
@@ -123,6 +129,15 @@ def contact_sheet(path: Path, out: Path, per_class: int = 8, scale: float = 1.0)
         sheet.paste(tile, (left + column * step, MARGIN + line * step))
     with replacing(Path(out)) as file, writing(Path(out)):
         sheet.save(file, "PNG")
+
+
+def _near_copies(cutouts: Cutouts, noise: Signatures, alike: list[list[str]]) -> list[list[str]]:
+    """Groups of object_ids whose images are near copies, and not all equal."""
+    together = defaultdict[int, list[str]](list)
+    for name, group in zip(cutouts.object_ids, noise.groups().tolist(), strict=True):
+        together[group].append(name)
+    equal = {frozenset(names) for names in alike}
+    return [names for names in together.values() if len(names) > 1 and frozenset(names) not in equal]
 
 
 def _conflicts(cutouts: Cutouts, groups: list[list[str]], broken: set[str]) -> list[list[str]]:

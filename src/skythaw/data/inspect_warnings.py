@@ -30,7 +30,8 @@ def set_warnings(cutouts: Cutouts, found: dict[str, Any]) -> list[str]:
     cutouts
         the objects
     found
-        what `skythaw.data.inspect.inspect` found: `broken`, `duplicates`, `conflicts`, `image_sizes`, `kinds`, `bands`
+        what `skythaw.data.inspect.inspect` found: `broken`, `duplicates`, `near_duplicates`, `conflicts`,
+        `image_sizes`, `kinds`, `bands`
     """
     return [*_classes(cutouts), *_copies(cutouts, found), *_images(found), *_positions(cutouts), *_ids(cutouts)]
 
@@ -73,6 +74,11 @@ def _copies(cutouts: Cutouts, found: dict[str, Any]) -> Iterator[str]:
         yield (
             f"{copies} images are copies of others, such as {' = '.join(groups[0][:3])}; a "
             "study keeps copies of one image in one part, whatever its split: skythaw study plan says how many"
+        )
+    if near := found["near_duplicates"]:
+        yield (
+            f"{sum(len(names) - 1 for names in near)} images are near copies of others (compressed again, or scaled), "
+            f"such as {' = '.join(near[0][:3])}; a study keeps them in one part"
         )
     if found["conflicts"]:
         label = dict(zip(cutouts.object_ids, cutouts.labels, strict=True))

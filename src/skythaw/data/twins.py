@@ -1,4 +1,8 @@
-"""Twins: the same image under two names. Their files are equal byte for byte, or their decoded pixels are equal."""
+"""Twins: the same image under two names.
+
+Their files are equal byte for byte, or their decoded pixels are equal, or one was compressed again or scaled
+(`skythaw.data.near_copies`).
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,30 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.decode import BrokenImageError, decode, require_checksum
+from skythaw.data.near_copies import Signatures
 from skythaw.data.overlaps import identify
 from skythaw.data.pixel_store import Store
 from skythaw.errors import OutputError
 from skythaw.machine.files import replacing
 
-WORDS = 2
-"""numbers of 64 bits in a digest"""
+WORDS = 3
+"""numbers of 64 bits in a digest: two of the pixels, and one that near copies share"""
+Basis = Literal["bytes", "pixels", "near"]
+"""what tells twins: equal files; equal pixels as well; nearly equal ones as well"""
 KEPT = "digests"
+ROWS = 256
+"""images that are read at once"""
 NOTHING = hashlib.sha256(b"").hexdigest()
 """of an object without an image: it has no twin"""
 
 
-def twin_groups(cutouts: Cutouts, digests: np.ndarray | None = None) -> np.ndarray:
+def twin_groups(cutouts: Cutouts, digests: np.ndarray | None = None, basis: Basis = "near") -> np.ndarray:
     """A number for each object, int [object], the same for twins.
 
     Parameters
@@ -33,20 +42,25 @@ def twin_groups(cutouts: Cutouts, digests: np.ndarray | None = None) -> np.ndarr
         the objects
     digests
         of their pixels, as `store_digests` or `decoded_digests` gives them; None compares the files' bytes alone
+    basis
+        what of the digests is compared
     """
     sha256 = np.array(cutouts.image_sha256, dtype=object)
     alone = np.where(sha256 == NOTHING, np.arange(1, len(sha256) + 1), 0)
     same_bytes = identify([sha256, alone])
-    return same_bytes if digests is None else merged(same_bytes, _same_pixels(digests))
+    if digests is None or basis == "bytes":
+        return same_bytes
+    same_pixels = merged(same_bytes, _same_pixels(digests))
+    return same_pixels if basis == "pixels" else merged(same_pixels, _near(digests))
 
 
-def twin_basis(cutouts: Cutouts, chosen: np.ndarray, digests: np.ndarray | None) -> Literal["bytes", "pixels"] | None:
+def twin_basis(cutouts: Cutouts, chosen: np.ndarray, digests: np.ndarray | None) -> Basis | None:
     """What tells that some of the `chosen` objects (bool [object]) are twins; None if none are."""
-    objects = int(chosen.sum())
-    by_bytes = len(np.unique(twin_groups(cutouts)[chosen]))
-    if digests is not None and len(np.unique(twin_groups(cutouts, digests)[chosen])) < by_bytes:
-        return "pixels"
-    return "bytes" if by_bytes < objects else None
+    found, images = None, int(chosen.sum())
+    for basis in get_args(Basis):
+        left = len(np.unique(twin_groups(cutouts, digests, basis)[chosen]))
+        found, images = (basis, left) if left < images else (found, images)
+    return found
 
 
 def merged(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -95,7 +109,7 @@ def conflict_sets(
 def digest_of(pixels: np.ndarray) -> tuple[int, int]:
     """128 bits that tell an image's shape, type and values from those of any other."""
     about = f"{pixels.shape} {pixels.dtype.str}".encode()
-    found = hashlib.blake2b(about + np.ascontiguousarray(pixels).tobytes(), digest_size=8 * WORDS).digest()
+    found = hashlib.blake2b(about + np.ascontiguousarray(pixels).tobytes(), digest_size=16).digest()
     first, second = np.frombuffer(found, dtype="<u8").tolist()
     return first, second
 
@@ -110,8 +124,13 @@ def store_digests(store: Store) -> np.ndarray:
     except (OSError, ValueError):
         pass
     found = np.zeros((len(store.pixels), WORDS), dtype=np.uint64)
-    for row in np.flatnonzero(store.usable):
-        found[row] = digest_of(store.pixels[row])
+    noise, usable = Signatures(len(found)), np.flatnonzero(store.usable)
+    for begin in range(0, len(usable), ROWS):
+        rows = usable[begin : begin + ROWS]
+        pixels = store.pixels[rows]
+        noise.add(rows, pixels)
+        found[rows, :2] = [digest_of(each) for each in pixels]
+    found[:, 2] = noise.groups() + 1
     try:
         with replacing(file) as out:
             out.write(found.astype("<u8").tobytes())
@@ -123,16 +142,25 @@ def store_digests(store: Store) -> np.ndarray:
 def decoded_digests(cutouts: Cutouts) -> np.ndarray:
     """The same as `store_digests`, where there is no store: every image is decoded."""
     found = np.zeros((len(cutouts), WORDS), dtype=np.uint64)
+    noise = Signatures(len(cutouts))
     for row, (name, data, sha256) in enumerate(cutouts.images()):
         try:
             require_checksum(data, sha256, name)
-            found[row] = digest_of(decode(data, name))
+            pixels = decode(data, name)
         except BrokenImageError:
             continue
+        found[row, :2] = digest_of(pixels)
+        noise.add([row], pixels[None])
+    found[:, 2] = noise.groups() + 1
     return found
 
 
 def _same_pixels(digests: np.ndarray) -> np.ndarray:
     """Groups of equal digests, int [object]; zeros stand for an image that is like no other."""
-    alone = np.where(digests.any(1), 0, np.arange(1, len(digests) + 1))
-    return identify([*digests.T, alone])
+    alone = np.where(digests[:, :2].any(1), 0, np.arange(1, len(digests) + 1))
+    return identify([*digests[:, :2].T, alone])
+
+
+def _near(digests: np.ndarray) -> np.ndarray:
+    """Groups of near copies, int [object]; zeros stand for an image that is like no other."""
+    return np.where(digests[:, 2] == 0, -np.arange(1, len(digests) + 1), digests[:, 2].astype(np.int64))

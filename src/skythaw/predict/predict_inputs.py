@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.bundle.bundle_file import read_about
+from skythaw.data.sources.read_images import ImageOptions
 from skythaw.errors import SpecError
 from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
 from skythaw.predict.predict_images import PredictSettings, PredictSummary, predict_to
@@ -28,6 +29,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     engine_choice: EngineChoice | None = None,
     sdss: FetchSettings | None = None,
     table: Path | None = None,
+    images: ImageOptions | None = None,
     told: Told | None = None,
 ) -> PredictSummary | SurveySummary:
     """Write the probabilities of each class for many images, one row for each image.
@@ -53,6 +55,9 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         how images are fetched from SDSS for the positions of a catalogue; None: the inputs are images
     table
         a catalogue with the columns that the bundle takes beside images; None: they are in the Parquet files
+    images
+        how image files are read, as `skythaw data import` was told: extensions, files of single
+        bands, masked pixels, size; None: as they are
     told
         called when a part of a step is done
 
@@ -66,13 +71,16 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
         raise SpecError(
             f"the engine {engine_choice.engine} makes a folder of shards: give a name without an ending, not {out}"
         )
+    if images is not None and (sdss is not None or not out.suffix):
+        where = "images from SDSS" if sdss is not None else "a folder of shards, which is made of Parquet files"
+        raise SpecError(f"{', '.join(images.recipe)}: these say how image files are read, and do not go with {where}")
     if sdss is not None:
         check_output(out)
         fetching = replace(sdss, progress=lambda objects, total, step: _counted(objects, total, step, told))
         inputs = [fetch_catalogue(read_about(bundle), inputs, out, fetching)]
     if out.suffix:
         check_output(out)
-        with unpacked(inputs, out) as readable:
+        with unpacked(inputs, out, images) as readable:
             summary = predict_to(
                 bundle,
                 readable.paths,
@@ -81,7 +89,12 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
                 lambda images, total: _counted(images, total, "predicting", told),
                 table=table,
             )
-        return replace(summary, passed_over={**summary.passed_over, **readable.passed_over})
+        done = tuple(f"{count:,} images: {what}" for what, count in readable.changed.items())
+        return replace(
+            summary,
+            passed_over={**summary.passed_over, **readable.passed_over},
+            notes=(*summary.notes, *(done if images is not None else ())),
+        )
     if table is not None:
         raise SpecError(
             f"a folder of shards takes the numbers from columns of its Parquet files: leave out the table {table}, or "

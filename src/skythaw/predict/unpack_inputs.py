@@ -1,7 +1,11 @@
-"""Archives and arrays that are to be predicted: each is first put into a Parquet file beside the result."""
+"""Archives and arrays that are to be predicted, and images that are read as an import was told to.
+
+All of them are first put into Parquet files beside the result.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +16,13 @@ import pyarrow.parquet as pq
 from skythaw import registry
 from skythaw.data.parquet import reading
 from skythaw.data.parquet_images import image_column
+from skythaw.data.sources.read_images import ImageOptions
 from skythaw.data.sources.set_choices import SetChoices
 from skythaw.data.sources.source_formats import source_of
 from skythaw.errors import DataError
+from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.image_contents import PARQUET
+from skythaw.predict.read_as_imported import read_as_imported
 
 PACKED = ("hdf5", "numpy", "pixel_parquet", "zip", "webdataset")
 """sources that are one file of many images"""
@@ -27,13 +35,24 @@ class ReadableInputs:
     paths: list[str | Path]
     passed_over: dict[str, str] = field(default_factory=dict)
     """what of an archive or array is not predicted -> why"""
+    changed: dict[str, int] = field(default_factory=dict)
+    """what was done to images as was asked, in words -> to how many"""
 
 
 @contextmanager
-def unpacked(given: Sequence[str | Path], out: Path) -> Iterator[ReadableInputs]:
+def unpacked(given: Sequence[str | Path], out: Path, images: ImageOptions | None = None) -> Iterator[ReadableInputs]:
     """Put what is packed into Parquet files beside the result; they vanish when the block ends well.
 
     If it does not, they stay, so that the same call goes on with the same files.
+
+    Parameters
+    ----------
+    given
+        files, folders and patterns
+    out
+        the result
+    images
+        how images are read that are not in Parquet files; None: as they are
 
     Raises
     ------
@@ -42,20 +61,39 @@ def unpacked(given: Sequence[str | Path], out: Path) -> Iterator[ReadableInputs]
     """
     made: list[Path] = []
     found = ReadableInputs([])
+    loose: list[str | Path] = []
     for number, path in enumerate(map(Path, given)):
         kind = _packed(path)
-        if kind is None:
+        if kind is not None:
+            target = out.with_name(f".{out.name}.{number}-{path.stem}.parquet")
+            made.append(target)
+            found.paths.append(target)
+            if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
+                _import(kind, path, target, images, found)
+        elif images is None or path.name.lower().endswith(PARQUET):
             found.paths.append(given[number])
-            continue
-        target = out.with_name(f".{out.name}.{number}-{path.stem}.parquet")
-        if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
-            said = registry.get("source", kind)(path, target, skip_broken=True, choices=SetChoices(unlabelled=True))
-            found.passed_over.update({f"{path.name}:{name}": why for name, why in said.left_out.items()})
+        else:
+            loose.append(given[number])
+    if images is not None and loose:
+        inputs = find_inputs(loose, (out, *made))
+        asked = hashlib.sha256(f"{images.recipe} {inputs.sha256}".encode()).hexdigest()[:12]
+        target = out.with_name(f".{out.name}.{asked}.parquet")
         made.append(target)
         found.paths.append(target)
+        passed_over, changed = read_as_imported(inputs, target, images)
+        found.passed_over.update(passed_over)
+        found.changed.update(changed)
     yield found
     for each in made:
         each.unlink(missing_ok=True)
+
+
+def _import(kind: str, path: Path, target: Path, images: ImageOptions | None, found: ReadableInputs) -> None:
+    """Put one archive or array into a Parquet file; adds to `found` what was left out and changed."""
+    options = {} if images is None else {"images": images}
+    said = registry.get("source", kind)(path, target, skip_broken=True, choices=SetChoices(unlabelled=True), **options)
+    found.passed_over.update({f"{path.name}:{name}": why for name, why in said.left_out.items()})
+    found.changed.update(said.changed)
 
 
 def _packed(path: Path) -> str | None:

@@ -23,6 +23,6 @@ class Split(Frozen):
     """HEALPix resolution for ``by = "healpix"``; 64 makes pixels of 55 arcmin."""
     drop_conflicts: Annotated[bool, Field(exclude_if=lambda drop: not drop)] = False
     """Leave out images that are in the data twice, with different labels, instead of refusing them."""
-    twins: Annotated[Literal["bytes", "pixels"] | None, Field(exclude_if=lambda twins: twins is None)] = None
+    twins: Annotated[Literal["bytes", "pixels", "near"] | None, Field(exclude_if=lambda twins: twins is None)] = None
     """What tells that two images are the same, where some are: then they stay together. Found when a study is planned;
-    ``bytes`` compares the files alone."""
+    ``bytes`` compares the files alone; ``near`` finds images that were compressed again or scaled, too."""

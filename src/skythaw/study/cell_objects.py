@@ -69,7 +69,8 @@ def cell_objects(cell: Cell, data: OpenSet, test: OpenSet | None) -> CellObjects
     cutouts, usable = _unchanged(data.cutouts, cell.data_sha256), data.store.usable
     twins = None
     if cell.split.twins is not None:
-        twins = twin_groups(cutouts, store_digests(data.store) if cell.split.twins == "pixels" else None)
+        basis = cell.split.twins
+        twins = twin_groups(cutouts, None if basis == "bytes" else store_digests(data.store), basis)
     parts = split(cutouts, cell.split, usable=usable, external_test=cell.test_sha256 is not None, twins=twins)
     pool = parts.train
     drawn = pool[nested_order(cutouts.labels[pool], cell.seed)[: cell.train_size]]

@@ -85,9 +85,9 @@ def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, co
 
 def rows_of(cell: Cell, cutouts: Cutouts) -> tuple[np.ndarray, np.ndarray]:
     """The rows on which a cell was trained, in their order, and its validation rows, as `run_cell` divides them."""
-    twins = None
-    if cell.split.twins is not None:
-        twins = twin_groups(cutouts, decoded_digests(cutouts) if cell.split.twins == "pixels" else None)
+    twins, basis = None, cell.split.twins
+    if basis is not None:
+        twins = twin_groups(cutouts, None if basis == "bytes" else decoded_digests(cutouts), basis)
     parts = split(
         cutouts,
         cell.split,

@@ -22,6 +22,7 @@ from skythaw.data.sources.folder_layout import read_layout, read_parts
 from skythaw.data.sources.image_files import FoundFiles, find_images, plain_stem
 from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.match_labels import match_labels
+from skythaw.data.sources.own_table import own_table
 from skythaw.data.sources.read_images import ImageOptions, ImageReader, is_one_band
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.errors import DataError
@@ -94,7 +95,8 @@ def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
         the Parquet file to write
     labels
         a table with a column that names the image (`object_id`, `objid`, `id`, `name`; `file`, `filename`, `path`,
-        ...) and `label` or `class`; its other columns are kept
+        ...) and `label` or `class`; its other columns are kept. None: folders name the classes, or the one table that
+        lies among the images
     skip_broken
         leave out images that can't be read, instead of refusing them
     images
@@ -123,8 +125,15 @@ def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
     found = _find(folder)
     left_out = dict(found.left_out)
     reader = ImageReader(folder, images, _bands(folder, found.images, images, left_out))
-    labelled = _labelled(folder, sorted(reader.bands) or found.images, labels, choices)
+    files = sorted(reader.bands) or found.images
+    own = None if labels or choices.unlabelled else _labels_inside(folder, files, found.left_out, choices)
+    labels = labels or own
+    labelled = _labelled(folder, files, labels, choices)
     left_out |= labelled.left_out
+    notes = labelled.notes
+    if own is not None:
+        name = own.path.relative_to(folder).as_posix()
+        notes, _ = (f"the labels are those of {name}, the table that lies among the images", *notes), left_out.pop(name)
     shown = (lambda some, _: some) if progress is None else progress
     items = labelled.items
     reader.settle_side(item.name for item in shown(items, len(items)))
@@ -139,9 +148,18 @@ def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
     for item in items:
         if item.object_id in broken:
             left_out |= dict.fromkeys(reader.files(item.name), broken[item.object_id])
-    return ImportResult(
-        count, broken, dict(sorted(left_out.items())), labelled.changed | reader.changed, labelled.notes
-    )
+    return ImportResult(count, broken, dict(sorted(left_out.items())), labelled.changed | reader.changed, notes)
+
+
+def _labels_inside(
+    folder: Path, files: Sequence[str], others: Iterable[str], choices: SetChoices
+) -> LabelSettings | None:
+    """The table of labels that lies among the images; None where folders name the classes."""
+    try:
+        read_layout(folder, files, choices.level)
+    except DataError as error:
+        return own_table(folder, others, error)
+    return None
 
 
 def _labelled(

@@ -110,15 +110,20 @@ class ImageReader:
 
     def read(self, name: str, object_id: str) -> StoredImage:
         """An image as it will be stored; raises `BrokenImageError`."""
-        if name in self.bands:
-            image, done, data = self._opened(name, object_id), ["bands put together from files of their own"], None
-            pixels = image.load()
-        else:
-            data = self._bytes(name, object_id)
-            image = open_image(data, object_id, self.choice)
-            pixels, done = image.load(), list(image.notes)
-            if chosen := self._chosen(data, object_id, image, pixels):
-                done, data = done + chosen, None
+        if name not in self.bands:
+            return self.stored(self._bytes(name, object_id), object_id)
+        image = self._opened(name, object_id)
+        return self._shaped(image, image.load(), None, ["bands put together from files of their own"])
+
+    def stored(self, data: bytes, object_id: str) -> StoredImage:
+        """The bytes of an image file as they will be stored; raises `BrokenImageError`."""
+        image = open_image(data, object_id, self.choice)
+        pixels = image.load()
+        chosen = self._chosen(data, object_id, image, pixels)
+        return self._shaped(image, pixels, None if chosen else data, [*image.notes, *chosen])
+
+    def _shaped(self, image: OpenImage, pixels: np.ndarray, data: bytes | None, done: list[str]) -> StoredImage:
+        """An image at the side that all get; `data` are its bytes where they may stay as they are."""
         height, width = pixels.shape[:2]
         scale = 1.0
         if self.side is not None:

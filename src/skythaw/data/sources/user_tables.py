@@ -1,7 +1,7 @@
 """Read the tables of users as Arrow batches, whatever the file is called; a hostile file does no harm.
 
-The content tells the format: text (CSV and the like), ECSV, VOTable, FITS, Parquet or Excel. Text and Parquet are read
-by Arrow in bounded memory; astropy would read them whole, and would turn ids in a CSV into numbers.
+The content tells the format: text (CSV and the like), JSON lines, ECSV, VOTable, FITS, Parquet or Excel. Text and
+Parquet are read by Arrow in bounded memory; astropy would read them whole, and would turn ids in a CSV into numbers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 
-from skythaw.data.sources.astropy_tables import UNIT, astropy_batches
+from skythaw.data.sources.astropy_tables import LARGEST_TEXT, UNIT, astropy_batches
 from skythaw.data.sources.excel_table import excel_batches
 from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
 
@@ -41,6 +42,7 @@ BEGINNINGS = {
     b"PK\x03\x04": "Excel",
     b"# %ECSV": "ECSV",
     b"<": "VOTable",
+    b"{": "JSON lines",
 }
 
 
@@ -69,12 +71,14 @@ def batches_of(source: Path | bytes, texts: set[str]) -> Iterator[pa.RecordBatch
         yield from _narrowed(excel_batches(source), texts)
     elif kind == TEXT_FORMAT:
         yield from _csv(opened, texts)
+    elif kind == "JSON lines":
+        yield from _json_lines(opened)
     else:
         yield from astropy_batches(source, kind, opened)
 
 
 def table_format(path: Path) -> str:
-    """What the content of a file, unpacked from gzip, says that it is: text, ECSV, VOTable, FITS, Parquet or Excel."""
+    """What the content of a file, unpacked from gzip, says that it is: text, JSON lines, ECSV, VOTable ..."""
     with opening(path)() as file:
         start = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((kind for magic, kind in BEGINNINGS.items() if start.startswith(magic)), TEXT_FORMAT)
@@ -87,6 +91,16 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
             batch.validate(full=True)  # text that is no UTF-8
             arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
             yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _json_lines(opened: Opened) -> Iterator[pa.RecordBatch]:
+    """The plain columns of a file with one JSON object in each line."""
+    with opened() as file:
+        content = file.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise ValueError(f"it has more than {LARGEST_TEXT >> 20} MiB, and JSON lines are read whole")
+    table = pyarrow.json.read_json(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")))
+    yield from table.select([each.name for each in table.schema if plain(each.type) is not None]).to_batches()
 
 
 def _csv(opened: Opened, texts: set[str]) -> Iterator[pa.RecordBatch]:

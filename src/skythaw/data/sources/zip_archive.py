@@ -5,16 +5,20 @@ from __future__ import annotations
 import stat
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from skythaw.data.sources.folder import ImportResult, import_folder
+from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.packed_folder import Unpacking, beside, is_hidden, top_of
 from skythaw.errors import DataError
 
 
-def import_zip(path: Path, out: Path, labels: Any = None, **options: Any) -> ImportResult:
+def import_zip(path: Path, out: Path, labels: LabelSettings | Path | None = None, **options: Any) -> ImportResult:
     """Unpack an archive beside the output, and import it as `import_folder` imports a folder.
+
+    The table of labels may be a file of its own, or lie in the archive.
 
     Raises
     ------
@@ -37,4 +41,16 @@ def import_zip(path: Path, out: Path, labels: Any = None, **options: Any) -> Imp
                             unpacking.write(info.filename, stream)  # type: ignore[arg-type]
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise DataError(f"can't unpack {path}: {error}") from None
-        return import_folder(top_of(images), out, labels, **options)
+        return import_folder(top_of(images), out, _labels(labels, images), **options)
+
+
+def _labels(labels: LabelSettings | Path | None, images: Path) -> LabelSettings | None:
+    """The table of labels: a file of its own, or else that of the archive which is called so."""
+    if labels is None:
+        return None
+    settings = labels if isinstance(labels, LabelSettings) else LabelSettings(Path(labels))
+    if not settings.path.exists():
+        inside = [path for path in images.rglob(settings.path.name) if path.as_posix().endswith(f"/{settings.path}")]
+        if len(inside) == 1:
+            return replace(settings, path=inside[0])
+    return settings

@@ -1,0 +1,79 @@
+"""Images that are to be predicted, read with the options that the import of the training images had."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from skythaw.data.decode import BrokenImageError
+from skythaw.data.parquet import IMAGE, parquet_writer
+from skythaw.data.sources.band_files import join_bands
+from skythaw.data.sources.image_files import plain_stem
+from skythaw.data.sources.read_images import ImageOptions, ImageReader
+from skythaw.machine.files import replacing
+from skythaw.predict.find_inputs import Inputs
+from skythaw.predict.image_contents import Content
+
+ROWS = 64
+"""rows that are written at once"""
+SCHEMA = pa.schema([("object_id", pa.string()), ("image", IMAGE), ("sha256", pa.string()), ("reason", pa.string())])
+
+
+def read_as_imported(
+    inputs: Inputs, target: Path, options: ImageOptions
+) -> tuple[Mapping[str, str], Mapping[str, int]]:
+    """Write a Parquet file with a row for every image: the image as it is to be predicted, or why there is none.
+
+    Parameters
+    ----------
+    inputs
+        the images
+    target
+        the file to make; if it is there, it is taken as it is
+    options
+        extensions, files of single bands, masked pixels, size
+
+    Returns
+    -------
+    passed_over, changed
+        files that are no images, and why; what was done to images, in words, and to how many
+
+    Raises
+    ------
+    DataError
+        With `band_from`, there are no files of several bands.
+    """
+    reader, items, left_out = ImageReader(Path(), options, side=options.size), inputs.items(), dict[str, str]()
+    if options.band_from == "name":
+        objects, left_out = join_bands([where for _, content in items if isinstance(where := content.where, str)])
+        reader = replace(reader, bands=objects)
+        items = ((name, Content(key)) for key, name in _called(list(objects)).items())
+    if not target.exists():
+        rows = ({"object_id": name} | _row(reader, name, content) for name, content in items)
+        with replacing(target) as file, parquet_writer(file, SCHEMA, target) as write:
+            while page := list(islice(rows, ROWS)):
+                write(pa.Table.from_pylist(page, SCHEMA))
+    return {**inputs.passed_over, **left_out}, reader.changed
+
+
+def _row(reader: ImageReader, name: str, content: Content) -> dict[str, Any]:
+    """The image of a row, or the reason why there is none."""
+    try:
+        joined = isinstance(content.where, str) and content.where in reader.bands
+        data = (reader.read(str(content.where), "") if joined else reader.stored(content.read(), "")).data
+    except BrokenImageError as error:
+        return {"reason": error.reason}
+    return {"image": {"bytes": data, "path": name}, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _called(keys: Sequence[str]) -> dict[str, str]:
+    """What to call each object: its path without ending, or the whole path where two would be called alike."""
+    stems = {key: plain_stem(posixpath.basename(key)) for key in keys}
+    return stems if len(set(stems.values())) == len(keys) else {key: key for key in keys}
