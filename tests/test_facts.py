@@ -16,7 +16,11 @@ from skythaw.errors import CutError, SpecError
 
 TOY = Facts(
     "toy",
-    (BlockFacts("a", 10, 1, 4, 1), BlockFacts("b", 20, 2, 0, 0), BlockFacts("c", 70, 1, 0, 0)),
+    (
+        BlockFacts("a", 10, 1, {"norm": (4, 1)}),
+        BlockFacts("b", 20, 2, {"norm": (0, 0)}),
+        BlockFacts("c", 70, 1, {"norm": (0, 0)}),
+    ),
     channels=4,
     smallest_input=8,
 )

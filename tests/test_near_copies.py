@@ -76,8 +76,8 @@ def test_two_exposures_of_one_object_are_two_images():
 
 def test_images_without_noise_are_not_compared():
     y, x = np.mgrid[:48, :48] - 24
-    spots = [(255 * np.exp(-(x**2 + y**2) / (20 + n))).astype(np.uint8)[..., None].repeat(3, 2) for n in range(20)]
-    assert groups(spots) == list(range(20))
+    star = np.exp(-(x**2 + y**2) / 20)[..., None].astype(np.float32)
+    assert groups([n * star for n in range(1, 21)]) == list(range(20)), "stars that differ in brightness alone"
     black = np.zeros((48, 48, 3), np.uint8)
     assert groups([black, black, sky(1)]) == [0, 1, 2], "equal images are told by their pixels"
     assert groups([sky(1, SIDE - 1), sky(1, SIDE - 1)]) == [0, 1], "too small"
@@ -89,6 +89,12 @@ def test_floats_of_any_scale_and_with_holes():
     copy = 1e-9 * images[3] + 5e-9
     copy[:2] = np.nan
     assert groups([*images, copy]) == [*range(12), 3]
+
+
+def test_images_that_fall_together_are_compared_in_parts(monkeypatch):
+    monkeypatch.setattr("skythaw.data.near_copies.MOST", 20)
+    images = [sky(n) for n in range(60)]
+    assert groups([*images[:50], again(images[49]), *images[50:]]) == [*range(50), 49, *range(51, 61)]
 
 
 def test_many_images_are_compared_in_parts():

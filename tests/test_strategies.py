@@ -16,8 +16,9 @@ from helpers_networks import NAMED, fresh, network
 from helpers_soak import soak
 from skythaw import registry
 from skythaw.backbones.known_backbones import backbone
-from skythaw.backbones.network import norm_parameters, reset
+from skythaw.backbones.network import reset
 from skythaw.backbones.network_facts import facts
+from skythaw.backbones.part_parameters import low_rank_layers, norm_parameters, part_parameters
 from skythaw.errors import SpecError, UnknownNameError
 from skythaw.spec import Pixels, Recipe
 from skythaw.tuning.labelled_images import LabelledImages
@@ -54,6 +55,13 @@ def model_of(name, way, depth, batchnorm="running"):
     return ThawedNetwork(net, thaw, Head(net.channels, 3, 0.0, torch.Generator().manual_seed(0)), batchnorm)
 
 
+def learning_of(net, way):
+    """The names of the parameters that a strategy changes in the blocks that it thaws."""
+    if way == "lora":
+        return {f"{name}.weight" for name in low_rank_layers(net.features)}
+    return part_parameters(net.features, {"norm_only": "norm", "bias_only": "bias"}.get(way, "all"))
+
+
 @pytest.mark.parametrize(("way", "name", "batchnorm"), soak([(w, *c) for c in CASES for w in WAYS], USUAL))
 def test_frozen_means_frozen(way, name, batchnorm):
     """Several depths: what the strategy says learns, and nothing else changes by a bit."""
@@ -64,7 +72,7 @@ def test_frozen_means_frozen(way, name, batchnorm):
         before = {n: t.clone() for n, t in net.features.state_dict().items()}
         fit(model, images(), images(), Recipe(epochs=4, batch=4, lr=1e-2, ema=None, clip=None, batchnorm=batchnorm), 0)
         changed = {n for n, t in net.features.state_dict().items() if not torch.equal(before[n], t)}
-        learning = set(norm_parameters(net.features)) if way == "norm_only" else set(net.block_of())
+        learning = learning_of(net, way)
         meant = {n for i in model.thaw.blocks for n in net.blocks[i].parameters} & learning
         statistics = {n for i in model.thaw.blocks for n in net.blocks[i].buffers} if batchnorm == "train" else set()
         assert changed & set(net.block_of()) <= meant | statistics, f"depth {depth}"
@@ -153,6 +161,73 @@ def test_norm_only_counts_what_it_trains():
     assert some.tpr == pytest.approx(learning / sum(p.numel() for p in every))
     assert 0 < some.tpr < whole.tpr / 10
     assert some.tlr < whole.tlr
+
+
+@pytest.mark.parametrize("way", ["bias_only", "lora", "lora:3"])
+def test_what_a_part_counts_is_what_it_trains(way):
+    net = facts(backbone("mobilenetv2"), _nowhere())
+    model = model_of("mobilenetv2", way, 5)
+    some = net.ratios(range(14, 19), 3, None, model.thaw.only, model.thaw.rank)
+    model.adapt(0)
+    model.tune()
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    head = sum(p.numel() for p in model.head.parameters())
+    assert some.tpr == pytest.approx(learning / sum(p.numel() for p in model.parameters()))
+    assert model.low_rank_parameters == (learning - head if way != "bias_only" else 0)
+    assert some.tlr == pytest.approx((1 + sum(b.parts[model.thaw.only][1] for b in net.blocks[14:])) / (1 + net.layers))
+
+
+@pytest.mark.parametrize("name", ["timm:test_efficientnet", "timm:test_convnext"])
+def test_low_rank_adaptation_adds_products_of_its_rank(name):
+    """Weights keep their bits while it trains; at the end each adapted one has a product of that rank more."""
+    model = model_of(name, "lora:2", 2)
+    layers = low_rank_layers(model.network.features)
+    adapted = {n for i in model.thaw.blocks for n in model.network.blocks[i].parameters}
+    before = {n: layer.weight.detach().clone() for n, layer in layers.items()}
+    model.adapt(0)
+    inputs = model.frozen_values(torch.rand(4, 3, 32, 32))
+    first = model.features(inputs)
+    model.low_rank = None
+    assert torch.equal(first, model.features(inputs)), "the products are zero at first"
+    seen = []
+    result = fit(model, images(), images(), Recipe(epochs=3, batch=4, lr=1e-2, ema=0.9), 0)
+    assert model.low_rank is None
+    for n, layer in layers.items():
+        added = (layer.weight.detach() - before[n]).flatten(1).double()
+        assert (added != 0).any().item() == (f"{n}.weight" in adapted), n
+        seen.append(int(torch.linalg.matrix_rank(added, rtol=1e-4)))
+    assert max(seen) <= 2
+    p = predict(model, images(), Recipe())
+    assert -log_loss(images().targets, p, labels=[0, 1, 2]) == pytest.approx(
+        -result.curves[result.kept - 1]["log_loss"]
+    )
+
+
+def test_scoring_leaves_the_weights_to_the_bit_as_they_were():
+    model = model_of("timm:test_efficientnet", "lora", 3)
+    model.adapt(0)
+    assert model.low_rank is not None
+    with torch.no_grad():
+        for up in model.low_rank.up:
+            up.normal_()
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+    x = model.frozen_values(torch.rand(4, 3, 32, 32))
+    with model.evaluating():
+        added = model.from_values(x)
+        assert any(not torch.equal(before[name], t) for name, t in model.network.state_dict().items())
+    assert all(torch.equal(before[name], t) for name, t in model.network.state_dict().items())
+    model.network.eval()
+    model.head.eval()
+    assert torch.allclose(added, model.from_values(x), atol=1e-6), "as training computes it"
+    assert torch.allclose(added, model.training_pass(x), atol=1e-6)
+
+
+def test_the_factor_of_layer_decay_is_a_choice():
+    rates = strategy("layer_decay:75")(19, 4).rates
+    assert rates == {18: 1.0, 17: 0.75, 16: 0.75**2, 15: 0.75**3}
+    assert strategy("layer_decay:100")(19, 2).rates == {18: 1.0, 17: 1.0}
+    with pytest.raises(SpecError, match="from 1 to 100"):
+        strategy("layer_decay:101")(19, 2)
 
 
 @pytest.mark.parametrize(("way", "again"), [("top", False), ("reinit", True)])

@@ -36,7 +36,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "strategy": {
         name: f"skythaw.tuning.strategies.{name}:{name}"
-        for name in ("top", "lp_ft", "gradual", "layer_decay", "block", "norm_only", "reinit")
+        for name in ("top", "lp_ft", "gradual", "layer_decay", "block", "norm_only", "bias_only", "lora", "reinit")
     },
     "engine": {
         "serial": "skythaw.engines.serial:Serial",

@@ -20,6 +20,7 @@ from skythaw.backbones.blocks import (
 )
 from skythaw.backbones.known_backbones import Backbone, Preprocessing, chosen
 from skythaw.backbones.load_weights import load_into
+from skythaw.backbones.part_parameters import Part, part_parameters
 from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import CutError, SpecError, UnknownNameError
 from skythaw.spec import WeightsChoice
@@ -125,7 +126,7 @@ def set_trainable(
     network: Network,
     trained: Iterable[int],
     batchnorm: Literal["running", "train"],
-    only: Literal["all", "norm"] = "all",
+    only: Part = "all",
 ) -> None:
     """Set which blocks learn; everything else is frozen: without gradient, in evaluation mode.
 
@@ -139,11 +140,11 @@ def set_trainable(
         batch norm in trained blocks: ``running`` keeps the pretrained statistics (affine parameters learn), ``train``
         takes those of each batch
     only
-        ``norm``: of the trained blocks, the parameters of normalisation layers alone
+        which parameters of the trained blocks
     """
     trained = set(trained)
     block_of = network.block_of()
-    learning = norm_parameters(network.features) if only == "norm" else set(block_of)
+    learning = part_parameters(network.features, only)
     for name, parameter in network.features.named_parameters():
         parameter.requires_grad_(block_of[name] in trained and name in learning)
     network.eval()
@@ -165,17 +166,6 @@ def reset(network: Network, blocks: Iterable[int], seed: int) -> None:
             own = {block_of.get(f"{name}.{n}" if name else n) for n, _ in module.named_parameters(recurse=False)}
             if own & wanted and (draw := getattr(module, "reset_parameters", None)):
                 draw()
-
-
-def norm_parameters(features: nn.Module) -> set[str]:
-    """The names of the scales and shifts of normalisation layers: batch, group and layer norm, and their like."""
-    kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-    return {
-        f"{name}.{parameter}" if name else parameter
-        for name, module in features.named_modules()
-        if isinstance(module, kinds)
-        for parameter, _ in module.named_parameters(recurse=False)
-    }
 
 
 def blocks_within(module: nn.Module, name: str, block_of: dict[str, int]) -> set[int]:

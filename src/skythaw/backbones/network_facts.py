@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from skythaw.backbones.known_backbones import Backbone
 from skythaw.errors import CutError, SpecError
@@ -18,10 +18,11 @@ from skythaw.spec import parse_depth
 
 if TYPE_CHECKING:
     from skythaw.backbones.network import Network
+    from skythaw.backbones.part_parameters import Part
 
 FOLDER = "networks"
 """in the cache folder; a file's name begins with the network's"""
-FORMAT = 2
+FORMAT = 3
 """Raised by one when what is kept, or how it is counted, changes."""
 LARGEST_PROBE = 512
 """pixels: a network that doesn't work up to here is given up"""
@@ -35,9 +36,9 @@ class BlockFacts:
     parameters: int
     layers: int
     """Modules with parameters of their own: convolution, linear, batch norm."""
-    norm_parameters: int
-    norm_layers: int
-    """Those of normalisation layers."""
+    parts: dict[str, tuple[int, int]]
+    """Parameters and layers of ``norm`` (normalisation layers), ``bias`` (biases) and ``low_rank``: see
+    `skythaw.backbones.part_parameters`. Those of low rank are for rank 1."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +104,22 @@ class Facts:
         trained: Collection[int],
         classes: int,
         flops: tuple[int, ...] | None,
-        only: Literal["all", "norm"] = "all",
+        only: Part = "all",
+        rank: int = 1,
     ) -> Ratios:
         """How much is trained if these blocks are (by index, in forward order), with the head for so many classes.
 
-        `flops` are those of `block_flops`: the forward FLOPs of each block. With ``only = "norm"`` their normalisation
-        layers alone are trained; the FLOPs counted are still those of the blocks.
+        `flops` are those of `block_flops`: the forward FLOPs of each block. With `only` a part of their parameters is
+        trained, or products of `rank` that come to them; the FLOPs counted are still those of the blocks.
         """
-        weights, norm = self.channels * classes, only == "norm"
-        parameters = sum((b.norm_parameters if norm else b.parameters) for b in (self.blocks[i] for i in trained))
-        layers = sum((b.norm_layers if norm else b.layers) for b in (self.blocks[i] for i in trained))
+        weights, some = self.channels * classes, [self.blocks[i] for i in trained]
+        counts = [(b.parameters, b.layers) if only == "all" else b.parts[only] for b in some]
+        times = rank if only == "low_rank" else 1
+        parameters, layers = times * sum(n for n, _ in counts), sum(n for _, n in counts)
         head = weights + classes
+        added = parameters if only == "low_rank" else 0
         return Ratios(
-            tpr=(parameters + head) / (self.parameters + head),
+            tpr=(parameters + head) / (self.parameters + added + head),
             tlr=(layers + 1) / (self.layers + 1),
             tfr=None if flops is None else (sum(flops[i] for i in trained) + 2 * weights) / (sum(flops) + 2 * weights),
         )
@@ -145,12 +149,16 @@ def facts(backbone: Backbone, cache: Path) -> Facts:
     file = _file(backbone, cache, "facts")
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        kept["blocks"] = tuple(BlockFacts(**block) for block in kept["blocks"])
+        kept["blocks"] = tuple(_block(**block) for block in kept["blocks"])
         return Facts(**kept)
     except (OSError, ValueError, KeyError, TypeError):
         found = _measure(backbone)
     _keep(file, asdict(found))
     return found
+
+
+def _block(parts: dict[str, list[int]], **others: Any) -> BlockFacts:
+    return BlockFacts(parts={name: (numbers, layers) for name, (numbers, layers) in parts.items()}, **others)
 
 
 def block_flops(backbone: Backbone, size: int, cache: Path) -> tuple[int, ...]:
@@ -220,23 +228,12 @@ def _shadow(backbone: Backbone) -> Network:
 
 
 def _measure(backbone: Backbone) -> Facts:
-    from skythaw.backbones.network import norm_parameters
+    from skythaw.backbones.part_parameters import count_parts, counted
 
     network = _shadow(backbone)
-    norm_names = norm_parameters(network.features)
-    blocks = []
-    for block in network.blocks:
-        parameters = sum(network.features.get_parameter(name).numel() for name in block.parameters)
-        norms = [name for name in block.parameters if name in norm_names]
-        blocks.append(
-            BlockFacts(
-                name=block.name,
-                parameters=parameters,
-                layers=len({name.rpartition(".")[0] for name in block.parameters}),
-                norm_parameters=sum(network.features.get_parameter(name).numel() for name in norms),
-                norm_layers=len({name.rpartition(".")[0] for name in norms}),
-            )
-        )
+    features = network.features
+    counts = [(counted(features, b.parameters), count_parts(features, b.parameters)) for b in network.blocks]
+    blocks = [BlockFacts(b.name, *every, parts) for b, (every, parts) in zip(network.blocks, counts, strict=True)]
     return Facts(backbone.name, tuple(blocks), network.channels, find_smallest_input(network))
 
 

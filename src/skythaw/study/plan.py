@@ -249,7 +249,7 @@ def _measure(
     """How much of the network a cell trains, and what that takes."""
     blocks = len(network.blocks)
     thaw = strategy(cell.strategy)(blocks, cell.depth)
-    ratios = network.ratios(thaw.blocks, len(study_data.cutouts.classes), flops, thaw.only)
+    ratios = network.ratios(thaw.blocks, len(study_data.cutouts.classes), flops, thaw.only, thaw.rank)
     memory, cut = memory_of(cell, network, thaw, found, study_data.objects["validation"]), thaw.cut(blocks)
     return PlannedCell(cell, weights, blocks, ratios, flops, cut, found[cut].values, memory)
 

@@ -123,13 +123,13 @@ def _size(cell: Cell, locations: Locations, model: ThawedNetwork) -> dict[str, A
     backbone = backbone_of(cell)
     facts = network_facts.facts(backbone, locations.cache)
     flops = network_facts.block_flops(backbone, cell.pixels.size, locations.cache)
-    ratios = facts.ratios(model.thaw.blocks, model.head.linear.out_features, flops, model.thaw.only)
+    ratios = facts.ratios(model.thaw.blocks, model.head.linear.out_features, flops, model.thaw.only, model.thaw.rank)
     model.tune(model.thaw.blocks)
     every = [*model.network.features.parameters(), *model.head.parameters()]
     return {
         "blocks": len(model.network.blocks),
         "parameters": sum(p.numel() for p in every),
-        "trained_parameters": sum(p.numel() for p in every if p.requires_grad),
+        "trained_parameters": sum(p.numel() for p in every if p.requires_grad) + model.low_rank_parameters,
         "file_bytes": 4 * sum(t.numel() for m in (model.network, model.head) for t in m.state_dict().values()),
         "tpr": ratios.tpr,
         "tlr": ratios.tlr,

@@ -19,8 +19,11 @@ class Thaw:
     """the blocks that learn in each phase; phases are of equal length"""
     rates: Mapping[int, float] = field(default_factory=dict)
     """learning rate of a block, or of the `HEAD`, as a share of the recipe's; 1 where nothing is said"""
-    only: Literal["all", "norm"] = "all"
-    """``norm``: of the blocks' parameters, those of normalisation layers alone"""
+    only: Literal["all", "norm", "bias", "low_rank"] = "all"
+    """of the blocks' parameters: ``norm``, those of normalisation layers alone; ``bias``, biases alone; ``low_rank``,
+    none of their own, but a product that is added to each weight"""
+    rank: int = 0
+    """of these products"""
     head: Literal["random", "solved"] = "random"
     """where the head starts: drawn, or solved exactly on the frozen features"""
     reset: tuple[int, ...] = ()

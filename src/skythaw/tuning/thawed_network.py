@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from skythaw.backbones.cut import Start, cut_or_whole
 from skythaw.backbones.fold_batchnorm import fold
-from skythaw.backbones.network import Network, norm_parameters, reset, set_trainable
+from skythaw.backbones.network import Network, reset, set_trainable
+from skythaw.backbones.part_parameters import low_rank_layers, part_parameters, sides
 from skythaw.spec import Cell
+from skythaw.tuning.low_rank import LowRank
 from skythaw.tuning.strategies import strategy
 from skythaw.tuning.thaw import Thaw
 
@@ -76,6 +79,8 @@ class ThawedNetwork(nn.Module):
         self.batchnorm = batchnorm
         self.thaw = thaw
         self.cut_depth = thaw.cut(len(network.blocks))
+        self.low_rank: LowRank | None = None
+        """what is added to the weights while it learns"""
         self._learning = thaw.blocks
         fold(network.features)
         parts = cut_or_whole(network, self.cut_depth)
@@ -112,11 +117,42 @@ class ThawedNetwork(nn.Module):
 
     def features(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch feature"]:
         """What the head gets, pooled, from what crosses the cut."""
-        return values[0] if self.cut_depth == 0 else pool(self.suffix(*values))
+        if self.cut_depth == 0:
+            return values[0]
+        if self.low_rank is None or self.low_rank.added:
+            return pool(self.suffix(*values))
+        return pool(functional_call(self.suffix, self._weights_in_suffix(self.low_rank), values))
 
     def from_values(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch class"]:
         """Logits from what crosses the cut."""
         return self.head.classify(self.features(values))
+
+    def _weights_in_suffix(self, low_rank: LowRank) -> dict[str, Tensor]:
+        """The adapted weights, by the names that their layers have in the trained part."""
+        called = {id(module): name for name, module in self.suffix.named_modules()}
+        layers = {name: self.network.features.get_submodule(name) for name in low_rank.names}
+        return {f"{called[id(layers[name])]}.weight": weight for name, weight in low_rank.weights().items()}
+
+    def adapt(self, seed: int) -> None:
+        """Begin to train: with low-rank adaptation, put products of its rank, zero at first, beside the weights."""
+        if self.thaw.only == "low_rank" and (layers := self._adapted()):
+            self.low_rank = LowRank(layers, self.thaw.rank, seed)
+
+    def merge(self) -> None:
+        """End of training: the products are added to the weights for good."""
+        if self.low_rank is not None:
+            self.low_rank.add()
+            self.low_rank = None
+
+    @property
+    def low_rank_parameters(self) -> int:
+        """How many numbers low-rank adaptation trains beside the head."""
+        return self.thaw.rank * sum(sum(sides(layer)) for layer in self._adapted().values())
+
+    def _adapted(self) -> dict[str, nn.Linear | nn.Conv2d]:
+        """The layers that low-rank adaptation changes."""
+        own = {name for i in self.thaw.blocks for name in self.network.blocks[i].parameters}
+        return {name: one for name, one in low_rank_layers(self.network.features).items() if f"{name}.weight" in own}
 
     def compile_training(self) -> None:
         """Compile the trained part, forward and backward: fewer, larger kernels, and CUDA graphs on a GPU.
@@ -141,21 +177,24 @@ class ThawedNetwork(nn.Module):
         self.network.eval()
         self.head.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), nullcontext() if self.low_rank is None else self.low_rank.added_for_now():
                 yield
         finally:
             self.tune()
 
     def trained(self) -> dict[str, Tensor]:
         """What may differ from the pretrained network, by name: trained and reset parameters, the head, and buffers."""
-        blocks, features = self.network.blocks, self.network.features
-        learning = norm_parameters(features) if self.thaw.only == "norm" else set(self.network.block_of())
-        within = {name for i in self.thaw.blocks for name in blocks[i].parameters if name in learning}
+        blocks = self.network.blocks
+        if self.thaw.only == "low_rank":
+            within = {f"{name}.weight" for name in self._adapted()} if self.low_rank is None else set()
+        else:
+            learning = part_parameters(self.network.features, self.thaw.only)
+            within = {name for i in self.thaw.blocks for name in blocks[i].parameters if name in learning}
         changed = self.thaw.blocks if self.batchnorm == "train" else self.thaw.reset
         within |= {name for i in changed for name in blocks[i].buffers}
         names = {f"network.features.{name}" for name in within}
         state = self.state_dict()
-        own = {name for name in state if name.startswith("head.")}
+        own = {name for name in state if name.startswith(("head.", "low_rank."))}
         return {name: state[name] for name in sorted(names | own)}
 
 

@@ -67,6 +67,7 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
         best weights before it are kept.
     """
     pace = pace_of(recipe, len(training), len(validation))
+    model.adapt(seed)
     trainer = Trainer(model, training, recipe, seed, pace.rate)
     trained = model.trained()
     best = {name: value.clone() for name, value in trained.items()}
@@ -98,6 +99,7 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
             assert place is not None  # the first score is a gain
             trainer.go_back(place)
     restore(model, best)
+    model.merge()
     result.not_converged += (*pace.unfinished(result.place), *_worse_than_chance(result, model))
     return result
 
@@ -136,6 +138,7 @@ def refit(
         The loss stops being finite.
     """
     pace = known_pace(recipe, len(training), fall_from)
+    model.adapt(seed)
     trainer = Trainer(model, training, recipe, seed, pace.rate)
     for step in steps:
         trainer.step(pace.phase(step))
@@ -144,6 +147,7 @@ def refit(
     with trainer.average.applied():
         kept = {name: tensor.clone() for name, tensor in model.trained().items()}
     restore(model, kept)
+    model.merge()
 
 
 def predict(model: ThawedNetwork, images: LabelledImages, recipe: Recipe) -> Float[np.ndarray, "object class"]:

@@ -1,0 +1,14 @@
+"""Low-rank adaptation."""
+
+from __future__ import annotations
+
+from skythaw.tuning.thaw import Thaw
+
+
+def lora(blocks: int, depth: int, rank: int = 8) -> Thaw:
+    """Train the head, and a product of rank `rank` beside each weight of the `depth` uppermost blocks.
+
+    Hu et al., arXiv 2106.09685: linear layers, and convolutions that are not by groups. All parameters of the network
+    itself are frozen.
+    """
+    return Thaw((tuple(range(blocks - depth, blocks)),), only="low_rank", rank=rank)
