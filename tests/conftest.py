@@ -20,7 +20,8 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
 import torch
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # whose simulations are tests too, when small
+ROOT = Path(__file__).parents[1]
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "docs" / "scripts")]  # what they try is tests too, when small
 
 SHAPED = ("skythaw.tuning", "skythaw.data.network_input", "skythaw.data.views", "skythaw.backbones")
 install_import_hook(SHAPED, "beartype.beartype")

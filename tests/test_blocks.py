@@ -130,12 +130,6 @@ def test_random_weights_are_the_same_and_leave_torch_alone():
     )
 
 
-@pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:swin_tiny_patch4_window7_224"])
-def test_what_is_no_cnn_is_refused(name):
-    with pytest.raises(CutError, match=f"{name}: the network is no CNN"):
-        build(backbone(name), RANDOM)
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -188,14 +188,17 @@ def test_untraceable_works_without_reuse():
         assert torch.equal(parts.suffix(middle), net(images(8)))
 
 
-def test_a_frozen_block_above_a_trained_one_is_refused():
+def test_a_frozen_block_above_a_trained_one_is_in_the_suffix():
     features = nn.Sequential()
     for name, bands in (("a", 3), ("b", 4), ("c", 4)):
         features.add_module(name, nn.Conv2d(bands, 4, 1))
     net = handmade(features, "a c", "b")
-    with pytest.raises(CutError, match="the frozen block a c comes after a trained one"):
-        cut(net, 1)
-    assert cut_or_whole(net, 1).suffix is net.features
+    parts = cut(net, 1)
+    assert {id(p) for p in parts.suffix.parameters()} == {
+        id(p) for n in "bc" for p in features.get_submodule(n).parameters()
+    }
+    with torch.no_grad():
+        assert torch.equal(parts.suffix(*parts.prefix(images(8))), net(images(8)))
 
 
 class Branches(nn.Module):

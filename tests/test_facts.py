@@ -12,6 +12,7 @@ from helpers_networks import images, network
 from skythaw.backbones import network_facts
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network_facts import BlockFacts, Facts, block_flops, facts
+from skythaw.backbones.smallest_input import smallest_input
 from skythaw.errors import CutError, SpecError
 
 TOY = Facts(
@@ -132,7 +133,7 @@ def test_smallest_input_above_the_stride():
     features.add_module("a", nn.Conv2d(3, 4, 7, stride=2))
     features.add_module("b", nn.Conv2d(4, 4, 3, stride=2))
     net = handmade(features, "a", "b").to("meta")
-    assert network_facts.find_smallest_input(net) == 11  # 11 -> 3 -> 1; 10 -> 2, less than the kernel
+    assert smallest_input(backbone("mobilenetv2"), net) == 11  # 11 -> 3 -> 1; 10 -> 2, less than the kernel
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from skythaw.errors import CutError
 
@@ -56,37 +57,47 @@ class Traversal:
     """What one pass of an image shows."""
 
     calls: dict[str, int]
-    """Module name: when it was first called."""
+    """Name of a module, parameter or buffer: when it was first called or used."""
     shape: tuple[int, ...]
-    """Of the output: batch, feature, y, x."""
+    """Of the output; empty if that is not one tensor."""
+    several: dict[str, tuple[bool, ...]]
+    """Name of a module that does not give one tensor with the batch as its first axis: which parts of that are one."""
 
 
 def probe(features: nn.Module, size: int, bands: int = 3) -> Traversal:
-    """Send an image of `size` pixels and so many bands through a copy of the network on the meta device.
-
-    Raises
-    ------
-    CutError
-        The output is not one feature map.
-    """
+    """Send an image of `size` pixels and so many bands through a copy of the network on the meta device."""
     shadow = copy.deepcopy(features).to("meta").eval()
     calls: dict[str, int] = {}
-
+    several: dict[str, tuple[bool, ...]] = {}
     names = {module: name for name, module in shadow.named_modules()}
+    tensors = {id(each): name for name, each in (*shadow.named_parameters(), *shadow.named_buffers())}
 
     def note(module: nn.Module, inputs: object) -> None:
         calls.setdefault(names[module], len(calls))
 
+    class Uses(TorchFunctionMode):
+        """Some tensors are used by other modules than their owner."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            for each in (*args, *(kwargs or {}).values()):
+                if id(each) in tensors:
+                    calls.setdefault(tensors[id(each)], len(calls))
+            return func(*args, **(kwargs or {}))
+
+    def look(module: nn.Module, inputs: object, output: object) -> None:
+        if not _of_batch(output):
+            several[names[module]] = tuple(map(_of_batch, output)) if isinstance(output, list | tuple) else ()
+
     for module in names:
         module.register_forward_pre_hook(note)
-    with torch.no_grad():
+        module.register_forward_hook(look)
+    with torch.no_grad(), Uses():
         output = shadow(torch.empty(1, bands, size, size, device="meta"))
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        kind = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise CutError(f"the network is no CNN: its last features are {kind}, not a map [batch, feature, y, x]")
-    if output.shape[1] != getattr(features, "num_features", output.shape[1]) == output.shape[3]:
-        raise CutError("the network is no CNN: its last map is [batch, y, x, feature], not [batch, feature, y, x]")
-    return Traversal(calls, tuple(output.shape))
+    return Traversal(calls, tuple(output.shape) if isinstance(output, Tensor) else (), several)
+
+
+def _of_batch(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == 1  # one image is sent
 
 
 def first_convolution(features: nn.Module, calls: dict[str, int]) -> str:
@@ -116,10 +127,16 @@ def find_blocks(features: nn.Module, calls: dict[str, int], group_of: GroupOf) -
     """
     parameters = dict(features.named_parameters())
     names = [*parameters, *dict(features.named_buffers())]
-    if idle := [name for name in names if _owner(name) not in calls]:
-        raise CutError(f"can't order the blocks: {idle[0]} belongs to a module that the forward pass never calls")
+    if idle := [name for name in names if _owner(name) not in calls and name not in calls]:
+        raise CutError(f"can't be divided into blocks: {idle[0]} belongs to a module that the forward pass never calls")
+
+    def when(name: str) -> int:
+        """The call of its module; what is used without one, or is the whole network's own, comes by its use."""
+        own = _owner(name)
+        return calls[own] if own in calls and own else calls.get(name, len(calls))
+
     groups: dict[tuple[Hashable, ...], list[str]] = {}
-    for name in sorted(names, key=lambda name: calls[_owner(name)]):  # stable: as registered within a module
+    for name in sorted(names, key=when):  # stable: as registered within a module
         groups.setdefault(group_of(name).key, []).append(name)
     merged: list[list[str]] = []
     for members in groups.values():
@@ -143,10 +160,11 @@ def timm_groups(matcher: Any) -> GroupOf:
 
     A key is (line of the table, numbers in the name, suffix). The suffix `WITH_PREVIOUS` after a number means: with the
     unit of that number (DenseNet's transition with the last layer of its dense block). Without a number timm means:
-    with the last of all (``conv_head`` of MobileNet); for us that is a block of its own.
+    with the last of all (``conv_head`` of MobileNet); for us that is a block of its own. What a function puts together
+    from two lists (CaiT's blocks with those of the class token, which come later) is two groups.
     """
     if callable(matcher):
-        return lambda name: Group((matcher(name),), _owner(name))
+        return lambda name: Group((matcher(name), *re.findall(r"^\w+(?=\.\d)", name)), _owner(name))
     patterns: list[tuple[re.Pattern[str], str, tuple[int, ...]]] = []
     for line, specs in matcher.items():
         for pattern, suffix in [(specs, None)] if isinstance(specs, str) else specs or ():
@@ -161,6 +179,29 @@ def timm_groups(matcher: Any) -> GroupOf:
         return Group(("unmatched",), _owner(name))
 
     return group_of
+
+
+def tree_groups(features: nn.Module) -> GroupOf:
+    """The units of a network's module tree, for one that has no ``group_matcher``.
+
+    Lists of units, and what holds such lists (a stage), are opened; what is in them is a unit. A tensor of a list or a
+    stage itself belongs to the unit before.
+    """
+    opened = {name for name, module in features.named_modules() if any(map(_lists_units, (module, *module.children())))}
+
+    def group_of(name: str) -> Group:
+        words = name.split(".")
+        for count in range(1, len(words)):
+            if (label := ".".join(words[:count])) not in opened:
+                return Group((label,), label)
+        return Group((name,), name, joins=True)
+
+    return group_of
+
+
+def _lists_units(module: nn.Module) -> bool:
+    listed = isinstance(module, nn.Sequential | nn.ModuleList)
+    return listed and any(list(child.parameters()) and list(child.children()) for child in module.children())
 
 
 def pytorchcv_group(name: str) -> Group:

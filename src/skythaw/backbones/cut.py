@@ -7,6 +7,7 @@ trained block is the suffix; all else is the prefix. Both share their modules, s
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,12 @@ from torch import Tensor, fx, nn
 from skythaw.backbones.network import Network, blocks_within
 from skythaw.backbones.tracing import trace
 from skythaw.errors import CutError
+
+SEVERAL = "several"
+"""of a node: its value is not one tensor with the batch as its first axis"""
+
+OF_SIZES = ("shape", "ndim", "dtype", "device")
+"""attributes of a tensor that do not depend on its values"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ def cut(network: Network, depth: int) -> Cut:
     Raises
     ------
     CutError
-        The depth is beyond the network; or it can't be traced or divided there (`cut_or_whole` then still works).
+        The depth is beyond the network; or it can't be traced, or what crosses there can't be kept (`cut_or_whole` then
+        still works).
     """
     count = len(network.blocks)
     if not 0 <= depth <= count:
@@ -54,7 +62,10 @@ def cut(network: Network, depth: int) -> Cut:
     if depth == count:
         return Cut(Start(), network.features, 1)
     graph, owners = traced(network)
-    return _divide(network.features, graph, nodes_above(network, graph, owners, depth))
+    try:
+        return _divide(network.features, graph, nodes_above(network, graph, owners, depth))
+    except CutError as error:
+        raise CutError(f"{network.name}, depth {depth}: {error}") from None
 
 
 def prefixes(network: Network, depths: Sequence[int]) -> nn.Module:
@@ -112,8 +123,14 @@ def traced(network: Network) -> tuple[fx.Graph, dict[fx.Node, int]]:
             within = blocks_within(features.get_submodule(str(node.target)), str(node.target), block_of)
             if within:
                 owners[node] = within.pop()
+            if str(node.target) in network.several:
+                node.meta[SEVERAL] = network.several[str(node.target)]
         elif node.op == "get_attr" and str(node.target) in block_of:
             owners[node] = block_of[str(node.target)]
+        elif node.target is operator.getitem and isinstance(node.args[0], fx.Node):
+            good = node.args[0].meta.get(SEVERAL)
+            if good is not None and node.args[1] not in [place for place, each in enumerate(good) if each]:
+                node.meta[SEVERAL] = ()
     return graph, owners
 
 
@@ -127,15 +144,9 @@ def _depending(graph: fx.Graph, sources: set[fx.Node]) -> set[fx.Node]:
 
 
 def nodes_above(network: Network, graph: fx.Graph, owners: dict[fx.Node, int], depth: int) -> set[fx.Node]:
-    """What depends on the `depth` topmost blocks."""
+    """What depends on the `depth` topmost blocks; a frozen block of which something comes after a trained one, too."""
     lowest = len(network.blocks) - depth
-    upper = _depending(graph, {node for node, owner in owners.items() if owner >= lowest})
-    if astray := [node for node, owner in owners.items() if node in upper and owner < lowest]:
-        raise CutError(
-            f"{network.name} can't be cut at depth {depth}: the frozen block {network.blocks[owners[astray[0]]].name} "
-            "comes after a trained one"
-        )
-    return upper
+    return _depending(graph, {node for node, owner in owners.items() if owner >= lowest})
 
 
 def _body(graph: fx.Graph) -> tuple[list[fx.Node], fx.Node]:
@@ -147,9 +158,50 @@ def _body(graph: fx.Graph) -> tuple[list[fx.Node], fx.Node]:
 
 
 def nodes_crossing(graph: fx.Graph, upper: set[fx.Node]) -> tuple[fx.Node, ...]:
-    """The nodes below whose values are used above. With an empty `upper`, only the output's value crosses."""
+    """The nodes below whose values are used above. With an empty `upper`, only the output's value crosses.
+
+    What is the same for all images of a size (a frozen class token) does not cross: it is taken or made again above.
+    """
     body, result = _body(graph)
-    return tuple(n for n in body if n not in upper and (n is result or any(user in upper for user in n.users)))
+    of_images = _of_images(body)
+    above = upper | {node for node in _made_again(body, upper) if not _is_batch_size(node)}
+    below = [node for node in body if node in of_images and node not in upper]
+    crossing = tuple(n for n in below if n is result or any(user in above for user in n.users))
+    if astray := [node for node in crossing if SEVERAL in node.meta]:
+        raise CutError(f"it can't be cut there: {astray[0].name} is not one tensor with the batch as its first axis")
+    return crossing
+
+
+def _of_images(body: list[fx.Node]) -> set[fx.Node]:
+    """The nodes whose values are made from pixels, and not from the sizes of tensors or from parameters alone."""
+    found: set[fx.Node] = set()
+    for node in body:
+        if node.op == "placeholder" or (not _is_size(node) and any(each in found for each in node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
+def _made_again(body: list[fx.Node], upper: set[fx.Node]) -> set[fx.Node]:
+    """What is used above, lies below, and is not made from pixels; the size of a batch is that of what crosses."""
+    of_images = _of_images(body)
+    found: set[fx.Node] = set()
+    for node in reversed(body):
+        used = any(user in upper or (user in found and not _is_batch_size(user)) for user in node.users)
+        if used and node not in of_images and node not in upper:
+            found.add(node)
+    return found
+
+
+def _is_size(node: fx.Node) -> bool:
+    called = (node.op, node.target)
+    return called == ("call_method", "size") or (called == ("call_function", getattr) and node.args[1] in OF_SIZES)
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    if _is_size(node):
+        return node.args[1:] == (0,)
+    of = node.args[0] if node.target is operator.getitem else None
+    return isinstance(of, fx.Node) and _is_size(of) and node.args[1:] == (0,)
 
 
 def _below(features: nn.Module, graph: fx.Graph, wanted: tuple[Any, ...], upper: set[fx.Node]) -> fx.GraphModule:
@@ -169,8 +221,11 @@ def _divide(features: nn.Module, graph: fx.Graph, upper: set[fx.Node]) -> Cut:
     crossing = nodes_crossing(graph, upper)
     above = fx.Graph()
     values = {node: above.placeholder(node.name) for node in crossing}
+    again = _made_again(body, upper)
     for node in body:
-        if node in upper:
+        if node in again and _is_batch_size(node):
+            values[node] = above.call_method("size", (values[crossing[0]], 0))
+        elif node in upper or node in again:
             values[node] = above.node_copy(node, lambda n: values[n])
     above.output(values[result])
     return Cut(_below(features, graph, crossing, upper), _module(features, above), len(crossing))

@@ -8,6 +8,7 @@ there are (folded weights) is no image's. Neither is of one image, for which a l
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -52,11 +53,9 @@ def footprints(network: Network, size: int) -> list[tuple[int | None, int, int]]
         crosses = None
         above = set(graph.nodes)
         if depth < count:
-            try:
-                above = nodes_above(network, graph, owners, depth)
+            above = nodes_above(network, graph, owners, depth)
+            with suppress(CutError):
                 crosses = sum(runs[0].numbers[node] for node in nodes_crossing(graph, above)) // BATCHES[0]
-            except CutError:
-                pass
         held = _of_one([run.held(node for node in graph.nodes if node in above) for run in runs])
         found.append((network.channels if depth == 0 else crosses, *held))
     return found

@@ -57,6 +57,8 @@ class Backbone:
     """Keyword arguments for the library."""
     bands: int = 3
     """How many its first convolution takes."""
+    fixed_size: bool = False
+    """Its positions are made for one size of image, `input_size`; `with_size` makes them for another."""
 
     def with_bands(self, bands: int) -> Backbone:
         """The same network for images of so many bands.
@@ -72,6 +74,12 @@ class Backbone:
             for values in (of_rgb.mean, of_rgb.std)
         )
         return replace(self, bands=bands, preprocessing=replace(of_rgb, mean=mean, std=std))
+
+    def with_size(self, size: int) -> Backbone:
+        """The same network for images of `size` pixels a side; timm interpolates the positions of its weights."""
+        if not self.fixed_size or size == self.input_size:
+            return self
+        return replace(self, input_size=size, options=tuple(sorted({**dict(self.options), "img_size": size}.items())))
 
     @property
     def weights(self) -> str:
@@ -139,8 +147,8 @@ def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:
 
 
 def backbone_of(cell: Cell) -> Backbone:
-    """The network of a cell: for as many bands as it has, with what was chosen with its weights."""
-    return chosen(backbone(cell.backbone).with_bands(cell.pixels.inputs), cell.weights)
+    """The network of a cell: for its bands and size of image, with what was chosen with its weights."""
+    return chosen(backbone(cell.backbone).with_bands(cell.pixels.inputs).with_size(cell.pixels.size), cell.weights)
 
 
 def _per_band(values: tuple[float, ...], bands: int, what: str = "mean or std") -> tuple[float, ...]:
@@ -171,6 +179,7 @@ def _of_timm(model: str) -> Backbone:
         official=official or None,
         digest=f"sha256:{digest[1]}" if digest else "",
         licence=config.license or "not stated",
+        fixed_size=config.fixed_input_size,
     )
 
 

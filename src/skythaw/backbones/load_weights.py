@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from skythaw.backbones.checkpoint import State, TensorSet, read_checkpoint
+from skythaw.backbones.fit_positions import fit_positions
 from skythaw.backbones.known_backbones import Backbone
 from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import WeightsError
@@ -52,6 +53,8 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
     own = features.state_dict()
     sets = read_checkpoint(weights.path)
     readings = [each for one in sets for each in _readings(features, backbone, one)]
+    if backbone.fixed_size:
+        readings += [replace(each, state=fit_positions(own, each.state)) for each in readings]
     fits = [each for each in readings if _fits(own, each.state, first)]
     fits = [each for each in fits if not each.how] or fits  # the order of tensors decides where names say nothing
     fits = list({each.key: each for each in reversed(fits)}.values())[::-1]
@@ -59,7 +62,10 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
     _require_bands(own, fit.state, backbone, weights, first)
     found = _adapted(fit.state, backbone.bands, f"{first}.weight")
     if fault := _difference(features, own, found):
-        raise WeightsError(f"the weights in {weights.path} are not of {backbone.name}: {fault}")
+        size = (
+            f"; they are not for images of {backbone.input_size} pixels" if "img_size" in dict(backbone.options) else ""
+        )
+        raise WeightsError(f"the weights in {weights.path} are not of {backbone.name}: {fault}{size}")
     used = {name: tensor for name, tensor in found.items() if name in own}
     bad = [name for name, tensor in used.items() if not torch.isfinite(tensor).all()]
     if bad:

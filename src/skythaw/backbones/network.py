@@ -1,9 +1,9 @@
-"""`build` makes a `Network`: a pretrained CNN up to its last feature map, and its blocks. The head is not here."""
+"""`build` makes a `Network`: a pretrained network up to its last features, and its blocks. The head is not here."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from skythaw.backbones.blocks import (
     Block,
     GroupOf,
+    Traversal,
     find_blocks,
     first_convolution,
     probe,
     pytorchcv_group,
     timm_groups,
+    tree_groups,
 )
 from skythaw.backbones.known_backbones import Backbone, Preprocessing, chosen
 from skythaw.backbones.load_weights import load_into
 from skythaw.backbones.part_parameters import Part, part_parameters
-from skythaw.backbones.pretrained_weights import Weights
+from skythaw.backbones.pretrained_weights import RANDOM, Weights
 from skythaw.errors import CutError, SpecError, UnknownNameError
 from skythaw.spec import WeightsChoice
 
@@ -35,18 +37,22 @@ class Network(nn.Module):
     Attributes
     ----------
     features
-        images [batch, band, y, x] -> last feature map [batch, feature, y, x]; its parameters bear the library's names
+        images [batch, band, y, x] -> last feature map [batch, feature, y, x], or what a network without such a map (a
+        transformer) makes of its tokens as it was pretrained: [batch, feature]; parameters bear the library's names
     blocks
         in forward order; they hold every parameter and buffer of `features` once
     channels
-        features of the last map
+        features that come out
     preprocessing
         what the weights expect of their input
     read_how
         where in their file the weights were, and how their names were translated; empty where that is plain
+    several
+        modules that do not give one tensor with the batch as its first axis: see `Traversal`
     """
 
     read_how: str = ""
+    several: Mapping[str, tuple[bool, ...]] = {}
 
     def __init__(
         self, features: nn.Module, blocks: tuple[Block, ...], channels: int, preprocessing: Preprocessing, name: str
@@ -64,7 +70,7 @@ class Network(nn.Module):
         return len(self.preprocessing.mean)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The last feature map [batch, feature, y, x] of images [batch, band, y, x]."""
+        """The last feature map [batch, feature, y, x] of images [batch, band, y, x]; or pooled features."""
         output: Tensor = self.features(images)
         return output
 
@@ -90,7 +96,7 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
     Raises
     ------
     CutError
-        It is no CNN, or can't be divided into blocks.
+        It gives no features, can't be divided into blocks, or doesn't take images of that size.
     WeightsError
         The file is unreadable, or of another network.
     SpecError
@@ -101,14 +107,14 @@ def build(backbone: Backbone, weights: Weights, choice: WeightsChoice | None = N
         torch.default_generator.manual_seed(SEED)
         features, group_of = LIBRARIES[backbone.library](backbone)
     try:
-        seen = probe(features, backbone.input_size, backbone.bands)
+        seen = _probe(features, backbone)
         _drop_uncalled(features, seen.calls)
         blocks = find_blocks(features, seen.calls, group_of)
     except CutError as error:
-        raise CutError(f"{backbone.name}: {error}") from None
+        raise CutError(f"{backbone.name} {error}") from None
     how = load_into(features, backbone, weights, first_convolution(features, seen.calls))
     network = Network(features.eval(), blocks, seen.shape[1], backbone.preprocessing, backbone.name)
-    network.read_how = how
+    network.read_how, network.several = how, seen.several
     return network
 
 
@@ -120,6 +126,12 @@ def outline(backbone: Backbone) -> dict[str, Tensor]:
     with torch.device("meta"):
         features, _ = LIBRARIES[backbone.library](backbone)
     return features.state_dict()
+
+
+def shape_of(backbone: Backbone) -> Network:
+    """The network on the meta device, whatever its weights: shapes without numbers; takes no memory."""
+    with torch.device("meta"):
+        return build(backbone, RANDOM).to("meta")
 
 
 def set_trainable(
@@ -175,18 +187,45 @@ def blocks_within(module: nn.Module, name: str, block_of: dict[str, int]) -> set
     return {block_of[dot + tensor] for tensor, _ in tensors if dot + tensor in block_of}
 
 
+def _probe(features: nn.Module, backbone: Backbone) -> Traversal:
+    """What one image shows; a network whose last features are no map [batch, feature, y, x] pools as it was trained."""
+    try:
+        seen = probe(features, backbone.input_size, backbone.bands)
+    except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
+        raise CutError(_bad_size(backbone, error)) from None
+    width = getattr(features, "num_features", None)
+    if len(seen.shape) == 4 and (seen.shape[1] == width or seen.shape[3] != width):
+        return seen
+    if "forward" in vars(features):
+        del features.forward
+        seen = probe(features, backbone.input_size, backbone.bands)
+    if len(seen.shape) != 2:
+        raise CutError(f"gives no features: its output is {list(seen.shape) or 'not one tensor'}")
+    return seen
+
+
 def _timm(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
     import timm
 
     options: dict[str, Any] = dict(backbone.options)
     try:
         model: Any = timm.create_model(backbone.model, num_classes=0, in_chans=backbone.bands, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        if "img_size" in options:
+            raise CutError(f"{backbone.name} {_bad_size(backbone, error)}") from None
         raise _bad_options(backbone, error) from None
-    if not hasattr(model, "group_matcher"):
-        raise CutError(f"{backbone.name}: timm gives no group_matcher for it, so its blocks are unknown")
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    patch = patch if isinstance(patch, int) else max(patch)
+    if backbone.fixed_size and backbone.input_size % patch:
+        below = backbone.input_size // patch * patch
+        sizes = " or ".join(str(size) for size in (below, below + patch) if size)
+        raise CutError(
+            f"{backbone.name} takes images whose size is a multiple of {patch} pixels, not {backbone.input_size}: "
+            f"set size = {sizes}"
+        )
     model.forward = model.forward_features
-    return model, timm_groups(model.group_matcher(coarse=False))
+    matcher = getattr(model, "group_matcher", None)
+    return model, timm_groups(matcher(coarse=False)) if matcher else tree_groups(model)
 
 
 def _pytorchcv(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
@@ -205,6 +244,11 @@ def _pytorchcv(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
 LIBRARIES = {"timm": _timm, "pytorchcv": _pytorchcv}
 
 
+def _bad_size(backbone: Backbone, error: Exception) -> str:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return f"doesn't work on images of {backbone.input_size} pixels: {reason}"
+
+
 def _bad_options(backbone: Backbone, error: Exception) -> SpecError:
     options = ", ".join(f"{name} = {value!r}" for name, value in backbone.options)
     return SpecError(f"{backbone.library} can't build {backbone.model} with options {{{options}}}: {error}")
@@ -214,5 +258,5 @@ def _drop_uncalled(features: nn.Module, calls: dict[str, int]) -> None:
     """Replace what comes after the last feature map (pooling, VGG's ``pre_logits``, the classifier) by an identity."""
     called = {name.partition(".")[0] for name in calls}
     for name in list(dict(features.named_children())):
-        if name not in called:
+        if name not in called and features.get_submodule(name).state_dict():
             setattr(features, name, nn.Identity())

@@ -17,15 +17,12 @@ from skythaw.errors import CutError, SpecError
 from skythaw.spec import parse_depth
 
 if TYPE_CHECKING:
-    from skythaw.backbones.network import Network
     from skythaw.backbones.part_parameters import Part
 
 FOLDER = "networks"
 """in the cache folder; a file's name begins with the network's"""
 FORMAT = 3
 """Raised by one when what is kept, or how it is counted, changes."""
-LARGEST_PROBE = 512
-"""pixels: a network that doesn't work up to here is given up"""
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def facts(backbone: Backbone, cache: Path) -> Facts:
     Raises
     ------
     CutError
-        It is no CNN, can't be divided into blocks, or works at no size up to `LARGEST_PROBE`.
+        It gives no features, can't be divided into blocks, or works at no size up to 512 pixels.
     """
     file = _file(backbone, cache, "facts")
     try:
@@ -219,50 +216,24 @@ def _keep(file: Path, content: dict[str, Any]) -> None:
         return
 
 
-def _shadow(backbone: Backbone) -> Network:
-    """The network on the meta device: shapes without numbers."""
-    from skythaw.backbones.network import build
-    from skythaw.backbones.pretrained_weights import RANDOM
-
-    return build(backbone, RANDOM).to("meta")
-
-
 def _measure(backbone: Backbone) -> Facts:
+    from skythaw.backbones.network import shape_of
     from skythaw.backbones.part_parameters import count_parts, counted
+    from skythaw.backbones.smallest_input import smallest_input
 
-    network = _shadow(backbone)
+    network = shape_of(backbone)
     features = network.features
     counts = [(counted(features, b.parameters), count_parts(features, b.parameters)) for b in network.blocks]
     blocks = [BlockFacts(b.name, *every, parts) for b, (every, parts) in zip(network.blocks, counts, strict=True)]
-    return Facts(backbone.name, tuple(blocks), network.channels, find_smallest_input(network))
-
-
-def find_smallest_input(network: Network) -> int:
-    """The smallest size that passes, from the total stride up: below it, the last map would see mostly padding."""
-    rows = [_rows(network, size) for size in (LARGEST_PROBE // 2, LARGEST_PROBE)]
-    stride = LARGEST_PROBE // 2 // max(rows[1] - rows[0], 1) if all(rows) else 1
-    for size in range(stride, LARGEST_PROBE + 1):
-        if _rows(network.train(), size) and _rows(network.eval(), size):
-            return size
-    raise CutError(f"{network.name} works on no image of up to {LARGEST_PROBE} pixels a side")
-
-
-def _rows(network: Network, size: int) -> int:
-    """Rows of the last map for an image of that size; 0 if it doesn't pass."""
-    import torch
-
-    try:
-        with torch.no_grad():
-            return int(network(torch.empty(2, network.bands, size, size, device="meta")).shape[2])
-    except (RuntimeError, ValueError, AssertionError):
-        return 0
+    return Facts(backbone.name, tuple(blocks), network.channels, smallest_input(backbone, network))
 
 
 def _look_at_cuts(backbone: Backbone, size: int) -> tuple[CutFacts, ...]:
     from skythaw.backbones.cut_size import footprints
     from skythaw.backbones.fold_batchnorm import fold
+    from skythaw.backbones.network import shape_of
 
-    network = _shadow(backbone)
+    network = shape_of(backbone.with_size(size))
     fold(network.features)
     try:
         return tuple(CutFacts(*each) for each in footprints(network, size))
@@ -274,9 +245,9 @@ def _count_flops(backbone: Backbone, size: int) -> tuple[int, ...]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from skythaw.backbones.network import blocks_within
+    from skythaw.backbones.network import blocks_within, shape_of
 
-    network = _shadow(backbone)
+    network = shape_of(backbone.with_size(size)).requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
             network(torch.empty(1, network.bands, size, size, device="meta"))

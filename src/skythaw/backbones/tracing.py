@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import fx, nn
 
@@ -23,6 +25,11 @@ def trace(features: nn.Module, leaf: Leaf) -> fx.Graph:
     class Tracer(fx.Tracer):
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
             return leaf(m, module_qualified_name)
+
+        def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+            """The images alone are put in; other arguments (a mask) keep their defaults."""
+            images = list(inspect.signature(root_fn).parameters)[1]
+            return root_fn, [self.root, self.create_proxy("placeholder", images, (), {})]
 
     tracer = Tracer(autowrap_functions=tuple(get_notrace_functions()))
     if "forward" in vars(features):  # timm's, whose forward_features stands in for forward

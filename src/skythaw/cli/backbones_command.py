@@ -39,7 +39,7 @@ def backbones(context: typer.Context, wide: Wide = False, as_json: Json = False)
             f"{row['smallest_input']} px",
         )
     say_left_out(print_table(table, wide=wide))
-    say_wrapped("Any other CNN of timm: timm:NAME. Parameters are those of the backbone, without a head.")
+    say_wrapped("Any other network of timm: timm:NAME. Parameters are those of the backbone, without a head.")
 
 
 def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -115,7 +115,7 @@ def block_rows(name: str, size: int | None, classes: int, cache: Path) -> tuple[
     from skythaw.backbones.network_facts import block_flops, facts
     from skythaw.errors import SpecError
 
-    network = backbone(name)
+    network = backbone(name).with_size(size) if size else backbone(name)
     known = facts(network, cache)
     size = size or network.input_size
     if size < known.smallest_input:

@@ -108,12 +108,12 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
     settings = axis_settings(study, study_data)
-    counts = {pixels.inputs for pixels, _ in settings}
+    inputs = {(pixels.inputs, pixels.size) for pixels, _ in settings}
     for name in study.grid.backbone:
         choice = study.weights.get(name, WeightsChoice())
         weights = _weights(find_backbone(name), choice, download, warnings)
         digests[name] = weights.sha256 if weights else ABSENT
-        backbones = {n: chosen(find_backbone(name).with_bands(n), choice) for n in counts}
+        backbones = {n: chosen(find_backbone(name).with_bands(n[0]).with_size(n[1]), choice) for n in inputs}
         networks = {n: facts(backbone, cache) for n, backbone in backbones.items()}
         classes = len(study_data.cutouts.classes)
         depths = {n: _depths(study, network, classes, warnings) for n, network in networks.items()}
@@ -124,7 +124,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
             if settled.key in cells:
                 warnings.append(f"{name}, depth {cell.depth}, seed {cell.seed}: listed twice in the grid; run once")
             else:
-                n = cell.pixels.inputs
+                n = (cell.pixels.inputs, cell.pixels.size)
                 _require_room(cell, networks[n])
                 flops = block_flops(backbones[n], cell.pixels.size, cache)
                 found = cuts(backbones[n], cell.pixels.size, cache)
@@ -192,16 +192,16 @@ def _cells(
     study_data: StudyData,
     backbone: str,
     settings: list[tuple[Pixels, Recipe]],
-    depths: dict[int, list[int]],
+    depths: dict[tuple[int, int], list[int]],
 ) -> Iterator[Cell]:
-    """The cells of one backbone, in the order of the grid, without weights; depths are by the number of bands."""
+    """The cells of one backbone, in the order of the grid, without weights; depths are by bands and size of image."""
     grid = study.grid
     inputs = (IMAGES, *(each for each in grid.inputs if each not in (IMAGES, "table")))
     sizes = [study_data.train_size(size) for size in grid.train_size]
     for name in grid.strategy:
         strategy(name)
     for pixels, recipe in settings:
-        every = (inputs, grid.strategy, sizes, depths[pixels.inputs], grid.seed)
+        every = (inputs, grid.strategy, sizes, depths[pixels.inputs, pixels.size], grid.seed)
         for given, way, size, depth, seed in itertools.product(*every):
             _require_batches(size, recipe)
             yield Cell(

@@ -24,7 +24,7 @@ BatchNorm = Literal["running", "train"]
 
 
 class Head(nn.Module):
-    """Global average pool, dropout, and a linear layer.
+    """Global average pool of a map, dropout, and a linear layer.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Head(nn.Module):
             self.linear.weight.normal_(0, 0.01, generator=generator)
             self.linear.bias.zero_()
 
-    def forward(self, x: Float[Tensor, "batch feature y x"]) -> Float[Tensor, "batch class"]:
+    def forward(self, x: Float[Tensor, "batch feature *map"]) -> Float[Tensor, "batch class"]:
         return self.classify(pool(x))
 
     def classify(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch class"]:
@@ -52,9 +52,9 @@ class Head(nn.Module):
         return self.linear(self.dropout(features))
 
 
-def pool(x: Float[Tensor, "batch feature y x"]) -> Float[Tensor, "batch feature"]:
-    """The global average pool, which needs no training."""
-    return x.mean((2, 3))
+def pool(x: Float[Tensor, "batch feature *map"]) -> Float[Tensor, "batch feature"]:
+    """The global average pool, which needs no training; a transformer has pooled its tokens by itself."""
+    return x if x.ndim == 2 else x.mean((2, 3))
 
 
 class ThawedNetwork(nn.Module):
