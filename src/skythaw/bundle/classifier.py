@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from skythaw.backbones.known_backbones import backbone_of
+from skythaw.backbones.last_map import LastMap, last_map
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
@@ -79,6 +81,14 @@ class Classifier:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the probabilities."""
         return self.about.classes
+
+    @cached_property
+    def last_map(self) -> LastMap:
+        """Where in the network the last map with places in it lies."""
+        pixels = self.about.cell.pixels
+        with self.model.evaluating():
+            image = torch.zeros(1, pixels.inputs, pixels.size, pixels.size, device=self.device)
+            return last_map(self.model.network, image)
 
     def predict(
         self, images: Images, *, table: Table | None = None, calibrated: bool = True

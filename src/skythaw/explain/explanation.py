@@ -16,7 +16,7 @@ from skythaw.bundle.references import Neighbour
 from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.errors import DataError, UnknownNameError
 from skythaw.explain.number_reasons import NumberReasons, number_reasons
-from skythaw.explain.saliency_maps import grad_cam, map_side, occlusion
+from skythaw.explain.saliency_maps import grad_cam, occlusion
 from skythaw.machine.files import plain_name
 from skythaw.predict.image_contents import PARQUET, Content, ParquetRows
 from skythaw.predict.object_numbers import columns_of, wanted_columns
@@ -42,7 +42,7 @@ class Explanation:
     grad_cam: np.ndarray
     """float32 [y, x], 0 to 1"""
     cells: int
-    """a side, that Grad-CAM is made of: those of the network's last map"""
+    """a side, that Grad-CAM is made of: those of the network's last map of at least 7 x 7"""
     occlusion: np.ndarray
     """float32 [y, x], by how much the probability drops"""
     distance: float | None
@@ -112,7 +112,7 @@ def explain(
         dict(zip(classifier.classes, map(float, p), strict=True)),
         label,
         grad_cam(classifier, image, label),
-        map_side(classifier),
+        classifier.last_map.side,
         occlusion(classifier, image, label),
         distance,
         percentile,

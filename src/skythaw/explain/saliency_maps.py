@@ -1,4 +1,4 @@
-"""Where in an image a classifier's answer comes from: Grad-CAM, and occlusion; both by captum."""
+"""Where in an image a classifier's answer comes from: Grad-CAM, and occlusion by captum."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
+from skythaw.backbones.last_map import as_map
 from skythaw.bundle.classifier import Classifier
 from skythaw.data.network_input import batch_input, normalise
 from skythaw.errors import DataError, UnknownNameError
@@ -25,10 +26,10 @@ OPACITY = 0.6
 
 
 def grad_cam(classifier: Classifier, image: np.ndarray, label: str | None = None) -> Float32[np.ndarray, "y x"]:
-    """Where the features are that speak for a class, by Grad-CAM on the network's last map.
+    """Where the features are that speak for a class, by Grad-CAM on the network's last map of at least 7 x 7 cells.
 
-    Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization",
-    arXiv:1610.02391.
+    The map of a transformer is made of its tokens. Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep
+    networks via gradient-based localization", arXiv:1610.02391.
 
     Parameters
     ----------
@@ -47,30 +48,22 @@ def grad_cam(classifier: Classifier, image: np.ndarray, label: str | None = None
     Raises
     ------
     DataError, UnknownNameError
-        The image is none for this classifier; there is no such class; captum is not installed.
+        The image is none for this classifier; there is no such class.
     """
-    _require_captum()
-    from captum.attr import LayerGradCam
-
     x, target = _prepared(classifier, image, label)
-    above = _Above(classifier)
+    seen = classifier.last_map
     with classifier.model.evaluating():
-        with torch.no_grad():
-            last = classifier.model.network(x)
-        with torch.enable_grad():  # of the map alone: so it works on a network of which every weight is frozen
-            heat = LayerGradCam(above, above.layer).attribute(
-                last.requires_grad_(True), target=target, relu_attributions=True
-            )
-    found = _resized(heat.detach(), classifier.about.cell.pixels.crop).clip(0)
+        values = [value.clone().requires_grad_(True) for value in seen.parts.prefix(x)]
+        with torch.enable_grad():  # of what crosses alone: so it works on a network of which every weight is frozen
+            last = seen.parts.suffix(*(value.clone() for value in values))  # clones, for it may change them in place
+            slopes = torch.autograd.grad(classifier.model.head(last)[0, target], values, allow_unused=True)
+    heat = torch.zeros(1, 1, seen.side, seen.side, device=x.device)
+    for value, slope in zip(values, slopes, strict=True):
+        cells, slopes_there = as_map(value.detach()), None if slope is None else as_map(slope)
+        if cells is not None and slopes_there is not None and cells.shape[-1] == seen.side:
+            heat = heat + (slopes_there.mean((2, 3), keepdim=True) * cells).sum(1, keepdim=True)
+    found = _resized(heat.relu(), classifier.about.cell.pixels.crop).clip(0)
     return found / found.max() if found.max() > 0 else found
-
-
-def map_side(classifier: Classifier) -> int:
-    """Of how many cells a side the network's last map is: Grad-CAM knows no finer place than one of them."""
-    pixels = classifier.about.cell.pixels
-    x = torch.zeros(1, pixels.inputs, pixels.size, pixels.size, device=classifier.device)
-    with classifier.model.evaluating(), torch.no_grad():
-        return int(classifier.model.network(x).shape[-1])
 
 
 def occlusion(classifier: Classifier, image: np.ndarray, label: str | None = None) -> Float32[np.ndarray, "y x"]:
@@ -92,7 +85,7 @@ def occlusion(classifier: Classifier, image: np.ndarray, label: str | None = Non
     Raises
     ------
     DataError, UnknownNameError
-        As `grad_cam` does.
+        As `grad_cam` does; or captum is not installed.
     """
     _require_captum()
     from captum.attr import Occlusion
@@ -138,17 +131,6 @@ def overlay(image: UInt8[np.ndarray, "y x 3"], heat: Float32[np.ndarray, "y x"])
     out = io.BytesIO()
     Image.fromarray(np.round((1 - share) * image + share * colours).astype(np.uint8)).save(out, "PNG")
     return out.getvalue()
-
-
-class _Above(nn.Module):
-    """From the network's last map to logits; captum takes hold of `layer`, which hands the map through."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.head, self.layer = classifier.model.head, nn.Identity()
-
-    def forward(self, last: Float32[Tensor, "1 feature y x"]) -> Float32[Tensor, "1 class"]:
-        return self.head(self.layer(last))
 
 
 class _Probability(nn.Module):
