@@ -9,14 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from skythaw import registry
+from skythaw.backbones.hub_catalogue import HUB_ENCODERS
 from skythaw.errors import SpecError, UnknownNameError, nearest
 from skythaw.spec import Cell, WeightsChoice
 
 Option = str | int | float | bool
+HUB = ("hf_hub:", "hf-hub:", "timm:hf_hub:", "timm:hf-hub:")
+"""How names of models of the Hugging Face Hub begin."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class Backbone:
     """How many its first convolution takes."""
     fixed_size: bool = False
     """Its positions are made for one size of image, `input_size`; `with_size` makes them for another."""
+    revision: str | None = None
+    """Of the repository on the Hub: a commit."""
+    file: Path | None = None
+    """Of weights beside a description in a folder."""
 
     def with_bands(self, bands: int) -> Backbone:
         """The same network for images of so many bands.
@@ -69,10 +78,7 @@ class Backbone:
         if bands == self.bands:
             return self
         of_rgb = self.preprocessing
-        mean, std = (
-            (fmean(values),) if bands == 1 else tuple(values[band % len(values)] for band in range(bands))
-            for values in (of_rgb.mean, of_rgb.std)
-        )
+        mean, std = (_banded(values, bands) for values in (of_rgb.mean, of_rgb.std))
         return replace(self, bands=bands, preprocessing=replace(of_rgb, mean=mean, std=std))
 
     def with_size(self, size: int) -> Backbone:
@@ -91,15 +97,23 @@ class Backbone:
 
 
 def backbone(name: str) -> Backbone:
-    """The network of a name, or of timm's name after ``timm:``.
+    """The network of a name: one of ours, or of timm's, torchvision's, the Hub's or a folder's, as its prefix says.
 
     Raises
     ------
     UnknownNameError
         There is none; the message names the nearest.
     """
+    from skythaw.backbones.described_networks import of_folder, of_hub, of_torchvision
+
     library, _, model = name.partition(":")
-    if library == "timm" and model and not _on_hub(model):
+    if name.startswith(HUB):
+        return of_hub(model.partition(":")[2] if library == "timm" else model)
+    if library == "torchvision" and model:
+        return of_torchvision(model)
+    if library == "local-dir" and model:
+        return of_folder(Path(model).expanduser())
+    if library == "timm" and model and "/" not in model:
         return _of_timm(model)
     known = registry.names("backbone")
     if name not in known and name not in registry.problems("backbone"):
@@ -108,38 +122,39 @@ def backbone(name: str) -> Backbone:
     return found
 
 
-def _on_hub(name: str) -> bool:
-    """Whether a name is that of a model on the Hugging Face Hub."""
-    return name.lower().startswith(("hf_hub:", "hf-hub:", "hf:")) or "/" in name
-
-
 def _meant(name: str, known: Sequence[str]) -> str:
-    """Which network a wrong name probably means: one of ours, or of timm's."""
-    plain = name.removeprefix("timm:")
-    if _on_hub(plain):
-        return (
-            "models of the Hugging Face Hub are not read by their names: download the file of weights, and give it in "
-            "[weights] to the network it is of, such as timm:convnext_nano"
-        )
+    """Which network a wrong name probably means: one of ours, of timm's, or of the Hub's that we know."""
+    plain = name.removeprefix("timm:").partition("@")[0]
+    if plain.count("/") == 1:
+        return f"is it a model of the Hugging Face Hub? Then write 'hf_hub:{plain.rpartition(':')[2]}'"
     import timm
 
-    names = {each.lower(): each for each in (*known, *(f"timm:{model}" for model in timm.list_models()))}
+    ours = (*known, *(each.name for each in HUB_ENCODERS if each.name.startswith("hf_hub:")))
+    names = {each.lower(): each for each in ours}
+    names |= {each.name.lower().rpartition("/")[2]: each.name for each in HUB_ENCODERS if "/" in each.name}
+    names |= {f"timm:{each}".lower(): f"timm:{each}" for each in (*timm.list_models(), *timm.list_pretrained())}
     same = names.get(name.lower()) or names.get(f"timm:{name.lower()}")
-    if same:
-        return f"did you mean {same!r}?"
-    close = nearest(name.lower(), names)
-    return close if close.startswith("did") else "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
+    close = [same] if same else get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    close = close or get_close_matches(f"timm:{name.lower()}", names, n=1, cutoff=0.75)
+    if close:
+        return f"did you mean {names.get(close[0], close[0])!r}?"
+    return "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
 
 
 def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:
     """The network with the preprocessing and options that a study chose with its weights."""
     if choice is None:
         return backbone
-    preprocessing = replace(
-        backbone.preprocessing,
-        mean=backbone.preprocessing.mean if choice.mean is None else _per_band(choice.mean, backbone.bands, "mean"),
-        std=backbone.preprocessing.std if choice.std is None else _per_band(choice.std, backbone.bands, "std"),
-    )
+    published = choice.name is not None  # by whom what it expects of red, green and blue is said, whatever the bands
+
+    def expected(values: tuple[float, ...] | None, usual: tuple[float, ...], what: str) -> tuple[float, ...]:
+        if values is not None and published and len(values) == 3:
+            return _banded(values, backbone.bands)
+        return usual if values is None else per_band(values, backbone.bands, what)
+
+    usual = backbone.preprocessing
+    mean, std = expected(choice.mean, usual.mean, "mean"), expected(choice.std, usual.std, "std")
+    preprocessing = replace(usual, mean=mean, std=std)
     if min(preprocessing.std) <= 0:
         raise SpecError(f"weights: std = {list(preprocessing.std)} must be above 0")
     options = tuple(sorted({**dict(backbone.options), **choice.options}.items()))
@@ -151,7 +166,12 @@ def backbone_of(cell: Cell) -> Backbone:
     return chosen(backbone(cell.backbone).with_bands(cell.pixels.inputs).with_size(cell.pixels.size), cell.weights)
 
 
-def _per_band(values: tuple[float, ...], bands: int, what: str = "mean or std") -> tuple[float, ...]:
+def _banded(values: tuple[float, ...], bands: int) -> tuple[float, ...]:
+    """What was said of red, green and blue, for so many bands."""
+    return (fmean(values),) if bands == 1 else tuple(values[band % len(values)] for band in range(bands))
+
+
+def per_band(values: tuple[float, ...], bands: int, what: str = "mean or std") -> tuple[float, ...]:
     """One number for each band, from one for all or one a band."""
     if len(values) not in (1, bands):
         order = "red, green, blue" if bands == 3 else "one for each band"
@@ -169,18 +189,23 @@ def _of_timm(model: str) -> Backbone:
     config = timm.get_pretrained_cfg(model) or timm.models.PretrainedCfg()
     readable = not config.custom_load and not config.hf_hub_filename
     official = str(config.hf_hub_id or config.url or "") if readable else ""
-    digest = re.search(r"://.*-([0-9a-f]{8,})\.pth$", official)  # as torch.hub names its files
     return Backbone(
         name=f"timm:{model}",
         library="timm",
         model=model,
-        preprocessing=Preprocessing(_per_band(config.mean, 3), _per_band(config.std, 3), config.interpolation),
+        preprocessing=Preprocessing(per_band(config.mean, 3), per_band(config.std, 3), config.interpolation),
         input_size=config.input_size[-1],
         official=official or None,
-        digest=f"sha256:{digest[1]}" if digest else "",
+        digest=digest_in(official),
         licence=config.license or "not stated",
         fixed_size=config.fixed_input_size,
     )
+
+
+def digest_in(address: str) -> str:
+    """How the SHA-256 of a file begins, as torch.hub puts it into names; empty where the name does not say."""
+    found = re.search(r"://.*-([0-9a-f]{8,})\.pth$", address)
+    return f"sha256:{found[1]}" if found else ""
 
 
 RESNET50 = Backbone(

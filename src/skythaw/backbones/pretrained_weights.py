@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import shutil
-import ssl
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass, replace
@@ -20,13 +18,12 @@ from typing import Literal
 
 from platformdirs import user_cache_path
 
+from skythaw.backbones.hub_files import TIMEOUT, WEIGHT_FILES, HubError, cached_file, fetch_file, reason_of
 from skythaw.backbones.known_backbones import Backbone
+from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.errors import WeightsError
 from skythaw.spec import WeightsChoice
 
-HUB_FILE = "model.safetensors"
-TIMEOUT = 10.0
-"""seconds without an answer after which a download has failed"""
 OLD_STORES = (Path("~/.cache/torch/hub/checkpoints"), Path("~/.torch/models"))
 """Where timm and pytorchcv keep what they downloaded."""
 
@@ -56,7 +53,7 @@ def locate(
     backbone
         the network
     choice
-        a file, or random, instead of the official ones
+        a file, a name of published weights, or random, instead of the official ones
     download
         fetch the official weights if they are not here
     store
@@ -68,10 +65,13 @@ def locate(
     WeightsError
         There are none; says what to do.
     """
-    if choice is not None and choice.file is not None:
-        return replace(_of_file("file", choice.file), key=choice.key)
-    if choice is not None and choice.random:
+    choice = choice or WeightsChoice()
+    if choice.random:
         return RANDOM
+    if choice.published:
+        backbone = find_backbone(choice.published)
+    if path := choice.file or backbone.file:
+        return replace(_of_file("file", path), key=choice.key)
     if path := _packaged(backbone):
         return _of_file("package", path)
     store = store or user_cache_path("skythaw") / "weights"
@@ -82,9 +82,13 @@ def locate(
     if not download:
         raise _missing(backbone, "they are not downloaded, and downloads are off")
     try:
-        return _of_file("download", _fetch(backbone.official, backbone.digest, store))
+        if "://" not in backbone.official:
+            return _of_file("download", fetch_file(backbone.official, WEIGHT_FILES, backbone.revision).path)
+        return _of_file("download", _fetch_address(backbone.official, backbone.digest, store))
+    except HubError as error:
+        raise _missing(backbone, str(error)) from None
     except (_DownloadError, OSError, http.client.HTTPException) as error:
-        raise _missing(backbone, f"the download failed ({_reason(error)})") from None
+        raise _missing(backbone, f"the download failed ({reason_of(error)})") from None
 
 
 class _DownloadError(Exception):
@@ -115,37 +119,11 @@ def _downloaded(backbone: Backbone, store: Path) -> Path | None:
     if backbone.official is None:
         return None
     if "://" not in backbone.official:
-        from huggingface_hub import try_to_load_from_cache
-
-        path = try_to_load_from_cache(backbone.official, HUB_FILE)
-        return Path(path) if isinstance(path, str) else None
+        found = cached_file(backbone.official, WEIGHT_FILES, backbone.revision)
+        return found.path if found else None
     name = _file_name(backbone.official)
     places = [folder.expanduser() / name for folder in (store, *OLD_STORES)]
     return next((path for path in places if path.is_file() and _has_digest(path, backbone.digest)), None)
-
-
-def _fetch(official: str, digest: str, store: Path) -> Path:
-    if "://" in official:
-        return _fetch_address(official, digest, store)
-    from huggingface_hub import constants, hf_hub_download
-
-    if not constants.HF_HUB_OFFLINE:  # the hub's library tries for 23 s where there is no network: ask once before
-        _ask(f"{constants.ENDPOINT}/{official}/resolve/main/{HUB_FILE}")
-    try:
-        return Path(hf_hub_download(official, HUB_FILE, etag_timeout=TIMEOUT))
-    except Exception as error:  # its errors come from several libraries
-        raise _DownloadError(_reason(error)) from error
-
-
-def _ask(address: str) -> None:
-    """Fail if nothing answers at an address; what it answers is for the hub's library to judge."""
-    try:
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT).close()
-    except urllib.error.HTTPError:
-        return
-    except urllib.error.URLError as error:
-        if not isinstance(error.reason, ssl.SSLError):  # the hub's library may know other certificates
-            raise
 
 
 def _fetch_address(address: str, digest: str, store: Path) -> Path:
@@ -183,11 +161,6 @@ def _has_digest(path: Path, digest: str) -> bool:
         return True
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest().startswith(start)
-
-
-def _reason(error: Exception) -> str:
-    text = str(getattr(error, "reason", None) or error).strip().partition("\n")[0]
-    return text or type(error).__name__
 
 
 def _missing(backbone: Backbone, reason: str) -> WeightsError:

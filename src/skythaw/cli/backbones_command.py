@@ -14,11 +14,16 @@ from skythaw.cli.terminal_table import TerminalTable, Wide, print_table, say_lef
 
 def backbones(context: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """The networks: parameters, blocks, and where their weights come from."""
+    from dataclasses import asdict
+
+    from skythaw.backbones.hub_catalogue import HUB_ENCODERS
+
     rows, problems = _backbone_rows(context.obj)
     for name, reason in problems.items():
         warn(f"{name}: {reason}")
     if as_json:
-        print_json({"schema": 1, "backbones": rows, "problems": problems})
+        encoders = [asdict(each) for each in HUB_ENCODERS]
+        print_json({"schema": 1, "backbones": rows, "encoders": encoders, "problems": problems})
         return
     numbers = ("parameters", "blocks", "layers", "trained at", "at least")
     table = TerminalTable(
@@ -40,6 +45,14 @@ def backbones(context: typer.Context, wide: Wide = False, as_json: Json = False)
         )
     say_left_out(print_table(table, wide=wide))
     say_wrapped("Any other network of timm: timm:NAME. Parameters are those of the backbone, without a head.")
+    others = TerminalTable("\nOther weights", ("name", "network", "trained on", "licence"), 4)
+    for each in HUB_ENCODERS:
+        others.add(each.name, each.network, each.trained_on, each.licence)
+    say_left_out(print_table(others, wide=wide))
+    say_wrapped(
+        "Any other model of timm on the Hugging Face Hub: hf_hub:OWNER/NAME. A study compares several weights of one "
+        "network by weights = [...] in [grid]."
+    )
 
 
 def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -79,7 +92,9 @@ def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 def blocks(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of a backbone, or timm:NAME.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name of a backbone, timm:NAME, or hf_hub:OWNER/NAME.")
+    ],
     size: Annotated[
         int | None,
         typer.Option(

@@ -56,7 +56,7 @@ class Cell(Frozen):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
-        content = {"schema": CELL_SCHEMA, **self.model_dump(mode="json")}
+        content = {"schema": CELL_SCHEMA, **self.model_dump(mode="json", exclude={"weights": {"name"}})}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

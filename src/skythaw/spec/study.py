@@ -7,9 +7,9 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from skythaw.errors import SpecError, nearest
 from skythaw.spec.cell import CELL_SCHEMA, IMAGES
@@ -74,12 +74,6 @@ class Data(Frozen):
         )
 
 
-def _weights_choice(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"random": True} if value == "random" else {"file": value}
-    return value
-
-
 class Grid(BaseModel):
     """The axes of a study; each is a list. Beside the six named ones, any key of `Pixels` or `Recipe`."""
 
@@ -138,7 +132,7 @@ class Study(Frozen):
     data: Data
     grid: Grid
     recipe: Recipe = Recipe()
-    weights: dict[str, Annotated[WeightsChoice, BeforeValidator(_weights_choice)]] = Field(default_factory=dict)
+    weights: dict[str, WeightsChoice] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Study:
@@ -177,7 +171,7 @@ class Study(Frozen):
 
         paths = {name: anchored(getattr(self.data, name)) for name in ("path", "test_path", "table")}
         data = self.data.model_copy(update=paths)
-        weights = {n: w.model_copy(update={"file": anchored(w.file)}) for n, w in self.weights.items()}
+        weights = {name: choice.within(folder) for name, choice in self.weights.items()}
         return self.model_copy(update={"data": data, "weights": weights})
 
     @property
@@ -197,7 +191,7 @@ class Study(Frozen):
     def describe(self) -> dict[str, Any]:
         """Everything that decides the study's numbers, defaults written out: no name and no path."""
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path", "table"}})
-        content["weights"] = {n: w.model_dump(mode="json", exclude={"file"}) for n, w in self.weights.items()}
+        content["weights"] = {name: choice.described() for name, choice in self.weights.items()}
         return {"cell_schema": CELL_SCHEMA, **content}
 
 
