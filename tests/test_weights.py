@@ -135,6 +135,15 @@ def test_of_another_network(save):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {f"model.{n}": t for n, t in state.items()}])
+def test_of_which_network_is_said(wrap, save):
+    state = official_state(backbone("timm:mobilenetv3_small_075"))
+    with pytest.raises(WeightsError, match=r"not of timm:mobilenetv3_small_050, but of timm:mobilenetv3_small_075: "):
+        build(backbone("timm:mobilenetv3_small_050"), save(wrap(state)))
+    with pytest.raises(WeightsError, match=r"not of timm:test_resnet, but of mobilenetv2: \d+"):
+        build(backbone(SMALL), save(wrap(official_state(backbone("mobilenetv2")))))
+
+
 class Hostile:
     def __init__(self, canary: Path) -> None:
         self.canary = canary

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skythaw.backbones.checkpoint import State, TensorSet, read_checkpoint
 from skythaw.backbones.fit_positions import fit_positions
 from skythaw.backbones.known_backbones import Backbone
+from skythaw.backbones.owner_of_weights import owner_of
 from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import WeightsError
 
@@ -23,6 +24,8 @@ TIMM_FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretr
 COUNTER = "num_batches_tracked"
 """Batch norm's count of batches: nothing uses it, and old files lack it."""
 BY_ORDER = "with names of another library, matched by the order and shapes of all tensors"
+MOSTLY = 0.9
+"""share of the tensors that fit if a file is of the network, but has a fault"""
 SHOWN = 3
 """Names in a message."""
 
@@ -62,10 +65,11 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
     _require_bands(own, fit.state, backbone, weights, first)
     found = _adapted(fit.state, backbone.bands, f"{first}.weight")
     if fault := _difference(features, own, found):
-        size = (
-            f"; they are not for images of {backbone.input_size} pixels" if "img_size" in dict(backbone.options) else ""
-        )
-        raise WeightsError(f"the weights in {weights.path} are not of {backbone.name}: {fault}{size}")
+        other = owner_of(sets, features, backbone) if _is_foreign(own, found) else None
+        whose = f"{backbone.name}, but of {other}" if other else backbone.name
+        fixed = not other and "img_size" in dict(backbone.options)
+        size = f"; they are not for images of {backbone.input_size} pixels" if fixed else ""
+        raise WeightsError(f"the weights in {weights.path} are not of {whose}: {fault}{size}")
     used = {name: tensor for name, tensor in found.items() if name in own}
     bad = [name for name, tensor in used.items() if not torch.isfinite(tensor).all()]
     if bad:
@@ -163,6 +167,13 @@ def _equal(one: State, other: State, own: State) -> bool:
 
 def _missing(own: State, state: State) -> int:
     return sum(name not in state for name in _needed(own))
+
+
+def _is_foreign(own: State, state: State) -> bool:
+    """Whether a file is likely to be of another network, and not of this one with a fault."""
+    needed = _needed(own)
+    fitting = sum(name in state and state[name].shape == own[name].shape for name in needed)
+    return fitting < MOSTLY * len(needed)
 
 
 def _require_bands(own: State, state: State, backbone: Backbone, weights: Weights, first: str) -> None:
