@@ -112,7 +112,9 @@ def contested(found: Sequence[Contest], names: Sequence[str]) -> list[ContestedN
     row = {"blocks": BLOCKS, "tpr": 0.5, "tlr": 0.5, "validation_accuracy": {}, "peak_epoch": 1.0, "gap": 0.0}
     row |= {"accuracy": {}, "parameters": 1, "file_bytes": 1, "latency": None}
     return [
-        ContestedNetwork(name, contest, {each.depth: row for each in contest.whole})
+        ContestedNetwork(
+            {"network": name, "backbone": name, "weights": None}, contest, {each.depth: row for each in contest.whole}
+        )
         for name, contest in zip(names, found, strict=True)
     ]
 

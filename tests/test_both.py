@@ -310,7 +310,7 @@ def compared(both_images, both_table, gains=(0.05, 0.01, 0.01), **changes):
         {"class": name, "pairs": [pair("both", other, (gain, gain)) for other in ("images", "table")]}
         for name, gain in zip(("QSO", "GALAXY", "STAR"), gains, strict=True)
     ]
-    found = {"backbone": "a", "train_size": 100, "seeds": 3, "converged": True, "columns": ["u"]}
+    found = {"network": "a", "train_size": 100, "seeds": 3, "converged": True, "columns": ["u"]}
     return found | {"pairs": pairs, "classes": classes} | changes
 
 

@@ -97,7 +97,7 @@ def test_curves_stand_against_steps_where_results_have_them():
     new = result("k").model_copy(update={"curves": curves, "peak_epoch": 1.0, "peak_step": 20, "not_converged": ()})
     curve = cell_curve(new)
     assert (curve["step"], curve["epoch"], curve["kept"]) == ([10, 20, 30, 40], [0.5, 1.0, 1.5, 2.0], 1)
-    charts = training_charts({"backbone": "a", "depth": 1}, [{"seed": 0, **curve}])
+    charts = training_charts({"network": "a", "depth": 1}, [{"seed": 0, **curve}])
     assert [chart.x_label for chart in charts] == ["training steps"] * 2
     assert charts[0].series[0].x == (10.0, 20.0, 30.0, 40.0)
     assert charts[0].series[0].label == "seed 0, validation"

@@ -10,7 +10,7 @@ from skythaw.report.report_facts import report_facts
 from skythaw.study.ledger import Ledger
 
 CHOICE = {
-    "backbone": "mobilenetv2",
+    "network": "mobilenetv2",
     "strategy": "top",
     "train_size": 1500,
     "depth": 10,
@@ -36,7 +36,7 @@ CHOICE = {
 }
 RIVAL = {
     "converged": True,
-    "backbone": "vgg16",
+    "network": "vgg16",
     "depth": 3,
     "difference": 0.02,
     "low": -0.01,

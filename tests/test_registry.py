@@ -66,8 +66,7 @@ def test_a_plugin_adds_a_name_and_a_broken_one_breaks_nothing(tmp_path):
     [
         ("resnet18", "did you mean 'timm:resnet18'?"),
         ("ResNet50", "did you mean 'resnet50'?"),
-        ("timm:hf_hub:someone/some-encoder", "Hugging Face Hub are not read by their names"),
-        ("hf-hub:someone/some-encoder", "Hugging Face Hub are not read by their names"),
+        ("someone/some-encoder", "Then write 'hf_hub:someone/some-encoder'"),
         ("zzzz", "`skythaw backbones` lists ours"),
     ],
 )

@@ -160,7 +160,7 @@ def test_the_map_of_p_values_holds_those_of_every_pair(tmp_path):
 
 
 def test_latex_of_hostile_names_is_harmless(facts):
-    row = {**facts["rows"][0], "backbone": r"a_b\input{x}%&"}
+    row = {**facts["rows"][0], "network": r"a_b\input{x}%&"}
     text = depths_as_latex({**facts, "rows": [row], "recommended": []})
     assert r"a\_b\textbackslash{}input\{x\}\%\&" in text
     assert with_interval(row["macro_f1"]) in text

@@ -179,6 +179,7 @@ def test_every_setting_of_recipe_and_pixels_is_in_the_key():
     other = {"lr": 1e-3, "schedule": "cosine", "batchnorm": "train", "class_weights": "balanced", "stretch": "asinh"}
     other |= {
         "bands": ["r"],
+        "interpolation": "bilinear",
         "select": "log_loss",
         "patience": 3,
         "precision": "mixed",

@@ -20,8 +20,6 @@ from skythaw.errors import SpecError, UnknownNameError, nearest
 from skythaw.spec import Cell, WeightsChoice
 
 Option = str | int | float | bool
-HUB = ("hf_hub:", "hf-hub:", "timm:hf_hub:", "timm:hf-hub:")
-"""How names of models of the Hugging Face Hub begin."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def backbone(name: str) -> Backbone:
     from skythaw.backbones.described_networks import of_folder, of_hub, of_torchvision
 
     library, _, model = name.partition(":")
-    if name.startswith(HUB):
+    if name.removeprefix("timm:").startswith(("hf_hub:", "hf-hub:")):
         return of_hub(model.partition(":")[2] if library == "timm" else model)
     if library == "torchvision" and model:
         return of_torchvision(model)

@@ -31,6 +31,7 @@ from skythaw.data.image_form import RGB, Form
 from skythaw.errors import BundleError, DataError, UnknownNameError
 from skythaw.spec import Cell, Frozen, Seed
 from skythaw.spec.validation_message import one_line
+from skythaw.spec.weights_choice import DESCRIBED
 
 ABOUT, WEIGHTS, ONNX, CARD = "bundle.json", "model.safetensors", "model.onnx", "README.md"
 REFERENCES, NUMBERS = "references.safetensors", "numbers.safetensors"
@@ -67,7 +68,7 @@ class Expected(Frozen):
     mean: tuple[Level, ...]
     """of each band that the network gets, after the stretch"""
     std: tuple[Annotated[Level, Field(ge=1e-6)], ...]
-    interpolation: Literal["bicubic"]
+    interpolation: Literal["bicubic", "bilinear"]
     """how images are resized where size differs from crop"""
 
 
@@ -131,7 +132,9 @@ class BundleDescription(Frozen):
 
     @model_validator(mode="after")
     def _leads_nowhere(self) -> Self:
-        weights = self.cell.weights
+        weights, network = self.cell.weights, self.cell.backbone
+        if network.startswith(DESCRIBED) or "/" in network:
+            raise ValueError(f"a bundle should say its network itself, and this one names {network!r}")
         if weights.file is not None:
             raise ValueError(f"a bundle should name no file of weights, and this one names {str(weights.file)!r}")
         for name, value in weights.options.items():

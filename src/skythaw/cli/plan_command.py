@@ -114,7 +114,7 @@ def _use_table(planned: Plan) -> TerminalTable:
     for reuse in planned.reuse:
         for use in reuse.uses:
             table.add(
-                use.cell.backbone,
+                use.cell.network,
                 "kept" if use.keep else "computed",
                 use.why,
                 f"{use.cell.pixels.size} px",
@@ -130,6 +130,7 @@ def _use_table(planned: Plan) -> TerminalTable:
 def _use_row(use: Use) -> dict[str, Any]:
     return {
         "backbone": use.cell.backbone,
+        "weights": use.cell.weights.name,
         "pixels": use.cell.pixels.model_dump(mode="json"),
         "depth": use.depth,
         "kept": use.keep,
@@ -155,6 +156,7 @@ def _plan_row(planned: PlannedCell, state: str) -> dict[str, Any]:
         "key": cell.key,
         "state": state,
         "backbone": cell.backbone,
+        "weights": cell.weights.name,
         "strategy": cell.strategy,
         "train_size": cell.train_size,
         "depth": cell.depth,
@@ -182,7 +184,7 @@ def _by_seed(planned: Plan, states: dict[str, str], axes: list[str]) -> list[lis
         done = sum(states.get(p.cell.key) == "done" for p in group)
         rows.append(
             [
-                cell.backbone,
+                cell.network,
                 cell.strategy,
                 "done" if done == len(group) else f"{done} done" if done else "waiting",
                 str(cell.train_size),

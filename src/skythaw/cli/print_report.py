@@ -43,7 +43,7 @@ def print_classifier(about: BundleDescription) -> None:
 
     say_wrapped(
         classifier_in_words(
-            {name: getattr(about.cell, name) for name in ("backbone", "depth", "train_size")}
+            {name: getattr(about.cell, name) for name in ("network", "depth", "train_size")}
             | {"blocks": about.blocks, "size": about.cell.pixels.size, "scores": about.scores["own"]}
         )
     )
@@ -61,6 +61,7 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     from skythaw.report import sentences
     from skythaw.report.number_sentences import control_sentences, input_sentences
     from skythaw.report.recommendations import recommendations
+    from skythaw.report.weight_sentences import weight_sentences
 
     cells = facts["cells"]
     if not facts["rows"]:
@@ -82,11 +83,12 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     say("")
     if facts["claims"]:
         _print_claims(facts["claims"])
-    for sentence in (*control_sentences(facts), *input_sentences(facts), *sentences.size_sentences(facts)):
-        say_wrapped(sentence)
+    for said in (weight_sentences, control_sentences, input_sentences, sentences.size_sentences):
+        for sentence in said(facts):
+            say_wrapped(sentence)
     say_wrapped(sentences.method(facts))
     for alarm in facts["alarms"]:
-        where = f"{alarm['backbone']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"
+        where = f"{alarm['network']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"
         say_wrapped(f"ALARM {where}: {alarm['alarm']}")
     if cells["done"] < cells["cells"]:
         say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
@@ -116,13 +118,13 @@ def _print_depths(facts: Facts, recommended: Sequence[Recommendation], wide: boo
     left_out: list[str] = []
     for each in recommended:
         choice = each.choice
-        first.setdefault((choice["backbone"], choice["train_size"]), choice["strategy"])
+        first.setdefault((choice["network"], choice["train_size"]), choice["strategy"])
         rows = _rows_beside(facts, each)
         left_out += print_table(_depth_table(facts, each, rows), wide=wide)
         for line in unfinished(rows):
             say_wrapped(line, indent="  ")
         for probe in facts["probes"]:
-            if choice["strategy"] == first[choice["backbone"], choice["train_size"]] and _same(probe, choice):
+            if choice["strategy"] == first[choice["network"], choice["train_size"]] and _same(probe, choice):
                 say_wrapped(_probe_line(probe, facts["axes"]))
         if each.comparison and choice["main"]:
             say_wrapped(depths_compared(each.comparison))
@@ -143,7 +145,7 @@ def _depth_table(facts: Facts, recommended: Recommendation, rows: Iterable[dict[
     """Depth against scores for one backbone, strategy and training size; the choice is marked."""
     choice, axes = recommended.row, facts["axes"]
     inputs = "" if choice["inputs"] == "images" else f", inputs {choice['inputs']}"
-    title = f"{choice['backbone']}, {choice['train_size']} training images, strategy {choice['strategy']}{inputs}"
+    title = f"{choice['network']}, {choice['train_size']} training images, strategy {choice['strategy']}{inputs}"
     scores = ("macro-F1", "95 %", "over seeds", "accuracy", "log loss", "lr", "peak epoch", "gap", "seconds")
     table = TerminalTable(title, ("", "depth", *axes, "TPR", "TLR", "TFR", *scores, "seeds", "converged"), spare=SPARE)
     for row in rows:
@@ -168,7 +170,7 @@ def _depth_table(facts: Facts, recommended: Recommendation, rows: Iterable[dict[
 
 
 def _same(probe: dict[str, Any], choice: dict[str, Any]) -> bool:
-    return all(probe[name] == choice[name] for name in ("backbone", "train_size"))
+    return all(probe[name] == choice[name] for name in ("network", "train_size"))
 
 
 def _probe_line(probe: dict[str, Any], axes: list[str]) -> str:
@@ -198,7 +200,7 @@ def print_search(standings: list[dict[str, Any]], *, wide: bool = False) -> None
     """How each setting of a search did, round by round."""
     from skythaw.report.sentences import search_sentence
 
-    columns = ("backbone", "strategy", "setting", "round", "fate", "seeds", "images", "log loss", "macro-F1", "behind")
+    columns = ("network", "strategy", "setting", "round", "fate", "seeds", "images", "log loss", "macro-F1", "behind")
     spare = ("strategy", "seeds", "images", "log loss")
     table = TerminalTable("search for the best depth, on validation", columns, 5, spare)
     for each in standings:

@@ -168,7 +168,7 @@ def _watcher(bar: Any) -> Any:
             if error is not None:
                 cell = planned.cell
                 last = error.strip().splitlines()[-1]
-                self.warned(f"failed: {cell.backbone}, depth {cell.depth}, seed {cell.seed}: {last}")
+                self.warned(f"failed: {cell.network}, depth {cell.depth}, seed {cell.seed}: {last}")
 
         def _count(self) -> str:
             return f"{self.over} of {self.cells} {self.what}"

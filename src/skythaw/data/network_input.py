@@ -64,7 +64,7 @@ def batch_input(
     if spec.bands is not None:
         cut = cut.take(spec.places(bands), axis=3)
     x = torch.from_numpy(brightness(cut, spec.stretch)).permute(0, 3, 1, 2)
-    return _resize(x, spec.size)
+    return _resize(x, spec)
 
 
 def normalise(
@@ -85,7 +85,8 @@ def release(array: np.ndarray) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _resize(x: Tensor, size: int) -> Tensor:
+def _resize(x: Tensor, spec: Pixels) -> Tensor:
+    size, how = spec.size, spec.interpolation
     if x.shape[-1] == size:
         return x
-    return functional.interpolate(x, (size, size), mode="bicubic", align_corners=False, antialias=True).clamp_(0, 1)
+    return functional.interpolate(x, (size, size), mode=how, align_corners=False, antialias=True).clamp_(0, 1)

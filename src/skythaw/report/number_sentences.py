@@ -41,7 +41,7 @@ def control_sentences(facts: Mapping[str, Any]) -> list[str]:
     found = []
     for row in facts["control"]:
         network = row["network"]
-        beside = f" {network['backbone']} at depth {network['depth']} {_beside(network)}." if network else ""
+        beside = f" {network['network']} at depth {network['depth']} {_beside(network)}." if network else ""
         found.append(
             f"Control: a forest on {row['numbers']} numbers measured from {row['train_size']:,} of the same images has "
             f"macro-F1 {with_interval(row['macro_f1'])}.{beside}"
@@ -66,7 +66,7 @@ def _inputs(each: Mapping[str, Any]) -> str:
     alone, both = each["depths"]["images"], each["depths"]["both"]
     depth = f"depth {both} with and without the numbers" if alone == both else f"depth {alone} alone, {both} with them"
     reached = (
-        f"{each['backbone']}, {each['train_size']:,} images: images alone {scores['images']}, numbers alone "
+        f"{each['network']}, {each['train_size']:,} images: images alone {scores['images']}, numbers alone "
         f"{scores['table']}, both {scores['both']}."
     )
     if not each["converged"]:

@@ -12,6 +12,8 @@ from skythaw.report.number_format import percent
 from skythaw.report.number_sentences import against, together, turned, with_ends
 from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
 
+CHOSEN = ("network", "backbone", "weights", "strategy", "train_size", "depth", "blocks", "seeds")
+"""what of a row its choice repeats"""
 NAMED = 4
 """trainings that have not converged, named at most"""
 Choice = dict[str, Any]
@@ -34,7 +36,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
     best = max(main, key=lambda each: each.row["macro_f1"]["mean"])
     row, compared = best.row, best.comparison or {}
     return {
-        **{name: row[name] for name in ("backbone", "strategy", "train_size", "depth", "blocks", "seeds")},
+        **{name: row[name] for name in CHOSEN},
         "size": row.get("size", facts["data"].get("size")),
         "settings": {axis: row[axis] for axis in best.axes if axis != "size"},
         "objects": (facts["objects"] or {}).get("test"),
@@ -93,7 +95,7 @@ def is_sure(recommended: Recommendation) -> bool | None:
 
 def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
     """What twice the images would give (``images``, ``difference``, ``low``, ``high``), or ``why`` it can't be told."""
-    same = ("backbone", "strategy", "inputs")
+    same = ("network", "strategy", "inputs")
 
     def of_it(several: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         return next((e for e in several if all(e[name] == best.choice[name] for name in same)), {})
@@ -109,14 +111,14 @@ def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
 def _control(facts: Facts, best: Recommendation) -> dict[str, Any] | None:
     """The control of as many images, and what the chosen network is above it; None where there is none."""
     found = next((each for each in facts["control"] if each["train_size"] == best.row["train_size"]), None)
-    if found is None or found["network"] is None or found["network"]["backbone"] != best.row["backbone"]:
+    if found is None or found["network"] is None or found["network"]["network"] != best.row["network"]:
         return None
     return {name: found[name] for name in ("numbers", "macro_f1", "network")}
 
 
 def _inputs(facts: Facts, best: Recommendation) -> dict[str, Any] | None:
     """What the numbers that the study has beside the images add to them; None where it has none."""
-    same = ("backbone", "strategy", "train_size")
+    same = ("network", "strategy", "train_size")
     several = [each for each in facts["inputs"] if all(each[name] == best.row[name] for name in same)]
     return max(several, key=lambda each: each["macro_f1"]["both"]["mean"], default=None)
 
@@ -141,18 +143,18 @@ def classifier_in_words(about: Mapping[str, Any]) -> str:
     Parameters
     ----------
     about
-        ``backbone``, ``depth``, ``blocks``, ``train_size``, ``size`` and ``scores``
+        ``network``, ``depth``, ``blocks``, ``train_size``, ``size`` and ``scores``
     """
     scores = about["scores"]
     return (
-        f"The classifier is {about['backbone']} with {_blocks(about)} trained, {_images(about)}. On its test objects "
+        f"The classifier is {about['network']} with {_blocks(about)} trained, {_images(about)}. On its test objects "
         f"it was right in {percent(scores['accuracy'])}; macro-F1 {scores['macro_f1']:.3f}."
     )
 
 
 def _what_to_train(choice: Choice) -> str:
     settings = "".join(f", {axis} {value}" for axis, value in choice["settings"].items())
-    return f"Use {choice['backbone']} with {_blocks(choice)} trained, {_images(choice)}{settings}."
+    return f"Use {choice['network']} with {_blocks(choice)} trained, {_images(choice)}{settings}."
 
 
 def _blocks(choice: Mapping[str, Any]) -> str:
@@ -265,7 +267,7 @@ def _not_told(choice: Choice) -> list[str]:
 
 
 def _names(rivals: Sequence[Mapping[str, Any]], word: str) -> str:
-    return _or([each["backbone"] for each in rivals], word)
+    return _or([each["network"] for each in rivals], word)
 
 
 def _or(several: Sequence[Any], word: str = "or") -> str:
@@ -276,10 +278,10 @@ def _or(several: Sequence[Any], word: str = "or") -> str:
 
 def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line that says which rows have not converged, and why; nothing where all have."""
-    several = len({row["backbone"] for row in rows}) > 1
+    several = len({row["network"] for row in rows}) > 1
     found = [row for row in rows if not row["converged"]]
     named = [
-        f"{row['backbone'] + ', ' if several else ''}depth {row['depth']} ({'; '.join(row['not_converged'])})"
+        f"{row['network'] + ', ' if several else ''}depth {row['depth']} ({'; '.join(row['not_converged'])})"
         for row in found
     ]
     named = list(dict.fromkeys(named))

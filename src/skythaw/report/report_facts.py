@@ -15,6 +15,7 @@ from skythaw.report.statistics.network_rivals import network_rivals
 from skythaw.report.statistics.number_comparison import against_control, inputs_compared
 from skythaw.report.statistics.number_rows import number_facts, number_rows
 from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
+from skythaw.report.statistics.weight_comparison import weights_compared
 from skythaw.spec import IMAGES
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.study_status import status
@@ -64,6 +65,7 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
             for row in numbers.control
         ],
         "inputs": inputs,
+        "weights": weights_compared(evidence) if evidence else [],
         "probes": probes(finished, axes),
         "recommended": _recommended(every, rows, evidence),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
@@ -163,6 +165,7 @@ def _alarm(entry: Entry, text: str) -> dict[str, Any]:
     cell = entry.cell
     return {
         "key": entry.key,
+        "network": cell.network,
         "backbone": cell.backbone,
         "depth": cell.depth,
         "train_size": cell.train_size,

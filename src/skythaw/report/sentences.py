@@ -92,14 +92,14 @@ def _warnings(facts: Facts) -> list[str]:
     if facts["alarms"]:
         one = facts["alarms"][0]
         more = f", and {len(facts['alarms']) - 1} more" if len(facts["alarms"]) > 1 else ""
-        found.append(f"alarm: {one['backbone']}, depth {one['depth']}, seed {one['seed']}: {one['alarm']}{more}")
+        found.append(f"alarm: {one['network']}, depth {one['depth']}, seed {one['seed']}: {one['alarm']}{more}")
     return found
 
 
 def name_of(compared: dict[str, Any]) -> str:
     """Network, strategy, training size and inputs in words."""
     inputs = "" if compared["inputs"] == "images" else f", inputs {compared['inputs']}"
-    return f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}{inputs}"
+    return f"{compared['network']}, {compared['train_size']:,} images, strategy {compared['strategy']}{inputs}"
 
 
 def depths_compared(compared: dict[str, Any]) -> str:
@@ -127,7 +127,7 @@ def size_sentences(facts: Facts) -> list[str]:
 
 def _line_of(curve: dict[str, Any]) -> str:
     beside = "" if curve["inputs"] == "images" else f", {curve['inputs']}"
-    return f"{curve['backbone']} ({curve['strategy']}{beside})"
+    return f"{curve['network']} ({curve['strategy']}{beside})"
 
 
 def _size_law(curve: dict[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _failures(facts: Facts) -> str:
     if not found:
         return ""
     return (
-        f"{found['backbone']} at depth {found['depth']} is wrong on {found['wrong']:,} of "
+        f"{found['network']} at depth {found['depth']} is wrong on {found['wrong']:,} of "
         f"{facts['method']['objects']:,} test objects, by the mean probabilities of its seeds. {_labels(found)}"
     )
 

@@ -49,6 +49,11 @@ class Cell(Frozen):
     numbers_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
 
     @property
+    def network(self) -> str:
+        """What its network is called beside others of the study: the backbone, and its weights where they are named."""
+        return self.weights.beside(self.backbone)
+
+    @property
     def on_images_alone(self) -> Cell:
         """The same cell without numbers: what a cell of both starts from."""
         return Cell.model_validate(self.model_dump(exclude={"inputs", "numbers", "numbers_sha256"}))
@@ -62,6 +67,8 @@ class Cell(Frozen):
 
     def setting(self, axis: str) -> Any:
         """What stands for the cell on an axis, in tables: a number or words."""
+        if axis in ("network", "weights"):
+            return self.network if axis == "network" else self.weights.name
         place = next(each for each in (self, self.pixels, self.recipe) if axis in type(each).model_fields)
         value = getattr(place, axis)
         if isinstance(value, tuple):

@@ -99,10 +99,12 @@ class Pixels(Frozen):
     crop: Side
     """pixels cut from the centre of the cutout"""
     size: Side
-    """pixels the network gets, a side; resized (bicubic, antialiased) where it differs from `crop`"""
+    """pixels the network gets, a side; resized, antialiased, where it differs from `crop`"""
     bands: Bands | None = Field(None, exclude_if=lambda bands: bands is None)
     """by name, or by number from 0; None is all, and not part of a cell's key"""
     stretch: Stretch = Stretch(kind="linear")
+    interpolation: Literal["bicubic", "bilinear"] = Field(default="bicubic", exclude_if=lambda how: how == "bicubic")
+    """how images are resized"""
 
     @property
     def inputs(self) -> int:

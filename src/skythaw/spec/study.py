@@ -75,7 +75,7 @@ class Data(Frozen):
 
 
 class Grid(BaseModel):
-    """The axes of a study; each is a list. Beside the six named ones, any key of `Pixels` or `Recipe`."""
+    """The axes of a study; each is a list. Beside the seven named ones, any key of `Pixels` or `Recipe`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -86,6 +86,8 @@ class Grid(BaseModel):
     strategy: tuple[str, ...] = Field(("top",), min_length=1)
     inputs: tuple[str, ...] = Field((IMAGES,), min_length=1, exclude_if=lambda inputs: inputs == (IMAGES,))
     """of `INPUTS`; a study of both has images alone and the numbers alone beside it"""
+    weights: tuple[WeightsChoice, ...] = Field((), exclude_if=lambda weights: not weights)
+    """of each network; none are those of ``[weights]``, or the official ones"""
 
     @field_validator("depth")
     @classmethod
@@ -122,7 +124,7 @@ class Grid(BaseModel):
         return self.model_extra or {}
 
 
-AXES = [*Pixels.model_fields, *Recipe.model_fields]
+AXES = [name for name in (*Pixels.model_fields, *Recipe.model_fields) if name != "interpolation"]
 
 
 class Study(Frozen):
@@ -172,7 +174,8 @@ class Study(Frozen):
         paths = {name: anchored(getattr(self.data, name)) for name in ("path", "test_path", "table")}
         data = self.data.model_copy(update=paths)
         weights = {name: choice.within(folder) for name, choice in self.weights.items()}
-        return self.model_copy(update={"data": data, "weights": weights})
+        grid = self.grid.model_copy(update={"weights": tuple(each.within(folder) for each in self.grid.weights)})
+        return self.model_copy(update={"data": data, "grid": grid, "weights": weights})
 
     @property
     def uses_numbers(self) -> bool:
@@ -192,6 +195,8 @@ class Study(Frozen):
         """Everything that decides the study's numbers, defaults written out: no name and no path."""
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path", "table"}})
         content["weights"] = {name: choice.described() for name, choice in self.weights.items()}
+        if self.grid.weights:
+            content["grid"]["weights"] = [choice.described() for choice in self.grid.weights]
         return {"cell_schema": CELL_SCHEMA, **content}
 
 

@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 from skythaw.spec.record import Frozen
 
 LOCAL = "local-dir:"
-SOURCES = ("timm:", "hf_hub:", "hf-hub:", "torchvision:", LOCAL)
+DESCRIBED = ("hf_hub:", "hf-hub:", "timm:hf_hub:", "timm:hf-hub:", "torchvision:", LOCAL)
+"""How names begin that name a network only by its weights."""
+SOURCES = ("timm:", *DESCRIBED)
 """How names of published weights begin."""
 IMAGENET = "imagenet"
 """The official weights of a network, among others."""
@@ -67,6 +69,10 @@ class WeightsChoice(Frozen):
         if self.name is not None:
             return self.name
         return "random" if self.random else IMAGENET if self.file is None else self.file.name
+
+    def beside(self, network: str) -> str:
+        """What a network with these weights is called: its name, and theirs where the study names them."""
+        return network if self.name is None else f"{network} ({self.name})"
 
     def within(self, folder: Path) -> WeightsChoice:
         """The same with its relative paths taken from a folder."""

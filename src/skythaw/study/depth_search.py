@@ -28,7 +28,7 @@ from skythaw.study.run_study import opened
 from skythaw.study.search_standing import CHANCE, LEVEL, MARGIN, ROUNDS, RoundScores, SearchRound, Standing, fates
 
 ContestKey = tuple[str, str, int]
-"""backbone, strategy, training size: settings of one contest compete with each other"""
+"""network with its weights, strategy, training size: settings of one contest compete with each other"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> Contests:
     for planned in cells:
         cell = planned.cell
         name = ", ".join([f"depth {cell.depth}", *(f"{axis} {cell.setting(axis)}" for axis in axes)])
-        groups[cell.backbone, cell.strategy, cell.train_size][name].append(planned)
+        groups[cell.network, cell.strategy, cell.train_size][name].append(planned)
     return {
         contest: [TrialSetting(name, tuple(some)) for name, some in settings.items()]
         for contest, settings in groups.items()

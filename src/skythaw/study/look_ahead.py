@@ -14,10 +14,10 @@ from skythaw.study.plan import make_plan
 def look_ahead(study: Study, cache: Path, engine: str) -> None:
     """Fill the cache folder with the facts about a study's networks, if it has none of a network yet.
 
-    What can't be found is looked for again by the driver's own plan, which says what is wrong. A network of timm's own
-    names (``timm:NAME``) is left to the driver, which has to load timm for it anyway.
+    What can't be found is looked for again by the driver's own plan, which says what is wrong. A network of
+    another library's name (``timm:NAME``) is left to the driver, which has to load timm for it anyway.
     """
-    names = [name for name in study.grid.backbone if not name.startswith("timm:")]
+    names = [name for name in study.grid.backbone if ":" not in name]
     if "torch" not in sys.modules and not all(any((cache / FOLDER).glob(f"{name}-*")) for name in names):
         with open_engine(engine, 1) as worker:
             list(worker.map(_find_facts, [(study, cache)]))

@@ -15,12 +15,13 @@ from skythaw.backbones.known_backbones import Backbone, chosen
 from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.backbones.network_facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
 from skythaw.backbones.pretrained_weights import Weights, locate
-from skythaw.errors import SpecError, UnknownNameError, WeightsError
+from skythaw.errors import SpecError, WeightsError
 from skythaw.spec import IMAGES, Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.axis_settings import axis_settings
 from skythaw.study.memory_need import memory_of
 from skythaw.study.number_check import check_numbers
 from skythaw.study.study_data import StudyData, open_study_data
+from skythaw.study.study_networks import study_networks
 from skythaw.tuning.frozen.reuse_plan import BUDGET, ObjectSets, Reuse, group_of, plan_reuse
 from skythaw.tuning.fusion import NETWORK_FOLDS, STACK, WAYS
 from skythaw.tuning.strategies import strategy
@@ -109,28 +110,24 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     digests: dict[str, str] = {}
     settings = axis_settings(study, study_data)
     inputs = {(pixels.inputs, pixels.size) for pixels, _ in settings}
-    for name in study.grid.backbone:
-        choice = study.weights.get(name, WeightsChoice())
+    for network in study_networks(study, warnings):
+        name, choice = network.name, network.choice
         weights = _weights(find_backbone(name), choice, download, warnings)
-        digests[name] = weights.sha256 if weights else ABSENT
+        digests[network.title] = weights.sha256 if weights else f"{ABSENT} {choice.name or ''}".strip()
         backbones = {n: chosen(find_backbone(name).with_bands(n[0]).with_size(n[1]), choice) for n in inputs}
         networks = {n: facts(backbone, cache) for n, backbone in backbones.items()}
         classes = len(study_data.cutouts.classes)
-        depths = {n: _depths(study, network, classes, warnings) for n, network in networks.items()}
+        depths = {n: _depths(study, each, classes, warnings) for n, each in networks.items()}
         for cell in _cells(study, study_data, name, settings, depths):
-            settled = cell.model_copy(
-                update={"weights": choice.model_copy(update={"file": None}), "weights_sha256": digests[name]}
-            )
+            settled = network.cell(cell, digests[network.title])
             if settled.key in cells:
-                warnings.append(f"{name}, depth {cell.depth}, seed {cell.seed}: listed twice in the grid; run once")
+                warnings.append(f"{settled.network}, depth {cell.depth}, seed {cell.seed}: {_twice(settled, cells)}")
             else:
                 n = (cell.pixels.inputs, cell.pixels.size)
                 _require_room(cell, networks[n])
                 flops = block_flops(backbones[n], cell.pixels.size, cache)
                 found = cuts(backbones[n], cell.pixels.size, cache)
                 cells[settled.key] = _measure(settled, weights, networks[n], study_data, flops, found)
-    if unused := sorted(set(study.weights) - set(study.grid.backbone)):
-        raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
     reuse = _plan_reuse(list(cells.values()), study_data, budget)
     checksums = {"data": study_data.cutouts.sha256, "test": study_data.test.sha256 if study_data.test else None}
     if study_data.numbers_sha256:
@@ -161,6 +158,12 @@ def plan_trials(plan: Plan, cells: Iterable[PlannedCell], cache: Path, budget: i
     wanted = list(cells)
     reuse = _plan_reuse(wanted, study_data, budget)
     return replace(plan, cells=tuple(_priced(wanted, reuse, study_data)), reuse=tuple(reuse.values()))
+
+
+def _twice(cell: Cell, cells: dict[str, PlannedCell]) -> str:
+    """That a cell is there already, and as what."""
+    there = cells[cell.key].cell.network
+    return "listed twice in the grid; run once" if there == cell.network else f"the same as {there}; run once"
 
 
 def _weights(backbone: Backbone, choice: WeightsChoice, download: bool, warnings: list[str]) -> Weights | None:

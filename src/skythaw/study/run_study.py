@@ -109,11 +109,15 @@ def _keep_to(ledger: Ledger, device: str) -> None:
 
 
 def _try_weights(plan: Plan) -> list[str]:
-    """Load each file of weights that the user gave: one of another network is refused before anything starts.
+    """Load each set of weights that the user chose: one of another network is refused before anything starts.
 
     What is said of each is where in its file the weights were, where that is not plain.
     """
-    given = {p.cell.backbone: (p.weights, p.cell) for p in plan.cells if p.weights and p.weights.source == "file"}
+    given = {
+        p.cell.network: (p.weights, p.cell)
+        for p in plan.cells
+        if p.weights and (p.weights.source == "file" or p.cell.weights.published)
+    }
     if not given:
         return []
     from skythaw.backbones.network import build
@@ -133,7 +137,7 @@ def _remark(ledger: Ledger, plan: Plan) -> None:
     ledger.note("warnings", plan.warnings)
     ledger.note("numbers", plan.notes)
     ledger.note("division", plan.study_data.division.why)
-    files = {p.cell.backbone: p.weights.path for p in plan.cells if p.weights and p.weights.path}
+    files = {p.cell.network: p.weights.path for p in plan.cells if p.weights and p.weights.path}
     ledger.note("weights", {name: str(path.absolute()) for name, path in files.items()})
     ledger.note("data", {n: str(p.absolute()) if p else None for n, p in paths.items()})
     if table := plan.study.data.table:

@@ -44,6 +44,7 @@ class Standing:
     """How one setting did in one round."""
 
     backbone: str
+    """with its weights, where the study names them"""
     strategy: str
     train_size: int
     setting: str

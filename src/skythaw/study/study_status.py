@@ -28,7 +28,7 @@ def status(ledger: Ledger) -> dict[str, Any]:
         "failures": [
             {
                 "key": e.key,
-                "backbone": e.cell.backbone,
+                "backbone": e.cell.network,
                 "depth": e.cell.depth,
                 "train_size": e.cell.train_size,
                 "seed": e.cell.seed,

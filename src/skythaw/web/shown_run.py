@@ -212,7 +212,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     test = {} if result is None else result.scores.get("test", {})
     return {
         "key": entry.key,
-        "backbone": cell.backbone,
+        "backbone": cell.network,
         "strategy": cell.strategy,
         "train_size": cell.train_size,
         "inputs": cell.inputs,

@@ -46,7 +46,7 @@ def choose(entries: Sequence[Entry], facts: dict[str, Any], key: str | None, inp
     found = _recommended(facts, inputs)
     if found is None:
         raise UnknownNameError(f"{run} has no finished cell whose inputs are {inputs!r}; {KEYS}")
-    same = ("backbone", "strategy", "train_size", "inputs", "depth", *facts["axes"])
+    same = ("network", "strategy", "train_size", "inputs", "depth", *facts["axes"])
     row = next(row for row in facts["rows"] if all(row[name] == found[name] for name in same))
     finished = [done[each] for each in row["keys"] if each in done]
     return max(finished, key=lambda entry: finished_result(entry).scores["validation"]["macro_f1"])
@@ -79,7 +79,7 @@ def _recommended(facts: dict[str, Any], inputs: Inputs | None) -> dict[str, Any]
         return best if best["inputs"] == IMAGES else None
 
     def rank(each: dict[str, Any]) -> tuple[bool, bool, int, float]:
-        alike = [each[name] == best[name] for name in ("backbone", "strategy")]
+        alike = [each[name] == best[name] for name in ("network", "strategy")]
         return alike[0], alike[1], each["train_size"], _on_validation(each)
 
     return max(of_both, key=rank, default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save
 
-from skythaw.backbones.known_backbones import Backbone, backbone_of
+from skythaw.backbones.hub_catalogue import HUB_ENCODERS
+from skythaw.backbones.known_backbones import backbone, backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
 from skythaw.bundle.bundle_file import ABOUT, CARD, NUMBERS, ONNX, WEIGHTS, BundleDescription, Expected
@@ -142,24 +144,25 @@ def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
     """The weights from which the cell started, wherever they are now."""
     if cell.weights_sha256 == RANDOM.sha256:
         return RANDOM
-    recorded = (ledger.remark("weights") or {}).get(cell.backbone)
-    for path in (given, None if recorded is None else Path(recorded)):
-        if path is not None and (path == given or path.is_file()):
-            weights = locate(backbone_of(cell), WeightsChoice(file=path))
-            if weights.sha256 == cell.weights_sha256:
-                return weights
-            if path == given:
-                raise WeightsError(f"the cell did not start from {path}: the file's SHA-256 is {weights.sha256}")
-    try:
-        weights = locate(backbone_of(cell), None, download=False)
-    except WeightsError:
-        weights = RANDOM
-    if weights.sha256 != cell.weights_sha256:
-        raise WeightsError(
-            f"the weights from which {cell.backbone} started are not found (SHA-256 {cell.weights_sha256}); give their "
-            "file with --weights FILE"
-        )
-    return weights
+    network, recorded = backbone_of(cell), (ledger.remark("weights") or {}).get(cell.network)
+    choices = [cell.weights, *([WeightsChoice(file=Path(recorded), key=cell.weights.key)] if recorded else [])]
+    if given is not None:
+        choices = [WeightsChoice(file=given, key=cell.weights.key)]
+    for choice in choices:
+        try:
+            weights = locate(network, choice, download=False)
+        except WeightsError:
+            if given is not None:
+                raise
+            continue
+        if weights.sha256 == cell.weights_sha256:
+            return replace(weights, key=cell.weights.key)
+        if given is not None:
+            raise WeightsError(f"the cell did not start from {given}: the file's SHA-256 is {weights.sha256}")
+    raise WeightsError(
+        f"the weights from which {cell.network} started are not found (SHA-256 {cell.weights_sha256}); give their "
+        "file with --weights FILE"
+    )
 
 
 def _data(cell: Cell, path: Path) -> Cutouts:
@@ -212,15 +215,15 @@ def _about(chosen: Chosen, cutouts: Cutouts, model: ThawedNetwork, started: Weig
             pixel_scale=scale if scale is None or np.isfinite(scale) else None,
             mean=network.preprocessing.mean,
             std=network.preprocessing.std,
-            interpolation="bicubic",
+            interpolation=cell.pixels.interpolation,
         ),
         blocks=len(model.network.blocks),
         features=model.network.channels,
         temperature=temperature_of(run, chosen.network, result.classes),
         scores=scores_of(entry, facts),
         objects={"parts": facts["objects"], "balance": facts["data"]["balance"], "train_size": cell.train_size},
-        licence=_licence(network, started),
-        pretrained=network.weights if started.source in ("package", "download") else started.source,
+        licence=_licence(cell, started),
+        pretrained=_begun_from(cell, started),
         seed=cell.seed,
         versions=result.versions,
         numbers=chosen.halves.record(facts, run) if chosen.halves else None,
@@ -238,8 +241,19 @@ def _some(cutouts: Cutouts, about: BundleDescription) -> torch.Tensor:
     return batch_input(np.stack(pixels), np.arange(len(pixels)), about.cell.pixels, bands=about.expected.bands)
 
 
-def _licence(network: Backbone, started: Weights) -> str:
-    return network.licence if started.source in ("package", "download") else "unknown (weights of the user's own)"
+def _begun_from(cell: Cell, started: Weights) -> str:
+    """With what weights the training began, in words."""
+    if started.source not in ("package", "download"):
+        return started.source
+    return cell.weights.published or backbone_of(cell).weights
+
+
+def _licence(cell: Cell, started: Weights) -> str:
+    if started.source not in ("package", "download"):
+        return "unknown (weights of the user's own)"
+    source = backbone(cell.weights.published) if cell.weights.published else backbone_of(cell)
+    known = {each.name: each.licence for each in HUB_ENCODERS}
+    return known.get(cell.weights.name or "", "not stated") if source.licence == "not stated" else source.licence
 
 
 def _write(bundle: Path, files: dict[str, bytes]) -> None:

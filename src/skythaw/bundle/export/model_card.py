@@ -24,7 +24,9 @@ def model_card(about: BundleDescription, onnx: bool) -> str:
     scale = "" if expected.pixel_scale is None else f" of {expected.pixel_scale:g} arcsec"
     kind = "JPEG or PNG" if expected.dtype == "uint8" else "FITS, float32"
     pixels = cell.pixels
-    resized = "" if pixels.size == pixels.crop else f", resizes them to {pixels.size} (bicubic, antialiased)"
+    resized = (
+        "" if pixels.size == pixels.crop else f", resizes them to {pixels.size} ({pixels.interpolation}, antialiased)"
+    )
     parts = about.objects.get("parts") or {}
     return f"""---
 {_front_matter(about)}
@@ -119,6 +121,8 @@ def _calibrated(about: BundleDescription) -> str:
 def _begun(about: BundleDescription) -> str:
     """With what weights the fine-tuning began."""
     own = {"random": "which began with random weights", "file": "which began with weights of the user's own"}
+    if about.cell.weights.published:
+        return f"which began with the weights `{about.pretrained}`"
     return own.get(about.pretrained, "which was pretrained on ImageNet")
 
 

@@ -50,7 +50,7 @@ def class_chart(choice: Mapping[str, Any], classes: Sequence[Mapping[str, Any]])
     )
     return Chart(
         name="completeness-purity",
-        title=f"{choice['backbone']}, depth {choice['depth']}: completeness and purity of each class",
+        title=f"{choice['network']}, depth {choice['depth']}: completeness and purity of each class",
         caption=(
             "Take the objects whose probability of a class is above some value. Completeness (recall) is the share of "
             "the class that is among them, purity (precision) the share of them that are of the class. Mean over seeds."
@@ -65,7 +65,7 @@ def confusion_map(row: Row, classes: Sequence[str], number: int) -> HeatMap:
     """What each class was taken for."""
     return HeatMap(
         name=f"confusion-{number}",
-        title=f"{row['backbone']}, depth {row['depth']}: what each class was taken for",
+        title=f"{row['network']}, depth {row['depth']}: what each class was taken for",
         caption="Shares of the objects of each true class, mean over seeds; the diagonal is recall.",
         x_label="predicted",
         y_label="true class",
@@ -77,7 +77,7 @@ def confusion_map(row: Row, classes: Sequence[str], number: int) -> HeatMap:
 
 def error_charts(failures: Mapping[str, Any]) -> list[Chart]:
     """Error rate against every column of numbers."""
-    label = f"{failures['backbone']}, depth {failures['depth']}"
+    label = f"{failures['network']}, depth {failures['depth']}"
     return [
         Chart(
             name=f"errors-{i}",
@@ -108,7 +108,7 @@ def reliability_chart(compared: Mapping[str, Any], number: int) -> Chart:
     found = compared["calibration"]
     return Chart(
         name=f"reliability-{number}",
-        title=f"{compared['backbone']}, depth {compared['recommended']}: do probabilities mean what they say?",
+        title=f"{compared['network']}, depth {compared['recommended']}: do probabilities mean what they say?",
         caption=(
             "Objects in bins of the probability given to the predicted class. On the dashed line, four in five of the "
             "objects with p = 0.8 are classified rightly; below it the network is too sure of itself."

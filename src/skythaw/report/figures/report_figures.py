@@ -83,11 +83,11 @@ def _lines(facts: Facts, rows: list[Row]) -> dict[str, list[Row]]:
     varying = [name for name in names if len({str(row[name]) for row in rows}) > 1]
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        lines.setdefault(", ".join(_setting(name, row[name]) for name in varying or ["backbone"]), []).append(row)
+        lines.setdefault(", ".join(_setting(name, row[name]) for name in varying or ["network"]), []).append(row)
     return {label: sorted(some, key=lambda row: row["depth"]) for label, some in lines.items()}
 
 
 def _setting(name: str, value: Any) -> str:
-    if name in ("backbone", "strategy"):
+    if name in ("network", "strategy"):
         return str(value)
     return f"{value:,} images" if name == "train_size" else f"{name} {value}"

@@ -123,7 +123,7 @@ def p_value_map(compared: dict[str, Any], number: int) -> HeatMap:
     found = {(pair["a"], pair["b"]): pair["macro_f1"]["p_simultaneous"] for pair in compared["pairs"]}
     return HeatMap(
         name=f"pairs-{number}",
-        title=f"{compared['backbone']}, {compared['train_size']:,} images, strategy {compared['strategy']}: "
+        title=f"{compared['network']}, {compared['train_size']:,} images, strategy {compared['strategy']}: "
         "which depths differ",
         caption=(
             "P-values of equal macro-F1, paired on the same objects and corrected for the number of pairs. "
@@ -163,7 +163,7 @@ def pareto_charts(facts: Facts) -> list[Chart]:
 def _point(network: dict[str, Any], cost: str, unit: float) -> Series:
     share = network["on_front"].get(cost)
     return Series(
-        label=network["backbone"],
+        label=network["network"],
         x=(network[cost] / unit,),
         y=(network["score"]["mean"],),
         low=(network["score"]["low"],),
@@ -178,7 +178,7 @@ def size_chart(facts: Facts) -> Chart | None:
     """Score against training images, each network at its recommended depths; None of a single size."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for choice in sorted(facts["recommended"], key=lambda each: each["train_size"]):
-        found.setdefault(tuple(choice[name] for name in ("backbone", "strategy", "inputs")), []).append(choice)
+        found.setdefault(tuple(choice[name] for name in ("network", "strategy", "inputs")), []).append(choice)
     several = {key: some for key, some in found.items() if len(some) > 1}
     if not several:
         return None

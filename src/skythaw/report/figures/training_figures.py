@@ -51,7 +51,7 @@ def training_charts(choice: Mapping[str, Any] | None, training: Sequence[Mapping
             if any(value is not None for value in each[score])
         )
         if series:
-            title = f"{choice['backbone']}, depth {choice['depth']}: {what} while it trained"
+            title = f"{choice['network']}, depth {choice['depth']}: {what} while it trained"
             caption = f"One line for each seed.{remark}"
             charts.append(Chart(name, title, caption, _axis(unit), label, series, ring=KEPT))
     return charts

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skythaw.report.figures.elements import Table
-from skythaw.report.number_format import percent, points, points_range, rounded, with_interval
+from skythaw.report.number_format import listed_depths, percent, points, points_range, rounded, with_interval
 from skythaw.report.plain_answer import above_frozen, may_be_best
 from skythaw.report.recommendations import Facts, Recommendation, recommendations, shown_axes
 
@@ -15,7 +15,7 @@ def network_table(main: Sequence[Recommendation]) -> Table:
     """What is recommended for each network; no rows where there is one, of which the answer speaks."""
     rows = tuple(
         (
-            each.row["backbone"],
+            each.row["network"],
             each.row["strategy"],
             each.row["train_size"],
             f"{each.row['depth']} of {each.row['blocks']}",
@@ -37,7 +37,7 @@ def compared_table(facts: Facts) -> Table:
     inputs = [name for name in shown_axes(facts) if name == "inputs"]
     rows = tuple(
         (
-            *(each.row[name] for name in ("backbone", "strategy", "train_size", *inputs)),
+            *(each.row[name] for name in ("network", "strategy", "train_size", *inputs)),
             each.comparison["best"],
             each.row["depth"],
             ", ".join(map(str, may_be_best(each))),
@@ -71,7 +71,7 @@ def size_table(facts: Facts) -> Table:
     """What twice the images would give, where a law could be fitted."""
     rows = tuple(
         (
-            curve["backbone"],
+            curve["network"],
             curve["strategy"],
             curve["twice"],
             with_interval(curve["macro_f1"]),
@@ -88,8 +88,27 @@ def size_table(facts: Facts) -> Table:
 def probe_table(facts: Facts) -> Table:
     """The linear probe of each network and number of images."""
     rows = tuple(
-        (each["backbone"], each["train_size"], with_interval(each["macro_f1"]), with_interval(each["accuracy"]))
+        (each["network"], each["train_size"], with_interval(each["macro_f1"]), with_interval(each["accuracy"]))
         for each in facts["probes"]
     )
     caption = "The linear probe solved exactly: what depth 0 comes to without a learning rate"
     return Table(caption, ("network", "images", "macro-F1", "accuracy"), rows)
+
+
+def weights_table(facts: Facts) -> Table:
+    """Several weights of one network: what each reaches at its best depth, and frozen."""
+    rows = tuple(
+        (
+            found["backbone"],
+            each["weights"],
+            each["depth"],
+            each["blocks"],
+            listed_depths(each["set"]),
+            with_interval(each["macro_f1"]),
+            with_interval(each["frozen"]) if each["frozen"] else None,
+        )
+        for found in facts["weights"]
+        for each in found["weights"]
+    )
+    columns = ("backbone", "weights", "depth", "blocks", "may be best", "macro-F1", "macro-F1 left frozen")
+    return Table("Several weights of one network, each at its recommended depth", columns, rows)

@@ -19,7 +19,7 @@ def control_table(facts: Facts) -> Table:
         (
             row["train_size"],
             with_interval(row["macro_f1"]),
-            *((f"{n['backbone']}, depth {n['depth']}", _gain(together(n))) if (n := row["network"]) else (None, None)),
+            *((f"{n['network']}, depth {n['depth']}", _gain(together(n))) if (n := row["network"]) else (None, None)),
         )
         for row in facts["control"]
     )
@@ -31,7 +31,7 @@ def inputs_table(facts: Facts) -> Table:
     """Images alone, numbers alone and both."""
     rows = tuple(
         (
-            *(each[name] for name in ("backbone", "strategy", "train_size", "inputs")),
+            *(each[name] for name in ("network", "strategy", "train_size", "inputs")),
             *(with_interval(each["macro_f1"][name]) for name in ("images", "table", "both")),
             *(_gain(together(_pair(each, other))) for other in ("images", "table")),
             f"{each['depths']['images']} / {each['depths']['both']}",
@@ -46,7 +46,7 @@ def class_table(facts: Facts) -> Table:
     """The same for each class, the rarest first."""
     rows = tuple(
         (
-            each["backbone"],
+            each["network"],
             each["train_size"],
             one["class"],
             one["objects"],
@@ -64,7 +64,7 @@ def class_pair_table(facts: Facts) -> Table:
     """Every two classes alone."""
     rows = tuple(
         (
-            each["backbone"],
+            each["network"],
             each["train_size"],
             " against ".join(one["classes"]),
             *(round(one["right"][name], 3) for name in ("images", "table", "both")),

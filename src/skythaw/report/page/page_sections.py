@@ -8,11 +8,13 @@ from datetime import date
 from skythaw.report.figures.elements import Figure, Gallery, Page, Picture, Section, Table
 from skythaw.report.figures.report_figures import report_figures
 from skythaw.report.number_sentences import control_sentences, input_sentences
+from skythaw.report.page.comparison_tables import weights_table
 from skythaw.report.page.number_tables import class_pair_table, class_table, control_table, inputs_table
 from skythaw.report.page.report_tables import report_tables
 from skythaw.report.plain_answer import plain_answer, unfinished
 from skythaw.report.recommendations import Facts, network_rows
 from skythaw.report.sentences import report_sentences
+from skythaw.report.weight_sentences import weight_sentences
 
 Part = str | Figure | Table | Gallery
 
@@ -34,6 +36,7 @@ def make_page(facts: Facts, images: Mapping[str, bytes], version: str, today: da
     sections = (
         _section("depths", "Depths compared", tables.networks, figures.depth, figures.pairs, tables.compared,
                  unfinished(network_rows(facts)), tables.depths, tables.probes),
+        _section("weights", "Weights compared", weight_sentences(facts), weights_table(facts)),
         _section("training", "Training", figures.learning, figures.gap, tables.peaks, tables.alarms),
         _section("classes", "Classes", figures.classes, tables.classes, figures.confusion),
         _section("claims", "What the seed study claims", said.claims, tables.claims, tables.frozen, tables.own_depths,

@@ -78,7 +78,7 @@ def depth_table(facts: Facts) -> Table:
     columns += ("converged", "seeds", "accuracy", "log loss", "TPR (%)", "TLR (%)", "TFR (%)")
     rows = [
         (
-            *(row[name] for name in ("backbone", "strategy", "train_size", "depth", "blocks", *axes)),
+            *(row[name] for name in ("network", "strategy", "train_size", "depth", "blocks", *axes)),
             "yes" if chosen else "",
             *(row["macro_f1"][name] for name in ("mean", "low", "high")),
             "yes" if row["converged"] else "NO",
@@ -113,7 +113,7 @@ def _picked(caption: str, records: Sequence[dict[str, Any]], names: dict[str, st
 
 def _frozen(compared: Sequence[dict[str, Any]]) -> Table:
     names = {
-        "network": "backbone",
+        "network": "network",
         "best deeper depth": "depth",
         "above depth 0": "difference",
         "low": "low_simultaneous",
@@ -128,7 +128,7 @@ def _frozen(compared: Sequence[dict[str, Any]]) -> Table:
 def _own_depths(depths: Sequence[dict[str, Any]]) -> Table:
     rows = tuple(
         (
-            each["backbone"],
+            each["network"],
             f"{each['depth']} of {each['blocks']}",
             percent(each["tpr"]),
             percent(each["tlr"]),
@@ -143,7 +143,7 @@ def _own_depths(depths: Sequence[dict[str, Any]]) -> Table:
 def _peaks(main: Sequence[Recommendation]) -> Table:
     rows = tuple(
         (
-            each.row["backbone"],
+            each.row["network"],
             each.row["depth"],
             with_interval(each.row["validation_accuracy"]),
             each.row["peak_epoch"],
@@ -168,14 +168,14 @@ def _peaks(main: Sequence[Recommendation]) -> Table:
 
 
 def _alarms(facts: Facts) -> Table:
-    names = {"network": "backbone", "depth": "depth", "images": "train_size", "seed": "seed", "alarm": "alarm"}
+    names = {"network": "network", "depth": "depth", "images": "train_size", "seed": "seed", "alarm": "alarm"}
     return _picked("Alarms", facts["alarms"], names)
 
 
 def _classes(main: Sequence[Recommendation]) -> Table:
     rows = tuple(
         (
-            each.row["backbone"],
+            each.row["network"],
             each.row["depth"],
             name,
             *(with_interval(scores[score]) for score in ("precision", "recall", "f1")),
@@ -210,14 +210,14 @@ def _calibration(main: Sequence[Recommendation]) -> Table:
                 (with_interval(found[when]["ece"]), found[when]["log_loss"]) for when in ("before", "after")
             )
             temperatures = ", ".join(f"{one:.2f}" for one in found["temperatures"])
-            rows.append((each.row["backbone"], each.row["depth"], *before, temperatures, *after))
+            rows.append((each.row["network"], each.row["depth"], *before, temperatures, *after))
     columns = ("network", "depth", "ECE", "log loss", "temperatures", "ECE, scaled", "log loss, scaled")
     return Table("Calibration, before and after temperature scaling", columns, tuple(rows))
 
 
 def _robustness(main: Sequence[Recommendation]) -> Table:
     rows = tuple(
-        (each.row["backbone"], *line) for each in main if each.comparison for line in other_choices(each.comparison)
+        (each.row["network"], *line) for each in main if each.comparison for line in other_choices(each.comparison)
     )
     return Table("The recommended depth with other choices", ("network", "choice", "then"), rows)
 
@@ -254,7 +254,7 @@ def _differing(recommended: int, found: dict[str, int]) -> str:
 
 def _early_signs(main: Sequence[Recommendation]) -> Table:
     rows = tuple(
-        (each.row["backbone"], name, sign["correlation"], sign["regret"])
+        (each.row["network"], name, sign["correlation"], sign["regret"])
         for each in main
         if each.comparison
         for name, sign in each.comparison["early_signs"].items()
@@ -282,7 +282,7 @@ def _pairs(facts: Facts) -> Table:
     names = ("difference", *alone, *(f"{name}_simultaneous" for name in alone))
     rows = tuple(
         (
-            *(each[name] for name in ("backbone", "strategy", "train_size")),
+            *(each[name] for name in ("network", "strategy", "train_size")),
             *(pair["a"], pair["b"]),
             *(pair["macro_f1"][name] for name in names),
         )

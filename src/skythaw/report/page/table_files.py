@@ -28,7 +28,7 @@ def depths_as_latex(facts: Facts) -> str:
     for row, chosen in ordered_rows(facts):
         also = [row["strategy"]] if several else []
         cells = [
-            _escaped(", ".join([row["backbone"], *also, *(f"{axis} {row[axis]}" for axis in facts["axes"])])),
+            _escaped(", ".join([row["network"], *also, *(f"{axis} {row[axis]}" for axis in facts["axes"])])),
             f"{row['train_size']}",
             f"{row['depth']}/{row['blocks']}",
             _escaped(percent(row["tpr"])),

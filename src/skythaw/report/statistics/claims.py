@@ -98,7 +98,7 @@ def _against_frozen(network: ContestedNetwork, families: int) -> dict[str, Any] 
 
     shown = _best_shown(finished) if better else all_found[top]
     return {
-        "backbone": network.backbone,
+        **network.said,
         "depth": deeper[all_found.index(shown)].depth,
         **shown.said_together(),
         "better": SUPPORTED if better else CONTRADICTED if below else UNKNOWN,
@@ -127,7 +127,7 @@ def _of_networks(networks: Sequence[ContestedNetwork], which: str, yes: str, no:
     names: dict[str, list[str]] = {SUPPORTED: [], CONTRADICTED: [], UNKNOWN: []}
     for each in numbers:
         more = f" ({_lacking(each, which)})" if each[which] == UNKNOWN else ""
-        names[each[which]].append(each["backbone"] + more)
+        names[each[which]].append(each["network"] + more)
     verdict = SUPPORTED if names[SUPPORTED] else CONTRADICTED if not names[UNKNOWN] else UNKNOWN
     said = ((SUPPORTED, yes), (CONTRADICTED, no), (UNKNOWN, "It can't be told"))
     why = " ".join(f"{what} in {', '.join(names[each])}." for each, what in said if names[each])
@@ -151,7 +151,7 @@ def _enough(size: StudySize | None) -> str:
 
 def _not_converged(networks: Sequence[ContestedNetwork]) -> str:
     """The depths that have not converged, in words; empty where all have."""
-    found = [f"{e.backbone}, {listed_depths(e.contest.not_converged)}" for e in networks if e.contest.not_converged]
+    found = [f"{e.network}, {listed_depths(e.contest.not_converged)}" for e in networks if e.contest.not_converged]
     return f"The training is not finished of: {'; '.join(found)}." if found else ""
 
 
@@ -159,7 +159,7 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
     sets = [[c.depth for c in each.contest.may_be_best(len(networks))] for each in networks]
     depths = [
         {
-            "backbone": each.backbone,
+            **each.said,
             "depth": each.best.depth,
             **{name: each.row[name] for name in ("blocks", "tpr", "tlr")},
             "best_in": each.contest.best_in(),
@@ -179,7 +179,7 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
     serving = _serving_all(networks)
     numbers = {"depths": depths, "serves_all": [float(shares[:, i].mean()) for i in serving]}
     if pair := _no_share_in_common(networks):
-        names = " and ".join(f"{e.backbone} ({_of_blocks(e, len(networks))})" for e in pair)
+        names = " and ".join(f"{e.network} ({_of_blocks(e, len(networks))})" for e in pair)
         return SUPPORTED, f"No share of the blocks may be the best in both {names}.", numbers
     if serving:
         share = f"{100 * shares[:, serving[0]].mean():.0f} %"
@@ -227,7 +227,7 @@ def _serving_all(networks: Sequence[ContestedNetwork]) -> list[int]:
 def _peaks(networks: Sequence[ContestedNetwork]) -> Verdict:
     numbers = [
         {
-            "backbone": each.backbone,
+            **each.said,
             "depth": each.best.depth,
             "validation_accuracy": each.row["validation_accuracy"],
             "peak_epoch": each.row["peak_epoch"],
@@ -236,7 +236,7 @@ def _peaks(networks: Sequence[ContestedNetwork]) -> Verdict:
         }
         for each in networks
     ]
-    first, second = ([e for e in networks if e.backbone in some] for some in (EARLY_AND_HIGH, LATE_AND_LOW))
+    first, second = ([e for e in networks if e.seed_name in some] for some in (EARLY_AND_HIGH, LATE_AND_LOW))
     if len(first) < 2 or len(second) < 2:
         lacking = EARLY_AND_HIGH if len(first) < 2 else LATE_AND_LOW
         return UNKNOWN, f"The study has less than two of {', '.join(lacking)}.", {"networks": numbers}
@@ -257,7 +257,7 @@ def _peaks(networks: Sequence[ContestedNetwork]) -> Verdict:
 
 def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
     front = pareto(networks)
-    mobile, large = ([e for e in networks if (e.backbone in MOBILE) == wanted] for wanted in (True, False))
+    mobile, large = ([e for e in networks if (e.seed_name in MOBILE) == wanted] for wanted in (True, False))
     if not mobile or not large:
         lacking = f"no mobile network ({', '.join(MOBILE)})" if not mobile else "mobile networks alone"
         return UNKNOWN, f"The study has {lacking}.", {"networks": front}
@@ -267,7 +267,7 @@ def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
     margin = large[0].contest.margin
     as_good = [pair for pair, d in zip(pairs, found, strict=True) if d.high_simultaneous < margin]
     if as_good:
-        names = listed(f"{small.backbone} than {big.backbone}" for big, small in as_good)
+        names = listed(f"{small.network} than {big.network}" for big, small in as_good)
         return _if_converged([*mobile, *large], CONTRADICTED, f"Not worse by {margin:g}: {names}.", numbers)
     unsure = [(pair, d) for pair, d in zip(pairs, found, strict=True) if d.sign <= 0]
     if not unsure:
@@ -276,7 +276,7 @@ def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
         )
     (big, small), apart = min(unsure, key=lambda each: abs(each[1].value))
     enough = _enough(study_size(apart, len(big.contest.sample), big.contest.seeds, apart.value))
-    why = f"{small.backbone} is neither surely worse than {big.backbone} nor surely as good: {enough}."
+    why = f"{small.network} is neither surely worse than {big.network} nor surely as good: {enough}."
     return _if_converged([*mobile, *large], UNKNOWN, why, numbers)
 
 
@@ -285,7 +285,7 @@ def _said(
 ) -> list[dict[str, Any]]:
     """Of each pair of networks, the first less the second."""
     return [
-        {"first": one.backbone, "second": other.backbone, **d.said_together()}
+        {"first": one.network, "second": other.network, **d.said_together()}
         for (one, other), d in zip(pairs, found, strict=True)
     ]
 

@@ -15,7 +15,7 @@ from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Candidate, Contest
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.network_contest import ContestedNetwork
-from skythaw.report.statistics.report_rows import CONTEST, Finished, ReportRow, ScoredRows, rows_by_rate
+from skythaw.report.statistics.report_rows import CONTEST, NAMES, Finished, ReportRow, ScoredRows, rows_by_rate
 from skythaw.report.statistics.robustness import early_signs, other_choices
 from skythaw.report.statistics.size_law import size_curve
 from skythaw.spec import IMAGES
@@ -27,7 +27,7 @@ from skythaw.stats.scored_sample import Sample, read_sample
 from skythaw.study.convergence import together
 
 Key = tuple[Any, ...]
-"""Backbone, strategy, training size and inputs."""
+"""Network, strategy, training size and inputs."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Evidence:
     @property
     def sample(self) -> Sample:
         return self.bootstrap.sample
+
+    def named(self, key: Key) -> dict[str, Any]:
+        """A contest by the names of what it is within; the network's beside its backbone and its weights."""
+        setting = next(iter(self.chosen[key].values())).setting
+        return {name: setting[name] for name in (*NAMES, *CONTEST)}
 
     def method(self) -> dict[str, Any]:
         """How intervals were made."""
@@ -66,7 +71,7 @@ class Evidence:
         """Each contest in numbers: see `comparison`; with `robust`, `early_signs` and `calibration`."""
         return [
             {
-                **dict(zip(CONTEST, key, strict=True)),
+                **self.named(key),
                 **comparison(contest),
                 "robust": {**other_choices(contest), "lr": self._by_rate(key, contest)},
                 "early_signs": self._early_signs(key, contest),
@@ -78,8 +83,7 @@ class Evidence:
     def size_curves(self) -> list[dict[str, Any]]:
         """What `size_curve` says of each backbone and strategy with several training sizes, at recommended depths."""
         found = []
-        for backbone, strategy, inputs in dict.fromkeys((*key[:2], key[3]) for key in self.contests):
-            line = (backbone, strategy, inputs)
+        for line in dict.fromkeys((*key[:2], key[3]) for key in self.contests):
             some = sorted((key[2], c) for key, c in self.contests.items() if (*key[:2], key[3]) == line)
             most = max(len(contest.whole) for _, contest in some)
             some = [(size, contest) for size, contest in some if len(contest.whole) == most]
@@ -87,7 +91,9 @@ class Evidence:
                 draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
                 seeds = min(len(contest.recommended.keys) for _, contest in some)
                 curve = size_curve([size for size, _ in some], draws, seeds)
-                found.append({"backbone": backbone, "strategy": strategy, "inputs": inputs, **curve})
+                key = next(key for key in self.contests if (*key[:2], key[3]) == line)
+                names = {name: each for name, each in self.named(key).items() if name != "train_size"}
+                found.append({**names, **curve})
         return found
 
     def claims(self, rows: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -99,7 +105,7 @@ class Evidence:
         networks = []
         for key in self.main():
             found = {depth: by_keys[row.keys] for depth, row in self.chosen[key].items()}
-            networks.append(ContestedNetwork(key[0], self.contests[key], found))
+            networks.append(ContestedNetwork(self.named(key), self.contests[key], found))
         return claims(networks, inputs)
 
     def failures(self) -> dict[str, Any]:
@@ -109,7 +115,7 @@ class Evidence:
         keys, validation = candidate.keys, self.validation
         known = validation is not None and set(keys) <= set(validation.said)
         return {
-            **dict(zip(CONTEST, key, strict=True)),
+            **self.named(key),
             "depth": candidate.depth,
             "columns": errors_by_column(candidate.keys, self.bootstrap),
             **mistakes([self.sample.log_probabilities(each) for each in keys], self.sample),
@@ -127,7 +133,7 @@ class Evidence:
         return mistakes([sample.log_probabilities(first)], sample) if sample and first else None
 
     def main(self) -> list[Key]:
-        """For each backbone, the contest that speaks for it.
+        """For each network, the contest that speaks for it.
 
         That with the most complete depths and then the most training images, of the study's first strategy, on images
         alone.

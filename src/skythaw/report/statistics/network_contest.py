@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.report_rows import NAMES
+from skythaw.spec.weights_choice import IMAGENET
 from skythaw.stats.differences import Difference, Means, differences
 from skythaw.stats.intervals import estimate
 
@@ -19,10 +21,27 @@ COSTS = ("parameters", "file_bytes", "latency")
 class ContestedNetwork:
     """A network with its depths, at the largest training size of the study."""
 
-    backbone: str
+    names: dict[str, Any]
+    """of the network, its backbone and its weights, as `Evidence.named` gives them"""
     contest: Contest
     rows: dict[int, dict[str, Any]]
     """by depth, the report's row"""
+
+    @property
+    def network(self) -> str:
+        name: str = self.names["network"]
+        return name
+
+    @property
+    def seed_name(self) -> str | None:
+        """Its name in the seed study, which knew ImageNet alone; None with any other weights."""
+        known = self.names["weights"] in (None, IMAGENET)
+        return self.names["backbone"] if known else None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Its names, for the report."""
+        return {name: self.names[name] for name in ("network", *NAMES)}
 
     @property
     def best(self) -> Candidate:
@@ -54,7 +73,7 @@ def pareto(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
                 front[name] = float((drawn[i, 1:] > drawn[rivals, 1:].max(0, initial=-np.inf)).mean())
         found.append(
             {
-                "backbone": each.backbone,
+                **each.said,
                 "depth": each.best.depth,
                 "score": estimate(drawn[i]),
                 **costs,

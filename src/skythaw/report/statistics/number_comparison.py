@@ -11,7 +11,7 @@ from skythaw.report.statistics.class_pairs import class_pairs
 from skythaw.report.statistics.contenders import Contender, apart, of_network, of_numbers
 from skythaw.report.statistics.depth_contest import Contest
 from skythaw.report.statistics.evidence import Evidence, Key
-from skythaw.report.statistics.report_rows import CONTEST, ReportRow
+from skythaw.report.statistics.report_rows import ReportRow
 from skythaw.spec import IMAGES
 
 TABLE = "table"
@@ -44,7 +44,7 @@ def against_control(evidence: Evidence, row: ReportRow) -> dict[str, Any] | None
     found = apart([*networks, control], [(i, len(networks)) for i in range(len(networks))], "macro_f1")
     best = evidence.contests[key].recommended
     return {
-        **dict(zip(CONTEST, key, strict=True)),
+        **evidence.named(key),
         "depth": best.depth,
         "converged": not best.not_converged,
         **found[[candidate for _, candidate in tried].index(best)].said_together(),
@@ -90,7 +90,7 @@ def _compared(evidence: Evidence, key: Key, row: ReportRow, networks: int) -> di
     keys = [alone.recommended.keys, row.keys, both.recommended.keys]
     unfinished = [*alone.recommended.not_converged, *both.recommended.not_converged]
     return {
-        **dict(zip(CONTEST, key, strict=True)),
+        **evidence.named(key),
         "depths": {IMAGES: alone.recommended.depth, "both": both.recommended.depth},
         "converged": not unfinished,
         "seeds": min(each.seeds for each in contenders),

@@ -39,14 +39,14 @@ def _untold(found: Sequence[dict[str, Any]]) -> str:
         return "The numbers were measured from the images themselves; the claim is of photometry."
     if min(each["seeds"] for each in found) < 2:
         return ONE_SEED
-    unfinished = [each["backbone"] for each in found if not each["converged"]]
+    unfinished = [each["network"] for each in found if not each["converged"]]
     return f"The training is not finished of {', '.join(unfinished)}." if unfinished else ""
 
 
 def _most_for_the_rarest(best: dict[str, Any], found: list[dict[str, Any]]) -> Verdict:
     rare, rest = best["classes"][0], best["classes"][1:]
     most = all(_gain(rare, name) >= sum(_gain(each, name) for each in rest) / len(rest) for name in ("images", "table"))
-    said = f"In {best['backbone']}, both together are surely better than either alone"
+    said = f"In {best['network']}, both together are surely better than either alone"
     if most:
         return SUPPORTED, f"{said}, and {rare['class']}, the rarest class, gains most.", found
     return UNKNOWN, f"{said}, but {rare['class']}, the rarest class, does not gain most.", found

@@ -26,9 +26,11 @@ CHOSEN = ("lr",)
 """Axes that validation decides, for each row."""
 PROBED = ("class_weights", "select", "threads")
 """Of the recipe, what an exactly solved head depends on."""
-CONTEST = ("backbone", "strategy", "train_size", "inputs")
-"""what depths are compared within"""
+CONTEST = ("network", "strategy", "train_size", "inputs")
+"""what depths are compared within; a network is a backbone with its weights"""
 MAIN = (*CONTEST, "depth")
+NAMES = ("backbone", "weights")
+"""what the name of a network consists of"""
 
 Finished = tuple[Entry, Result]
 
@@ -54,8 +56,8 @@ class ReportRow:
 
     @cached_property
     def setting(self) -> dict[str, Any]:
-        """Backbone, strategy, training size, depth, and the further axes."""
-        return {name: self.cells[0][0].cell.setting(name) for name in (*MAIN, *self.axes)}
+        """Backbone, weights, strategy, training size, depth, and the further axes."""
+        return {name: self.cells[0][0].cell.setting(name) for name in (*NAMES, *MAIN, *self.axes)}
 
     @property
     def contest(self) -> tuple[Any, ...]:
@@ -222,7 +224,7 @@ def _confusion(results: Sequence[Result]) -> list[list[float]] | None:
 
 def probes(finished: Iterable[Finished], axes: Sequence[str]) -> list[dict[str, Any]]:
     """The exact linear probe of each backbone and training size: what depth 0 comes to without a learning rate."""
-    names = ("backbone", "train_size", *(axis for axis in axes if axis in (*Pixels.model_fields, *PROBED)))
+    names = ("network", *NAMES, "train_size", *(axis for axis in axes if axis in (*Pixels.model_fields, *PROBED)))
     groups: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
     for entry, result in finished:
         if result.probe is not None:  # the same for every strategy and rate: one a seed
