@@ -177,7 +177,7 @@ def test_what_a_part_counts_is_what_it_trains(way):
     assert some.tlr == pytest.approx((1 + sum(b.parts[model.thaw.only][1] for b in net.blocks[14:])) / (1 + net.layers))
 
 
-@pytest.mark.parametrize("name", ["timm:test_efficientnet", "timm:test_convnext"])
+@pytest.mark.parametrize("name", ["timm:test_efficientnet", "timm:test_convnext", "timm:test_vit"])
 def test_low_rank_adaptation_adds_products_of_its_rank(name):
     """Weights keep their bits while it trains; at the end each adapted one has a product of that rank more."""
     model = model_of(name, "lora:2", 2)

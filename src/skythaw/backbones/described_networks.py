@@ -160,6 +160,7 @@ def _of_config(path: Path, name: str) -> Backbone:
         licence=expected.license or "not stated",
         options=_options(config.model_args, name),
         bands=size[0],
+        fixed_size=usual.fixed_input_size,
     )
 
 
