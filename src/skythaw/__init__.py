@@ -1,34 +1,35 @@
-"""skythaw: which layers to fine-tune, and with how many images."""
+"""skythaw: which layers to fine-tune, and with how many images.
+
+Everything that is meant for scripts and notebooks is here; docs/python.md shows it. A name is imported when it is first
+used, so that ``import skythaw`` takes no time.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skythaw.bundle.classifier import Classifier
+    from skythaw.api.finished_run import Run as Run
+    from skythaw.bundle.classifier import Classifier as Classifier
+    from skythaw.bundle.classifier import load as load
+
+PUBLIC = {
+    "Classifier": "skythaw.bundle.classifier",
+    "Run": "skythaw.api.finished_run",
+    "load": "skythaw.bundle.classifier",
+}
+"""where each public name is"""
+__all__ = ["Classifier", "Run", "load"]
 
 
-def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
-    """Open a bundle: a fine-tuned classifier that `skythaw export` wrote.
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'skythaw' has no attribute {name!r}; it has {', '.join(sorted(PUBLIC))}")
+    found = getattr(import_module(PUBLIC[name]), name)
+    globals()[name] = found
+    return found
 
-    Parameters
-    ----------
-    bundle
-        its folder
-    device
-        ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``
 
-    Returns
-    -------
-    Classifier
-        ``classifier.predict(images)`` gives probabilities [object, class]
-
-    Raises
-    ------
-    BundleError
-        It is no bundle, is damaged, or its parts do not belong together.
-    """
-    from skythaw.bundle import classifier
-
-    return classifier.load(bundle, device=device)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

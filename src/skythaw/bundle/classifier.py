@@ -181,7 +181,25 @@ class Classifier:
 
 
 def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
-    """Load a bundle: see `skythaw.load`."""
+    """Open a bundle: a fine-tuned classifier that `skythaw export` wrote.
+
+    Parameters
+    ----------
+    bundle
+        its folder
+    device
+        ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``
+
+    Returns
+    -------
+    Classifier
+        ``classifier.predict(images)`` gives probabilities [object, class]
+
+    Raises
+    ------
+    BundleError
+        It is no bundle, is damaged, or its parts do not belong together.
+    """
     folder = Path(bundle)
     about, runs_on = read_about(folder), find_device(device)
     require_own(folder / WEIGHTS, about)

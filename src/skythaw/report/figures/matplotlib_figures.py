@@ -122,12 +122,48 @@ def require_matplotlib(extra: str) -> None:
         raise DataError(f"pictures need matplotlib: pip install 'skythaw[{extra}]'") from None
 
 
+def draw_on(figure: Figure, axes: Any, *, title: bool = True) -> None:
+    """Draw a figure on the axes of a caller, in the caller's own style and sizes.
+
+    Parameters
+    ----------
+    figure
+        of a report
+    axes
+        ``matplotlib.axes.Axes``; what is drawn on them stays
+    title
+        whether the axes get the figure's title
+    """
+    width, height = axes.get_window_extent().size / axes.figure.dpi
+    axes.set_xlabel(fill(figure.x_label, max(20, int(12 * width))))
+    axes.set_ylabel(fill(figure.y_label, max(20, int(13 * height))))
+    if title:
+        axes.set_title(fill(figure.title, max(24, int(9 * width))), loc="left")
+    if isinstance(figure, HeatMap):
+        _on_heat_map(figure, axes)
+        return
+    handles, names = _on_chart(figure, axes, LIGHT)
+    if len(names) > 1:
+        axes.legend(handles, names, loc="best", fontsize="small" if len(names) > INSIDE else None)
+
+
 def _chart(chart: Chart, colours: Mapping[str, str]) -> Any:
     labels = [shorten(series.label, 40) for series in chart.series]
     columns = max(1, min(4, int(WIDTH / (0.5 + 0.07 * max(map(len, labels), default=1)))))
     outside = len(labels) > INSIDE
     rows = math.ceil((len(labels) + bool(chart.ring)) / columns) if outside else 0
     canvas, axes = _blank(chart, WIDTH, 4.0 + 0.19 * rows)
+    handles, names = _on_chart(chart, axes, colours)
+    if outside:
+        canvas.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+    elif len(names) > 1:
+        axes.legend(handles, names, loc="best", framealpha=0.85, edgecolor="none")
+    return canvas
+
+
+def _on_chart(chart: Chart, axes: Any, colours: Mapping[str, str]) -> tuple[list[Any], list[str]]:
+    """Draw a chart on axes; what its legend has to show, and the names of that."""
+    labels = [shorten(series.label, 40) for series in chart.series]
     if chart.log_x:
         axes.set_xscale("log")
         _tick(axes, chart)
@@ -143,12 +179,7 @@ def _chart(chart: Chart, colours: Mapping[str, str]) -> Any:
         labels.append(shorten(chart.ring, 40))
     axes.grid(True)
     axes.set_axisbelow(True)
-    names = [f" {label}" for label in labels]  # matplotlib drops a name that begins with an underscore
-    if outside:
-        canvas.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
-    elif len(names) > 1:
-        axes.legend(handles, names, loc="best", framealpha=0.85, edgecolor="none")
-    return canvas
+    return handles, [f" {label}" for label in labels]  # matplotlib drops a name that begins with an underscore
 
 
 def _draw_series(axes: Any, drawn: tuple[Chart, Series], i: int, colours: Mapping[str, str]) -> Any:
@@ -196,13 +227,18 @@ def _tick(axes: Any, chart: Chart) -> None:
 
 
 def _heat_map(heat_map: HeatMap) -> Any:
+    width, rows = min(WIDTH, 1.6 + 0.95 * len(heat_map.columns)), len(heat_map.rows)
+    canvas, axes = _blank(heat_map, max(width, 3.5), 1.3 + min(0.6, 0.28 + 1 / max(rows, 1)) * rows)
+    _on_heat_map(heat_map, axes)
+    return canvas
+
+
+def _on_heat_map(heat_map: HeatMap, axes: Any) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     values = [_numbers(row) for row in heat_map.values]
     there = [v for row in values for v in row if not math.isnan(v)]
     low, high = min(there, default=0.0), max(there, default=1.0)
-    width = min(WIDTH, 1.6 + 0.95 * len(heat_map.columns))
-    canvas, axes = _blank(heat_map, max(width, 3.5), 1.3 + min(0.6, 0.28 + 1 / max(len(values), 1)) * len(values))
     scale = LinearSegmentedColormap.from_list("skythaw", SCALE)
     edges = {"edgecolors": "white", "linewidth": 1.5}
     axes.pcolormesh(values, cmap=scale, vmin=low, vmax=high if high > low else low + 1, **edges)
@@ -222,7 +258,6 @@ def _heat_map(heat_map: HeatMap) -> Any:
     axes.set_yticks([y + 0.5 for y in range(len(heat_map.rows))], [shorten(n, 24) for n in heat_map.rows])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return canvas
 
 
 def _blank(figure: Figure, width: float, height: float) -> tuple[Any, Any]:

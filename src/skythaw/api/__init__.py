@@ -1,0 +1,1 @@
+"""What people import: a thin face over everything else, for scripts and notebooks."""

@@ -1,0 +1,41 @@
+"""The answer of a study in one sentence: what to use, how good that is, and whether something simpler is as good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from skythaw.report.number_format import percent
+from skythaw.report.number_sentences import together
+
+
+def short_answer(choice: Mapping[str, Any] | None) -> str:
+    """One sentence; it never praises a network that is worse than its control.
+
+    Parameters
+    ----------
+    choice
+        of the facts of a report; None where no cell is done
+    """
+    if choice is None:
+        return "No training is finished yet, so there is no answer."
+    depth, blocks, images = choice["depth"], choice["blocks"], choice["train_size"]
+    trained = f"its last {depth} of {blocks} blocks" if 0 < depth < blocks else f"all of its {blocks} blocks"
+    how = f"{choice['backbone']} with {trained} trained" if depth else f"{choice['backbone']} left frozen"
+    on = f"of {choice['objects']:,} test objects" if choice["objects"] else "of the test objects"
+    right = f"{percent(choice['accuracy']['mean'])} {on} rightly"
+    worth = _beside_control(choice["control"])
+    if choice["converged"] is False:
+        worth += "; its training is not finished"
+    return f"Use {how} on {images:,} images: it classifies {right}{worth}."
+
+
+def _beside_control(control: Mapping[str, Any] | None) -> str:
+    """What is to be said of a forest on measured numbers: nothing where the network is surely better."""
+    if control is None or not control["network"]["converged"]:
+        return ""
+    found = together(control["network"])
+    if found["low"] > 0:
+        return ""
+    said = "does better" if found["high"] < 0 else "may do as well"
+    return f", but a forest on numbers measured from the same images {said}"
