@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from skythaw.api.run_card import Answer, run_in_html
 from skythaw.api.run_plots import RunPlots
-from skythaw.api.tables_out import as_table
 from skythaw.errors import LedgerError
 from skythaw.report.page.report_tables import ordered_rows
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
 from skythaw.report.short_answer import short_answer
+from skythaw.report.tables_out import as_table
 from skythaw.study.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import fill, require_own
+from skythaw.bundle.given_images import read_given
 from skythaw.bundle.number_half import NumberHalf, read_number_half
+from skythaw.bundle.predicted import PredictedClasses
 from skythaw.bundle.references import References, read_references
 from skythaw.bundle.table_given import Table, columns_given
 from skythaw.data.decode import BrokenImageError, decode
@@ -90,28 +93,29 @@ class Classifier:
             image = torch.zeros(1, pixels.inputs, pixels.size, pixels.size, device=self.device)
             return last_map(self.model.network, image)
 
-    def predict(
-        self, images: Images, *, table: Table | None = None, calibrated: bool = True
-    ) -> Float32[np.ndarray, "object class"]:
-        """The probability of each class for some images.
+    def predict(self, images: Any, *, table: Table | None = None, calibrated: bool = True) -> PredictedClasses:
+        """The probability of each class for some images, one row for each.
 
         Parameters
         ----------
         images
-            pixels [object, y, x, band], uint8 or float32 as in training, rows from the top; or a list of such images,
-            of the names of image files (see `skythaw.data.decode`), or of the content of such files; None in a list is
-            an object without an image, where the classifier takes numbers, too
+            the name of an image file (see `skythaw.data.decode`), of a folder of them, or of a Parquet file of cutouts;
+            pixels [object, y, x, band] or of one image, with the values of training, rows from the top; a torch tensor,
+            which may have the bands before y and x; a PIL image; a list or a column of names, contents of files or
+            images; or a table of pandas, astropy or Arrow with a column ``image`` or ``file`` of these. None in a list
+            is an object without an image, where the classifier takes numbers, too
         table
             of a classifier that takes columns of numbers beside images: a table that gives a column for its name (a
             dictionary of arrays, or a table of pandas, astropy or Arrow), one row for each image. A missing number is
-            NaN. An object without numbers is judged by its image alone
+            NaN. An object without numbers is judged by its image alone. By default the table that `images` is
         calibrated
             use the temperature that was fitted on the validation set; else the network's own probabilities
 
         Returns
         -------
-        numpy.ndarray
-            float32 [object, class]; each row sums to 1; NaN where there is neither image nor number
+        PredictedClasses
+            an array, float32 [object, class], that knows the ``ids`` and ``labels`` of its rows; ``.table()`` makes a
+            table of it. Each row sums to 1; NaN where there is neither image nor number
 
         Raises
         ------
@@ -119,7 +123,27 @@ class Classifier:
             An image can't be read, is smaller than the crop, or has other bands or values than the training images; or
             the table lacks a column, has another number of rows, or holds what is no number.
         """
-        return self.outputs(images, table=table, calibrated=calibrated).p
+        given = read_given(images, self.about)
+        if table is None and self.numbers is not None and self.numbers.wants.columns:
+            table = given.table
+        if len(given.images) <= BATCH or self.numbers is not None:
+            p = self.outputs(given.images, table=table, calibrated=calibrated).p
+        else:  # files are read some at a time
+            step = self.about.cell.recipe.batch * max(1, BATCH // self.about.cell.recipe.batch)
+            parts = [given.images[start : start + step] for start in range(0, len(given.images), step)]
+            p = np.concatenate([self.outputs(part, table=table, calibrated=calibrated).p for part in parts])
+        return PredictedClasses.of(p, given.ids, self.classes)
+
+    def predict_proba(self, images: Any, *, table: Table | None = None) -> Float32[np.ndarray, "object class"]:
+        """The probabilities of `predict` as a plain array, the columns in the order of `classes`."""
+        return np.asarray(self.predict(images, table=table))
+
+    def __repr__(self) -> str:
+        about = self.about
+        return (
+            f"Classifier {about.name}: {about.cell.backbone} with {about.cell.depth} of {about.blocks} blocks trained; "
+            f"classes {', '.join(self.classes)}"
+        )
 
     def outputs(self, images: Images, *, table: Table | None = None, calibrated: bool = True) -> ClassifierOutput:
         """The probabilities of `predict`, the features from which they come, and what was there of each object."""

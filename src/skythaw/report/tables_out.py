@@ -10,7 +10,7 @@ from skythaw.errors import DataError, UnknownNameError, nearest
 FORMATS = ("pandas", "astropy")
 
 
-def as_table(rows: Sequence[Mapping[str, Any]], form: str) -> Any:
+def as_table(rows: Sequence[Mapping[str, Any]], form: str, names: Sequence[str] = ()) -> Any:
     """A table with a column for each name; None among numbers becomes NaN.
 
     Parameters
@@ -19,6 +19,8 @@ def as_table(rows: Sequence[Mapping[str, Any]], form: str) -> Any:
         all with the same names
     form
         ``pandas`` or ``astropy``
+    names
+        of the columns, for a table that may have no rows
 
     Raises
     ------
@@ -29,7 +31,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], form: str) -> Any:
 
     Examples
     --------
-    >>> from skythaw.api.tables_out import as_table
+    >>> from skythaw.report.tables_out import as_table
     >>> print(as_table([{"depth": 0, "score": 0.5}, {"depth": 3, "score": None}], "astropy"))
     depth score
     ----- -----
@@ -38,8 +40,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], form: str) -> Any:
     """
     if form not in FORMATS:
         raise UnknownNameError(f"no such format of a table: {form!r}; {nearest(form, FORMATS)}")
-    names = list(rows[0]) if rows else []
-    columns = {name: _filled([row[name] for row in rows]) for name in names}
+    columns = {name: _filled([row[name] for row in rows]) for name in (rows[0] if rows else names)}
     if form == "astropy":
         from astropy.table import Table
 

@@ -1,0 +1,155 @@
+"""The images that a user gives in Python, each with an id: in files, folders, arrays, tensors and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.bundle.given_arrays import as_stack, one_array
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of
+from skythaw.data.sources.image_files import find_images, plain_stem
+from skythaw.errors import DataError
+
+PARQUET = (".parquet", ".pq")
+HOLDS = {"bytes", "path"}
+"""the keys of an image as Hugging Face `datasets` has it"""
+Image = bytes | str | Path | np.ndarray | None
+
+
+@dataclass(frozen=True)
+class GivenImages:
+    """Images in the order in which they were given."""
+
+    images: np.ndarray | list[Image]
+    """a stack [object, y, x, band], or one by one; None is an object without an image"""
+    ids: tuple[str, ...]
+    """of each: its object_id, index or name of file where there is one, else its number"""
+    table: Any = None
+    """the table in which they were, which may hold numbers, too"""
+
+
+def read_given(given: Any, about: BundleDescription) -> GivenImages:
+    """Images as `Classifier.predict` takes them.
+
+    Parameters
+    ----------
+    given
+        see `skythaw.bundle.classifier.Classifier.predict`
+    about
+        the bundle, which says what form images should have
+
+    Raises
+    ------
+    DataError
+        It holds no images, or arrays of another form: the message says what is right.
+    """
+    if isinstance(given, str | Path):
+        return _of_path(Path(given))
+    if (names := _columns(given)) is not None:
+        return _of_table(given, names, about)
+    if not isinstance(given, Sequence) and (stack := one_array(given)) is not None and stack.dtype.kind not in "OUS":
+        found = as_stack(stack, about, first=not isinstance(given, np.ndarray))
+        return GivenImages(found, tuple(map(str, range(len(found)))))
+    if _is_one(given):
+        return GivenImages([_image(given, about)], ("0",))
+    if not isinstance(given, Iterable):
+        raise DataError(
+            f"{type(given).__name__} holds no images; give a file, a folder, a list of files, an array [object, y, x, "
+            "band], a tensor, a PIL image, or a table with a column of images"
+        )
+    return _of_several(given, about)
+
+
+def _of_path(path: Path) -> GivenImages:
+    """One file, the images of a folder, or those of a Parquet file."""
+    if path.suffix.lower() in PARQUET:
+        cutouts = read_cutouts(path, need_labels=False)
+        return GivenImages([data for _, data, _ in cutouts.images()], tuple(cutouts.object_ids))
+    if not path.is_dir():
+        return GivenImages([path], (_stem(path),))
+    found = find_images(str(path))
+    if not found.images:
+        some = "; ".join(f"{name}: {why}" for name, why in list(found.left_out.items())[:3])
+        raise DataError(f"the folder {path} holds no images" + (f" ({some})" if some else ""))
+    return GivenImages([path / name for name in found.images], _different([Path(each) for each in found.images]))
+
+
+def _of_table(table: Any, names: list[str], about: BundleDescription) -> GivenImages:
+    """The images in a column of a table of pandas, astropy or Arrow, or of a dictionary of columns."""
+    at = column_of(names, ("image", *FILE_NAMES))
+    if at is None:
+        raise DataError(
+            f"the table has no column of images: it should be called image or file; its columns are {', '.join(names)}"
+        )
+    given = _of_several(_values(table[names[at]]), about)
+    id_at = column_of(names, ID_NAMES)
+    if id_at is not None:
+        return GivenImages(given.images, tuple(map(str, _values(table[names[id_at]]))), table)
+    return GivenImages(given.images, _index(table) or given.ids, table)
+
+
+def _of_several(given: Iterable[Any], about: BundleDescription) -> GivenImages:
+    several = _values(given)
+    images = [_image(each, about) for each in several]
+    named = all(isinstance(each, str | Path) for each in images)
+    ids = _different([Path(str(each)) for each in images]) if named else tuple(map(str, range(len(images))))
+    return GivenImages(images, _index(given) or ids)
+
+
+def _image(given: Any, about: BundleDescription) -> Image:
+    """One image: a name or the content of a file, pixels [y, x, band], or None where there is none."""
+    if given is None or (isinstance(given, float) and np.isnan(given)):
+        return None
+    if isinstance(given, dict) and given.keys() <= HOLDS:
+        return given.get("bytes") or given.get("path")
+    if isinstance(given, bytes | Path):
+        return given
+    if isinstance(given, str):
+        return str(given)
+    array = one_array(given)
+    if array is None or array.dtype.kind in "OUS":
+        raise DataError(f"{type(given).__name__} is no image: give a file, its content, an array, or a PIL image")
+    stack = as_stack(array, about, first=not isinstance(given, np.ndarray), one=True)
+    return np.asarray(stack[0])
+
+
+def _is_one(given: Any) -> bool:
+    return isinstance(given, bytes) or hasattr(given, "getbands") or (isinstance(given, dict) and given.keys() <= HOLDS)
+
+
+def _columns(given: Any) -> list[str] | None:
+    """The names of the columns of a table; None of what is no table."""
+    if isinstance(given, dict):
+        return None if given.keys() <= HOLDS else [str(name) for name in given]
+    for kind in ("colnames", "column_names", "columns"):
+        if (names := getattr(given, kind, None)) is not None:
+            return [str(name) for name in names]
+    return None
+
+
+def _values(column: Any) -> list[Any]:
+    return list(column.to_pylist() if hasattr(column, "to_pylist") else column)
+
+
+def _index(table: Any) -> tuple[str, ...] | None:
+    """The index of pandas, where it is more than a count of the rows."""
+    index = getattr(table, "index", None)
+    if index is None or callable(index) or type(index).__name__ == "RangeIndex":
+        return None
+    return tuple(map(str, index))
+
+
+def _stem(path: Path) -> str:
+    return plain_stem(path.name) or str(path)
+
+
+def _different(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Names of files without ending; their paths where two would be alike."""
+    short = [_stem(path) for path in paths]
+    return tuple(short if len(set(short)) == len(short) else [path.as_posix() for path in paths])

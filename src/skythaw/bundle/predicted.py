@@ -1,0 +1,108 @@
+"""What `Classifier.predict` gives: an array of probabilities that knows the objects and the classes that it is of."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Self
+
+import numpy as np
+
+from skythaw.report.tables_out import as_table
+
+SHOWN = 10
+"""rows of a representation, at most"""
+
+
+class PredictedClasses(np.ndarray):
+    """Probabilities, float32 [object, class], with the ids of the objects; what is computed from it is a plain array.
+
+    Attributes
+    ----------
+    ids
+        of the objects
+    classes
+        names
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skythaw.bundle.predicted import PredictedClasses
+    >>> p = PredictedClasses.of(np.array([[0.9, 0.1], [0.2, 0.8]]), ["m31", "3c273"], ["GALAXY", "QSO"])
+    >>> p
+    2 objects
+    m31    GALAXY  0.900
+    3c273  QSO     0.800
+    >>> p.labels
+    ['GALAXY', 'QSO']
+    >>> p[0].tolist()
+    [0.9, 0.1]
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, p: np.ndarray, ids: Any, classes: Any) -> Self:
+        """An array with the ids of its rows and the names of its columns."""
+        made = np.asarray(p).view(cls)
+        made.ids, made.classes = tuple(ids), tuple(classes)
+        return made
+
+    def __array_finalize__(self, origin: Any) -> None:
+        self.ids, self.classes = (), ()
+
+    def __getitem__(self, wanted: Any) -> Any:
+        return np.asarray(self)[wanted]
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **named: Any) -> Any:
+        if out := named.get("out"):
+            named["out"] = tuple(_plain(each) for each in out)
+        return getattr(ufunc, method)(*map(_plain, given), **named)
+
+    @property
+    def labels(self) -> list[str | None]:
+        """The most probable class of each object; None where there is nothing to judge by."""
+        p = np.asarray(self)
+        there = ~np.isnan(p).any(1)
+        return [self.classes[best] if ok else None for best, ok in zip(p.argmax(1), there, strict=True)]
+
+    def table(self, format: str = "pandas") -> Any:
+        """A table with ``object_id``, ``label``, and ``p_NAME`` for each class: one row for each object.
+
+        Parameters
+        ----------
+        format
+            ``pandas`` gives a DataFrame, ``astropy`` a Table
+        """
+        p = np.asarray(self)
+        columns: dict[str, Any] = {"object_id": self.ids, "label": self.labels}
+        columns |= {f"p_{name}": p[:, i] for i, name in enumerate(self.classes)}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return as_table(rows, format, names=list(columns))
+
+    def __repr__(self) -> str:
+        if self.ndim != 2 or len(self.ids) != len(self):
+            return repr(np.asarray(self))
+        shown = list(zip(self.ids, self.labels, np.asarray(self).max(1), strict=True))[:SHOWN]
+        wide, long = (max((len(str(row[i])) for row in shown), default=0) for i in (0, 1))
+        lines = [f"{name!s:{wide}}  {label!s:{long}}  {p:.3f}" for name, label, p in shown]
+        return "\n".join([self._head(), *lines, *(["..."] if len(self) > SHOWN else [])])
+
+    def _repr_html_(self) -> str:
+        if self.ndim != 2 or len(self.ids) != len(self):
+            return f"<pre>{escape(repr(np.asarray(self)))}</pre>"
+        head = "".join(f"<th>{escape(each)}</th>" for each in ("object_id", "label", *self.classes))
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(str(label))}</td>"
+            + "".join(f"<td>{value:.3f}</td>" for value in row)
+            + "</tr>"
+            for name, label, row in list(zip(self.ids, self.labels, np.asarray(self), strict=True))[:SHOWN]
+        )
+        return f"<p>{self._head()}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+    def _head(self) -> str:
+        return f"{len(self):,} object{'' if len(self) == 1 else 's'}"
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, PredictedClasses) else value
