@@ -218,6 +218,19 @@ def test_functions_of_a_script_can_be_mapped(tmp_path, guard, said):
     _wait_for(lambda: not _processes_in(tmp_path))
 
 
+def test_what_is_of_no_script_is_mapped_without_the_script(tmp_path):
+    """So a script that calls skythaw needs no guard: no worker runs it again."""
+    lines = "print('runs')\nprint(sorted(o.value for o in Processes(2).map(abs, [-3, -4])))\n"
+    with _script(tmp_path, lines) as parent:
+        assert parent.communicate(timeout=60)[0].splitlines() == ["runs", "[3, 4]"]
+
+
+def test_one_engine_maps_functions_of_a_library_and_of_a_script(tmp_path):
+    lines = "e = Processes(1)\nprint([o.value for f in (abs, double, abs) for o in e.map(f, [-3])])\n"
+    with _script(tmp_path, MAIN + GUARD + "exec(" + repr(lines) + ")\n") as parent:
+        assert parent.communicate(timeout=60)[0].strip() == "[3, -6, 3]"
+
+
 @forks
 def test_a_process_forked_from_the_parent_leaves_the_server_alone(tmp_path):
     lines = (

@@ -9,9 +9,10 @@ forked worker has them at once. The server computes nothing, has a single thread
 so a fork copies nothing that can't be copied. It loads while this process still reads its data, it serves every engine
 of this process, and it ends with this process, however that ends.
 
-A worker gets the environment, the current folder, ``sys.path`` and the main module that this process has when the
-worker is started. Libraries read some variables of the environment only once, when they are loaded. If one of those
-(`READ_WHEN_LOADED`), ``sys.path`` or the set of allowed CPUs has changed, a new server replaces the old one.
+A worker gets the environment, the current folder and ``sys.path`` that this process has when the worker is started, and
+its main module where its items are of that. Libraries read some variables of the environment only once, when they are
+loaded. If one of those (`READ_WHEN_LOADED`), ``sys.path`` or the set of allowed CPUs has changed, a new server replaces
+the old one.
 
 This file is this process's side; `skythaw.engines.forked_worker` is the other side.
 """
@@ -85,12 +86,12 @@ class ForkServer:
         """Whether it runs, and its workers are like those that are started afresh now."""
         return self.process.poll() is None and self._surroundings == _surroundings()
 
-    def fork(self) -> ForkedProcess:
-        """Ask for a worker. This does not wait for it: the server may still be loading."""
+    def fork(self, *, has_main: bool = True) -> ForkedProcess:
+        """Ask for a worker, with our main module or without. This does not wait: the server may still be loading."""
         pipe, theirs = Pipe()
         with theirs, suppress(OSError):  # the server was killed: the pipe will say so
             socket.send_fds(self._requests, [b"fork"], [theirs.fileno()])
-        return ForkedProcess(self, pipe)
+        return ForkedProcess(self, pipe, has_main)
 
     def status(self, pid: int) -> int | None:
         """The exit code of a worker; None while it runs. Raises `OSError` if the server is gone."""
@@ -105,9 +106,9 @@ class ForkServer:
 class ForkedProcess:
     """A worker process, with those methods of `multiprocessing.Process` that an engine needs."""
 
-    def __init__(self, server: ForkServer, pipe: Connection) -> None:
+    def __init__(self, server: ForkServer, pipe: Connection, has_main: bool) -> None:
         self.server, self.pipe = server, pipe
-        self.preparation = dict(os.environ), _preparation()
+        self.preparation = dict(os.environ), _preparation(has_main)
         """what it needs to know before its first item"""
         self.pid: int | None = None
         """None until it has sent it through the pipe. If the pipe is closed before, the process ends by itself."""
@@ -155,10 +156,11 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _preparation() -> dict[str, Any]:
+def _preparation(has_main: bool) -> dict[str, Any]:
     """What multiprocessing tells a process that is started afresh: paths, arguments, folder, main module."""
     found = spawn.get_preparation_data("worker")
-    return {**found, "authkey": bytes(found["authkey"])}
+    told = {name: value for name, value in found.items() if has_main or not name.startswith("init_main_from")}
+    return {**told, "authkey": bytes(found["authkey"])}
 
 
 def _surroundings() -> tuple[Any, ...]:

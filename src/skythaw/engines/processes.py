@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from skythaw.engines import fork_server
@@ -15,6 +17,8 @@ from skythaw.engines.engine import Engine, Outcome, Outcomes, answer_items
 from skythaw.engines.fork_server import ForkedProcess, interrupts_held, running_server
 
 CONTEXT = get_context("spawn")
+MAIN = b"__main__"
+"""is in the pickle of what the main module defines"""
 GRACE = 5.0
 """seconds a worker is given to end by itself before it is killed"""
 
@@ -40,9 +44,10 @@ class Processes(Engine):
         try:
             while True:
                 while len(busy) < self.workers and (item := next(queue, None)) is not None:
-                    worker = self._idle.pop() if self._idle else _Worker()
+                    task = bytes(ForkingPickler.dumps((function, item)))
+                    worker = self._worker(of_main=MAIN in task)
                     busy[worker.pipe] = worker
-                    worker.give(function, item)
+                    worker.give(item, task)
                 if not busy:
                     return
                 for pipe in connection.wait(list(busy)):
@@ -57,6 +62,17 @@ class Processes(Engine):
             if busy:
                 self._stop(list(busy.values()))
 
+    def _worker(self, *, of_main: bool) -> _Worker:
+        """A worker that is idle, or a new one; it has the main module of this process where a task is of that.
+
+        Else it has none: a script that calls skythaw then needs no ``if __name__ == "__main__"``.
+        """
+        fit = next((each for each in self._idle if each.has_main or not of_main), None)
+        if fit is None:
+            return _Worker(of_main)
+        self._idle.remove(fit)
+        return fit
+
     def close(self) -> None:
         self._stop([])
 
@@ -69,16 +85,19 @@ class Processes(Engine):
 class _Worker:
     """The parent's side of one worker process. The process says first that it is there; then it gets an item."""
 
-    def __init__(self) -> None:
-        self.process, self.pipe = _forked() if fork_server.AVAILABLE else _spawned()
+    def __init__(self, has_main: bool) -> None:
+        self.process, self.pipe = _forked(has_main) if fork_server.AVAILABLE else _spawned(has_main)
+        self.has_main = has_main
         self.ready = False
         self.alive = True
-        self._task: tuple[Callable[[Any], Any], Any]
+        self._item: Any
+        self._task: bytes
 
-    def give(self, function: Callable[[Any], Any], item: Any) -> None:
-        self._task = function, item
+    def give(self, item: Any, task: bytes) -> None:
+        """Give it an item, and what is sent for it: the function and the item, pickled."""
+        self._item, self._task = item, task
         if self.ready:
-            self._send(self._task)
+            self._send(task)
 
     def take(self) -> Outcome | None:
         """The outcome of the item given last; None if the worker has just begun with it."""
@@ -88,13 +107,13 @@ class _Worker:
             self.alive = False
             self.process.join()
             self.pipe.close()
-            return Outcome(self._task[1], error=f"the worker process died: {_reason(self.process.exitcode)}", died=True)
+            return Outcome(self._item, error=f"the worker process died: {_reason(self.process.exitcode)}", died=True)
         if self.ready:
-            return Outcome(self._task[1], *message)
+            return Outcome(self._item, *message)
         self.ready = True
         if isinstance(self.process, ForkedProcess):
             self.process.pid = message
-            self._send(self.process.preparation)
+            self._send(bytes(ForkingPickler.dumps(self.process.preparation)))
         self._send(self._task)
         return None
 
@@ -106,24 +125,36 @@ class _Worker:
             self.process.kill()
             self.process.join()
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: bytes) -> None:
         with suppress(OSError):  # it died meanwhile: take() will say so
-            self.pipe.send(message)
+            self.pipe.send_bytes(message)
 
 
-def _forked() -> tuple[Any, Any]:
-    process = running_server().fork()
+def _forked(has_main: bool) -> tuple[Any, Any]:
+    process = running_server().fork(has_main=has_main)
     return process, process.pipe
 
 
-def _spawned() -> tuple[Any, Any]:
+def _spawned(has_main: bool) -> tuple[Any, Any]:
     pipe, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=_work, args=(theirs,), daemon=True)
     resource_tracker.ensure_running()  # which lets signals through when it starts
-    with interrupts_held():
+    with interrupts_held(), nullcontext() if has_main else _nameless_main():
         process.start()
     theirs.close()
     return process, pipe
+
+
+@contextmanager
+def _nameless_main() -> Iterator[None]:
+    """The main module looks like that of an interactive session, which a process that is started afresh imports not."""
+    main = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 def _work(pipe: Any) -> None:
