@@ -20,10 +20,8 @@ from skythaw.cli.shared_options import (
     GpuShare,
     NodeCache,
     SkipBroken,
-    cores_for,
     require_cluster,
 )
-from skythaw.cli.terminal import parse_bytes
 
 if TYPE_CHECKING:
     from skythaw.spec import Study
@@ -77,26 +75,12 @@ class RunOptions:
 
     def settings(self, study: Study, out: Path, cache: Path) -> RunSettings:
         """The same as the library takes it, with the number of workers settled."""
-        from skythaw.machine.device import device_kind
-        from skythaw.study.on_cluster import Cluster
-        from skythaw.study.open_study import RunSettings
+        from skythaw.api.run_choices import run_settings
 
-        memory = None if self.cell_memory is None else parse_bytes(self.cell_memory, "--cell-memory")
-        address = self.address if self.engine == "ray" else None  # one in the environment is for engines that use one
-        workers = self.workers
-        if workers is None and not registry.get("engine", self.engine).cluster:
-            workers = 1 if device_kind(self.device) == "cuda" else cores_for(study)
-        return RunSettings(
-            out=out,
-            cache=cache,
-            engine=self.engine,
-            workers=workers,
-            device=self.device,
-            cache_size=parse_bytes(self.cache_size, "--cache-size"),
-            compiled=self.compiled,
-            control=self.control,
-            cluster=Cluster(address, self.node_cache, self.gpu_share, memory),
-        )
+        chosen = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("skip_broken", "allow_leak"):  # of the study
+            del chosen[name]
+        return run_settings(study, out, cache, **chosen)
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from skythaw import registry
+from skythaw.api.run_choices import cores_for
 from skythaw.errors import SpecError
-from skythaw.machine.processor import cores
 
 if TYPE_CHECKING:
     from skythaw.data.sources.read_images import ImageOptions
     from skythaw.spec import Study
+
+__all__ = ["cores_for"]  # as before, beside what is defined here
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -94,12 +96,6 @@ def load_study(study_file: Path, skip_broken: bool, allow_leak: Sequence[str] | 
 
     study = Study.load(study_file).allowing(allow_leak or ())
     return study.skipping_broken() if skip_broken else study
-
-
-def cores_for(study: Study) -> int:
-    """As many workers as the cores bear, given each cell's threads."""
-    threads = max(study.grid.axes.get("threads", [study.recipe.threads]))
-    return max(1, cores() // threads)
 
 
 def require_cluster(context: typer.Context, engine: str) -> None:

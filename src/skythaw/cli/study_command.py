@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +24,6 @@ from skythaw.cli.terminal_table import Wide
 
 if TYPE_CHECKING:
     from skythaw.spec import Study
-    from skythaw.study.plan import Plan, PlannedCell
     from skythaw.study.run_study import StudySummary
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run, and look at a study.")
@@ -111,66 +110,7 @@ def run_watched(study: Study, out: Path, cache: Path, options: RunOptions) -> St
 def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, options: RunOptions) -> Any:
     """Run or search a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     settings = options.settings(study, out, cache)
+    from skythaw.api.progress_watcher import watcher_of
+
     with stoppable(f"finished cells are kept in {out}, and the same command goes on"), progress_bar("cells") as bar:
-        return action(study, settings, _watcher(bar))
-
-
-def _watcher(bar: Any) -> Any:
-    """A watcher that draws on a progress bar."""
-    from skythaw.study.open_study import Watcher
-
-    names = {"cell": "cells", "trial": "trials", "race": "trials of learning rates", "both": "cells of both"}
-
-    class Bar(Watcher):
-        task: Any = None
-
-        def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
-            task = bar.add_task("decoding", total=total, count=f"{total} images")
-            for image in images:
-                yield image
-                bar.advance(task)
-            bar.remove_task(task)
-
-        def measuring(self, cells: Iterable[Any], total: int) -> Iterable[Any]:
-            task = bar.add_task("numbers", total=total, count=f"{total} cells without a network")
-            for cell in cells:
-                yield cell
-                bar.advance(task)
-            bar.remove_task(task)
-
-        def noted(self, text: str) -> None:
-            bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-        def warned(self, text: str) -> None:
-            bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
-
-        def filling(self, images: int) -> None:
-            if images:
-                self.fill = bar.add_task("frozen part", total=images, count=f"{images} images")
-            else:
-                bar.remove_task(self.fill)
-
-        def filled(self, images: int) -> None:
-            bar.advance(self.fill, images)
-
-        def started(self, plan: Plan, done: set[str], what: str) -> None:
-            self.what = names[what]
-            self.cells, self.over = len(plan.cells), len(done)
-            cost = sum(p.cost for p in plan.cells)
-            before = sum(p.cost for p in plan.cells if p.cell.key in done)
-            if self.task is not None:  # of the round before
-                bar.remove_task(self.task)
-            self.task = bar.add_task("study", total=cost, completed=before, begun=before, count=self._count())
-
-        def finished(self, planned: PlannedCell, error: str | None) -> None:
-            self.over += 1
-            bar.update(self.task, advance=planned.cost, count=self._count())
-            if error is not None:
-                cell = planned.cell
-                last = error.strip().splitlines()[-1]
-                self.warned(f"failed: {cell.network}, depth {cell.depth}, seed {cell.seed}: {last}")
-
-        def _count(self) -> str:
-            return f"{self.over} of {self.cells} {self.what}"
-
-    return Bar()
+        return action(study, settings, watcher_of(bar))
