@@ -10,26 +10,72 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skythaw.api.finished_run import Run as Run
-    from skythaw.bundle.classifier import Classifier as Classifier
-    from skythaw.bundle.classifier import load as load
+    from skythaw.api.bundle_functions import explain, export, predict
+    from skythaw.api.callbacks import CellEvent, EpochEvent
+    from skythaw.api.data_functions import import_images, inspect, make_mock, verify
+    from skythaw.api.finished_run import Run
+    from skythaw.api.network_functions import backbones, blocks
+    from skythaw.api.python_study import RunnableStudy as Study
+    from skythaw.api.sdss_function import fetch_sdss
+    from skythaw.api.study_functions import plan_study, report, run_study, search, study_status
+    from skythaw.api.trackers import MLflowTracker, TensorBoardTracker, TrackioTracker
+    from skythaw.bundle.classifier import Classifier, load
+    from skythaw.errors import SkythawError
 
-PUBLIC = {
-    "Classifier": "skythaw.bundle.classifier",
-    "Run": "skythaw.api.finished_run",
-    "load": "skythaw.bundle.classifier",
+__all__ = [
+    "CellEvent",
+    "Classifier",
+    "EpochEvent",
+    "MLflowTracker",
+    "Run",
+    "SkythawError",
+    "Study",
+    "TensorBoardTracker",
+    "TrackioTracker",
+    "backbones",
+    "blocks",
+    "explain",
+    "export",
+    "fetch_sdss",
+    "import_images",
+    "inspect",
+    "load",
+    "make_mock",
+    "plan_study",
+    "predict",
+    "report",
+    "run_study",
+    "search",
+    "study_status",
+    "verify",
+]
+_PLACES = {
+    "skythaw.api.bundle_functions": ("export",),
+    "skythaw.api.callbacks": ("CellEvent", "EpochEvent"),
+    "skythaw.api.data_functions": ("import_images", "inspect", "make_mock", "verify"),
+    "skythaw.api.finished_run": ("Run",),
+    "skythaw.api.network_functions": ("blocks",),
+    "skythaw.api.python_study": ("Study",),
+    "skythaw.api.sdss_function": ("fetch_sdss",),
+    "skythaw.api.study_functions": ("plan_study", "run_study", "search", "study_status"),
+    "skythaw.api.trackers": ("MLflowTracker", "TensorBoardTracker", "TrackioTracker"),
+    "skythaw.bundle.classifier": ("Classifier", "load"),
+    "skythaw.errors": ("SkythawError",),
 }
-"""where each public name is"""
-__all__ = ["Classifier", "Run", "load"]
+_ROOMS = ("backbones", "explain", "predict", "report")
+"""folders of the source that are functions, too: see `skythaw.callable_room`"""
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module 'skythaw' has no attribute {name!r}; it has {', '.join(sorted(PUBLIC))}")
-    found = getattr(import_module(PUBLIC[name]), name)
+    if name in _ROOMS:
+        return import_module(f"skythaw.{name}")
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module 'skythaw' has no attribute {name!r}; it has {', '.join(__all__)}")
+    found = getattr(import_module(_PLACE_OF[name]), "RunnableStudy" if name == "Study" else name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from skythaw.cli.shared_options import Json
-from skythaw.cli.terminal import count, percent, print_json, say_wrapped, tracked, warn
+from skythaw.cli.terminal import count, percent, print_json, say_wrapped, warn
 from skythaw.cli.terminal_table import TerminalTable, Wide, print_table, say_left_out
 
 
@@ -16,9 +16,10 @@ def backbones(context: typer.Context, wide: Wide = False, as_json: Json = False)
     """The networks: parameters, blocks, and where their weights come from."""
     from dataclasses import asdict
 
+    from skythaw.api.network_functions import networks
     from skythaw.backbones.hub_catalogue import HUB_ENCODERS
 
-    rows, problems = _backbone_rows(context.obj)
+    rows, problems = networks(context.obj)
     for name, reason in problems.items():
         warn(f"{name}: {reason}")
     if as_json:
@@ -53,41 +54,6 @@ def backbones(context: typer.Context, wide: Wide = False, as_json: Json = False)
         "Any other model of timm on the Hugging Face Hub: hf_hub:OWNER/NAME. A study compares several weights of one "
         "network by weights = [...] in [grid]."
     )
-
-
-def _backbone_rows(cache: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """A row for each network that works, and the reason for each that does not."""
-    from dataclasses import asdict
-
-    from skythaw import registry
-    from skythaw.backbones.known_backbones import backbone
-    from skythaw.backbones.network_facts import facts
-    from skythaw.errors import SkythawError
-
-    rows = []
-    problems = registry.problems("backbone")
-    names = registry.names("backbone")
-    for name in tracked(names, len(names), "measuring", "networks"):
-        try:
-            network = backbone(name)
-            known = facts(network, cache)
-        except SkythawError as error:
-            problems.setdefault(name, str(error))
-            continue
-        rows.append(
-            {
-                "name": name,
-                "parameters": known.parameters,
-                "blocks": len(known.blocks),
-                "layers": known.layers,
-                "weights": network.weights,
-                "licence": network.licence,
-                "input_size": network.input_size,
-                "smallest_input": known.smallest_input,
-                "preprocessing": asdict(network.preprocessing),
-            }
-        )
-    return rows, problems
 
 
 def blocks(
@@ -126,23 +92,11 @@ def blocks(
 
 def block_rows(name: str, size: int | None, classes: int, cache: Path) -> tuple[list[dict[str, Any]], str]:
     """The rows of ``skythaw blocks``, from the top, after one for the head alone; and a title."""
+    from skythaw.api.network_functions import blocks as rows_of
     from skythaw.backbones.known_backbones import backbone
-    from skythaw.backbones.network_facts import block_flops, facts
-    from skythaw.errors import SpecError
+    from skythaw.backbones.network_facts import facts
 
-    network = backbone(name).with_size(size) if size else backbone(name)
-    known = facts(network, cache)
-    size = size or network.input_size
-    if size < known.smallest_input:
-        raise SpecError(f"{name} takes images of at least {known.smallest_input} pixels, not --size {size}")
-    flops = block_flops(network, size, cache)
-    rows = []
-    for depth in range(len(known.blocks) + 1):
-        ratios = known.ratios(range(len(known.blocks) - depth, len(known.blocks)), classes, flops)
-        if depth == 0:
-            block = {"name": "head", "parameters": (known.channels + 1) * classes, "layers": 1}
-        else:
-            below = known.blocks[-depth]
-            block = {"name": below.name, "parameters": below.parameters, "layers": below.layers}
-        rows.append({**block, "depth": depth, "tpr": ratios.tpr, "tlr": ratios.tlr, "tfr": ratios.tfr})
-    return rows, f"{name}: {len(known.blocks)} blocks, {count(known.parameters)} parameters, at {size} px"
+    rows = rows_of(name, size=size, classes=classes, cache=cache)
+    network = backbone(name)
+    parameters = count(facts(network, cache).parameters)
+    return rows, f"{name}: {len(rows) - 1} blocks, {parameters} parameters, at {size or network.input_size} px"

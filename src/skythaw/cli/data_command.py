@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from skythaw.cli.print_import import print_import
-from skythaw.cli.sdss_command import read_columns, sdss
-from skythaw.cli.shared_options import BandFrom, Ext, Json, MaxNan, Resize, Size, image_options
-from skythaw.cli.terminal import plain_line, print_json, say, tracked, warn
+from skythaw.cli.sdss_command import sdss
+from skythaw.cli.shared_options import BandFrom, Ext, Json, MaxNan, Resize, Size
+from skythaw.cli.terminal import plain_line, print_json, say, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
-from skythaw.errors import DataError, SpecError
+from skythaw.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Make, import and inspect sets of cutouts.")
 app.command("sdss")(sdss)
@@ -30,11 +30,9 @@ def mock(
     size: Annotated[int, typer.Option(metavar="PX", help="Pixels of a cutout, at 0.396 arcsec each.")] = 64,
 ) -> None:
     """A mock survey that looks like SDSS, rendered with GalSim."""
-    from skythaw import registry
+    from skythaw.api.data_functions import make_mock
 
-    registry.get("source", "mock")(
-        out, objects, seed, size, progress=lambda items: tracked(items, objects, "rendering")
-    )
+    make_mock(out, objects=objects, seed=seed, size=size)
     say(f"wrote {objects} cutouts of {size} px to {out}")
 
 
@@ -99,36 +97,28 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Gather labelled images (JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, FITS) in one Parquet file."""
-    from skythaw import registry
-    from skythaw.data.sources.set_choices import SetChoices
-    from skythaw.data.sources.source_formats import source_of
+    from skythaw.api.data_functions import import_images
 
-    result = registry.get("source", source_of(folder))(
+    result = import_images(
         folder,
         out,
-        _label_settings(labels, column, argmax, labelled_only, skip_missing),
+        labels=labels,
+        column=column,
+        argmax=argmax,
+        labelled_only=labelled_only,
+        skip_missing=skip_missing,
         skip_broken=skip_broken,
-        images=image_options(size, resize, ext, band_from, max_nan),
-        choices=SetChoices(merge, drop_conflicts, level, unlabelled),
-        progress=lambda items, total: tracked(items, total, "importing"),
+        size=size,
+        resize=resize,
+        ext=ext,
+        band_from=cast(Literal["name", "none"] | None, band_from),
+        max_nan=max_nan,
+        merge=merge,
+        drop_conflicts=drop_conflicts,
+        level=level,
+        unlabelled=unlabelled,
     )
     print_import(result, out, as_json=as_json)
-
-
-def _label_settings(
-    labels: Path | None, column: list[str] | None, argmax: str | None, labelled_only: bool, skip_missing: bool
-) -> Any:
-    """How the table of labels is read; None where there is none."""
-    from skythaw.data.sources.label_table import LabelSettings
-
-    columns = tuple(name.strip() for name in (argmax or "").split(",") if name.strip())
-    if labels is None:
-        if column or columns or labelled_only or skip_missing:
-            raise SpecError(
-                "--column, --argmax, --labelled-only and --skip-missing say how a table is read; give it with --labels"
-            )
-        return None
-    return LabelSettings(labels, read_columns(column or []), columns, labelled_only, skip_missing)
 
 
 @app.command()
@@ -140,12 +130,9 @@ def inspect(
     ] = None,
 ) -> None:
     """Counts, sizes, bands and their values, duplicates, broken images, and overlap on the sky."""
-    from skythaw.data.inspect import contact_sheet
-    from skythaw.data.inspect import inspect as look
+    from skythaw.api.data_functions import inspect as look
 
-    found = look(file)
-    if sheet is not None:
-        contact_sheet(file, sheet)
+    found = look(file, sheet=sheet)
     if as_json:
         print_json(found)
         return
@@ -186,9 +173,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
 ) -> None:
     """Compare every cutout with its checksum, which finds a single flipped bit."""
-    from skythaw.data.verify import verify as check
+    from skythaw.api.data_functions import verify as check
 
-    found = check(file, lambda items, total: tracked(items, total, "verifying"))
+    found = check(file)
     if as_json:
         print_json(found)
     for each in [] if as_json else found["damaged"][:20]:

@@ -36,16 +36,10 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="The numbers, for programs.")] = False,
 ) -> None:
     """One picture of why a classifier says what it says: where it looks, and which training images are near."""
-    from skythaw.bundle.classifier import load
-    from skythaw.explain.explanation import explain, find_image, find_numbers
-    from skythaw.explain.explanation_figure import check_picture, save_png
+    from skythaw.api.bundle_functions import explain as ask
+    from skythaw.bundle.bundle_file import read_about
 
-    check_picture(out)
-    classifier = load(bundle, device=device)
-    name, pixels = find_image(image, classifier)
-    given = find_numbers(image, name, classifier, table)
-    found = explain(classifier, pixels, name, label, given)
-    save_png(found, out)
+    found = ask(bundle, image, out, label=label, table=table, device=device)
     if as_json:
         print_json(_facts(found, out))
         return
@@ -55,7 +49,7 @@ def explain(
             say_wrapped(sentence)
     say(found.verdict)
     say(f"wrote {out}")
-    print_classifier(classifier.about)
+    print_classifier(read_about(bundle))
 
 
 def _facts(found: Explanation, out: Path) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from skythaw.cli.print_report import print_classifier
-from skythaw.cli.sdss_command import read_columns, read_release
 from skythaw.cli.shared_options import (
     Address,
     BandFrom,
@@ -20,14 +19,12 @@ from skythaw.cli.shared_options import (
     NodeCache,
     Resize,
     Size,
-    image_options,
     require_cluster,
 )
 from skythaw.cli.terminal import (
     brief,
     duration,
     print_json,
-    progress_bar,
     say,
     say_wrapped,
     stoppable,
@@ -123,39 +120,38 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="A summary for programs.")] = False,
 ) -> None:
     """Probabilities of each class for any number of images. You can stop it at any time; the same command goes on."""
+    from skythaw.api.bundle_functions import predict as run
     from skythaw.bundle.bundle_file import read_about
-    from skythaw.data.sources.sdss.http_client import HttpSettings
-    from skythaw.predict.from_sky import FetchSettings
-    from skythaw.predict.predict_images import PredictSettings
-    from skythaw.predict.predict_inputs import predict as run
-    from skythaw.predict.survey.predict_survey import EngineChoice
-    from skythaw.study.on_cluster import Cluster
 
     require_cluster(context, engine)
-    fetching = None
-    if sdss:
-        http = HttpSettings(rate=rate, contact=contact, base_url=base_url)
-        fetching = FetchSettings(read_release(release), service, read_columns(column or []), http)
-    images = image_options(size, resize, ext, band_from, max_nan)
-    cluster = Cluster(address if engine == "ray" else None, node_cache, gpu_share)
-    with stoppable(f"{_kept(out, sdss)}, and the same command goes on"), progress_bar("images") as bar:
-        task = bar.add_task("looking at files", total=None)
-
-        def told(step: str, done: int, total: int) -> None:
-            if bar.tasks[0].description != step:
-                bar.reset(task, description=step, total=total, completed=done, begun=done)
-            bar.update(task, completed=done)
-
+    with stoppable(f"{_kept(out, sdss)}, and the same command goes on"):
         summary = run(
             bundle,
             inputs,
             out,
-            setting=PredictSettings(batch, device, threads, shard, backend),
-            engine_choice=EngineChoice(engine, workers, cluster),
-            sdss=fetching,
             table=table,
-            images=images if images.recipe else None,
-            told=told,
+            size=size,
+            resize=resize,
+            ext=ext,
+            band_from=cast(Literal["name", "none"] | None, band_from),
+            max_nan=max_nan,
+            device=device,
+            threads=threads,
+            batch=batch,
+            backend=backend,
+            sdss=sdss,
+            column=column,
+            release=release,
+            service=service,
+            rate=rate,
+            contact=contact,
+            base_url=base_url,
+            shard=shard,
+            engine=engine,
+            workers=workers,
+            address=address,
+            node_cache=node_cache,
+            gpu_share=gpu_share,
         )
     _show(summary, out, as_json)
     if not as_json:

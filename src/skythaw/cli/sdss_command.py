@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from skythaw.cli.terminal import print_json, say, stoppable, tracked, warn
+from skythaw.cli.terminal import print_json, say, stoppable, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
-from skythaw.errors import SpecError
 
 JSON_SCHEMA = 1
 
@@ -69,39 +69,13 @@ def sdss(
     as_json: Annotated[bool, typer.Option("--json", help="The final report for programs.")] = False,
 ) -> None:
     """Labelled cutouts from the Sloan Digital Sky Survey. You can stop it at any time; the same command goes on."""
-    from skythaw import registry
-    from skythaw.data.sources.sdss.http_client import HttpSettings
+    from skythaw.api.sdss_function import fetch_sdss, request_of
     from skythaw.data.sources.sdss.missing_reasons import Reason
-    from skythaw.data.sources.sdss.sdss_request import Request
-    from skythaw.data.sources.sdss.spectra_query import Limits
 
-    request = Request(
-        release=read_release(release),
-        images=images,
-        service=service,
-        size=size,
-        scale=scale,
-        bands=tuple(bands.replace(",", "")),
-        max_black=max_black,
-        per_class=per_class,
-        total=total,
-        classes=tuple(name.strip().upper() for name in classes.split(",")),
-        limits=Limits(min_mag, max_mag, min_redshift, max_redshift),
-        seed=seed,
-        sql=None if sql is None else _text(sql),
-        catalog=catalog,
-        columns=read_columns(column or []),
-    )
-    http = HttpSettings(rate=rate, timeout=timeout, attempts=attempts, contact=contact, base_url=base_url)
+    given = {name: value for name, value in locals().items() if name in signature(fetch_sdss).parameters}
+    request = request_of(given)
     with stoppable("what was fetched is kept, and the same command goes on"):
-        summary = registry.get("source", "sdss")(
-            out,
-            request,
-            http,
-            workers=workers,
-            retry_failed=retry_failed,
-            progress=lambda items, number, name: tracked(items, number, name, "objects"),
-        )
+        summary = fetch_sdss(**given)
     for note in summary.notes:
         warn(note)
     if as_json:
@@ -119,26 +93,3 @@ def sdss(
     if again := sum(number for name, number in summary.rejected.items() if Reason(name).passes):
         warn(f"{again} of them may be there another time; run the same command again")
     say(f"wrote {summary.fetched} cutouts of {size} px to {out}; {summary.state} has the reason for every object")
-
-
-def read_release(text: str) -> int:
-    """The number of a data release: ``17``, ``DR17``."""
-    number = text.lower().removeprefix("dr")
-    if not number.isdigit():
-        raise SpecError(f"release {text!r} should be a number such as 17")
-    return int(number)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"can't read the query {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def read_columns(pairs: list[str]) -> dict[str, str]:
-    """Names of columns, given as ``WHAT=NAME``."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise SpecError(f"--column {pair!r} should be WHAT=NAME, such as ra=RA_J2000")
-    return dict((part.strip() for part in pair.split("=", 1)) for pair in pairs)  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from skythaw.api.run_choices import cores_for
 from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
-    from skythaw.data.sources.read_images import ImageOptions
     from skythaw.spec import Study
 
 __all__ = ["cores_for"]  # as before, beside what is defined here
@@ -78,16 +77,6 @@ MaxNan = Annotated[
         "and they become 0.",
     ),
 ]
-
-
-def image_options(
-    size: int | None, resize: bool, ext: str | None, band_from: str | None, max_nan: float | None
-) -> ImageOptions:
-    """How image files are read."""
-    from skythaw.data.sources.read_images import ImageOptions
-
-    bands = cast(Literal["name", "none"] | None, band_from)
-    return ImageOptions(size, resize, tuple(ext.split(",")) if ext else (), bands, max_nan)
 
 
 def load_study(study_file: Path, skip_broken: bool, allow_leak: Sequence[str] | None = None) -> Study:

@@ -137,6 +137,7 @@ def _map_cells(
                 result = bring(outcome.value, run.setting.out)
                 ledger.add(key, result)
                 ran.append((outcome.item.cell, planned[key].cost, result.seconds["total"]))
+                run.watcher.scored(planned[key], result)
             else:
                 ledger.fail(key, outcome.error)
             run.watcher.finished(planned[key], outcome.error)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from skythaw.engines.engine import Engine
 from skythaw.machine.device import device_kind, parse_device
+from skythaw.study.cell_result import Result
 from skythaw.study.ledger import Entry, Ledger
 from skythaw.study.on_cluster import Cluster
 from skythaw.study.plan import Plan, PlannedCell
@@ -73,6 +74,9 @@ class Watcher:
 
         `what` they are: see `Kind`.
         """
+
+    def scored(self, planned: PlannedCell, result: Result) -> None:
+        """A cell is done, and this is what it gave; `finished` follows."""
 
     def finished(self, planned: PlannedCell, error: str | None) -> None:
         """A cell is done, or has failed."""

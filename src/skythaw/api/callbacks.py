@@ -1,0 +1,100 @@
+"""Functions that are told of a run: `on_cell` of each cell that ends, `on_epoch` of each time a cell was scored.
+
+Ready ones for TensorBoard, MLflow and Trackio are in `skythaw.api.trackers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skythaw.api.progress_watcher import BarWatcher
+from skythaw.spec import Cell
+
+if TYPE_CHECKING:
+    from skythaw.study.cell_result import Result
+    from skythaw.study.plan import PlannedCell
+
+
+@dataclass(frozen=True)
+class CellEvent:
+    """A cell has ended."""
+
+    cell: Cell
+    result: Result | None
+    """None where it failed"""
+    error: str | None
+    """the traceback, where it failed"""
+    done: int
+    """cells that have ended so far"""
+    cells: int
+    """in all"""
+
+    @property
+    def name(self) -> str:
+        """What the cell is called: network, depth, images and seed."""
+        return name_of(self.cell)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """``macro_f1``, ``accuracy`` and ``log_loss`` on test, or on validation where it was not scored on test."""
+        if self.result is None:
+            return {}
+        found = self.result.scores.get("test") or self.result.scores["validation"]
+        return {name: found[name] for name in ("macro_f1", "accuracy", "log_loss")}
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """A cell was scored on validation while it trained."""
+
+    cell: Cell
+    epoch: float
+    scores: dict[str, float]
+    """``train_loss``, ``train_accuracy``, ``macro_f1``, ``accuracy``, ``log_loss``: those that are known"""
+
+    @property
+    def name(self) -> str:
+        """What the cell is called: network, depth, images and seed."""
+        return name_of(self.cell)
+
+
+OnCell = Callable[[CellEvent], Any]
+OnEpoch = Callable[[EpochEvent], Any]
+
+
+def name_of(cell: Cell) -> str:
+    """What a cell is called: network, depth, images and seed."""
+    return f"{cell.backbone} depth {cell.depth}, {cell.train_size} images, seed {cell.seed}"
+
+
+class TellingWatcher(BarWatcher):
+    """Draws on a bar, and tells the functions of the caller of each cell.
+
+    A cell runs in a process of its own, so its epochs are told when it ends, in their order.
+    """
+
+    def __init__(self, bar: Any, on_cell: OnCell | None, on_epoch: OnEpoch | None) -> None:
+        super().__init__(bar)
+        self.on_cell, self.on_epoch = on_cell, on_epoch
+
+    def scored(self, planned: PlannedCell, result: Result) -> None:
+        if self.on_epoch is not None:
+            for point in result.curves:
+                self.on_epoch(EpochEvent(planned.cell, float(point["epoch"]), _numbers(point)))
+        self._tell(planned.cell, result, None)
+
+    def finished(self, planned: PlannedCell, error: str | None) -> None:
+        if error is not None:
+            self._tell(planned.cell, None, error)
+        super().finished(planned, error)
+
+    def _tell(self, cell: Cell, result: Result | None, error: str | None) -> None:
+        if self.on_cell is not None:
+            self.on_cell(CellEvent(cell, result, error, self.over + 1, self.cells))
+
+
+def _numbers(point: dict[str, Any]) -> dict[str, float]:
+    names = ("train_loss", "train_accuracy", "macro_f1", "accuracy", "log_loss")
+    return {name: float(point[name]) for name in names if point.get(name) is not None}
