@@ -23,7 +23,10 @@ from collections.abc import Iterable
 
 
 class SkythawError(Exception):
-    """Base of all errors raised by skythaw on purpose."""
+    """Base of all errors raised by skythaw on purpose. A notebook shows the sentence alone, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
 
 
 class SpecError(SkythawError, ValueError):

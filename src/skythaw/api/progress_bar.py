@@ -132,7 +132,7 @@ class NotebookBar:
     def _open(self, task: int, total: float | None, *, completed: float = 0, count: str = "", **_: Any) -> None:
         from tqdm import tqdm
 
-        known = "{desc} |{bar:24}| {percentage:3.0f} % {postfix} {elapsed}, left {remaining}"
+        known = "{desc} |{bar:24}| {percentage:3.0f} %{postfix}, {elapsed}, left {remaining}"
         self._bars[task] = tqdm(
             desc=self._names[task],
             total=total,
@@ -141,7 +141,7 @@ class NotebookBar:
             leave=False,
             mininterval=0.5,
             position=0,
-            bar_format=known if total else "{desc} {postfix} {elapsed}",
+            bar_format=known if total else "{desc}{postfix}, {elapsed}",
             postfix=count or self._unit,
         )
 

@@ -1,0 +1,251 @@
+"""A study in Python: written with keyword arguments, run with callbacks, stopped, and used in scripts and notebooks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+import skythaw
+from helpers_study import make_survey
+from skythaw.api import progress_bar
+from skythaw.api.stopping import StoppedError
+from skythaw.errors import DataError, SpecError
+from skythaw.spec import Study
+from skythaw.study import run_study as study_runner
+
+SMALL = {
+    "backbone": "timm:test_efficientnet",
+    "depth": ["0%", "50%"],
+    "train_size": 75,
+    "seed": [0],
+    "crop": 32,
+    "split": {"by": "field", "validation": 0.2, "test": 0.3, "seed": 0},
+    "epochs": 3,
+    "batch": 16,
+    "lr": 5e-3,
+    "weights": {"timm:test_efficientnet": "random"},
+}
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    return make_survey(tmp_path_factory.mktemp("survey") / "survey.parquet")
+
+
+@pytest.fixture(scope="module")
+def ran(survey, tmp_path_factory, cache):
+    """A run, and what its callbacks were told."""
+    told = SimpleNamespace(cells=[], epochs=[])
+    run = skythaw.Study(data=survey, **SMALL).run(
+        tmp_path_factory.mktemp("run") / "out",
+        engine="serial",
+        device="cpu",
+        control=False,
+        cache=cache,
+        on_cell=told.cells.append,
+        on_epoch=told.epochs.append,
+    )
+    return run, told
+
+
+def test_keywords_find_their_sections():
+    study = skythaw.Study(data="survey.parquet", name="mine", size=[32, 64], **(SMALL | {"lr": [0.1]}))
+    assert study.grid.backbone == ("timm:test_efficientnet",)
+    assert study.grid.axes == {"lr": [0.1], "size": [32, 64]}
+    assert study.recipe.epochs == 3
+    assert study.data.crop == 32
+    assert isinstance(study, Study)
+
+
+def test_sections_are_taken_as_a_file_has_them(tmp_path):
+    content = {"data": {"path": "survey.parquet", "crop": 32}, "grid": {"backbone": ["resnet50"], "lr": [0.1, 0.2]}}
+    study = skythaw.Study(**content)
+    assert study.describe() == Study.parse(content).describe()
+    (tmp_path / "study.toml").write_text('[data]\npath = "s.parquet"\n[grid]\nbackbone = ["resnet50"]\n')
+    loaded = skythaw.Study.load(tmp_path / "study.toml")
+    assert isinstance(loaded, skythaw.Study)
+    assert loaded.data.path == tmp_path / "s.parquet"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"backbne": "a"}, "a study has no 'backbne'; did you mean 'backbone'"),
+        ({"backbone": "a", "depth": -1}, "grid.depth: depth -1 is negative"),
+        ({"backbone": "a", "epochs": 0}, "recipe.epochs"),
+        ({"backbone": "a", "lr": ["fast", 1]}, "grid.lr"),
+        ({}, "grid"),
+    ],
+)
+def test_what_is_no_study_is_one_sentence(given, said):
+    with pytest.raises(SpecError, match=said) as raised:
+        skythaw.Study(data="survey.parquet", **given)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_run_tells_of_its_cells_and_of_their_epochs(ran):
+    run, told = ran
+    assert run.facts["cells"]["done"] == 2
+    assert [(each.done, each.cells) for each in told.cells] == [(1, 2), (2, 2)]
+    assert {each.cell.depth for each in told.cells} == {0, run.facts["rows"][-1]["depth"]}
+    assert all(0 <= each.scores["macro_f1"] <= 1 and each.error is None for each in told.cells)
+    deep = [each for each in told.epochs if each.cell.depth > 0]
+    assert [each.epoch for each in deep] == sorted(each.epoch for each in deep)
+    assert deep[-1].epoch == 3
+    assert "macro_f1" in deep[0].scores
+    assert deep[0].name.startswith("timm:test_efficientnet depth ")
+
+
+def test_the_classifier_of_a_run_is_exported_once(ran, survey):
+    run, _ = ran
+    before = run.classifier
+    assert (run.folder / "classifier" / "bundle.json").is_file()
+    written = (run.folder / "classifier" / "bundle.json").stat().st_mtime_ns
+    again = skythaw.Run(run.folder).classifier
+    assert again.about == before.about
+    assert (run.folder / "classifier" / "bundle.json").stat().st_mtime_ns == written
+    assert again.predict(survey).shape == (180, 3)
+
+
+def test_a_run_that_is_stopped_says_what_is_kept(survey, tmp_path, cache, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study_runner, "execute", stop)
+    study = skythaw.Study(data=survey, **SMALL)
+    with pytest.raises(StoppedError, match=r"finished cells are kept in .*out, and the same call goes on") as raised:
+        study.run(tmp_path / "out", engine="serial", device="cpu", control=False, cache=cache)
+    assert isinstance(raised.value, KeyboardInterrupt)
+    assert raised.value._render_traceback_() == [f"stopped: {raised.value}"]
+    monkeypatch.undo()
+    assert study.run(tmp_path / "out", engine="serial", device="cpu", control=False, cache=cache).facts["rows"]
+
+
+def test_an_error_is_one_line_in_a_notebook():
+    assert DataError("no such file")._render_traceback_() == ["DataError: no such file"]
+
+
+def test_a_script_needs_no_main_guard(survey, tmp_path, cache):
+    lines = (
+        "import skythaw\n"
+        "print('begins')\n"
+        f"study = skythaw.Study(data={str(survey)!r}, **{SMALL!r})\n"
+        "run = study.run('out', workers=2, device='cpu', control=False)\n"
+        "print(run.facts['cells']['done'], run.answer)\n"
+    )
+    (tmp_path / "script.py").write_text(lines)
+    environment = {**os.environ, "SKYTHAW_CACHE": str(cache)}
+    command = [sys.executable, "script.py"]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[0] == "begins"
+    assert found.stdout.splitlines()[1].startswith("2 Use timm:test_efficientnet")
+    assert len(found.stdout.splitlines()) == 2
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """As in the kernel of a notebook."""
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+
+
+@pytest.mark.usefixtures("notebook")
+def test_progress_in_a_notebook_is_one_line(capsys):
+    assert list(progress_bar.tracked(range(600), 600, "predicting")) == list(range(600))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 0
+    assert "predicting" in said
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_study_in_a_notebook_writes_no_more_lines_than_it_has_to_say(survey, tmp_path, cache, capsys):
+    study = skythaw.Study(data=survey, **SMALL)
+    study.run(tmp_path / "out", engine="serial", device="cpu", control=False, cache=cache)
+    said = capsys.readouterr().err
+    assert "study" in said
+    assert said.count("\n") <= 3
+
+
+@pytest.mark.usefixtures("notebook")
+def test_progress_can_be_turned_off(capsys):
+    assert list(progress_bar.tracked(range(3), 3, "predicting", shown=False)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+
+
+class Recorder(ModuleType):
+    """Stands for the package of a tracker: every call is kept."""
+
+    def __init__(self):
+        super().__init__("recorder")
+        self.calls = []
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*given, **named):
+            self.calls.append((name, given, named))
+            return self
+
+        return call
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.calls.append(("exit", (), {}))
+
+    def of(self, name):
+        return [(given, named) for called, given, named in self.calls if called == name]
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    made = Recorder()
+    for name in ("mlflow", "trackio", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, name, made)
+    return made
+
+
+def tell(tracker, told):
+    for each in told.cells:
+        for epoch in told.epochs:
+            if epoch.cell == each.cell:
+                tracker.on_epoch(epoch)
+        tracker.on_cell(each)
+
+
+def test_mlflow_has_a_run_for_each_cell(ran, recorder):
+    tell(skythaw.MLflowTracker(), ran[1])
+    assert len(recorder.of("start_run")) == len(recorder.of("exit")) == 2
+    assert recorder.of("log_params")[0][0][0]["backbone"] == "timm:test_efficientnet"
+    assert {"test_macro_f1", "test_accuracy"} <= recorder.of("log_metrics")[-1][0][0].keys()
+
+
+def test_trackio_has_a_run_for_each_cell(ran, recorder):
+    tell(skythaw.TrackioTracker("mine"), ran[1])
+    assert [named["project"] for _, named in recorder.of("init")] == ["mine", "mine"]
+    assert len(recorder.of("finish")) == 2
+
+
+def test_tensorboard_has_a_folder_for_each_cell(ran, recorder, tmp_path):
+    tell(skythaw.TensorBoardTracker(tmp_path), ran[1])
+    folders = {given[0] for given, _ in recorder.of("SummaryWriter")}
+    assert len(folders) == 2
+    assert {given[0] for given, _ in recorder.of("add_scalar")} >= {"training/macro_f1", "test/macro_f1"}
+    steps = [given[2] for given, _ in recorder.of("add_scalar") if given[0] == "training/macro_f1"]
+    assert np.all(np.array(steps) > 0)
+
+
+@pytest.mark.parametrize("kind", ["MLflowTracker", "TrackioTracker", "TensorBoardTracker"])
+def test_a_tracker_without_its_package_says_which_extra_brings_it(kind, monkeypatch, tmp_path):
+    for name in ("mlflow", "trackio", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(DataError, match=r"needs the package .*: pip install 'skythaw\["):
+        getattr(skythaw, kind)(*([tmp_path] if kind == "TensorBoardTracker" else []))
