@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from skythaw.api.bundle_functions import explain, export, predict
     from skythaw.api.callbacks import CellEvent, EpochEvent
     from skythaw.api.data_functions import import_images, inspect, make_mock, verify
+    from skythaw.api.estimator import SkythawClassifier
     from skythaw.api.finished_run import Run
     from skythaw.api.network_functions import backbones, blocks
     from skythaw.api.python_study import RunnableStudy as Study
@@ -28,6 +29,7 @@ __all__ = [
     "EpochEvent",
     "MLflowTracker",
     "Run",
+    "SkythawClassifier",
     "SkythawError",
     "Study",
     "TensorBoardTracker",
@@ -53,6 +55,7 @@ _PLACES = {
     "skythaw.api.bundle_functions": ("export",),
     "skythaw.api.callbacks": ("CellEvent", "EpochEvent"),
     "skythaw.api.data_functions": ("import_images", "inspect", "make_mock", "verify"),
+    "skythaw.api.estimator": ("SkythawClassifier",),
     "skythaw.api.finished_run": ("Run",),
     "skythaw.api.network_functions": ("blocks",),
     "skythaw.api.python_study": ("Study",),

@@ -123,7 +123,7 @@ class Classifier:
             An image can't be read, is smaller than the crop, or has other bands or values than the training images; or
             the table lacks a column, has another number of rows, or holds what is no number.
         """
-        given = read_given(images, self.about)
+        given = read_given(images, self.about.expected)
         if table is None and self.numbers is not None and self.numbers.wants.columns:
             table = given.table
         if len(given.images) <= BATCH or self.numbers is not None:
@@ -195,7 +195,7 @@ class Classifier:
 
     def _stack(self, images: Iterable[bytes | str | Path | np.ndarray]) -> np.ndarray:
         """One array of images; files are read and decoded."""
-        arrays = [image if isinstance(image, np.ndarray) else _decoded(image, i) for i, image in enumerate(images)]
+        arrays = [image if isinstance(image, np.ndarray) else decoded(image, i) for i, image in enumerate(images)]
         shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
             names = ", ".join(map(str, sorted(shapes)[:4]))
@@ -268,7 +268,8 @@ def named_tensors(model: ThawedNetwork) -> dict[str, Tensor]:
     return state | {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
 
 
-def _decoded(image: bytes | str | Path, number: int) -> np.ndarray:
+def decoded(image: bytes | str | Path, number: int) -> np.ndarray:
+    """The pixels of a file, by its name or its content; raises `DataError` where it can't be read."""
     name = f"image {number}" if isinstance(image, bytes) else str(image)
     try:
         return decode(image if isinstance(image, bytes) else Path(image).read_bytes(), name)

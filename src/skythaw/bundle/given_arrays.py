@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.bundle.bundle_file import Expected
 from skythaw.data.image_form import RGB
 from skythaw.data.pillow_image import rgb
 from skythaw.errors import DataError
@@ -30,15 +30,15 @@ def one_array(given: Any) -> np.ndarray | None:
     return np.asarray(given) if hasattr(given, "__array__") else None
 
 
-def as_stack(array: np.ndarray, about: BundleDescription, *, first: bool = False, one: bool = False) -> np.ndarray:
+def as_stack(array: np.ndarray, expected: Expected, *, first: bool = False, one: bool = False) -> np.ndarray:
     """An array as a stack [object, y, x, band] of the values that the classifier was trained on.
 
     Parameters
     ----------
     array
         one image or several; without an axis of bands it is grey
-    about
-        of the classifier
+    expected
+        of an image
     first
         whether the bands may come before y and x, as torch has them; else that is refused
     one
@@ -49,15 +49,15 @@ def as_stack(array: np.ndarray, about: BundleDescription, *, first: bool = False
     DataError
         Its axes or values are others, and can't be brought to these without a guess.
     """
-    bands = len(about.expected.bands)
+    bands = len(expected.bands)
     stack = _moved(array, bands, first)
     if stack is None:
         stack = _with_bands(array, bands, one)
-    if stack.shape[-1] == 1 and about.expected.bands == RGB and about.expected.dtype == "uint8":
+    if stack.shape[-1] == 1 and expected.bands == RGB and expected.dtype == "uint8":
         stack = np.repeat(stack, 3, axis=-1)  # grey, as files of grey are read
     if one and len(stack) != 1:
         raise DataError(f"an array of shape {array.shape} is several images: give it alone, not in a list")
-    return _valued(stack, about) if stack.shape[-1] == bands else stack
+    return _valued(stack, expected) if stack.shape[-1] == bands else stack
 
 
 def _moved(array: np.ndarray, bands: int, first: bool) -> np.ndarray | None:
@@ -85,9 +85,9 @@ def _with_bands(array: np.ndarray, bands: int, one: bool) -> np.ndarray:
     raise DataError(f"an array of shape {array.shape} holds no images: give [object, y, x, band], with {bands} bands")
 
 
-def _valued(stack: np.ndarray, about: BundleDescription) -> np.ndarray:
+def _valued(stack: np.ndarray, expected: Expected) -> np.ndarray:
     """The values of training: 8 bits where that loses nothing, or floats."""
-    if about.expected.dtype == "float32":
+    if expected.dtype == "float32":
         return stack if stack.dtype == np.uint8 else stack.astype(np.float32)
     if stack.dtype == np.uint8 or not stack.size:
         return stack.astype(np.uint8)

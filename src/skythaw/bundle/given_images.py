@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.bundle.bundle_file import Expected
 from skythaw.bundle.given_arrays import as_stack, one_array
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of
@@ -34,15 +34,15 @@ class GivenImages:
     """the table in which they were, which may hold numbers, too"""
 
 
-def read_given(given: Any, about: BundleDescription) -> GivenImages:
+def read_given(given: Any, expected: Expected) -> GivenImages:
     """Images as `Classifier.predict` takes them.
 
     Parameters
     ----------
     given
         see `skythaw.bundle.classifier.Classifier.predict`
-    about
-        the bundle, which says what form images should have
+    expected
+        of an image: which form it should have
 
     Raises
     ------
@@ -52,18 +52,18 @@ def read_given(given: Any, about: BundleDescription) -> GivenImages:
     if isinstance(given, str | Path):
         return _of_path(Path(given))
     if (names := _columns(given)) is not None:
-        return _of_table(given, names, about)
+        return _of_table(given, names, expected)
     if not isinstance(given, Sequence) and (stack := one_array(given)) is not None and stack.dtype.kind not in "OUS":
-        found = as_stack(stack, about, first=not isinstance(given, np.ndarray))
+        found = as_stack(stack, expected, first=not isinstance(given, np.ndarray))
         return GivenImages(found, tuple(map(str, range(len(found)))))
     if _is_one(given):
-        return GivenImages([_image(given, about)], ("0",))
+        return GivenImages([_image(given, expected)], ("0",))
     if not isinstance(given, Iterable):
         raise DataError(
             f"{type(given).__name__} holds no images; give a file, a folder, a list of files, an array [object, y, x, "
             "band], a tensor, a PIL image, or a table with a column of images"
         )
-    return _of_several(given, about)
+    return _of_several(given, expected)
 
 
 def _of_path(path: Path) -> GivenImages:
@@ -80,29 +80,29 @@ def _of_path(path: Path) -> GivenImages:
     return GivenImages([path / name for name in found.images], _different([Path(each) for each in found.images]))
 
 
-def _of_table(table: Any, names: list[str], about: BundleDescription) -> GivenImages:
+def _of_table(table: Any, names: list[str], expected: Expected) -> GivenImages:
     """The images in a column of a table of pandas, astropy or Arrow, or of a dictionary of columns."""
     at = column_of(names, ("image", *FILE_NAMES))
     if at is None:
         raise DataError(
             f"the table has no column of images: it should be called image or file; its columns are {', '.join(names)}"
         )
-    given = _of_several(_values(table[names[at]]), about)
+    given = _of_several(_values(table[names[at]]), expected)
     id_at = column_of(names, ID_NAMES)
     if id_at is not None:
         return GivenImages(given.images, tuple(map(str, _values(table[names[id_at]]))), table)
     return GivenImages(given.images, _index(table) or given.ids, table)
 
 
-def _of_several(given: Iterable[Any], about: BundleDescription) -> GivenImages:
+def _of_several(given: Iterable[Any], expected: Expected) -> GivenImages:
     several = _values(given)
-    images = [_image(each, about) for each in several]
+    images = [_image(each, expected) for each in several]
     named = all(isinstance(each, str | Path) for each in images)
     ids = _different([Path(str(each)) for each in images]) if named else tuple(map(str, range(len(images))))
     return GivenImages(images, _index(given) or ids)
 
 
-def _image(given: Any, about: BundleDescription) -> Image:
+def _image(given: Any, expected: Expected) -> Image:
     """One image: a name or the content of a file, pixels [y, x, band], or None where there is none."""
     if given is None or (isinstance(given, float) and np.isnan(given)):
         return None
@@ -115,7 +115,7 @@ def _image(given: Any, about: BundleDescription) -> Image:
     array = one_array(given)
     if array is None or array.dtype.kind in "OUS":
         raise DataError(f"{type(given).__name__} is no image: give a file, its content, an array, or a PIL image")
-    stack = as_stack(array, about, first=not isinstance(given, np.ndarray), one=True)
+    stack = as_stack(array, expected, first=not isinstance(given, np.ndarray), one=True)
     return np.asarray(stack[0])
 
 

@@ -1,0 +1,160 @@
+"""`SkythawClassifier` is an estimator: it clones, is cross-validated, stands in a pipeline, and says what is wrong."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks
+
+from helpers_study import make_float_survey, make_survey
+from skythaw import SkythawClassifier
+from skythaw.data.cutouts import read_cutouts
+from skythaw.data.decode import decode
+from skythaw.errors import DataError, SkythawError
+
+SMALL = {"backbone": "timm:test_efficientnet", "depth": 1, "weights": "random", "epochs": 4, "lr": 5e-3, "batch": 16}
+WITHOUT_IMAGES = (
+    "check_estimator_cloneable",
+    "check_estimator_tags_renamed",
+    "check_valid_tag_types",
+    "check_estimator_repr",
+    "check_no_attributes_set_in_init",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_mixin_order",
+    "check_parameters_default_constructible",
+    "check_get_params_invariance",
+    "check_set_params",
+)
+"""All checks of scikit-learn that need no data. The others feed tables of numbers, which are no images: its own
+`check_estimator` leaves them out, too, of an estimator whose tags say so."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    cutouts = read_cutouts(make_survey(tmp_path_factory.mktemp("s") / "survey.parquet", 120))
+    images = np.stack([decode(data, "?") for _, data, _ in cutouts.images()])
+    return images, np.array(cutouts.labels.tolist())
+
+
+@pytest.fixture(scope="module")
+def fitted(data, own_cache):
+    return SkythawClassifier(**SMALL).fit(*data)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(cache):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKYTHAW_CACHE", str(cache))
+        yield
+
+
+@pytest.mark.parametrize("check", WITHOUT_IMAGES)
+def test_it_passes_the_checks_of_scikit_learn_that_need_no_table(check):
+    getattr(estimator_checks, check)("SkythawClassifier", SkythawClassifier(**SMALL))
+
+
+def test_check_estimator_itself_finds_nothing():
+    with pytest.warns(Warning, match="Can't test estimator SkythawClassifier which requires input"):
+        estimator_checks.check_estimator(SkythawClassifier())
+
+
+def test_it_learns_and_gives_plain_arrays(fitted, data):
+    images, labels = data
+    assert fitted.classes_.tolist() == ["GALAXY", "QSO", "STAR"]
+    p = fitted.predict_proba(images)
+    assert p.shape == (120, 3)
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+    assert (fitted.predict(images) == labels).mean() > 0.6
+    assert fitted.score(images, labels) == (fitted.predict(images) == labels).mean()
+    assert 0 < fitted.n_iter_ <= 4 * 6
+
+
+def test_the_same_seed_gives_the_same_bits_after_cloning_and_pickling(fitted, data):
+    images = data[0]
+    again = clone(fitted).fit(*data)
+    assert np.array_equal(again.predict_proba(images), fitted.predict_proba(images))
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(images), fitted.predict_proba(images))
+
+
+def test_it_is_cross_validated_by_groups(data):
+    images, labels = data
+    scores = cross_val_score(
+        SkythawClassifier(**(SMALL | {"epochs": 1})), images, labels, groups=np.arange(120) // 6, cv=GroupKFold(2)
+    )
+    assert scores.shape == (2,)
+
+
+def test_it_stands_in_a_pipeline_and_takes_files(data, tmp_path):
+    from PIL import Image
+
+    images, labels = data
+    files = []
+    for i, image in enumerate(images[:60]):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+        files.append(str(tmp_path / f"{i}.png"))
+    line = make_pipeline(FunctionTransformer(), SkythawClassifier(**(SMALL | {"epochs": 1})))
+    assert line.fit(files, labels[:60]).predict(files).shape == (60,)
+    direct = SkythawClassifier(**(SMALL | {"epochs": 1})).fit(images[:60], labels[:60])
+    assert np.array_equal(line.predict_proba(files), direct.predict_proba(images[:60]))
+
+
+def test_groups_are_not_divided(data):
+    made = SkythawClassifier(**SMALL)
+    made.classes_ = np.unique(data[1])
+    groups = np.arange(120) // 6
+    train, validation = made._parts(np.arange(120) % 3, groups)
+    assert not set(groups[train]) & set(groups[validation])
+    assert len(train) + len(validation) == 120
+
+
+def test_a_rate_is_found_where_none_is_given(data):
+    found = SkythawClassifier(**(SMALL | {"lr": "auto", "epochs": 1, "depth": 0})).fit(*data)
+    assert isinstance(found.cell_.recipe.lr, float)
+
+
+def test_floats_are_taken_with_a_stretch(tmp_path):
+    cutouts = read_cutouts(make_float_survey(tmp_path / "floats.parquet", 60))
+    images = np.stack([decode(data, "?") for _, data, _ in cutouts.images()])[..., :3]
+    stretch = {"kind": "asinh", "low": -0.05, "high": 1.2}
+    made = SkythawClassifier(**(SMALL | {"epochs": 1}), stretch=stretch).fit(images, cutouts.labels)
+    assert made.predict(images).shape == (60,)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (lambda x: x, lambda y: y[:5], "there are 120 images: give one label for each"),
+        (lambda x: x, lambda y: np.zeros(120), r"y has 1 class \(0.0\)"),
+        (lambda x: x, lambda y: np.array(["odd", *y[1:]]), "the class odd has one image"),
+        (lambda x: x / 255 - 0.5, lambda y: y, "8 bits, from 0 to 255"),
+        (lambda x: np.moveaxis(x, -1, 1), lambda y: y, "before y and x"),
+        (lambda x: [*x[:119], None], lambda y: y, "image 119 is None"),
+        (lambda x: [*x[:119], x[0][:20]], lambda y: y, "the images have 2 shapes"),
+        (lambda x: "no-such-folder", lambda y: y, "can't be read"),
+    ],
+)
+def test_what_can_not_be_used_is_one_sentence(data, images, labels, said):
+    with pytest.raises(DataError, match=said) as raised:
+        SkythawClassifier(**SMALL).fit(images(data[0]), labels(data[1]))
+    assert "\n" not in str(raised.value)
+
+
+def test_settings_that_are_wrong_are_refused_when_it_is_fitted(data):
+    with pytest.raises(SkythawError, match="nresnet"):
+        SkythawClassifier(backbone="nresnet").fit(*data)
+    with pytest.raises(SkythawError, match="SkythawClassifier: epochs"):
+        SkythawClassifier(**(SMALL | {"epochs": 0})).fit(*data)
+    with pytest.raises(SkythawError, match="beyond the network"):
+        SkythawClassifier(**(SMALL | {"depth": 99})).fit(*data)
+
+
+def test_it_must_be_fitted_first(data):
+    with pytest.raises(NotFittedError):
+        SkythawClassifier(**SMALL).predict(data[0])
