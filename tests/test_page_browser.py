@@ -12,6 +12,7 @@ from functools import cache
 
 import pytest
 
+from helpers_axe import findings
 from helpers_page import HOSTILE, NASTY, confusion, depth_chart, rich, small
 from helpers_run import study_page
 from helpers_soak import soak
@@ -415,3 +416,12 @@ def test_where_there_is_no_browser_one_line_says_so(monkeypatch):
     monkeypatch.setenv("SKYTHAW_NO_SKIP", "1")
     with pytest.raises(pytest.fail.Exception, match="apt-get install chromium"):
         missing()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("name", ["rich", "study"])
+def test_axe_finds_nothing_on_the_report(window, name, size):
+    window.show(name, size)
+    assert findings(window) == []
+    window.show(name, size, dark=True)
+    assert findings(window) == []

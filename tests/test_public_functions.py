@@ -94,7 +94,7 @@ def test_importing_skythaw_loads_nothing_heavy():
     assert found.stdout == "set()\n"
 
 
-ROOMS = ("skythaw.api", "skythaw.bundle", "skythaw.report", "skythaw.spec")
+ROOMS = ("skythaw.api", "skythaw.bundle", "skythaw.explain", "skythaw.report", "skythaw.spec", "skythaw.web")
 MODULES = sorted(
     {
         each.name

@@ -241,10 +241,34 @@ def test_an_object_of_the_data_can_be_asked_about(folder, images):
     assert answer.text.count("data:image/png;base64,") >= 3  # as seen, Grad-CAM, occlusion
     assert "Looks like these training images" in answer.text
     assert "(Grad-CAM, 1 x 1)" in answer.text  # the last map of 32 pixels
+    assert re.search(r"Its label in the data is <b>(GALAXY|QSO|STAR)</b>", answer.text)
     picture = get(folder, "/runs/run/image", params={ID: name})
     assert picture.headers["content-type"] == "image/png"
     assert get(folder, "/runs/run/image", params={ID: "nobody"}).status_code == 404
     assert get(folder, "/bundles/bundle", params={"run": "run", ID: "nobody"}).status_code == 404
+
+
+def test_what_it_gets_wrong_is_of_the_recommended_depth(folder):
+    (found,) = [each for each in get(folder, "/api/v1/runs/run/recommended").json() if each["main"]]
+    text = get(folder, "/runs/run/objects", params={"wrong": "true"}).text
+    assert re.search(rf"selected>[^<]*, depth {found['depth']}, ", text)
+
+
+def test_the_filter_of_cells_finds_what_it_says(folder):
+    rows = get(folder, "/api/v1/runs/run/cells").json()
+    deepest = max(row["depth"] for row in rows)
+    for text, wanted in {
+        "": rows,
+        "efficientnet done": rows,
+        f"depth {deepest}": [row for row in rows if row["depth"] == deepest],
+        f"depth={deepest}, seed 0": [row for row in rows if row["depth"] == deepest],
+        "seed 7": [],
+        "7": [row for row in rows if 7 in (row["depth"], row["seed"], row["train_size"])],
+        rows[0]["key"][:8]: rows[:1],
+        "nothing": [],
+    }.items():
+        page = get(folder, "/runs/run/cells", params={"text": text}).text
+        assert {row["key"] for row in wanted} == set(re.findall(r"/cells/([0-9a-f]{64})", page)), text
 
 
 def test_an_upload_through_the_form_shows_the_answer_and_the_reasons(folder, images):
@@ -446,14 +470,24 @@ def _asked(path):
     return True
 
 
-def test_a_file_is_never_called_what_the_client_calls_it(folder, images, tmp_path, monkeypatch):
+def test_the_name_of_a_file_is_shown_as_text_and_no_file_gets_it(folder, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = next(iter(images.values()))
-    for name in ("../../evil.jpg", "/etc/cron.d/evil", "..\\evil", "a\x00b", "a" * 300, "<script>"):
+    names = {
+        "m 31, r.jpg": "m 31, r.jpg",
+        "../../evil.jpg": "evil.jpg",
+        "/etc/cron.d/evil": "evil",
+        "..\\evil": "evil",
+        "a" * 300: "a" * 80,
+        "<script>": "&lt;script&gt;",
+        "..": "..",
+    }
+    for name, shown in names.items():
         answer = ask(folder, ("POST", "/bundles/bundle", {"files": [("files", (name, data))]}))[0]
         assert answer.status_code == 200
-        assert "evil" not in answer.text
+        assert f"<h2>{shown}: " in answer.text
         assert "<script>" not in answer.text
+        assert "etc" not in answer.text
     assert not list(tmp_path.iterdir())
 
 

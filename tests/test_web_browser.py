@@ -12,6 +12,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from conftest import SKYTHAW
+from helpers_axe import findings
 from helpers_bundle import make_bundle
 from helpers_run import World, make_run
 from helpers_soak import soak
@@ -249,3 +250,18 @@ def watch(study, driver, live):
         window.click("[data-more] a")
         window.wait("document.querySelector('.answers li')", 60)
         assert not window.errors()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_on_any_page(browser, folder, size):
+    found = {}
+    for dark in (False, True):
+        for path in PAGES:
+            browser.at(path, size, dark)
+            found[path, dark] = findings(browser)
+        for link in ("/runs/run/cells", "/runs/run/objects"):
+            browser.at(link, size, dark)
+            browser.follow("tbody a, .sheet a")
+            found[link + " ...", dark] = findings(browser)
+    browser.errors()  # of the page that is not there
+    assert {place: each for place, each in found.items() if each} == {}

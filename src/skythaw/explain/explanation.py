@@ -23,8 +23,8 @@ from skythaw.predict.object_numbers import columns_of, wanted_columns
 from skythaw.report.figures.object_pictures import rendered
 
 NEIGHBOURS = 6
-FAR = 99.0
-"""percentile of validation beyond which an image counts as unlike the training images"""
+FAR, EDGE = 99.0, 90.0
+"""percentiles of validation beyond which an image counts as unlike the training images, or at their edge"""
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,23 @@ class Explanation:
         """How like the training images it is, in words."""
         if self.percentile is None:
             return "This bundle keeps no training images to compare with."
-        how = "Unlike the training images" if self.percentile > FAR else "Like the training images"
         return (
-            f"{how}: it is farther from them (distance {self.distance:.3g}) than {self.percentile:.3g} % of the "
-            "validation images are."
+            f"{likeness(self.percentile)}: it is farther from them (distance {self.distance:.3g}) than "
+            f"{self.percentile:.3g} % of the validation images are."
         )
+
+
+def likeness(percentile: float) -> str:
+    """How like the training images an image is that is farther from them than so many percent of validation.
+
+    Examples
+    --------
+    >>> likeness(97.0)
+    'At the edge of the training images'
+    """
+    if percentile > FAR:
+        return "Unlike the training images"
+    return "At the edge of the training images" if percentile > EDGE else "Like the training images"
 
 
 def explain(

@@ -15,8 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from skythaw.errors import DataError, LedgerError, UnknownNameError
-from skythaw.explain.explanation import FAR
+from skythaw.explain.explanation import FAR, likeness
 from skythaw.explain.number_reasons import SHOWN as NUMBERS_SHOWN
+from skythaw.machine.files import plain_name
 from skythaw.report.figures.figure_style import DARK, LIGHT
 from skythaw.report.figures.matplotlib_figures import draw
 from skythaw.report.figures.training_figures import cell_charts
@@ -147,7 +148,7 @@ class Choice(ObjectFilter):
     """The same of a cell that is chosen in the page's form."""
 
     cell: str = ""
-    """its key; that of the best, if empty"""
+    """its key; that of the recommended depth, if empty"""
 
 
 @router.get("/runs/{name}/objects")
@@ -156,7 +157,7 @@ def objects(request: Request, name: str, one: OneRun, wanted: Annotated[Choice, 
     done = [row for row in one.cells() if row["state"] == "done"]
     if not done:
         raise DataError("no cell is done yet: there are no predictions so far")
-    entry = one.cell(wanted.cell or _best(done))
+    entry = one.cell(wanted.cell or one.recommended_cell())
     total, rows = one.objects(entry.key, wanted)
     last = max(1, -(-total // PAGE))
     query = dict(request.query_params)
@@ -192,7 +193,8 @@ async def bundle(
         raise HTTPException(404, "there is no run of that name here")
     data = await run_in_threadpool(one.image, object_id)
     given = await run_in_threadpool(one.given, object_id, queue.wants) if queue.wants else None
-    return _bundle(request, name, [(object_id, *await _explained(request, name, data, given))])
+    true = await run_in_threadpool(one.label, object_id)
+    return _bundle(request, name, [(object_id, *await _explained(request, name, data, given), true)])
 
 
 @router.post("/bundles/{name}")
@@ -209,16 +211,25 @@ async def ask(request: Request, name: str, queue: OneQueue, files: list[UploadFi
     if beside is not None and len(given) > 1:
         raise HTTPException(422, f"numbers are of one object, and there are {len(given)} images: give one image")
     results = [
-        (f"Image {i + 1}", *await _explained(request, name, await f.read(), beside)) for i, f in enumerate(given)
+        (_shown_name(f.filename, i), *await _explained(request, name, await f.read(), beside), None)
+        for i, f in enumerate(given)
     ]
-    bad = all(said is None for _, said, _ in results)
+    bad = all(said is None for _, said, _, _ in results)
     return _bundle(request, name, results, 422 if bad else 200, typed)
 
 
 COLUMN = "column."
 """begins the name of a field of the form that is of a column of numbers"""
+LONGEST = 80
+"""letters of a file's name that are shown"""
 SHOWN = 12
 """images explained on one page"""
+
+
+def _shown_name(given: str | None, number: int) -> str:
+    """What an uploaded image is called: the name of its file, without folders, or its number where it has none."""
+    name = plain_name((given or "").replace("\\", "/").rpartition("/")[2])[:LONGEST]
+    return name or f"Image {number + 1}"
 
 
 async def _explained(
@@ -241,7 +252,7 @@ def _bundle(
     queue = queue_of(request, name)
     return page(
         request, "bundle", queue.about.name, status, name=name, about=queue.about, info=info(name, queue),
-        results=results or [], far=FAR, column=COLUMN, typed=typed, shown=NUMBERS_SHOWN,
+        results=results or [], far=FAR, likeness=likeness, column=COLUMN, typed=typed, shown=NUMBERS_SHOWN,
         runs=list(request.app.state.service.runs), largest=request.app.state.service.rules.largest,
     )  # fmt: skip
 
@@ -276,11 +287,6 @@ def _state(run: ShownRun) -> dict[str, Any] | None:
         return run.status()
     except LedgerError:
         return None
-
-
-def _best(done: list[dict[str, Any]]) -> str:
-    """The key of the cell with the best score."""
-    return str(max(done, key=lambda row: row["macro_f1"] or 0.0)["key"])
 
 
 def _flat(content: dict[str, Any], name: str = "") -> dict[str, Any]:

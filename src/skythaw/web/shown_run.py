@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
+from skythaw.bundle.export.choose_cell import choose
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.errors import DataError, LedgerError, UnknownNameError
@@ -40,6 +41,10 @@ COLUMNS = (
     "seconds",
 )
 """of the table of cells"""
+
+
+NUMBERS = {"depth": "depth", "seed": "seed", "images": "train_size"}
+"""words of a filter that a number follows, and what it is of"""
 
 
 class ObjectFilter(BaseModel):
@@ -81,6 +86,10 @@ class ShownRun:
         """The report's recommendations so far, as in `skythaw report --json`."""
         return list(self._report()[0]["recommended"])
 
+    def recommended_cell(self) -> str:
+        """The key of the cell that would be exported: of the recommended depth, the best on validation."""
+        return choose(self._entries(), self._report()[0], None, None, self.folder).key
+
     def report(self) -> str:
         """The report as a page; raises `DataError` while no cell is done."""
         facts, page = self._report()
@@ -89,10 +98,8 @@ class ShownRun:
         return page
 
     def cells(self, sort: str = "", descending: bool = False, text: str = "") -> list[dict[str, Any]]:
-        """A row for each cell, sorted by one of `COLUMNS`; with `text` only those in which it occurs."""
-        rows = [_row(entry) for entry in self._entries()]
-        if text:
-            rows = [row for row in rows if text.lower() in " ".join(map(str, row.values())).lower()]
+        """A row for each cell, sorted by one of `COLUMNS`; with `text` those that it `describes`."""
+        rows = [row for row in map(_row, self._entries()) if describes(text, row)]
         if sort in COLUMNS:
             there = sorted((r for r in rows if r[sort] is not None), key=lambda r: r[sort], reverse=descending)
             rows = there + [row for row in rows if row[sort] is None]
@@ -147,6 +154,11 @@ class ShownRun:
         if found is None:
             raise UnknownNameError("the image of that object can't be shown")
         return found
+
+    def label(self, object_id: str) -> str | None:
+        """An object's class, as it is in the data; None where it has none."""
+        cutouts, row = self._find(object_id)
+        return str(cutouts.labels[row]) if cutouts.labelled[row] else None
 
     def image(self, object_id: str) -> bytes:
         """An object's image file, as it is in the data."""
@@ -205,6 +217,33 @@ class ShownRun:
                     )
                     self._made = (done, facts, page)
             return self._made[1], self._made[2]
+
+
+def describes(text: str, row: dict[str, Any]) -> bool:
+    """Whether each word of a filter is of a cell.
+
+    A word is part of the name of its network, strategy, inputs or state, or the beginning of its key; a number is its
+    depth, number of images or seed; and ``depth 3``, ``seed 0`` and ``images 300`` say which.
+
+    Examples
+    --------
+    >>> row = {"key": "3fa9", "backbone": "resnet50", "strategy": "top", "inputs": "images", "state": "done"}
+    >>> row |= {"depth": 3, "seed": 0, "train_size": 300}
+    >>> [describes(text, row) for text in ("res depth 3", "depth 0", "seed 0", "300", "30", "3fa")]
+    [True, False, True, True, False, True]
+    """
+    words = text.lower().replace("=", " ").replace(",", " ").split()
+    while words:
+        word = words.pop(0)
+        if word in NUMBERS and words and words[0].isdigit():
+            if int(words.pop(0)) != row[NUMBERS[word]]:
+                return False
+            continue
+        named = any(word in str(row[name]).lower() for name in ("backbone", "strategy", "inputs", "state"))
+        number = word.isdigit() and int(word) in [row[name] for name in NUMBERS.values()]
+        if not (named and not word.isdigit()) and not number and not (len(word) >= 3 and row["key"].startswith(word)):
+            return False
+    return True
 
 
 def _row(entry: Entry) -> dict[str, Any]:
