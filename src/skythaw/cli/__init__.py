@@ -13,12 +13,14 @@ from skythaw.cli import (
     backbones_command,
     data_command,
     demo_command,
+    evaluate_command,
     explain_command,
     export_command,
     predict_command,
     report_command,
     serve_command,
     study_command,
+    tune_command,
 )
 from skythaw.cli.terminal import plain_line
 from skythaw.errors import SkythawError
@@ -36,9 +38,12 @@ app.command("backbones")(backbones_command.backbones)
 app.command("blocks")(backbones_command.blocks)
 app.add_typer(data_command.app, name="data")
 app.add_typer(study_command.app, name="study")
+app.command("tune")(tune_command.tune)
+study_command.app.command("init")(tune_command.init)
 app.command("report")(report_command.report)
 app.command("export")(export_command.export)
 app.command("predict")(predict_command.predict)
+app.command("evaluate")(evaluate_command.evaluate)
 app.command("explain")(explain_command.explain)
 app.command("serve")(serve_command.serve)
 app.command("demo")(demo_command.demo)

@@ -3,7 +3,8 @@
 A search has three rounds. In the *trial* every setting is trained once for a short while, on all of its images: where
 rates race, that is the winner of its race, which the study needs anyway. The settings that are left are trained as the
 study would: with the *first seed*, and then with *all seeds*. Only in these two are objects of the test set scored, and
-validation alone decides. Which settings are dropped: `search_standing.py`.
+validation alone decides. Which settings are dropped: `search_standing.py`. A study of images and numbers is
+searched on images alone, and the numbers are joined to what is left in the end.
 
 The frozen network is never dropped. It costs next to nothing, its best head is solved and not trained, which a trial
 does not show, and the report says of every other depth how much better it is.
@@ -15,8 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from skythaw.errors import DataError, SpecError
-from skythaw.spec import Study
+from skythaw.errors import DataError
+from skythaw.spec import IMAGES, Study
 from skythaw.study.cell_result import Result
 from skythaw.study.convergence import together
 from skythaw.study.execute import execute, run_trials, settle_rates, to_the_end
@@ -72,12 +73,10 @@ def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -
     SkythawError
         The study can't be run, the folder holds something else, or every setting of a contest failed.
     """
-    if study.uses_numbers:
-        raise SpecError("a search is on images alone; run `skythaw study run` for inputs of the table or of both")
     rules = {"level": LEVEL, "chance": CHANCE, "margin": MARGIN}
     with opened(study, setting, watcher or Watcher(), rules) as run:
         run_number_cells(run)
-        going = _contests(run.plan.cells, list(study.grid.axes))
+        going = _contests([p for p in run.plan.cells if p.cell.inputs == IMAGES], list(study.grid.axes))
         in_full = _in_full(going, run)
         standings: list[Standing] = []
         for stage in ROUNDS:
@@ -90,7 +89,16 @@ def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -
                 left = {each.setting for each in found if each.fate == "goes on"}
                 going[contest] = [each for each in going[contest] if each.name in left]
             run.ledger.note("search", [asdict(each) for each in standings])
+        _run_both(going, run)
     return standings
+
+
+def _run_both(left: Contests, run: OpenStudy) -> None:
+    """The cells of images and numbers together, where their images alone are not surely worse."""
+    on_images = {p.cell.key for some in left.values() for each in some for p in each.cells}
+    cells = [p for p in run.plan.cells if p.cell.inputs != IMAGES and p.cell.on_images_alone.key in on_images]
+    if cells:
+        execute(run, plan_trials(run.plan, cells, run.setting.cache, run.setting.cache_size, trial=False))
 
 
 def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> Contests:

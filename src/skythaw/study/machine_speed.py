@@ -41,9 +41,14 @@ class MachineSpeed:
         return _kind(cell) in self._rates
 
     def remember(self, runs: Iterable[tuple[Cell, float, float]]) -> None:
-        """Keep what was measured: cells, their FLOPs, their seconds. A cache that can't be written is no harm."""
+        """Keep what was measured: cells, their FLOPs, their seconds. A cache that can't be written is no harm.
+
+        Cells of a head alone count for nothing: their time goes into other things than FLOPs.
+        """
         totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for cell, flops, seconds in runs:
+            if cell.depth == 0:
+                continue
             totals[_kind(cell)][0] += flops
             totals[_kind(cell)][1] += seconds
         self._rates |= {kind: flops / seconds for kind, (flops, seconds) in totals.items() if seconds > 0}

@@ -49,6 +49,9 @@ class RunSettings:
 class Watcher:
     """Told what happens while a study runs. This one says nothing; the command line's draws progress bars."""
 
+    def step(self, text: str) -> None:
+        """What is begun now, of work that has several steps."""
+
     def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
         """Wrap the pass over the images that decodes them."""
         return images

@@ -1,0 +1,295 @@
+"""`evaluate`: what a classifier is worth on labelled images: scores with intervals, and where and how it errs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from platformdirs import user_cache_path
+
+from skythaw.api.gather_images import Progress, gather_images
+from skythaw.bundle.bundle_file import BundleDescription, read_about
+from skythaw.bundle.references import read_references
+from skythaw.data.cutouts import Cutouts, is_number
+from skythaw.data.overlaps import FIELD, identify
+from skythaw.data.pixel_store import open_store
+from skythaw.data.split_groups import sky_groups
+from skythaw.errors import DataError
+from skythaw.predict.predict_images import PredictSettings, predict_to
+from skythaw.report.figures.object_pictures import pictures
+from skythaw.report.page.evaluation_page import evaluation_page
+from skythaw.report.page.html_page import save_page
+from skythaw.report.statistics.chosen_cells import LEVELS, purity
+from skythaw.report.statistics.failures import errors_by_column, mistakes
+from skythaw.spec import Split
+from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.calibration import reliability
+from skythaw.stats.intervals import limits
+from skythaw.stats.scored_sample import Sample
+from skythaw.tables.measured import SHAPES, measured_of
+
+SCHEMA = 1
+KEY = "classifier"
+"""stands for the one classifier in a sample"""
+LEAST = 1e-15
+"""of a probability, in a logarithm"""
+BRIGHTNESS = {"brightness": "ring 3", "size": "size", "sky": "sky"}
+"""in words, the measured numbers that errors are held against, in the middle band; and the concentration"""
+SCORES = {"completeness": "recall", "purity": "precision", "f1": "f1"}
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a classifier says of labelled objects."""
+
+    cutouts: Cutouts
+    rows: np.ndarray
+    """int [object]: which of the cutouts have a label and a prediction"""
+    p: Float[np.ndarray, "object class"]
+    left_out: dict[str, str]
+    """object_id -> why it is not scored"""
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    bundle: Path | str,
+    labelled: Path | str,
+    *,
+    labels: Path | str | None = None,
+    table: Path | str | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score a classifier on labelled images that it has not seen.
+
+    Parameters
+    ----------
+    bundle
+        the classifier's folder
+    labelled
+        a folder with a folder of images for each class, an archive, arrays, or Parquet
+    labels
+        a table of labels, where the images do not say theirs
+    table
+        of a classifier that takes numbers beside images: the catalogue that has them
+    cache
+        the cache folder
+    progress
+        called with images and their number, where they are read and predicted
+
+    Returns
+    -------
+    dict
+        JSON-able: ``macro_f1`` and ``accuracy`` (``mean``, ``low`` and ``high``: 95 % intervals of whole fields or
+        pixels of the sky, where they are known), ``classes`` (of each its ``completeness``, ``purity`` and ``f1``),
+        ``confusion``, ``calibration``, ``against`` (the share of errors against brightness and other numbers),
+        ``mistakes`` (the surest), ``warnings`` and ``left_out``
+
+    Raises
+    ------
+    BundleError, DataError
+        It is no bundle; the images can't be read; a label is no class of the classifier; nothing can be scored.
+    """
+    bundle, labelled = Path(bundle), Path(labelled)
+    about = read_about(bundle)
+    cache = user_cache_path("skythaw", appauthor=False) if cache is None else cache
+    with tempfile.TemporaryDirectory(prefix="skythaw-") as folder:
+        gathered = gather_images(
+            labelled, None if labels is None else Path(labels), Path(folder) / "cutouts.parquet", skip_broken=True,
+            progress=progress,
+        )  # fmt: skip
+        _require_known(gathered.cutouts, about, labelled)
+        said = _predict(
+            bundle,
+            about,
+            gathered.cutouts,
+            gathered.path,
+            Path(folder),
+            None if table is None else Path(table),
+            progress,
+        )
+        sample = _sample(said, about, cache)
+    return _scored(bundle, labelled, about, said, sample) | {"notes": list(gathered.notes)}
+
+
+def save_evaluation(found: dict[str, Any], html: Path, labelled: Path, bundle: Path) -> None:
+    """Write what `evaluate` found as one page.
+
+    Parameters
+    ----------
+    found
+        from `evaluate`
+    html
+        the file to write
+    labelled
+        the images, of which the surest mistakes are shown where it is Parquet
+    bundle
+        the classifier's folder
+
+    Raises
+    ------
+    OutputError
+        The file can't be written.
+    """
+    wanted = [each["object_id"] for each in found["mistakes"]["listed"]]
+    images = pictures([labelled], wanted, read_about(bundle).cell.pixels)
+    save_page(evaluation_page(found, images, version("skythaw"), date.today()), html)
+
+
+def _require_known(cutouts: Cutouts, about: BundleDescription, labelled: Path) -> None:
+    if odd := {name: count for name, count in cutouts.counts.items() if name not in about.classes}:
+        name, count = next(iter(odd.items()))
+        raise DataError(
+            f"{labelled}: the label {name!r} ({count} objects) is no class of the classifier, which knows "
+            f"{', '.join(about.classes)}"
+        )
+
+
+def _predict(  # noqa: PLR0913, PLR0917 (what is predicted, by what, and where to)
+    bundle: Path, about: BundleDescription, cutouts: Cutouts, path: Path, folder: Path, table: Path | None,
+    progress: Progress | None,
+) -> Predicted:  # fmt: skip
+    out = folder / "predictions.parquet"
+    predict_to(bundle, [path], out, PredictSettings(), progress, table=table)
+    found = pq.read_table(out)
+    p = np.stack([found[f"p_{name}"].to_numpy().astype(np.float64) for name in about.classes], axis=1)
+    known = np.isfinite(p).all(1)
+    status, ids = found["status"].to_pylist(), cutouts.object_ids
+    left_out = {ids[i]: status[i] for i in np.flatnonzero(cutouts.labelled & ~known)}
+    left_out |= {ids[i]: "it has no label" for i in np.flatnonzero(~cutouts.labelled)}
+    rows = np.flatnonzero(cutouts.labelled & known)
+    if not len(rows):
+        raise DataError(
+            f"{path}: no labelled image can be classified, the first because {next(iter(left_out.values()))}"
+        )
+    return Predicted(cutouts, rows, p[rows], left_out, _seen_before(bundle, about, cutouts, rows))
+
+
+def _seen_before(bundle: Path, about: BundleDescription, cutouts: Cutouts, rows: np.ndarray) -> tuple[str, ...]:
+    """A warning where the classifier was trained on some of the objects, as far as the bundle knows."""
+    references = read_references(bundle, about)
+    if references is None:
+        return ()
+    trained = set(references.images.object_ids) & {cutouts.object_ids[i] for i in rows}
+    if not trained:
+        return ()
+    return (
+        f"{len(trained)} of these objects were trained on ({min(trained)}): the scores flatter the classifier; give "
+        "images that it has not seen",
+    )
+
+
+def _sample(said: Predicted, about: BundleDescription, cache: Path) -> Sample:
+    """The objects as the statistics of a report take them."""
+    cutouts, rows = said.cutouts, said.rows
+    place = {name: i for i, name in enumerate(about.classes)}
+    true = np.array([place[name] for name in cutouts.labels[rows]], dtype=np.int64)
+    known = sky_groups(cutouts, Split().nside)
+    group = np.arange(len(rows)) if known is None else identify([known[rows]])
+    grouped = known is not None and bool(group.max() > 0)
+    return Sample(
+        run=Path(),
+        part="test",
+        classes=about.classes,
+        ids=tuple(cutouts.object_ids[i] for i in rows),
+        true=true,
+        group=group if grouped else np.arange(len(rows)),
+        grouped=grouped,
+        numbers=_numbers(said, cache),
+        said={KEY: said.p.argmax(1).astype(np.int16)},
+        loss={KEY: -np.log(np.maximum(said.p[np.arange(len(rows)), true], LEAST)).astype(np.float32)},
+        missing=(),
+    )
+
+
+def _numbers(said: Predicted, cache: Path) -> dict[str, np.ndarray]:
+    """Brightness as measured from the images, and the columns of numbers that the data have."""
+    cutouts, rows = said.cutouts, said.rows
+    store = open_store(cutouts, cache, skip_broken=True)
+    measured = measured_of(cutouts, store, cache)
+    bands = [name.removeprefix("sky ") for name in measured.names if name.startswith("sky ")]
+    band = bands[len(bands) // 2]
+    wanted = {f"{words} in {band}": f"{name} {band}" for words, name in BRIGHTNESS.items()} | {SHAPES[0]: SHAPES[0]}
+    found = {words: measured.values[rows, measured.names.index(name)] for words, name in wanted.items()}
+    for name in cutouts.table.column_names:
+        values = cutouts.table[name]
+        if name not in FIELD and is_number(values.type):
+            found[name] = values.cast(pa.float64(), safe=False).to_numpy()[rows]
+    return found
+
+
+def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predicted, sample: Sample) -> dict[str, Any]:
+    if len(sample) < 2:
+        raise DataError(f"{labelled}: one labelled image can't be scored; give more")
+    bootstrap = Bootstrap(sample)
+    draws = {name: values[0] for name, values in bootstrap.scores([KEY]).items()}
+    log_p = np.log(np.maximum(said.p, LEAST))
+    counts = Counter(sample.true.tolist())
+    confusion = np.zeros((len(about.classes), len(about.classes)), dtype=int)
+    np.add.at(confusion, (sample.true, sample.said[KEY]), 1)
+    there = {name: i for i, name in enumerate(about.classes) if counts[i]}
+    return {
+        "schema": SCHEMA,
+        **{name: _interval(draws[name]) for name in ("macro_f1", "accuracy", "balanced_accuracy")},
+        "log_loss": _interval(draws["log_loss"], np.inf),
+        "bundle": str(bundle),
+        "labelled": str(labelled),
+        "objects": len(sample),
+        "grouped": sample.grouped,
+        "groups": int(sample.group.max()) + 1,
+        "made_by": {"backbone": about.cell.backbone, "depth": about.cell.depth},
+        "own_test": about.scores["own"],
+        "classes": {
+            name: {"objects": counts[i]} | {o: _interval(draws[f"{theirs} {name}"]) for o, theirs in SCORES.items()}
+            for name, i in there.items()
+        },
+        "confusion": {"classes": list(about.classes), "counts": confusion.tolist()},
+        "completeness_and_purity": _curves(said.p, sample),
+        "calibration": reliability([log_p], bootstrap),
+        "against": errors_by_column((KEY,), bootstrap),
+        "mistakes": mistakes([log_p], sample),
+        "warnings": [*said.notes, *_doubts(said, sample)],
+        "left_out": said.left_out,
+    }  # fmt: skip
+
+
+def _doubts(said: Predicted, sample: Sample) -> list[str]:
+    found = [] if sample.grouped else ["where the objects are on the sky is not known: intervals take each as its own"]
+    if said.left_out:
+        reasons = Counter(said.left_out.values()).most_common(3)
+        found.append(f"{len(said.left_out)} images are not scored: " + ", ".join(f"{n}: {why}" for why, n in reasons))
+    return found
+
+
+def _interval(draws: np.ndarray, largest: float = 1.0) -> dict[str, float]:
+    low, high = (float(np.clip(end, 0, largest)) for end in limits(draws))
+    return {"mean": float(draws[0]), "low": low, "high": high}
+
+
+def _curves(p: np.ndarray, sample: Sample) -> list[dict[str, Any]]:
+    """For each class its purity at levels of completeness, as `completeness_and_purity` of a report has it."""
+    found = []
+    for i, name in enumerate(sample.classes):
+        true, taken = sample.true == i, p.argmax(1) == i
+        if not true.any() or true.all():
+            continue
+        right = float((taken & true).sum())
+        found.append(
+            {
+                "class": name,
+                "objects": int(true.sum()),
+                "completeness": LEVELS.tolist(),
+                "purity": purity(true, p[:, i]).tolist(),
+                "as_predicted": {"completeness": right / true.sum(), "purity": right / max(1, taken.sum())},
+            }
+        )
+    return found

@@ -1,0 +1,114 @@
+"""The images that a user gives, as one file of labelled cutouts; and whether they are enough to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from skythaw import registry
+from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
+from skythaw.data.parquet import reading
+from skythaw.data.parquet_images import image_column
+from skythaw.data.sources.folder import ImportResult
+from skythaw.data.sources.label_table import LabelSettings
+from skythaw.data.sources.source_formats import TABLE_ENDINGS, source_of
+from skythaw.errors import DataError
+
+FEWEST_OF_CLASS = 10
+"""objects of a class: fewer can't be divided into three parts that all have some"""
+FEWEST = 60
+"""objects in all"""
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class GatheredImages:
+    """Labelled cutouts, and what was said when they were read."""
+
+    cutouts: Cutouts
+    path: Path
+    """of the file or folder of Parquet that they are in"""
+    notes: tuple[str, ...] = ()
+
+
+def gather_images(
+    images: Path, labels: Path | None, file: Path, *, skip_broken: bool = False, progress: Progress | None = None
+) -> GatheredImages:
+    """Read images as they come: cutouts are used where they are, all else is imported into `file`, once.
+
+    Parameters
+    ----------
+    images
+        a folder with a folder for each class, an archive, arrays, or Parquet: whatever ``skythaw data import`` reads;
+        or a table that names the images beside it
+    labels
+        a table of labels, where the images do not say theirs
+    file
+        where imported cutouts are kept; one that is there is used
+    skip_broken
+        leave out images that can't be read, instead of refusing them
+    progress
+        called with the images and their number
+
+    Raises
+    ------
+    DataError
+        Nothing there can be read, or the labels do not fit.
+    """
+    notes: tuple[str, ...] = ()
+    if not file.exists():
+        if (cutouts := _as_cutouts(images)) is not None:
+            if labels is not None:
+                raise DataError(
+                    f"{images} is Parquet, whose labels are in its column 'label': leave out --labels {labels}"
+                )
+            return GatheredImages(cutouts, images)
+        result = _import(images, labels, file, skip_broken, progress)
+        left_out = [f"left out {name}: {why}" for name, why in result.broken.items()]
+        changed = [f"{number} images: {what}" for what, number in result.changed.items()]
+        notes = (*result.notes, *changed, *left_out)
+    return GatheredImages(read_cutouts(file), file, notes)
+
+
+def _as_cutouts(images: Path) -> Cutouts | None:
+    """Cutouts in Parquet, as they are; None where it is something to import."""
+    if images.is_dir():
+        return read_cutouts(images) if any(images.glob("*.parquet")) else None
+    if not images.exists() or source_of(images) != "pixel_parquet":
+        return None
+    with reading(images):
+        schema = pq.read_schema(images)
+    return None if image_column(schema) is None else read_cutouts(images)
+
+
+def _import(
+    images: Path, labels: Path | None, file: Path, skip_broken: bool, progress: Progress | None
+) -> ImportResult:
+    if labels is None and images.is_file() and images.name.lower().endswith(TABLE_ENDINGS):
+        images, labels = images.parent, images  # a table that names the images beside it
+    settings = None if labels is None else LabelSettings(labels, labelled_only=True)
+    result: ImportResult = registry.get("source", source_of(images))(
+        images, file, settings, skip_broken=skip_broken, progress=progress
+    )
+    return result
+
+
+def require_enough(cutouts: Cutouts, images: Path) -> None:
+    """Raise `DataError` where there is one class, or too few objects to train, to choose and to test."""
+    require_classes(cutouts)
+    few = {name: count for name, count in cutouts.counts.items() if count < FEWEST_OF_CLASS}
+    if few:
+        named = ", ".join(f"{name!r} has {count}" for name, count in few.items())
+        raise DataError(
+            f"{images}: {named} images; to train, to choose and to test takes at least {FEWEST_OF_CLASS} of each "
+            "class: add some, or leave the class out"
+        )
+    labelled = sum(cutouts.counts.values())
+    if labelled < FEWEST:
+        raise DataError(
+            f"{images}: {labelled} labelled images are too few to train, to choose and to test: give at least {FEWEST}"
+        )

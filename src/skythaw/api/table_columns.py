@@ -1,0 +1,61 @@
+"""Which columns of a user's table stand beside the images: all numbers that do not give the class away."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from skythaw.data.cutouts import is_number
+from skythaw.data.sources.column_names import DEC_NAMES, RA_NAMES
+from skythaw.errors import DataError, SkythawError
+from skythaw.spec import Study
+from skythaw.study.number_check import check_numbers
+from skythaw.study.study_data import open_study_data
+from skythaw.tables.catalogue_files import read_catalogue
+
+BLAMED = re.compile(r"column '([^']+)'")
+POSITIONS = {name.lower() for name in (*RA_NAMES, *DEC_NAMES)}
+
+
+def table_columns(base: dict[str, Any], table: Path, cache: Path) -> tuple[list[str], list[str]]:
+    """The columns that can be used, and sentences on those that can't.
+
+    Parameters
+    ----------
+    base
+        content of a study file, without columns
+    table
+        the catalogue
+    cache
+        the cache folder
+
+    Raises
+    ------
+    DataError
+        It can't be read, does not belong to the images, or has no column that can be used.
+    """
+    catalogue = read_catalogue(table)
+    columns = [f.name for f in catalogue.schema if is_number(f.type) and f.name.lower() not in POSITIONS]
+    said: list[str] = []
+    while columns:
+        data = {**base["data"], "table": str(table), "columns": columns}
+        study = Study.parse(
+            {**base, "data": data, "grid": {"backbone": ["efficientnet_lite0"], "inputs": ["table", "images"]}}
+        )
+        try:
+            check_numbers(open_study_data(study, cache), cache)
+        except SkythawError as error:
+            blamed = [name for name in BLAMED.findall(str(error)) if name in columns]
+            if not blamed:
+                raise
+            columns.remove(blamed[0])
+            said.append(f"the column {blamed[0]!r} of {table.name} is not used: {_why(str(error), blamed[0])}")
+        else:
+            return columns, said
+    raise DataError(f"{table} has no column of numbers that can be used" + (f" ({said[0]})" if said else ""))
+
+
+def _why(text: str, name: str) -> str:
+    """The reason in an error, without what would mend it."""
+    return text.partition(f"'{name}'")[2].partition(";")[0].strip().removeprefix("is a leak: ")

@@ -1,0 +1,103 @@
+"""The folder of `tune`: what it was made of, how much time it has taken, and where everything is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skythaw.errors import OutputError
+from skythaw.machine.files import replacing
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TuneFolder:
+    """Where things are; programs may rely on `report`, `classifier`, `study` and `answer`."""
+
+    path: Path
+
+    @property
+    def report(self) -> Path:
+        """The report as a web page."""
+        return self.path / "report.html"
+
+    @property
+    def classifier(self) -> Path:
+        """The bundle."""
+        return self.path / "classifier"
+
+    @property
+    def study(self) -> Path:
+        """The study file."""
+        return self.path / "study.toml"
+
+    @property
+    def answer(self) -> Path:
+        """The answer for programs."""
+        return self.path / "answer.json"
+
+    @property
+    def run(self) -> Path:
+        """The run folder of the study."""
+        return self.path / "run"
+
+    @property
+    def look(self) -> Path:
+        """The run folder of what was tried first, to choose the network, the crop and the size."""
+        return self.path / "look"
+
+    @property
+    def cutouts(self) -> Path:
+        """The images that were imported; not there where they were cutouts already."""
+        return self.path / "cutouts.parquet"
+
+    def discard_cutouts(self) -> None:
+        """Take back an import that can't be used, so that nothing half-written is left."""
+        self.cutouts.unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    @property
+    def _state(self) -> Path:
+        return self.path / "tune.json"
+
+    def open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What the folder says of an earlier call with the same request; empty where it is new.
+
+        Raises
+        ------
+        OutputError
+            It is of another request, or is none of `tune` and not empty.
+        """
+        if not self.path.exists():
+            return {}
+        if not self._state.is_file():
+            if not self.path.is_dir() or any(self.path.iterdir()):
+                raise OutputError(f"{self.path} is there already and not made by skythaw tune: choose another --out")
+            return {}
+        try:
+            kept: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+            before = dict(kept["request"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"can't read {self._state}: {error}; choose another --out") from None
+        for name, value in request.items():
+            if before.get(name) != value:
+                raise OutputError(
+                    f"{self.path} is of another run, whose {name} is {_said(before.get(name))} and not {_said(value)}: "
+                    "choose another --out"
+                )
+        return kept
+
+    def keep(self, request: Mapping[str, Any], seconds: float, **more: Any) -> None:
+        """Keep what the folder is of, and how long it has taken."""
+        with replacing(self._state) as file:
+            content = {"schema": SCHEMA, "request": dict(request), "seconds": round(seconds, 1), **more}
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def _said(value: Any) -> str:
+    return "not given" if value in (None, [], {}) else str(value)

@@ -1,0 +1,157 @@
+"""``skythaw tune`` and ``skythaw study init``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skythaw.cli.print_report import print_answer
+from skythaw.cli.terminal import duration, progress_bar, say, stoppable, warn
+from skythaw.errors import SpecError
+
+if TYPE_CHECKING:
+    from skythaw.api.tune_folder import TuneFolder
+
+Images = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder with a folder of images for each class; or Parquet, an archive, arrays, or a table of files."
+    ),
+]
+Labels = Annotated[
+    Path | None, typer.Option(metavar="TABLE", help="A table of labels, where the images do not say theirs.")
+]
+NumbersTable = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A catalogue of numbers beside the images, such as photometry.")
+]
+Budget = Annotated[str, typer.Option(metavar="TIME", help="How long it may take: 90s, 30m, 2h.")]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbone", metavar="NAME", help="A network to use; may be repeated. Default: all whose weights are here."
+    ),
+]
+WeightFiles = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=FILE", help="Weights of a network; may be repeated.")
+]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that can't be read, and list them.")]
+
+
+def tune(
+    context: typer.Context,
+    images: Images,
+    labels: Labels = None,
+    table: NumbersTable = None,
+    budget: Budget = "30m",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept; run again, it goes on.")] = Path(
+        "skythaw-tune"
+    ),
+    backbone: Networks = None,
+    weights: WeightFiles = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Images in; an answer, a report and a classifier out. Stop it at any time: the same command goes on."""
+    from skythaw.api.time_budget import parse_budget
+    from skythaw.api.tune import tune as run_tune
+
+    kept = f"the best so far is in {out}, and the same command goes on"
+    with stoppable(kept), _watched(parse_budget(budget)) as watcher:
+        outcome = run_tune(
+            images,
+            labels=labels,
+            table=table,
+            budget=budget,
+            out=out,
+            backbone=backbone or (),
+            weights=_files(weights or ()),
+            skip_broken=skip_broken,
+            cache=context.obj,
+            watcher=watcher,
+        )
+    if not outcome.complete:
+        warn(f"the budget was used up before the study was finished; the same command with more than {budget} goes on")
+    say(f"took {duration(outcome.seconds)}\n")
+    print_answer(outcome.facts)
+    _say_next(outcome.folder)
+
+
+def init(
+    context: typer.Context,
+    images: Images,
+    labels: Labels = None,
+    table: NumbersTable = None,
+    budget: Budget = "30m",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder that gets study.toml.")] = Path("skythaw-tune"),
+    backbone: Networks = None,
+    weights: WeightFiles = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Write the study file that `skythaw tune` would run, every key explained."""
+    from skythaw.api.init_study import init_study
+    from skythaw.api.time_budget import parse_budget
+
+    with stoppable("the same command goes on"), _watched(parse_budget(budget)) as watcher:
+        file = init_study(
+            images,
+            labels=labels,
+            table=table,
+            budget=budget,
+            out=out,
+            backbone=backbone or (),
+            weights=_files(weights or ()),
+            skip_broken=skip_broken,
+            cache=context.obj,
+            watcher=watcher,
+        )
+    say(f"wrote {file}; what it takes: skythaw study plan {file}")
+    say(f"to run it: skythaw study search {file} --out {out / 'run'}")
+
+
+def _files(given: Sequence[str]) -> dict[str, Path | str]:
+    """Files of weights by network."""
+    found: dict[str, Path | str] = {}
+    for text in given:
+        name, sign, file = text.partition("=")
+        if not (name and sign and file):
+            raise SpecError(f"--weights {text!r} should be NAME=FILE, such as mobilenetv2=weights.safetensors")
+        found[name] = file
+    return found
+
+
+def _say_next(folder: TuneFolder) -> None:
+    say("")
+    say(f"Read on:      {folder.report}  (in a browser)")
+    say(f"New images:   skythaw predict {folder.classifier} IMAGES... -o predictions.parquet")
+    say(f"Test it:      skythaw evaluate {folder.classifier} LABELLED")
+    say(f"Change it:    {folder.study}, then skythaw study search {folder.study} --out another-folder")
+    say("From Python:")
+    say("    import skythaw")
+    say(f'    model = skythaw.load("{folder.classifier}")')
+    say('    model.predict("an-image.jpg")')
+
+
+@contextmanager
+def _watched(seconds: float) -> Iterator[Any]:
+    """A watcher that draws; above its bars is one of the budget, which shows the time left from the first second."""
+    from skythaw.cli.study_command import watcher_of
+
+    with progress_bar("cells") as bar:
+        task = bar.add_task("budget", total=seconds, count=f"of {duration(seconds)}")
+        over = threading.Event()
+
+        def move() -> None:
+            while not over.wait(1.0):
+                bar.update(task, completed=min(seconds, bar.tasks[0].elapsed or 0.0))
+
+        thread = threading.Thread(target=move, daemon=True)
+        thread.start()
+        try:
+            yield watcher_of(bar)
+        finally:
+            over.set()
+            thread.join()
