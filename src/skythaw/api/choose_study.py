@@ -177,7 +177,8 @@ def _affordable(
             good = study_on(study_of(base, each), GOOD, request.cache, workers)
             fits[key] = good.seconds <= seconds
     found = [each for each in candidates if fits[each.backbone, each.size]]
-    return found or [each for each in candidates if each.backbone == candidates[0].backbone][:1]
+    first = candidates[0]
+    return found or [each for each in candidates if (each.backbone, each.size) == (first.backbone, first.size)]
 
 
 def _too_small(seconds: float, budget: TimeBudget, request: TuneRequest) -> SpecError:

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from skythaw.api.choose_study import ENDING, TuneRequest, choose_study
+from skythaw.api.finished_run import Run
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.errors import SpecError
 from skythaw.machine.files import replacing
 from skythaw.report.plain_answer import plain_answer
-from skythaw.report.report_facts import report_facts
+from skythaw.report.short_answer import short_answer
 from skythaw.report.write_report import ReportFiles, write_report
 from skythaw.study.depth_search import search
-from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import Kind, Watcher
 from skythaw.study.plan import Plan, PlannedCell
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class TuneOutcome:
-    """How a call of `tune` ended."""
-
-    folder: TuneFolder
-    facts: dict[str, Any]
-    """of the report"""
-    complete: bool
-    """whether everything that was planned was trained"""
-    seconds: float
-    """that were used, earlier calls included"""
 
 
 def tune(  # noqa: PLR0913 (each is an option of the command, and all but the images have a default)
@@ -51,7 +38,7 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     skip_broken: bool = False,
     cache: Path | None = None,
     watcher: Watcher | None = None,
-) -> TuneOutcome:
+) -> Run:
     """Find out how to classify images, and train the classifier: an answer, a report and a bundle.
 
     It says what it found, divides the objects by the sky if it can, tries networks, crops and sizes on some of them,
@@ -80,7 +67,12 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     cache
         the cache folder
     watcher
-        told what happens
+        told what happens; None writes a line for each step to standard error
+
+    Returns
+    -------
+    Run
+        over `out`: its answer, table, figures and classifier
 
     Raises
     ------
@@ -92,9 +84,9 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     folder = TuneFolder(request.out)
     kept = folder.open(request.told)
     clock = TimeBudget.begin(seconds, float(kept.get("seconds", 0.0)))
-    if kept.get("complete"):
-        return _ended(folder, clock, complete=True)
-    return _tuned(request, folder, clock, BudgetWatcher(watcher or Watcher(), clock))
+    if not (kept.get("complete") and folder.whole):
+        _tune(request, folder, clock, BudgetWatcher(watcher or LineWatcher(), clock))
+    return Run(folder.path)
 
 
 def tune_request(  # noqa: PLR0913, PLR0917 (the arguments of `tune`, one by one)
@@ -120,7 +112,7 @@ def tune_request(  # noqa: PLR0913, PLR0917 (the arguments of `tune`, one by one
     )
 
 
-def _tuned(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: Watcher) -> TuneOutcome:
+def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: Watcher) -> None:
     """Choose the study, search, and end with what there is; also where the time is up, or the user stops it."""
     complete = False
     try:
@@ -132,47 +124,36 @@ def _tuned(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher:
     except TimeIsUp:
         watcher.noted("the budget is used up: what was not trained to its end does not count")
     except KeyboardInterrupt:
-        if _any_done(folder):
-            _ended(folder, clock, complete=False)
+        if folder.any_done:
+            _end(folder, clock, complete=False)
         raise
     finally:
         if any(each.exists() for each in (folder.cutouts, folder.look, folder.study)):
             folder.keep(request.told, clock.used)
+    if not folder.any_done:
+        raise SpecError(
+            f"the budget of {clock.seconds:g} s was over before one training was finished; what was done is kept, and "
+            "the same command with twice the --budget goes on"
+        )
     watcher.step("writing the report and the classifier")
-    outcome = _ended(folder, clock, complete=complete)
+    _end(folder, clock, complete=complete)
     folder.keep(request.told, clock.used, complete=complete)
-    return outcome
 
 
 def _ending(clock: TimeBudget) -> float:
     return ENDING[0] + ENDING[1] * clock.seconds
 
 
-def _any_done(folder: TuneFolder) -> bool:
-    if not (folder.run / "ledger.sqlite").is_file():
-        return False
-    with Ledger.read(folder.run) as ledger:
-        return any(entry.state == "done" for entry in ledger.entries())
-
-
-def _ended(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> TuneOutcome:
+def _end(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
     """Write the report, the classifier and the answer of what is done."""
     from skythaw.bundle.export.export_bundle import export
 
-    if not _any_done(folder):
-        raise SpecError(
-            f"the budget of {clock.seconds:g} s was over before one training was finished; what was done is kept, and "
-            "the same command with twice the --budget goes on"
-        )
-    if complete and folder.answer.is_file() and folder.report.is_file() and folder.classifier.is_dir():
-        with Ledger.read(folder.run) as ledger:
-            return TuneOutcome(folder, report_facts(ledger), complete, clock.used_before)
     facts = write_report(folder.run, ReportFiles(html=folder.report))
     export(folder.run, folder.classifier, onnx=False)
     with replacing(folder.answer) as file:
         content = {
             "schema": SCHEMA,
-            "answer": facts["answer"],
+            "answer": short_answer(facts["choice"]),
             "sentences": plain_answer(facts["choice"]),
             "choice": facts["choice"],
             "complete": complete,
@@ -180,7 +161,19 @@ def _ended(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> TuneOutc
             "seconds": round(clock.used, 1),
         }
         file.write((json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
-    return TuneOutcome(folder, facts, complete, clock.used)
+
+
+class LineWatcher(Watcher):
+    """Writes a line for each step, note and warning to standard error."""
+
+    def step(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def noted(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def warned(self, text: str) -> None:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 class BudgetWatcher(Watcher):

@@ -10,6 +10,7 @@ from typing import Any
 
 from skythaw.errors import OutputError
 from skythaw.machine.files import replacing
+from skythaw.study.ledger import Ledger
 
 SCHEMA = 1
 
@@ -54,6 +55,19 @@ class TuneFolder:
     def cutouts(self) -> Path:
         """The images that were imported; not there where they were cutouts already."""
         return self.path / "cutouts.parquet"
+
+    @property
+    def whole(self) -> bool:
+        """Whether report, classifier and answer are there."""
+        return self.report.is_file() and self.classifier.is_dir() and self.answer.is_file()
+
+    @property
+    def any_done(self) -> bool:
+        """Whether a training of the study is finished."""
+        if not (self.run / "ledger.sqlite").is_file():
+            return False
+        with Ledger.read(self.run) as ledger:
+            return any(entry.state == "done" for entry in ledger.entries())
 
     def discard_cutouts(self) -> None:
         """Take back an import that can't be used, so that nothing half-written is left."""

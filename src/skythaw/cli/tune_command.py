@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,10 +59,11 @@ def tune(
     """Images in; an answer, a report and a classifier out. Stop it at any time: the same command goes on."""
     from skythaw.api.time_budget import parse_budget
     from skythaw.api.tune import tune as run_tune
+    from skythaw.api.tune_folder import TuneFolder
 
     kept = f"the best so far is in {out}, and the same command goes on"
     with stoppable(kept), _watched(parse_budget(budget)) as watcher:
-        outcome = run_tune(
+        run = run_tune(
             images,
             labels=labels,
             table=table,
@@ -73,11 +75,13 @@ def tune(
             cache=context.obj,
             watcher=watcher,
         )
-    if not outcome.complete:
+    folder = TuneFolder(out)
+    ended = json.loads(folder.answer.read_text(encoding="utf-8"))
+    if not ended["complete"]:
         warn(f"the budget was used up before the study was finished; the same command with more than {budget} goes on")
-    say(f"took {duration(outcome.seconds)}\n")
-    print_answer(outcome.facts)
-    _say_next(outcome.folder)
+    say(f"took {duration(ended['seconds'])}\n")
+    print_answer(run.facts)
+    _say_next(folder)
 
 
 def init(

@@ -159,11 +159,13 @@ def _placed(function: Callable[[Any], Any], plan: Plan, run: OpenStudy) -> Calla
 def _claimed(
     runner: str, plan: Plan, run: OpenStudy, rates: dict[str, SettledRate], beside: Mapping[str, Beside]
 ) -> Iterator[CellTask]:
-    """The tasks of this run, each claimed at the moment a worker is free for it; the longest first."""
+    """The tasks of this run, each claimed at the moment a worker is free for it: heads alone first, which take next to
+    nothing and which all else is compared with, then the longest.
+    """
     own = {p.cell.key for p in run.plan.cells}
     kept = {group_of(reuse.uses[0].cell): reuse for reuse in plan.reuse} if run.engine.cluster else {}
     sets = sets_of(plan.study_data)
-    for p in sorted(plan.cells, key=lambda each: -each.cost):
+    for p in sorted(plan.cells, key=lambda each: (each.cell.depth > 0, -each.cost)):
         if run.ledger.claim(p.cell.key, runner):
             locations, trial = _locations(p, plan, run), p.cell.key not in own
             reuse = None if trial else kept.get(group_of(p.cell))
