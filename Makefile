@@ -6,8 +6,9 @@ SHARED := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test soak check wheel-check docs clean
 
-demo: $(VENV)/demo.stamp        ## mock survey -> study -> report, offline, in minutes
-	$(BIN)/skythaw demo --out demo-run
+demo: $(VENV)/demo.stamp        ## mock images -> an answer, a report and a classifier, offline, in 3 minutes
+	test -d demo-run/images || $(BIN)/skythaw data mock demo-run/images --objects 600
+	$(BIN)/skythaw tune demo-run/images --labels demo-run/images.csv --budget 150s --out demo-run/tuned
 
 test: $(VENV)/dev.stamp         ## the tests, in minutes: every property by at least one case
 	$(BIN)/python -m pytest $(SHARED)

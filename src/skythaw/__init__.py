@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from skythaw.api.callbacks import CellEvent, EpochEvent
     from skythaw.api.data_functions import import_images, inspect, make_mock, verify
     from skythaw.api.estimator import SkythawClassifier
+    from skythaw.api.evaluate import evaluate
     from skythaw.api.finished_run import Run
+    from skythaw.api.init_study import init_study
     from skythaw.api.network_functions import backbones, blocks
     from skythaw.api.python_study import RunnableStudy as Study
     from skythaw.api.sdss_function import fetch_sdss
     from skythaw.api.study_functions import plan_study, report, run_study, search, study_status
     from skythaw.api.trackers import MLflowTracker, TensorBoardTracker, TrackioTracker
+    from skythaw.api.tune import tune
     from skythaw.bundle.classifier import Classifier, load
     from skythaw.errors import SkythawError
 
@@ -36,10 +39,12 @@ __all__ = [
     "TrackioTracker",
     "backbones",
     "blocks",
+    "evaluate",
     "explain",
     "export",
     "fetch_sdss",
     "import_images",
+    "init_study",
     "inspect",
     "load",
     "make_mock",
@@ -49,6 +54,7 @@ __all__ = [
     "run_study",
     "search",
     "study_status",
+    "tune",
     "verify",
 ]
 _PLACES = {
@@ -56,7 +62,10 @@ _PLACES = {
     "skythaw.api.callbacks": ("CellEvent", "EpochEvent"),
     "skythaw.api.data_functions": ("import_images", "inspect", "make_mock", "verify"),
     "skythaw.api.estimator": ("SkythawClassifier",),
+    "skythaw.api.evaluate": ("evaluate",),
     "skythaw.api.finished_run": ("Run",),
+    "skythaw.api.init_study": ("init_study",),
+    "skythaw.api.tune": ("tune",),
     "skythaw.api.network_functions": ("blocks",),
     "skythaw.api.python_study": ("Study",),
     "skythaw.api.sdss_function": ("fetch_sdss",),

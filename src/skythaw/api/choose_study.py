@@ -14,7 +14,7 @@ from skythaw.api.networks_here import networks_here
 from skythaw.api.study_ladder import GOOD, LEAST, FittingStudy, richest_study, study_on
 from skythaw.api.study_text import study_text
 from skythaw.api.table_columns import table_columns
-from skythaw.api.time_budget import TimeBudget
+from skythaw.api.time_budget import TimeBudget, stopping_after
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.inspect import inspect
 from skythaw.data.overlaps import first_form
@@ -141,20 +141,26 @@ def _found(found: Mapping[str, Any], gathered: GatheredImages) -> list[str]:
     return [f"found {found['objects']} images of {len(found['classes'])} classes ({classes}); {what}"]
 
 
+def ending_of(budget: TimeBudget) -> float:
+    """Seconds of a budget that are kept for the report and the classifier."""
+    return ENDING[0] + ENDING[1] * budget.seconds
+
+
 def _fitting(
     request: TuneRequest, base: dict[str, Any], candidates: Sequence[TriedInput], budget: TimeBudget, watcher: Watcher
 ) -> tuple[FittingStudy, Sequence[TriedInput]]:
     """The richest study of the best candidate that fits into what is left of the budget."""
     folder, setting = TuneFolder(request.out), request.settings(request.out / "look")
     workers = setting.workers or 1
-    ending = ENDING[0] + ENDING[1] * budget.seconds
+    ending = ending_of(budget)
     quick = study_on(study_of(base, candidates[0]), LEAST, request.cache, workers)
     if quick.seconds + STARTING > budget.left - ending:
         raise _too_small(quick.seconds, budget, request)
     tried = list(candidates[:1])
     if budget.left - ending > 2 * quick.seconds + STARTING:
         affordable = _affordable(base, candidates, request, 0.7 * (budget.left - ending))
-        tried = look(base, affordable, replace(setting, out=folder.look), budget, watcher)
+        with stopping_after(budget.left - ending):
+            tried = look(base, affordable, replace(setting, out=folder.look), budget, watcher)
         watcher.noted(f"chosen: {tried[0].named}")
     for each in tried:
         found = richest_study(study_of(base, each), budget.left - ending, request.cache, workers)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def make_mock(out: Path | str, *, objects: int = 1200, seed: int = 0, size: int = 64, progress: bool = True) -> Path:
-    """Render a mock survey that looks like SDSS, with GalSim, as a Parquet file of cutouts.
+    """Render a mock survey that looks like SDSS, with GalSim: a Parquet file of cutouts, or a folder of images.
 
     Parameters
     ----------
     out
-        the file to write
+        the file to write; without an ending, a folder of images, and OUT.csv with their labels beside it
     objects
         in equal shares of galaxies, quasars and stars
     seed
@@ -41,10 +41,11 @@ def make_mock(out: Path | str, *, objects: int = 1200, seed: int = 0, size: int 
     DataError, OutputError
         GalSim is not installed; the file can't be written.
     """
-    made = registry.get("source", "mock")(
-        Path(out), objects, seed, size, progress=lambda items: tracked(items, objects, "rendering", shown=progress)
-    )
-    return Path(made)
+    from skythaw.data.sources.mock.mock_folder import make_mock_folder
+
+    make = registry.get("source", "mock") if Path(out).suffix else make_mock_folder
+    make(Path(out), objects, seed, size, progress=lambda items: tracked(items, objects, "rendering", shown=progress))
+    return Path(out)
 
 
 def import_images(  # noqa: PLR0913 (each is an option of the command)

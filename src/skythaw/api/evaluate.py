@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -14,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
-from platformdirs import user_cache_path
 
 from skythaw.api.gather_images import Progress, gather_images
+from skythaw.api.progress_bar import tracked
+from skythaw.api.run_choices import cache_folder
 from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.bundle.references import read_references
 from skythaw.data.cutouts import Cutouts, is_number
@@ -60,14 +62,15 @@ class Predicted:
     notes: tuple[str, ...]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (each is an option of the command)
     bundle: Path | str,
     labelled: Path | str,
     *,
     labels: Path | str | None = None,
     table: Path | str | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
+    html: Path | str | None = None,
+    cache: Path | str | None = None,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Score a classifier on labelled images that it has not seen.
 
@@ -81,10 +84,12 @@ def evaluate(
         a table of labels, where the images do not say theirs
     table
         of a classifier that takes numbers beside images: the catalogue that has them
+    html
+        a file: all of it as one web page
     cache
-        the cache folder
+        folder for decoded images; by default the user's own
     progress
-        called with images and their number, where they are read and predicted
+        show bars
 
     Returns
     -------
@@ -101,11 +106,14 @@ def evaluate(
     """
     bundle, labelled = Path(bundle), Path(labelled)
     about = read_about(bundle)
-    cache = user_cache_path("skythaw", appauthor=False) if cache is None else cache
+
+    def shown(items: Iterable[Any], total: int) -> Iterable[Any]:
+        return tracked(items, total, "evaluating", shown=progress)
+
     with tempfile.TemporaryDirectory(prefix="skythaw-") as folder:
         gathered = gather_images(
             labelled, None if labels is None else Path(labels), Path(folder) / "cutouts.parquet", skip_broken=True,
-            progress=progress,
+            progress=shown,
         )  # fmt: skip
         _require_known(gathered.cutouts, about, labelled)
         said = _predict(
@@ -115,34 +123,19 @@ def evaluate(
             gathered.path,
             Path(folder),
             None if table is None else Path(table),
-            progress,
+            shown,
         )
-        sample = _sample(said, about, cache)
-    return _scored(bundle, labelled, about, said, sample) | {"notes": list(gathered.notes)}
+        sample = _sample(said, about, cache_folder(cache))
+        found = _scored(bundle, labelled, about, said, sample) | {"notes": list(gathered.notes)}
+        if html is not None:
+            _save(found, Path(html), gathered.path, about)
+    return found
 
 
-def save_evaluation(found: dict[str, Any], html: Path, labelled: Path, bundle: Path) -> None:
-    """Write what `evaluate` found as one page.
-
-    Parameters
-    ----------
-    found
-        from `evaluate`
-    html
-        the file to write
-    labelled
-        the images, of which the surest mistakes are shown where it is Parquet
-    bundle
-        the classifier's folder
-
-    Raises
-    ------
-    OutputError
-        The file can't be written.
-    """
-    wanted = [each["object_id"] for each in found["mistakes"]["listed"]]
-    images = pictures([labelled], wanted, read_about(bundle).cell.pixels)
-    save_page(evaluation_page(found, images, version("skythaw"), date.today()), html)
+def _save(found: dict[str, Any], html: Path, images: Path, about: BundleDescription) -> None:
+    """Write what was found as one page, with pictures of the surest mistakes."""
+    shown = pictures([images], [each["object_id"] for each in found["mistakes"]["listed"]], about.cell.pixels)
+    save_page(evaluation_page(found, shown, version("skythaw"), date.today()), html)
 
 
 def _require_known(cutouts: Cutouts, about: BundleDescription, labelled: Path) -> None:

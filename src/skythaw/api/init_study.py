@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skythaw.api.budget_bar import BudgetWatcher, budget_bar
 from skythaw.api.choose_study import choose_study
-from skythaw.api.time_budget import TimeBudget, parse_budget
-from skythaw.api.tune import tune_request
+from skythaw.api.stopping import stopping_says
+from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget
+from skythaw.api.tune import OUT, tune_request
 from skythaw.api.tune_folder import TuneFolder
-from skythaw.errors import OutputError
-from skythaw.study.open_study import Watcher
+from skythaw.errors import OutputError, SpecError
 
 
 def init_study(  # noqa: PLR0913 (those of `tune`)
@@ -19,17 +20,22 @@ def init_study(  # noqa: PLR0913 (those of `tune`)
     labels: Path | str | None = None,
     table: Path | str | None = None,
     budget: str | float = "30m",
-    out: Path | str = "skythaw-tune",
-    backbone: Sequence[str] = (),
+    out: Path | str = OUT,
+    backbone: Sequence[str] | None = None,
     weights: Mapping[str, Path | str] | None = None,
     skip_broken: bool = False,
-    cache: Path | None = None,
-    watcher: Watcher | None = None,
+    cache: Path | str | None = None,
+    progress: bool = True,
 ) -> Path:
-    """Write the study file that `skythaw.api.tune.tune` would run with these arguments, every key explained.
+    """Write the study file that `skythaw.tune` would run with these arguments, every key explained.
 
     To choose, it tries networks, crops and sizes on some of the images, as `tune` does; that takes a part of the
     budget. `tune` with the same arguments then runs this file, also after you have changed it.
+
+    Parameters
+    ----------
+    images, labels, table, budget, out, backbone, weights, skip_broken, cache, progress
+        see `skythaw.tune`
 
     Returns
     -------
@@ -48,7 +54,12 @@ def init_study(  # noqa: PLR0913 (those of `tune`)
         raise OutputError(f"{folder.study} is there already: change it, or choose another --out")
     clock = TimeBudget.begin(parse_budget(budget), float(kept.get("seconds", 0.0)))
     try:
-        choose_study(request, clock, watcher or Watcher())
+        with stopping_says("the same call goes on"), budget_bar(clock, shown=progress) as bar:
+            choose_study(request, clock, BudgetWatcher(bar, None, None, clock))
+    except TimeIsUp:
+        raise SpecError(
+            f"the budget of {clock.seconds:g} s was over before a study was chosen: give twice that"
+        ) from None
     finally:
         if any(each.exists() for each in (folder.cutouts, folder.look, folder.study)):
             folder.keep(request.told, clock.used)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from platformdirs import user_cache_path
-
-from skythaw.api.choose_study import ENDING, TuneRequest, choose_study
+from skythaw.api.budget_bar import BudgetWatcher, budget_bar
+from skythaw.api.callbacks import OnCell, OnEpoch
+from skythaw.api.choose_study import TuneRequest, choose_study, ending_of
 from skythaw.api.finished_run import Run
+from skythaw.api.run_choices import cache_folder
+from skythaw.api.stopping import stopping_says
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.errors import SpecError
@@ -20,10 +20,10 @@ from skythaw.report.plain_answer import plain_answer
 from skythaw.report.short_answer import short_answer
 from skythaw.report.write_report import ReportFiles, write_report
 from skythaw.study.depth_search import search
-from skythaw.study.open_study import Kind, Watcher
-from skythaw.study.plan import Plan, PlannedCell
+from skythaw.study.open_study import Watcher
 
 SCHEMA = 1
+OUT = Path("skythaw-tune")
 
 
 def tune(  # noqa: PLR0913 (each is an option of the command, and all but the images have a default)
@@ -32,12 +32,14 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     labels: Path | str | None = None,
     table: Path | str | None = None,
     budget: str | float = "30m",
-    out: Path | str = "skythaw-tune",
-    backbone: Sequence[str] = (),
+    out: Path | str = OUT,
+    backbone: Sequence[str] | None = None,
     weights: Mapping[str, Path | str] | None = None,
     skip_broken: bool = False,
-    cache: Path | None = None,
-    watcher: Watcher | None = None,
+    cache: Path | str | None = None,
+    on_cell: OnCell | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = True,
 ) -> Run:
     """Find out how to classify images, and train the classifier: an answer, a report and a bundle.
 
@@ -65,9 +67,11 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     skip_broken
         leave out images that can't be read, instead of refusing them
     cache
-        the cache folder
-    watcher
-        told what happens; None writes a line for each step to standard error
+        folder for decoded images and facts about networks; by default the user's own
+    on_cell, on_epoch
+        see `skythaw.run_study`
+    progress
+        show bars, the first of which has the time that is left, on a terminal, and one line in a notebook
 
     Returns
     -------
@@ -78,14 +82,18 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     ------
     SkythawError
         The images, labels, table or weights can't be used; the budget is too small; `out` is of something else.
+    StoppedError
+        It was stopped (it is a `KeyboardInterrupt`).
     """
     seconds = parse_budget(budget)
     request = tune_request(images, labels, table, out, backbone, weights, skip_broken, cache)
     folder = TuneFolder(request.out)
-    kept = folder.open(request.told)
-    clock = TimeBudget.begin(seconds, float(kept.get("seconds", 0.0)))
-    if not (kept.get("complete") and folder.whole):
-        _tune(request, folder, clock, BudgetWatcher(watcher or LineWatcher(), clock))
+    before = folder.open(request.told)
+    clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
+    if not (before.get("complete") and folder.whole):
+        kept = f"the best so far is in {folder.path}, and the same call goes on"
+        with stopping_says(kept), budget_bar(clock, shown=progress) as bar:
+            _tune(request, folder, clock, BudgetWatcher(bar, on_cell, on_epoch, clock))
     return Run(folder.path)
 
 
@@ -94,10 +102,10 @@ def tune_request(  # noqa: PLR0913, PLR0917 (the arguments of `tune`, one by one
     labels: Path | str | None,
     table: Path | str | None,
     out: Path | str,
-    backbone: Sequence[str],
+    backbone: Sequence[str] | None,
     weights: Mapping[str, Path | str] | None,
     skip_broken: bool,
-    cache: Path | None,
+    cache: Path | str | None,
 ) -> TuneRequest:
     """The arguments of `tune`, as paths."""
     return TuneRequest(
@@ -105,10 +113,10 @@ def tune_request(  # noqa: PLR0913, PLR0917 (the arguments of `tune`, one by one
         out=Path(out),
         labels=None if labels is None else Path(labels),
         table=None if table is None else Path(table),
-        backbone=tuple(backbone),
+        backbone=tuple(backbone or ()),
         weights=weights,
         skip_broken=skip_broken,
-        cache=user_cache_path("skythaw", appauthor=False) if cache is None else cache,
+        cache=cache_folder(cache),
     )
 
 
@@ -116,9 +124,9 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
     """Choose the study, search, and end with what there is; also where the time is up, or the user stops it."""
     complete = False
     try:
-        with stopping_after(clock.left - _ending(clock)):
-            study = choose_study(request, clock, watcher)
-            watcher.step("searching for the best depth")
+        study = choose_study(request, clock, watcher)
+        watcher.step("searching for the best depth")
+        with stopping_after(clock.left - ending_of(clock)):
             search(study, request.settings(folder.run), watcher)
         complete = True
     except TimeIsUp:
@@ -140,10 +148,6 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
     folder.keep(request.told, clock.used, complete=complete)
 
 
-def _ending(clock: TimeBudget) -> float:
-    return ENDING[0] + ENDING[1] * clock.seconds
-
-
 def _end(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
     """Write the report, the classifier and the answer of what is done."""
     from skythaw.bundle.export.export_bundle import export
@@ -161,56 +165,3 @@ def _end(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
             "seconds": round(clock.used, 1),
         }
         file.write((json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
-
-
-class LineWatcher(Watcher):
-    """Writes a line for each step, note and warning to standard error."""
-
-    def step(self, text: str) -> None:
-        print(text, file=sys.stderr)
-
-    def noted(self, text: str) -> None:
-        print(text, file=sys.stderr)
-
-    def warned(self, text: str) -> None:
-        print(f"warning: {text}", file=sys.stderr)
-
-
-class BudgetWatcher(Watcher):
-    """Tells another watcher everything, and raises `TimeIsUp` where a cell ends after the time that there is.
-
-    The alarm of `stopping_after` does that sooner, where there can be one.
-    """
-
-    def __init__(self, inner: Watcher, clock: TimeBudget) -> None:
-        self._inner, self._clock = inner, clock
-        self._searching = False
-
-    def step(self, text: str) -> None:
-        self._inner.step(text)
-
-    def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
-        return self._inner.decoding(images, total)
-
-    def measuring(self, cells: Iterable[Any], total: int) -> Iterable[Any]:
-        return self._inner.measuring(cells, total)
-
-    def noted(self, text: str) -> None:
-        self._inner.noted(text)
-
-    def warned(self, text: str) -> None:
-        self._inner.warned(text)
-
-    def filling(self, images: int) -> None:
-        self._inner.filling(images)
-
-    def filled(self, images: int) -> None:
-        self._inner.filled(images)
-
-    def started(self, plan: Plan, done: set[str], what: Kind) -> None:
-        self._inner.started(plan, done, what)
-
-    def finished(self, planned: PlannedCell, error: str | None) -> None:
-        self._inner.finished(planned, error)
-        if self._clock.left < _ending(self._clock):
-            raise TimeIsUp

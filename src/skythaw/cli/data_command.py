@@ -22,7 +22,13 @@ Out = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to wr
 
 @app.command()
 def mock(
-    out: Out,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="The Parquet file to write; without an ending, a folder of images with OUT.csv beside it.",
+        ),
+    ],
     objects: Annotated[
         int, typer.Option(help="Number of objects, in equal shares of galaxies, quasars and stars.")
     ] = 1200,
@@ -33,6 +39,9 @@ def mock(
     from skythaw.api.data_functions import make_mock
 
     make_mock(out, objects=objects, seed=seed, size=size)
+    if not out.suffix:
+        say(f"wrote {objects} images of {size} px to {out}, and their labels to {out.with_name(out.name + '.csv')}")
+        return
     say(f"wrote {objects} cutouts of {size} px to {out}")
 
 

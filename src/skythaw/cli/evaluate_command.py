@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skythaw.cli.shared_options import Json
-from skythaw.cli.terminal import plain_line, print_json, say, say_wrapped, tracked, warn
+from skythaw.cli.terminal import plain_line, print_json, say, say_wrapped, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
 
 if TYPE_CHECKING:
@@ -36,18 +36,8 @@ def evaluate(
 ) -> None:
     """What a classifier is worth on labelled images: scores with intervals, and where it errs."""
     from skythaw.api.evaluate import evaluate as run_evaluation
-    from skythaw.api.evaluate import save_evaluation
 
-    found = run_evaluation(
-        bundle,
-        labelled,
-        labels=labels,
-        table=table,
-        cache=context.obj,
-        progress=lambda items, total: tracked(items, total, "evaluating"),
-    )
-    if html is not None:
-        save_evaluation(found, html, labelled, bundle)
+    found = run_evaluation(bundle, labelled, labels=labels, table=table, html=html, cache=context.obj)
     if as_json:
         print_json(found)
         return

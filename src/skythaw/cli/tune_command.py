@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skythaw.cli.print_report import print_answer
-from skythaw.cli.terminal import duration, progress_bar, say, stoppable, warn
+from skythaw.cli.terminal import duration, say, stoppable, warn
 from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
@@ -57,23 +55,21 @@ def tune(
     skip_broken: SkipBroken = False,
 ) -> None:
     """Images in; an answer, a report and a classifier out. Stop it at any time: the same command goes on."""
-    from skythaw.api.time_budget import parse_budget
     from skythaw.api.tune import tune as run_tune
     from skythaw.api.tune_folder import TuneFolder
 
     kept = f"the best so far is in {out}, and the same command goes on"
-    with stoppable(kept), _watched(parse_budget(budget)) as watcher:
+    with stoppable(kept):
         run = run_tune(
             images,
             labels=labels,
             table=table,
             budget=budget,
             out=out,
-            backbone=backbone or (),
+            backbone=backbone,
             weights=_files(weights or ()),
             skip_broken=skip_broken,
             cache=context.obj,
-            watcher=watcher,
         )
     folder = TuneFolder(out)
     ended = json.loads(folder.answer.read_text(encoding="utf-8"))
@@ -97,20 +93,18 @@ def init(
 ) -> None:
     """Write the study file that `skythaw tune` would run, every key explained."""
     from skythaw.api.init_study import init_study
-    from skythaw.api.time_budget import parse_budget
 
-    with stoppable("the same command goes on"), _watched(parse_budget(budget)) as watcher:
+    with stoppable("the same command goes on"):
         file = init_study(
             images,
             labels=labels,
             table=table,
             budget=budget,
             out=out,
-            backbone=backbone or (),
+            backbone=backbone,
             weights=_files(weights or ()),
             skip_broken=skip_broken,
             cache=context.obj,
-            watcher=watcher,
         )
     say(f"wrote {file}; what it takes: skythaw study plan {file}")
     say(f"to run it: skythaw study search {file} --out {out / 'run'}")
@@ -137,25 +131,3 @@ def _say_next(folder: TuneFolder) -> None:
     say("    import skythaw")
     say(f'    model = skythaw.load("{folder.classifier}")')
     say('    model.predict("an-image.jpg")')
-
-
-@contextmanager
-def _watched(seconds: float) -> Iterator[Any]:
-    """A watcher that draws; above its bars is one of the budget, which shows the time left from the first second."""
-    from skythaw.cli.study_command import watcher_of
-
-    with progress_bar("cells") as bar:
-        task = bar.add_task("budget", total=seconds, count=f"of {duration(seconds)}")
-        over = threading.Event()
-
-        def move() -> None:
-            while not over.wait(1.0):
-                bar.update(task, completed=min(seconds, bar.tasks[0].elapsed or 0.0))
-
-        thread = threading.Thread(target=move, daemon=True)
-        thread.start()
-        try:
-            yield watcher_of(bar)
-        finally:
-            over.set()
-            thread.join()

