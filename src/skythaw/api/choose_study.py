@@ -14,7 +14,7 @@ from skythaw.api.networks_here import networks_here
 from skythaw.api.study_ladder import GOOD, LEAST, FittingStudy, richest_study, study_on
 from skythaw.api.study_text import study_text
 from skythaw.api.table_columns import table_columns
-from skythaw.api.time_budget import TimeBudget, stopping_after
+from skythaw.api.time_budget import TimeBudget
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.inspect import inspect
 from skythaw.data.overlaps import first_form
@@ -159,8 +159,7 @@ def _fitting(
     tried = list(candidates[:1])
     if budget.left - ending > 2 * quick.seconds + STARTING:
         affordable = _affordable(base, candidates, request, 0.7 * (budget.left - ending))
-        with stopping_after(budget.left - ending):
-            tried = look(base, affordable, replace(setting, out=folder.look), budget, watcher)
+        tried = look(base, affordable, replace(setting, out=folder.look), budget, watcher)
         watcher.noted(f"chosen: {tried[0].named}")
     for each in tried:
         found = richest_study(study_of(base, each), budget.left - ending, request.cache, workers)

@@ -8,12 +8,15 @@ this machine is. No object of the test part is looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from skythaw.api.time_budget import TimeBudget
+from skythaw.api.time_budget import TimeBudget, TimeIsUp, stopping_after
 from skythaw.spec import Study
 from skythaw.study.execute import run_trials
+from skythaw.study.ledger import Ledger
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import PlannedCell, plan_trials
@@ -27,8 +30,8 @@ SIZES = (64, 96)
 """pixels that a network gets: small ones are quick, and pretrained networks see small things better enlarged"""
 SHARES, SMALLEST_CROP = (1, 0.5, 0.375, 0.25), 24
 """crops, as shares of a cutout's side; and pixels, at least"""
-SHARE_FROZEN, SHARE_TRAINED = 0.08, 0.12
-"""of the budget, for either round"""
+SHARE_FROZEN, SHARE_TRAINED, SHARE = 0.08, 0.12, 0.3
+"""of the budget, for either round as it is expected to go, and at most for both as they go"""
 MOST_TRAINED = 4
 RATE = 1e-3
 
@@ -93,18 +96,40 @@ def look(base: dict[str, Any], candidates: Sequence[TriedInput], setting: RunSet
     Returns
     -------
     list of TriedInput
-        the best first; those that were not tried are left out
+        the best first; those that were not tried are last, in their order
     """
     study = _look_study(base, candidates)
-    with opened(study, setting, watcher) as run:
+    with suppress(TimeIsUp), stopping_after(SHARE * budget.seconds), opened(study, setting, watcher) as run:
         cells = _cells(run, candidates)
         some = _affordable(run, cells, SHARE_FROZEN * budget.seconds)
         watcher.step(f"trying {len(some)} choices of network, crop and size on some of the images")
         if len(some) > 1:
-            some = _frozen(run, cells, some)
-        some = _trained(run, cells, some, SHARE_TRAINED * budget.seconds)
-        run.ledger.note("look", [asdict(each) for each in some])
-    return some
+            _try(run, [cells[each][False] for each in some])
+            some = judged(setting.out, some)
+        _train(run, cells, some, SHARE_TRAINED * budget.seconds)
+    return judged(setting.out, candidates)
+
+
+def judged(run: Path, candidates: Sequence[TriedInput]) -> list[TriedInput]:
+    """What was tried in a run folder, the best first: what was trained, then what was judged frozen, then others."""
+    if not (run / "ledger.sqlite").is_file():
+        return list(candidates)
+    losses: dict[tuple[str, int, int, bool], float] = {}
+    with Ledger.read(run) as ledger:
+        for entry in ledger.entries("trial"):
+            cell, trained = entry.cell, entry.cell.depth > 0
+            if entry.result and (not trained or cell.recipe.max_steps == STEPS):
+                loss = float(entry.result.scores["validation"]["log_loss"])
+                losses[cell.backbone, cell.pixels.crop, cell.pixels.size, trained] = loss
+
+    def with_losses(each: TriedInput) -> TriedInput:
+        frozen, trained = (losses.get((each.backbone, each.crop, each.size, deep)) for deep in (False, True))
+        return replace(each, frozen=frozen, trained=trained)
+
+    def rank(each: TriedInput) -> tuple[bool, float, bool, float]:
+        return each.trained is None, each.trained or 0.0, each.frozen is None, each.frozen or 0.0
+
+    return sorted(map(with_losses, candidates), key=rank)
 
 
 def _look_study(base: dict[str, Any], candidates: Sequence[TriedInput]) -> Study:
@@ -150,32 +175,22 @@ def _affordable(run: OpenStudy, cells: CellPairs, seconds: float) -> list[TriedI
     return found
 
 
-def _frozen(run: OpenStudy, cells: CellPairs, some: Sequence[TriedInput]) -> list[TriedInput]:
-    losses = _losses(run, [cells[each][False] for each in some])
-    judged = [replace(each, frozen=loss) for each, loss in zip(some, losses, strict=True)]
-    return sorted(judged, key=lambda each: float("inf") if each.frozen is None else each.frozen)
-
-
-def _trained(run: OpenStudy, cells: CellPairs, some: Sequence[TriedInput], seconds: float) -> list[TriedInput]:
-    """The best few after a short training, if there is time for two; one is trained a little to measure the machine."""
+def _train(run: OpenStudy, cells: CellPairs, some: Sequence[TriedInput], seconds: float) -> None:
+    """Train the best few for a short while, if there is time for two; one is trained to measure the machine."""
     pairs = {each: cells[TriedInput(each.backbone, each.crop, each.size)][True] for each in some}
     first = pairs[some[0]]
     if not MachineSpeed(run.setting.cache).measured(first.cell):
-        _losses(run, [_for_steps(first, FEW_STEPS)])
+        _try(run, [_for_steps(first, FEW_STEPS)])
     pace, workers = MachineSpeed(run.setting.cache), run.setting.workers or 1
-    longer = {each: _for_steps(planned, STEPS) for each, planned in pairs.items()}
-    spent, chosen = 0.0, list[TriedInput]()
-    for each, planned in zip(longer, _priced(run, longer.values()), strict=True):
-        spent += planned.cost / pace.rate(planned.cell) / workers
+    longer = [_for_steps(planned, STEPS) for planned in pairs.values()]
+    spent, chosen = 0.0, list[PlannedCell]()
+    for planned, priced in zip(longer, _priced(run, longer), strict=True):
+        spent += priced.cost / pace.rate(planned.cell) / workers
         if spent > seconds or len(chosen) == MOST_TRAINED:
             break
-        chosen.append(each)
-    if len(chosen) < 2:
-        return list(some)
-    losses = _losses(run, [longer[each] for each in chosen])
-    judged = [replace(each, trained=loss) for each, loss in zip(chosen, losses, strict=True)]
-    judged.sort(key=lambda each: float("inf") if each.trained is None else each.trained)
-    return [*judged, *(each for each in some if each not in chosen)]
+        chosen.append(planned)
+    if len(chosen) > 1:
+        _try(run, chosen)
 
 
 def _priced(run: OpenStudy, cells: Iterable[PlannedCell]) -> Sequence[PlannedCell]:
@@ -188,9 +203,6 @@ def _for_steps(planned: PlannedCell, steps: int) -> PlannedCell:
     return replace(planned, cell=cell.model_copy(update={"recipe": recipe}))
 
 
-def _losses(run: OpenStudy, cells: Sequence[PlannedCell]) -> list[float | None]:
-    """Run trials; the log loss of each on validation, None where it failed."""
+def _try(run: OpenStudy, cells: Sequence[PlannedCell]) -> None:
+    """Run trials, which are scored on validation alone."""
     run_trials(run, cells, "trial")
-    done = {entry.key: entry.result for entry in run.entries() if entry.result}
-    results = [done.get(p.cell.key) for p in cells]
-    return [None if each is None else float(each.scores["validation"]["log_loss"]) for each in results]
