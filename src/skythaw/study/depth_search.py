@@ -32,6 +32,10 @@ ContestKey = tuple[str, str, int]
 """network with its weights, strategy, training size: settings of one contest compete with each other"""
 
 
+LEFT = ("goes on", "best", "as good as can be told")
+"""fates of a setting that is not dropped"""
+
+
 @dataclass(frozen=True)
 class TrialSetting:
     """A setting: the cells that differ by their seed alone."""
@@ -86,7 +90,7 @@ def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -
             for contest, tried in _run(stage, competing, run).items():
                 found = _judge(contest, tried, stage, run)
                 standings += found
-                left = {each.setting for each in found if each.fate == "goes on"}
+                left = {each.setting for each in found if each.fate in LEFT}
                 going[contest] = [each for each in going[contest] if each.name in left]
             run.ledger.note("search", [asdict(each) for each in standings])
         _run_both(going, run)
