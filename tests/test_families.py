@@ -14,14 +14,15 @@ from helpers_soak import soak
 from skythaw.backbones.cut import cut, cut_or_whole
 from skythaw.backbones.fit_positions import fit_positions
 from skythaw.backbones.known_backbones import backbone
+from skythaw.backbones.last_map import as_map, last_map, map_side
 from skythaw.backbones.network import build, set_trainable
 from skythaw.backbones.network_facts import block_flops, cuts, facts
 from skythaw.backbones.pretrained_weights import RANDOM, Weights
 from skythaw.errors import CutError, WeightsError
 
 FAMILIES = families_table.families()
-QUICK = ("vision_transformer", "vision_transformer_relpos", "mambaout", "maxxvit", "deit", "eva", "xcit")
-"""tokens with and without a class token, maps [y, x, feature], relative positions, rotary ones, no fixed size"""
+QUICK = ("vision_transformer", "mambaout", "maxxvit", "deit", "eva")
+"""tokens with one, two or no class token, maps [y, x, feature], relative positions, rotary ones"""
 
 
 @pytest.mark.parametrize("family", soak(FAMILIES, QUICK))
@@ -95,7 +96,7 @@ def test_a_network_without_features_is_refused_in_one_line(monkeypatch):
         build(backbone("timm:test_vit"), RANDOM)
 
 
-@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224", "test_vit_relpos"])
+@pytest.mark.parametrize("name", ["test_vit", "test_vit_relpos"])
 def test_positions_of_the_weights_are_interpolated(name, tmp_path):
     """A network read for other images is the one it was: all else has the same bits."""
     whole = backbone(f"timm:{name}")
@@ -162,3 +163,26 @@ def test_what_is_no_tensor_of_the_batch_cannot_cross():
     with pytest.raises(CutError, match=r"patch16_224, depth 3: it can't be cut there: .* is not one tensor"):
         cut(net, 3)
     assert cut_or_whole(net, 3).suffix is net.features
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "side"),
+    [("timm:test_vit", 112, 7), ("timm:test_vit", 64, 4), ("timm:test_mambaout", 64, 8), ("mobilenetv2", 64, 8)],
+)
+def test_places_are_seen_on_the_last_map_that_has_some(name, size, side):
+    """On tokens, on maps [y, x, feature] and on maps [feature, y, x]; of a few tokens, on all that there are."""
+    net = build(backbone(name).with_size(size), RANDOM)
+    seen = last_map(net, images(size, 1))
+    assert seen.side == side
+    with torch.no_grad():
+        values = seen.parts.prefix(images(size, 1))
+        assert max(map(map_side, values)) == side
+        assert torch.equal(seen.parts.suffix(*values), net(images(size, 1)))
+
+
+def test_tokens_become_a_map_in_their_order():
+    cells = torch.arange(49.0).reshape(1, 7, 7)
+    tokens = torch.cat([torch.zeros(1, 5, 2), torch.stack([cells.flatten(1)] * 2, -1)], 1)  # after five registers
+    for value in (tokens, torch.stack([cells] * 2, -1), torch.stack([cells] * 2, 1)):
+        assert torch.equal(as_map(value), torch.stack([cells] * 2, 1))
+    assert as_map(torch.zeros(1, 5)) is None

@@ -1,6 +1,6 @@
 """The networks skythaw knows by name, and the library that builds each. Imports no torch.
 
-A network is one constant here and one line in the registry. Any other CNN of timm goes by ``timm:NAME``; a plug-in
+A network is one constant here and one line in the registry. Any other network of timm goes by ``timm:NAME``; a plug-in
 package adds its own `Backbone` by an entry point in the group ``skythaw.backbone``.
 """
 
@@ -39,7 +39,7 @@ INCEPTION = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained CNN up to its last feature map, by description only; `skythaw.backbones.network.build` makes it."""
+    """A pretrained network up to its last features, by description only; `skythaw.backbones.network.build` makes it."""
 
     name: str
     library: Literal["timm", "pytorchcv"]

@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Which layers of a pretrained CNN to fine-tune on cutouts of the sky, and with how many images.",
+    help="Which layers of a pretrained network to fine-tune on cutouts of the sky, and with how many images.",
 )
 app.command("backbones")(backbones_command.backbones)
 app.command("blocks")(backbones_command.blocks)
