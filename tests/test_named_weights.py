@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import constants
 
 from helpers_hub import FIRST, SECOND, Repository, hub, timm_files, write_cache, write_folder
-from helpers_networks import network
+from helpers_networks import fresh, network
 from skythaw.backbones.described_networks import TORCHVISION
 from skythaw.backbones.known_backbones import Preprocessing, backbone
 from skythaw.backbones.network import build
@@ -114,6 +114,32 @@ def test_options_of_a_config_build_the_network(tmp_path, state):
     files = timm_files("test_efficientnet", network("timm:test_efficientnet").features.state_dict(), {"bn_eps": 0.01})
     found = backbone(f"local-dir:{write_folder(tmp_path, files)}")
     assert build(found, locate(found, None)).features.bn1.eps == 0.01
+
+
+def test_an_encoder_of_one_band(tmp_path):
+    """Such as Zoobot's grey ones: it fits images of one band, and no others."""
+    grey = fresh("timm:test_resnet").features.state_dict()
+    grey["conv1.0.weight"] = grey["conv1.0.weight"].sum(1, keepdim=True)
+    files = timm_files("test_resnet", grey, {"in_chans": 1}, mean=[0.5], std=[0.25])
+    config = json.loads(files["config.json"])
+    config["pretrained_cfg"]["input_size"] = [1, 64, 64]
+    files["config.json"] = json.dumps(config).encode()
+    found = backbone(f"local-dir:{write_folder(tmp_path, files)}")
+    assert (found.bands, found.input_size, found.preprocessing.mean) == (1, 64, (0.5,))
+    assert build(found, locate(found, None)).bands == 1
+    with pytest.raises(WeightsError, match="trained on images of 1 band, and the study has 3"):
+        build(found.with_bands(3), locate(found, None))
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+def test_other_numbers_of_bands_are_adapted_as_timm_does(bands, tmp_path, state):
+    import timm
+
+    folder = write_folder(tmp_path, timm_files("test_resnet", state, first_conv="conv1.0"))
+    found = backbone(f"local-dir:{folder}").with_bands(bands)
+    ours = build(found, locate(found, None)).features.state_dict()
+    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, in_chans=bands).state_dict()
+    assert torch.allclose(ours["conv1.0.weight"], theirs["conv1.0.weight"])
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "mnasnet0_5", "regnet_y_400mf", "resnet18"])

@@ -13,9 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skythaw.backbones.keras_file import read_keras
+from skythaw.backbones.keras_networks import is_keras
 from skythaw.errors import WeightsError
 
 State = dict[str, Tensor]
+OF_KERAS = "keras"
+"""key of the tensors of a file of Keras"""
 DEEPEST = 3
 """dictionaries inside one another"""
 SAVE_ALONE = "save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
@@ -50,9 +54,13 @@ def _content(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors" or _is_safetensors(path):
             return load_file(path)
+        if is_keras(path):
+            return {OF_KERAS: read_keras(path)}
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # it then loads, or fails
             return torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # a torn file raises many kinds
         raise WeightsError(f"can't read the weights {path}: {_reason(str(error).strip(), error)}") from None
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from skythaw.backbones.checkpoint import State, TensorSet, read_checkpoint
+from skythaw.backbones.checkpoint import OF_KERAS, State, TensorSet, read_checkpoint
 from skythaw.backbones.fit_positions import fit_positions
+from skythaw.backbones.keras_file import converted
 from skythaw.backbones.known_backbones import Backbone
 from skythaw.backbones.owner_of_weights import owner_of
 from skythaw.backbones.pretrained_weights import Weights
@@ -24,6 +25,7 @@ TIMM_FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretr
 COUNTER = "num_batches_tracked"
 """Batch norm's count of batches: nothing uses it, and old files lack it."""
 BY_ORDER = "with names of another library, matched by the order and shapes of all tensors"
+CONVERTED = "converted from Keras"
 MOSTLY = 0.9
 """share of the tensors that fit if a file is of the network, but has a fault"""
 SHOWN = 3
@@ -96,6 +98,9 @@ class Reading:
 def _readings(features: nn.Module, backbone: Backbone, one: TensorSet) -> Iterator[Reading]:
     """What the names of a set may mean, the likeliest first."""
     own = features.state_dict()
+    if one.key == OF_KERAS:
+        yield Reading("", CONVERTED, converted(features, backbone, one.tensors) or one.tensors)
+        return
     for prefix, state in _without_prefixes(own, one.tensors):
         key = ".".join(filter(None, (one.key, prefix.rstrip("."))))
         yield Reading(key, "", state)

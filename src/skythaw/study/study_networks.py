@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skythaw.backbones.keras_networks import of_keras
 from skythaw.backbones.known_backbones import Backbone, backbone
 from skythaw.errors import SpecError, UnknownNameError
 from skythaw.spec import Cell, Study, WeightsChoice
@@ -120,7 +121,7 @@ def settle(network: Backbone, choice: WeightsChoice) -> StudyNetwork:
                 f"weights: {choice.name!r} is no name of published weights (timm:NAME.TAG, hf_hub:OWNER/NAME, "
                 f"torchvision:NAME, {LOCAL}PATH), and there is neither file nor random = true"
             )
-        return StudyNetwork(network.name, choice)
+        return StudyNetwork(network.name, of_keras(network, choice))
     source = backbone(choice.published)
     if _model(source) != _model(network):
         raise SpecError(f"weights = {choice.name!r} are of {_model(source)}, not of {network.name}")

@@ -1,0 +1,126 @@
+"""The weights in a file of Keras (.h5, .keras), as tensors of PyTorch in the order of the layers; needs no Keras."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skythaw.backbones.keras_networks import keras_network
+from skythaw.backbones.known_backbones import Backbone
+from skythaw.errors import WeightsError
+
+Layer = tuple[str, dict[str, np.ndarray]]
+"""its name, and its arrays by Keras's names for them"""
+NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+IN_ORDER = {
+    "Conv2D": ("kernel", "bias"),
+    "DepthwiseConv2D": ("kernel", "bias"),
+    "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+}
+"""the arrays of a layer in a ``.keras`` file, which numbers them"""
+LARGEST = 2**31
+"""bytes of weights in a ``.keras`` file, at most"""
+
+
+def read_keras(path: Path) -> dict[str, Tensor]:
+    """The tensors of convolutions and batch norms, in the order of the model.
+
+    Raises
+    ------
+    WeightsError
+        h5py is missing, or the file does not say in which order its layers are.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise WeightsError(f"reading {path.name}, a file of Keras, needs h5py: pip install 'skythaw[arrays]'") from None
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("model.weights.h5").file_size > LARGEST:
+                raise ValueError("its weights are larger than 2 GiB")
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+                return _tensors(_of_config(file, layers))
+    with h5py.File(path) as file:
+        root = file.get("model_weights", file)
+        if "layer_names" not in root.attrs:
+            raise WeightsError(
+                f"{path} does not say in which order its layers are: save the whole model with model.save('FILE.keras')"
+            )
+        return _tensors(_of_h5(root))
+
+
+def _of_h5(root: Any) -> Iterator[Layer]:
+    """The layers of a file of Keras 1 to 3 in HDF5."""
+    for name in map(_text, root.attrs["layer_names"]):
+        arrays = {}
+        for weight in map(_text, root[name].attrs["weight_names"]):
+            kind = weight.rpartition("/")[2].partition(":")[0].removeprefix(f"{name}_")
+            kind = {"W_1": "kernel", "b_1": "bias", "depthwise_kernel": "kernel"}.get(kind, kind)
+            arrays[kind] = np.asarray(root[name][weight])
+        yield name, arrays
+
+
+def _of_config(file: Any, layers: list[dict[str, Any]]) -> Iterator[Layer]:
+    """The layers of a ``.keras`` file: the config has their order, each group of arrays its layer's name."""
+    groups = {_text(group["vars"].attrs.get("name", "")): group["vars"] for group in file["layers"].values()}
+    for layer in layers:
+        name, names = layer["config"]["name"], IN_ORDER.get(layer["class_name"])
+        if names and name in groups:
+            arrays = groups[name]
+            yield name, {names[int(i)]: np.asarray(arrays[i]) for i in sorted(arrays, key=int)}
+
+
+def _tensors(layers: Iterator[Layer]) -> dict[str, Tensor]:
+    found = {}
+    for name, arrays in layers:
+        kernel = arrays.get("kernel")
+        if kernel is not None and kernel.ndim == 4:
+            turned = (
+                (2, 3, 0, 1) if kernel.shape[-1] == 1 else (3, 2, 0, 1)
+            )  # that of a depthwise convolution is y x c 1
+            found[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(turned)))
+            if "bias" in arrays:
+                found[f"{name}.bias"] = torch.from_numpy(arrays["bias"])
+        elif "moving_mean" in arrays:
+            found |= {f"{name}.{ours}": torch.from_numpy(arrays[theirs]) for theirs, ours in NAMES.items()}
+    return found
+
+
+def converted(features: nn.Module, network: Backbone, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file of Keras under the names of timm's network; empty where they are of another one.
+
+    Keras adds another epsilon to the variance in batch norm: the difference goes into the variance.
+
+    Raises
+    ------
+    WeightsError
+        timm's network of this name is another one, or is built otherwise.
+    """
+    theirs = keras_network(network)
+    lacking = {n: v for n, v in theirs.options if n == "pad_type" and dict(network.options).get(n) != v}
+    if lacking:
+        options = ", ".join(f'{name} = "{value}"' for name, value in lacking.items())
+        raise WeightsError(f"weights of Keras's {theirs.name} need options = {{ {options} }}")
+    own = [name for name in features.state_dict() if not name.endswith("num_batches_tracked")]
+    if len(own) != len(tensors):
+        return {}
+    state = dict(zip(own, tensors.values(), strict=True))
+    for name, module in features.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            state[f"{name}.running_var"] = state[f"{name}.running_var"] + (theirs.epsilon - module.eps)
+    if theirs.blue_first:
+        state[own[0]] = state[own[0]].flip(1)
+    return state
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
