@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -124,6 +126,22 @@ def test_a_run_that_is_stopped_says_what_is_kept(survey, tmp_path, cache, monkey
     assert raised.value._render_traceback_() == [f"stopped: {raised.value}"]
     monkeypatch.undo()
     assert study.run(tmp_path / "out", engine="serial", device="cpu", control=False, cache=cache).facts["rows"]
+
+
+def test_the_examples_of_the_page_run(tmp_path, cache, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    assert len(blocks) == 5
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKYTHAW_CACHE", str(cache))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    pytest.importorskip("pandas")
+    make_survey(tmp_path / "survey.parquet")
+    names = {}
+    for block in blocks:
+        exec(block, names)  # one after the other, as a reader types them
+    assert (tmp_path / "depths.png").is_file()
+    assert len(names["table"]) == 180
 
 
 def test_an_error_is_one_line_in_a_notebook():
