@@ -15,7 +15,9 @@ from skythaw.data.sources.folder import import_folder
 from skythaw.data.sources.read_images import ImageOptions
 from skythaw.data.sources.set_choices import SetChoices
 from skythaw.errors import DataError, SpecError
+from skythaw.predict.predict_images import PredictSettings
 from skythaw.predict.predict_inputs import predict
+from skythaw.predict.prediction_files import UnfinishedPrediction
 
 BANDS = "ugriz"
 SIDE = 44
@@ -159,6 +161,25 @@ def test_stopped_and_begun_with_other_options_it_does_not_mix_them(tmp_path, bun
     predict(bundle, [folder], tmp_path / "first.parquet", images=EXT)
     out, alone, first = (pq.read_table(tmp_path / f"{name}.parquet")["distance"] for name in ("out", "alone", "first"))
     assert out == alone != first
+
+
+def test_stopped_in_the_middle_it_goes_on_with_the_same_images(tmp_path, bundle, monkeypatch):
+    folder = write(tmp_path / "images", SETS["ext"][0])
+    original = UnfinishedPrediction.add
+
+    def add(self, rows):
+        original(self, rows)
+        raise KeyboardInterrupt
+
+    small = PredictSettings(batch=1, shard=1, threads=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(UnfinishedPrediction, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            predict(bundle, [folder], tmp_path / "out.parquet", images=EXT, setting=small)
+    summary = predict(bundle, [folder], tmp_path / "out.parquet", images=EXT, setting=small)
+    assert (summary.objects, summary.resumed) == (3, 1)
+    predict(bundle, [folder], tmp_path / "whole.parquet", images=EXT, setting=small)
+    assert pq.read_table(tmp_path / "out.parquet") == pq.read_table(tmp_path / "whole.parquet")
 
 
 def test_what_the_options_do_not_go_with_is_one_line(tmp_path, bundle, skythaw):
