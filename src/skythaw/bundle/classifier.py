@@ -20,6 +20,7 @@ from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import fill, require_own
 from skythaw.bundle.given_images import read_given
+from skythaw.bundle.hub_bundle import HUB, fetched
 from skythaw.bundle.number_half import NumberHalf, read_number_half
 from skythaw.bundle.predicted import PredictedClasses
 from skythaw.bundle.references import References, read_references
@@ -210,7 +211,7 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     Parameters
     ----------
     bundle
-        its folder
+        its folder, or ``hf://owner/name`` on the Hugging Face Hub
     device
         ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``
 
@@ -223,8 +224,10 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     ------
     BundleError
         It is no bundle, is damaged, or its parts do not belong together.
+    RemoteError
+        The hub can't be reached, or has no such bundle.
     """
-    folder = Path(bundle)
+    folder = fetched(str(bundle)) if str(bundle).startswith(HUB) else Path(bundle)
     about, runs_on = read_about(folder), find_device(device)
     require_own(folder / WEIGHTS, about)
     references, numbers = read_references(folder, about), read_number_half(folder, about)
