@@ -10,7 +10,7 @@ from torch import nn
 
 from helpers_networks import KEPT, NAMED, SMALL, every_network, fresh, handmade, images, network
 from helpers_soak import soak
-from skythaw.backbones.cut import cut, cut_or_whole
+from skythaw.backbones.cut import cut, cut_or_whole, prefixes
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build, set_trainable
 from skythaw.backbones.pretrained_weights import RANDOM
@@ -186,6 +186,13 @@ def test_untraceable_works_without_reuse():
         (middle,) = parts.prefix(images(8))
         assert torch.equal(middle, images(8))
         assert torch.equal(parts.suffix(middle), net(images(8)))
+        frozen = cut_or_whole(net, 0)
+        (last,) = frozen.prefix(images(8))
+        assert torch.equal(last, net(images(8)))
+        assert torch.equal(frozen.suffix(last), last)
+        assert all(torch.equal(a, last) for (a,) in prefixes(net, [0, 0])(images(8)))
+    with pytest.raises(CutError, match="handmade can't be traced"):
+        prefixes(net, [0, 1])
 
 
 def test_a_frozen_block_above_a_trained_one_is_in_the_suffix():

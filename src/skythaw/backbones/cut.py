@@ -45,6 +45,30 @@ class Start(nn.Module):
         return (images,)
 
 
+class Whole(nn.Module):
+    """The prefix of a network of which nothing is trained, where it can't be traced."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The last features, as a tuple of one."""
+        return (self.features(images),)
+
+
+class Several(nn.Module):
+    """The same prefix for several cuts."""
+
+    def __init__(self, prefix: nn.Module, count: int) -> None:
+        super().__init__()
+        self.prefix, self.count = prefix, count
+
+    def forward(self, images: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """What it gives, once for each."""
+        return (self.prefix(images),) * self.count
+
+
 def cut(network: Network, depth: int) -> Cut:
     """Cut a network below its `depth` topmost blocks.
 
@@ -83,6 +107,8 @@ def prefixes(network: Network, depths: Sequence[int]) -> nn.Module:
     """
     if astray := [depth for depth in depths if not 0 <= depth < len(network.blocks)]:
         raise CutError(f"depth {astray[0]} of {network.name} has no prefix: it has {len(network.blocks)} blocks")
+    if not any(depths) and not _traceable(network):
+        return Several(Whole(network.features), len(depths))
     graph, owners = traced(network)
     uppers = [nodes_above(network, graph, owners, depth) for depth in depths]
     return _below(
@@ -92,6 +118,8 @@ def prefixes(network: Network, depths: Sequence[int]) -> nn.Module:
 
 def cut_or_whole(network: Network, depth: int) -> Cut:
     """Cut a network; one that can't be cut there stays whole: an empty prefix, so no activations to keep.
+
+    At depth 0 the whole is the prefix.
 
     Raises
     ------
@@ -103,7 +131,15 @@ def cut_or_whole(network: Network, depth: int) -> Cut:
     except CutError:
         if not 0 <= depth <= len(network.blocks):
             raise
-        return Cut(Start(), network.features, 1)
+        return Cut(Start(), network.features, 1) if depth else Cut(Whole(network.features), nn.Identity(), 1)
+
+
+def _traceable(network: Network) -> bool:
+    try:
+        traced(network)
+    except CutError:
+        return False
+    return True
 
 
 def traced(network: Network) -> tuple[fx.Graph, dict[fx.Node, int]]:

@@ -9,7 +9,6 @@ from torch import nn
 
 Part = Literal["all", "norm", "bias", "low_rank"]
 """all; those of normalisation layers; biases, shifts of norms included; a product of low rank, added to each weight"""
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def part_parameters(features: nn.Module, part: Part) -> set[str]:
@@ -24,10 +23,13 @@ def part_parameters(features: nn.Module, part: Part) -> set[str]:
 
 def norm_parameters(features: nn.Module) -> set[str]:
     """The names of the scales and shifts of normalisation layers: batch, group and layer norm, and their like."""
+    from timm.layers.norm import RmsNorm, RmsNorm2d
+
+    kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RmsNorm, RmsNorm2d)
     return {
         f"{name}.{parameter}" if name else parameter
         for name, module in features.named_modules()
-        if isinstance(module, NORMS)
+        if isinstance(module, kinds)
         for parameter, _ in module.named_parameters(recurse=False)
     }
 
