@@ -93,6 +93,8 @@ def hub(repositories: dict[str, Repository]) -> Iterator[tuple[str, list[str]]]:
 
 def _answer(repositories: dict[str, Repository], path: str) -> tuple[int, str, str, bytes]:
     """Status, error code, commit and content of ``/OWNER/NAME/resolve/REVISION/FILE``."""
+    if path.count("/resolve/") != 1:
+        return 404, "", "", b""
     owner, name, _, revision, file = path.strip("/").split("/", 4)
     found = repositories.get(f"{owner}/{name}")
     if found is None or found.fault == "RepoNotFound":

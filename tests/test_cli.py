@@ -149,6 +149,15 @@ BAD = {
     "a study that is not UTF-8": (no_utf8, "can't read the study file"),
     "unknown backbone": (study_with('"timm:test_efficientnet"]', '"resnet5O"]'), "did you mean 'resnet50'?"),
     "unknown timm network": (study_with("test_efficientnet", "test_efficientnot"), "did you mean"),
+    "unknown model of the Hub": (
+        study_with('"timm:test_efficientnet"]', '"hf_hub:nobody"]'),
+        "write hf_hub:OWNER/NAME",
+    ),
+    "no such folder": (study_with('"timm:test_efficientnet"]', '"local-dir:none"]'), "has no config.json, nor weights"),
+    "weights named twice": (
+        study_with("[75]", '[75]\nweights = ["random"]'),
+        "are named twice: in [grid] weights, and",
+    ),
     "unknown strategy": (study_with("[recipe]", 'strategy = ["topp"]\n[recipe]'), "did you mean 'top'?"),
     "unknown depth": (study_with('"50%"', '"half"'), "'half' is not a count of blocks"),
     "depth beyond the network": (study_with('"50%"', "9"), "timm:test_efficientnet has 7 blocks"),

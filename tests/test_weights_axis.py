@@ -14,10 +14,10 @@ import skythaw as package
 from helpers_hub import FIRST, timm_files, write_cache, write_folder
 from helpers_networks import fresh
 from helpers_study import make_survey, write_study
-from skythaw.bundle.bundle_file import CARD
+from skythaw.bundle.bundle_file import ABOUT, CARD
 from skythaw.bundle.export.export_bundle import export
 from skythaw.cli.print_report import print_report
-from skythaw.errors import SpecError, UnknownNameError, WeightsError
+from skythaw.errors import BundleError, SpecError, UnknownNameError, WeightsError
 from skythaw.report.report_facts import report_facts
 from skythaw.report.weight_sentences import weight_sentences
 from skythaw.spec import Cell, Study, WeightsChoice
@@ -110,6 +110,12 @@ def test_a_backbone_by_the_name_of_its_weights(folder, cache):
     assert {each.cell.key for each in make_plan(study_of(folder, None, table=table), cache).cells} < {
         each.cell.key for each in axis.cells
     }
+
+
+def test_a_folder_is_found_from_the_study_file(folder, cache):
+    plan = make_plan(study_of(folder, None, "local-dir:mine"), cache)
+    assert {each.cell.network for each in plan.cells} == {f"timm:{NETWORK} (local-dir:mine)"}
+    assert str(folder) not in json.dumps(plan.description)
 
 
 def test_weights_go_to_the_networks_that_they_are_of(folder, cache):
@@ -223,3 +229,15 @@ def test_a_choice_in_one_word():
     assert WeightsChoice.model_validate("hf_hub:a/b@v1").published == "hf_hub:a/b@v1"
     assert WeightsChoice(name="hf_hub:a/b@v1", commit=FIRST).published == f"hf_hub:a/b@{FIRST}"
     assert WeightsChoice().label == "imagenet"
+
+
+@pytest.mark.parametrize(
+    "name", ["hf_hub:someone/x", "timm:hf-hub:someone/x", "local-dir:/etc", "torchvision:vgg11", "a/b"]
+)
+def test_a_bundle_that_names_weights_as_its_network_is_refused(name, run, tmp_path):
+    """Loading it would fetch files, or read them."""
+    export(run, tmp_path / "bundle", onnx=False)
+    about = tmp_path / "bundle" / ABOUT
+    about.write_text(about.read_text().replace(f'"timm:{NETWORK}"', json.dumps(name)))
+    with pytest.raises(BundleError, match="a bundle should say its network itself"):
+        package.load(tmp_path / "bundle", device="cpu")

@@ -19,7 +19,7 @@ from skythaw.spec.recipe import Recipe
 from skythaw.spec.record import Frozen, Positive, Seed
 from skythaw.spec.split_settings import Split
 from skythaw.spec.validation_message import one_line
-from skythaw.spec.weights_choice import WeightsChoice
+from skythaw.spec.weights_choice import WeightsChoice, name_within, without_path
 
 INPUTS = (IMAGES, "table", "both", "both:mean", "both:stack")
 """What a classifier is given: images; numbers alone; or both, combined in the way that is named, or the best one."""
@@ -174,7 +174,11 @@ class Study(Frozen):
         paths = {name: anchored(getattr(self.data, name)) for name in ("path", "test_path", "table")}
         data = self.data.model_copy(update=paths)
         weights = {name: choice.within(folder) for name, choice in self.weights.items()}
-        grid = self.grid.model_copy(update={"weights": tuple(each.within(folder) for each in self.grid.weights)})
+        axes: dict[str, Any] = {
+            "backbone": tuple(name_within(name, folder) for name in self.grid.backbone),
+            "weights": tuple(each.within(folder) for each in self.grid.weights),
+        }
+        grid = self.grid.model_copy(update=axes)
         return self.model_copy(update={"data": data, "grid": grid, "weights": weights})
 
     @property
@@ -195,6 +199,7 @@ class Study(Frozen):
         """Everything that decides the study's numbers, defaults written out: no name and no path."""
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path", "table"}})
         content["weights"] = {name: choice.described() for name, choice in self.weights.items()}
+        content["grid"]["backbone"] = [without_path(name) for name in self.grid.backbone]
         if self.grid.weights:
             content["grid"]["weights"] = [choice.described() for choice in self.grid.weights]
         return {"cell_schema": CELL_SCHEMA, **content}

@@ -77,13 +77,20 @@ class WeightsChoice(Frozen):
     def within(self, folder: Path) -> WeightsChoice:
         """The same with its relative paths taken from a folder."""
         if self.name is not None and self.name.startswith(LOCAL):
-            path = folder / Path(self.name.removeprefix(LOCAL)).expanduser()
-            return self.model_copy(update={"name": f"{LOCAL}{path}"})
+            return self.model_copy(update={"name": name_within(self.name, folder)})
         return self if self.file is None else self.model_copy(update={"file": folder / self.file.expanduser()})
 
     def described(self) -> dict[str, Any]:
         """What decides numbers, as a ledger keeps it: no path."""
         content = self.model_dump(mode="json", exclude={"file"})
-        if self.name is not None and self.name.startswith(LOCAL):
-            content["name"] = f"{LOCAL}{Path(self.name).name}"
-        return content
+        return content if self.name is None else content | {"name": without_path(self.name)}
+
+
+def name_within(name: str, folder: Path) -> str:
+    """The name, a relative path in it taken from a folder."""
+    return f"{LOCAL}{folder / Path(name.removeprefix(LOCAL)).expanduser()}" if name.startswith(LOCAL) else name
+
+
+def without_path(name: str) -> str:
+    """The name, of a path in it the last part alone."""
+    return f"{LOCAL}{Path(name.removeprefix(LOCAL)).name}" if name.startswith(LOCAL) else name

@@ -47,9 +47,9 @@ def study_networks(study: Study, warnings: list[str]) -> list[StudyNetwork]:
     SpecError, UnknownNameError, WeightsError
         A name is unknown or can't be read; weights are named twice over, or fit none of the networks.
     """
-    if unused := sorted(set(study.weights) - set(study.grid.backbone)):
-        raise UnknownNameError.among("backbone in [weights]", unused[0], study.grid.backbone)
     named = {name: backbone(name) for name in study.grid.backbone}
+    if unused := sorted(set(study.weights) - set(named)):
+        raise UnknownNameError.among("backbone in [weights]", unused[0], named)
     if study.grid.weights:
         return _every_pair(study, named, warnings)
     return [_alone(each, study.weights.get(name)) for name, each in named.items()]
