@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from skythaw.data.cutouts import read_cutouts
 from skythaw.data.parquet import recipe_of
 from skythaw.data.sources.mock import mock_survey, populations, render
 from skythaw.data.sources.mock.mock_sky import FRAME, PER_FIELD, PIXEL_SCALE, Sky, make_field
@@ -252,3 +253,24 @@ def test_progress_sees_every_object(tmp_path: Path):
     seen = []
     make_mock(tmp_path / "x.parquet", 3, 0, 16, progress=lambda rows: (seen.append(1) or row for row in rows))
     assert len(seen) == 3
+
+
+def test_without_an_ending_it_is_a_folder_of_images_with_a_table(tmp_path, skythaw):
+    done = skythaw("data", "mock", tmp_path / "images", "--objects", 9, "--size", 32)
+    assert done.returncode == 0, done.stderr
+    make_mock(tmp_path / "mock.parquet", 9, 0, 32)
+    survey = read_cutouts(tmp_path / "mock.parquet")
+    taken = skythaw(
+        "data", "import", tmp_path / "images", tmp_path / "back.parquet", "--labels", tmp_path / "images.csv"
+    )
+    assert taken.returncode == 0, taken.stderr
+    back = read_cutouts(tmp_path / "back.parquet")
+    assert dict(zip(back.object_ids, back.labels, strict=True)) == dict(
+        zip(survey.object_ids, survey.labels, strict=True)
+    )
+    assert sorted(back.image_sha256) == sorted(survey.image_sha256)
+    assert {"ra", "dec", "run", "camcol", "field"} <= set(back.table.column_names)
+    assert "redshift" not in back.table.column_names
+    again = skythaw("data", "mock", tmp_path / "images", "--objects", 9)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
