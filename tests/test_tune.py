@@ -230,7 +230,7 @@ class Stops:
 def test_a_stopped_call_leaves_the_best_so_far_and_goes_on(tmp_path, cache):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
     out = prepared(tmp_path / "out", survey, cache)
-    with pytest.raises(StoppedError, match="the best so far is in"):
+    with pytest.raises(StoppedError, match="what is done is kept in"):
         tune(survey, budget="1h", out=out, cache=cache, on_cell=Stops(), **NETWORK)
     answer = json.loads((out / "answer.json").read_text())
     assert not answer["complete"]

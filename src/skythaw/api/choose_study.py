@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -141,9 +142,17 @@ def _found(found: Mapping[str, Any], gathered: GatheredImages) -> list[str]:
     return [f"found {found['objects']} images of {len(found['classes'])} classes ({classes}); {what}"]
 
 
+def busy() -> float:
+    """How many times longer work takes because others use this machine: 1 where they do not, 4 at most."""
+    try:
+        return min(4.0, max(1.0, os.getloadavg()[0] / cores()))
+    except (AttributeError, OSError):  # a system that does not tell
+        return 1.0
+
+
 def ending_of(budget: TimeBudget) -> float:
-    """Seconds of a budget that are kept for the report and the classifier."""
-    return ENDING[0] + ENDING[1] * budget.seconds
+    """Seconds of a budget that are kept for the report and the classifier: more, where others use this machine too."""
+    return ENDING[0] * busy() + ENDING[1] * budget.seconds
 
 
 def _fitting(

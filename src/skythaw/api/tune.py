@@ -91,7 +91,7 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     before = folder.open(request.told)
     clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
     if not (before.get("complete") and folder.whole):
-        kept = f"the best so far is in {folder.path}, and the same call goes on"
+        kept = f"what is done is kept in {folder.path}, and the same call goes on"
         with stopping_says(kept), budget_bar(clock, shown=progress) as bar:
             _tune(request, folder, clock, BudgetWatcher(bar, on_cell, on_epoch, clock))
     return Run(folder.path)

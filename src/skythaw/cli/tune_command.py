@@ -58,7 +58,7 @@ def tune(
     from skythaw.api.tune import tune as run_tune
     from skythaw.api.tune_folder import TuneFolder
 
-    kept = f"the best so far is in {out}, and the same command goes on"
+    kept = f"what is done is kept in {out}, and the same command goes on"
     with stoppable(kept):
         run = run_tune(
             images,
