@@ -143,9 +143,9 @@ def _found(found: Mapping[str, Any], gathered: GatheredImages) -> list[str]:
 
 
 def busy() -> float:
-    """How many times longer work takes because others use this machine: 1 where they do not, 4 at most."""
+    """How many times longer work takes because others use this machine: 1 where they do not, 2.5 at most."""
     try:
-        return min(4.0, max(1.0, os.getloadavg()[0] / cores()))
+        return min(2.5, max(1.0, os.getloadavg()[0] / cores()))
     except (AttributeError, OSError):  # a system that does not tell
         return 1.0
 
