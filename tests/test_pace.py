@@ -9,7 +9,7 @@ import pytest
 from helpers_study import make_survey, write_study
 from skythaw.machine.processor import processor
 from skythaw.spec import Study
-from skythaw.study.machine_speed import USUAL, MachineSpeed
+from skythaw.study.machine_speed import LEAST, SLOWER, USUAL, MachineSpeed
 from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
@@ -21,18 +21,37 @@ def cells(tmp_path, cache):
     return [p.cell for p in make_plan(Study.load(write_study(tmp_path)), cache).cells]
 
 
+def deep(cells, seed=0):
+    """A cell that trains more than a head."""
+    return next(cell for cell in cells if cell.depth > 0 and cell.seed == seed)
+
+
+def test_small_cells_and_busy_hours_do_not_spoil_what_is_known(tmp_path, cells):
+    pace = MachineSpeed(tmp_path / "c")
+    pace.remember([(deep(cells), 0.9 * LEAST, 100.0)])
+    assert not pace.measured(deep(cells)), "small: its seconds are not those of FLOPs"
+    pace.remember([(deep(cells), LEAST, 10.0)])
+    pace.remember([(deep(cells), LEAST, 1000.0)])
+    assert pace.rate(deep(cells)) == pytest.approx(SLOWER * LEAST / 10)
+    pace.remember([(deep(cells), LEAST, 5.0)])
+    assert pace.rate(deep(cells)) == pytest.approx(LEAST / 5)
+    head = next(cell for cell in cells if cell.depth == 0)
+    pace.remember([(head, 10 * LEAST, 1.0)])
+    assert pace.rate(head) == pytest.approx(LEAST / 5), "a head alone says nothing"
+
+
 def test_what_was_measured_is_read_again(tmp_path, cells):
     pace = MachineSpeed(tmp_path / "c")
     assert pace.rate(cells[0]) == USUAL
     assert not pace.measured(cells[0])
-    pace.remember([(cells[0], 3e9, 1.0), (cells[1], 1e9, 3.0)])
+    pace.remember([(deep(cells), 3e11, 1.0), (deep(cells, 1), 1e11, 3.0)])
     again = MachineSpeed(tmp_path / "c")
     assert again.measured(cells[2]), "any cell of the same network, size and threads"
-    assert again.rate(cells[0]) == pytest.approx(1e9)
+    assert again.rate(cells[0]) == pytest.approx(1e11)
 
 
 def test_another_processor_size_or_thread_counts_for_nothing(tmp_path, cells):
-    MachineSpeed(tmp_path / "c").remember([(cells[0], 3e9, 1.0)])
+    MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, 1.0)])
     wide = cells[0].model_copy(update={"recipe": cells[0].recipe.model_copy(update={"threads": 7})})
     large = cells[0].model_copy(update={"pixels": cells[0].pixels.model_copy(update={"size": 400})})
     assert not MachineSpeed(tmp_path / "c").measured(wide)
@@ -44,23 +63,24 @@ def test_another_processor_size_or_thread_counts_for_nothing(tmp_path, cells):
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": "fast"}', "{"])
 def test_a_damaged_file_is_as_none(tmp_path, cells, content):
-    (tmp_path / "pace.json").write_text(content)
+    (tmp_path / "speed.json").write_text(content)
     pace = MachineSpeed(tmp_path)
     assert not pace.measured(cells[0])
-    pace.remember([(cells[0], 1e9, 1.0)])
-    assert MachineSpeed(tmp_path).rate(cells[0]) == pytest.approx(1e9)
+    pace.remember([(deep(cells), 3e11, 3.0)])
+    assert MachineSpeed(tmp_path).rate(cells[0]) == pytest.approx(1e11)
 
 
 def test_a_cache_that_can_not_be_written_is_no_harm(tmp_path, cells):
     (tmp_path / "c").write_text("a file where the folder should be")
-    MachineSpeed(tmp_path / "c").remember([(cells[0], 1e9, 1.0)])
+    MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, 3.0)])
     assert (tmp_path / "c").is_file()
 
 
-def test_a_run_leaves_its_pace_and_the_next_plan_reckons_with_it(tmp_path, cache, skythaw):
+def test_a_run_leaves_its_pace_and_the_next_plan_reckons_with_it(tmp_path, cache, skythaw, monkeypatch):
+    monkeypatch.setattr("skythaw.study.machine_speed.LEAST", 0)
     make_survey(tmp_path / "survey.parquet")
-    file = write_study(tmp_path, replace={'depth = ["0%", "50%", "100%"]': "depth = [0]"})
-    (cache / "pace.json").unlink(missing_ok=True)
+    file = write_study(tmp_path, replace={'depth = ["0%", "50%", "100%"]': "depth = [1]"})
+    (cache / "speed.json").unlink(missing_ok=True)
     before = json.loads(skythaw("study", "plan", file, "--json").stdout)
     assert not before["pace_measured"]
     assert "a guess" in skythaw("study", "plan", file).stdout

@@ -163,7 +163,7 @@ def _fitting(
     workers = setting.workers or 1
     ending = ending_of(budget)
     quick = study_on(study_of(base, candidates[0]), LEAST, request.cache, workers)
-    if quick.seconds + STARTING > budget.left - ending:
+    if quick.seconds + STARTING > HOPE * (budget.left - ending):
         raise _too_small(quick.seconds, budget, request)
     tried = list(candidates[:1])
     if budget.left - ending > 2 * quick.seconds + STARTING:
