@@ -19,6 +19,8 @@ from skythaw import registry
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.data.fits import decode_fits
+from skythaw.data.sources.read_images import ImageOptions
+from skythaw.data.sources.set_choices import SetChoices
 from skythaw.data.sources.source_formats import source_of
 from skythaw.errors import DataError
 
@@ -276,3 +278,46 @@ def test_arrays_on_the_command_line(tmp_path, skythaw):
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file")
     done = skythaw("data", "import", tmp_path / "a.mat", tmp_path / "other.parquet")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_one_column_for_each_class_gives_no_label_where_none_is_the_largest(tmp_path):
+    votes = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    votes[0], votes[1], votes[2] = 0, [0.5, 0.5, 0], np.nan
+    path = hdf5(tmp_path / "a.h5", images=RGB, labels=votes)
+    result = registry.get("source", "hdf5")(path, tmp_path / "out.parquet")
+    assert read_cutouts(tmp_path / "out.parquet").labels.tolist() == [None, None, None, "0", "1", "2"]
+    assert result.changed == {"row without a label, kept as unlabelled": 3}
+
+
+def test_a_number_without_a_name_is_refused(tmp_path):
+    path = hdf5(tmp_path / "a.h5", images=RGB, ans=[0, 1, 7, 0, 1, -1], class_names=[b"a", b"b", b"c"])
+    with pytest.raises(DataError, match="the label 7 has no name; there are names for 0 to 2 alone"):
+        load(path, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+def test_arrays_that_are_not_read_are_named(kind, tmp_path):
+    """Such as the test part of Keras, whose images would vanish."""
+    arrays = {"x_train": RGB, "y_train": ANS, "x_test": RGB[:2], "y_test": ANS[:2]}
+    if kind == "npz":
+        np.savez(tmp_path / "a.npz", **arrays)
+    else:
+        hdf5(tmp_path / "a.hdf5", **arrays)
+    result = registry.get("source", source_of(tmp_path / f"a.{kind}"))(tmp_path / f"a.{kind}", tmp_path / "out.parquet")
+    assert sorted(result.left_out) == ["x_test (2, 24, 24, 3)", "y_test (2,)"]
+    assert set(result.left_out.values()) == {"an array that is neither the images nor a value for each of them"}
+
+
+def test_an_npy_file_without_labels_is_for_predict_alone(tmp_path):
+    np.save(tmp_path / "a.npy", RGB)
+    with pytest.raises(DataError, match=r"without labels; .* or say --unlabelled"):
+        load(tmp_path / "a.npy", tmp_path / "out.parquet")
+    cutouts = load(tmp_path / "a.npy", tmp_path / "out.parquet", choices=SetChoices(unlabelled=True))
+    assert not cutouts.labelled.any()
+    assert np.array_equal(pixels(cutouts), RGB)
+
+
+def test_options_for_image_files_are_named_as_they_are_written(tmp_path):
+    path = hdf5(tmp_path / "a.h5", images=RGB, ans=ANS)
+    with pytest.raises(DataError, match="holds arrays of pixels; --size, --resize is for files of images"):
+        load(path, tmp_path / "out.parquet", images=ImageOptions(size=16, resize=True))

@@ -19,6 +19,7 @@ from skythaw.data.fits import encode_fits
 from skythaw.data.image_form import LARGEST, MOST_BANDS, Form, one_form
 from skythaw.data.sources.column_names import DEC_NAMES, FRAME, ID_NAMES, RA_NAMES
 from skythaw.data.sources.folder import ImportResult, Progress
+from skythaw.data.sources.label_table import UNLABELLED
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.data.sources.sky_positions import PositionCheck
@@ -51,6 +52,8 @@ class PixelStack:
     bands: Sequence[str] | None = None
     bottom_up: bool = False
     """whether the first row of an image is its lowest one, as in FITS"""
+    unread: Sequence[str] = ()
+    """other arrays of the file, which are not read"""
 
 
 def import_stack(
@@ -66,8 +69,8 @@ def import_stack(
     Raises
     ------
     DataError
-        A column has another length; ids were rounded; an image is none, has several labels, or is broken and not to be
-        skipped; a class name would do harm.
+        A column has another length; ids were rounded; a label is a number without a name; an image is none, has several
+        labels, or is broken and not to be skipped; a class name would do harm.
     OutputError
         `out` can't be written.
     """
@@ -104,7 +107,9 @@ def import_stack(
 
     columns = [(name, arrays[name].type) for name in names]
     count = write_cutouts(out, rows(), columns, {"source": "arrays", "file": stack.path.name})
-    return ImportResult(count, broken, dict(broken), named.changed, (*notes, *named.said))
+    changed = {UNLABELLED: found.count(None)} if found and None in found else {}
+    left_out = broken | dict.fromkeys(stack.unread, "an array that is neither the images nor a value for each of them")
+    return ImportResult(count, broken, left_out, changed | named.changed, (*notes, *named.said))
 
 
 def encode(pixels: np.ndarray, bands: Sequence[str] | None, bottom_up: bool, name: str) -> bytes:
@@ -139,9 +144,13 @@ def encode(pixels: np.ndarray, bands: Sequence[str] | None, bottom_up: bool, nam
 
 
 def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> list[str | None]:
-    """Labels as text: numbers by their names where there are any; -1 is none, unless 1 is the only other number."""
+    """Labels as text: numbers by their names where there are any; -1 is none, unless 1 is the only other number.
+
+    Of one column for each class, the largest value tells the class; where two are equally large, or one is missing,
+    there is none. Raises `ValueError` for a number without a name.
+    """
     if len(values) and isinstance(values[0], list | tuple | np.ndarray):
-        values = [int(np.argmax(row)) for row in values]  # one column for each class
+        values = [_largest(row) for row in values]
     known = None if names is None else [_text(name) for name in names]
     numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
     none = -1 if numbers - {-1} != {1} else None
@@ -150,11 +159,20 @@ def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> li
         text = _text(value)
         if value is None or not text or (isinstance(value, int | float) and (value == none or math.isnan(value))):
             found.append(None)
-        elif known and isinstance(value, int) and 0 <= value < len(known):
+        elif known and isinstance(value, int):
+            if not 0 <= value < len(known):
+                raise ValueError(f"the label {value} has no name; there are names for 0 to {len(known) - 1} alone")
             found.append(known[value])
         else:
             found.append(text)
     return found
+
+
+def _largest(row: Sequence[Any]) -> int | None:
+    """The place of the largest of several numbers, if it is the only one."""
+    numbers = np.asarray(row, dtype=float)
+    best = np.flatnonzero(numbers == numbers.max(initial=-np.inf))
+    return int(best[0]) if len(best) == 1 else None
 
 
 def _sorted(
@@ -167,7 +185,10 @@ def _sorted(
         return next((lower[name] for name in names if name in lower), None)
 
     label, own_id, ra, dec = (found(names) for names in (LABEL_ARRAYS, ID_NAMES, RA_NAMES, DEC_NAMES))
-    labels = None if label is None else label_texts(stack.columns[label], stack.class_names)
+    try:
+        labels = None if label is None else label_texts(stack.columns[label], stack.class_names)
+    except ValueError as error:
+        raise DataError(f"{stack.path}: {error}") from None
     ids = None if own_id is None else _ids(stack, own_id)
     others: dict[str, Sequence[Any]] = {}
     check = PositionCheck()

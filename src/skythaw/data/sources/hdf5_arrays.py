@@ -69,7 +69,7 @@ def refuse_options(path: Path, labels: Any, choices: SetChoices, options: dict[s
         raise DataError(f"{path} holds arrays with their labels beside them; --labels is for folders and .npy files")
     if choices.drop_conflicts or choices.level is not None:
         raise DataError(f"{path} holds arrays of pixels; --drop-conflicts and --level are for files of images")
-    if given := sorted(name for name, value in options.items() if value and value != type(value)()):
+    if given := [name for value in options.values() if value for name in value.recipe]:
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise DataError(f"{path} holds arrays of pixels; {shown} is for files of images")
 
@@ -83,6 +83,7 @@ def _stack(path: Path, file: Any) -> PixelStack:
     bands = next((lower[name] for name in BAND_NAMES if name in lower), None)
     classes = next((lower[name] for name in CLASS_NAMES if name in lower), None)
     columns: dict[str, Any] = {}
+    used = {images, bands, classes}
     for name, array in arrays.items():
         is_column = array.ndim == 1 or (array.ndim == 2 and array.dtype.kind in "buif" and array.shape[1] <= 1000)
         if name not in (images, bands) and is_column and array.shape[0] == count:
@@ -99,6 +100,7 @@ def _stack(path: Path, file: Any) -> PixelStack:
         None if classes is None or classes in columns else _values(path, classes, arrays[classes]),
         None if bands is None else _band_names(path, bands, arrays[bands]),
         bottom_up=bands is not None,
+        unread=[f"{name} {array.shape}" for name, array in arrays.items() if name not in {*used, *columns}],
     )
 
 

@@ -52,7 +52,7 @@ def import_numpy(
         with ExitStack() as opened:
             is_npy = opened.enter_context(path.open("rb")).read(6) == NPY
             refuse_options(path, None if is_npy else labels, choices, options)
-            stack = _single(path, labels, opened) if is_npy else _archive(path, opened)
+            stack = _single(path, labels, opened, choices.unlabelled) if is_npy else _archive(path, opened)
             return import_stack(stack, out, skip_broken=skip_broken, choices=choices, progress=progress)
     except SkythawError:
         raise
@@ -117,18 +117,21 @@ def _archive(path: Path, opened: ExitStack) -> PixelStack:
         shown = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:10]) or "nothing"
         raise DataError(f"{path} has no array of images called images, image or x; it holds {shown}")
     count = arrays[images].shape[0]
-    columns, classes = {}, None
+    columns, classes, read = dict[str, Any](), None, {images}
     for name, array in arrays.items():
         label = name.lower() in (*LABEL_ARRAYS, "arr_1")
         if array.shape == (count,) or (label and len(array.shape) == 2 and array.shape[0] == count):
             columns["label" if label else name] = array.values().tolist()
+            read.add(name)
         elif name.lower() in CLASS_NAMES and len(array.shape) == 1:
             classes = array.values().tolist()
-    return PixelStack(path, count, arrays[images].rows(), columns, classes)
+            read.add(name)
+    unread = [f"{name} {array.shape}" for name, array in arrays.items() if name not in read]
+    return PixelStack(path, count, arrays[images].rows(), columns, classes, unread=unread)
 
 
-def _single(path: Path, labels: Any, opened: ExitStack) -> PixelStack:
-    """The array of a .npy file, and its labels."""
+def _single(path: Path, labels: Any, opened: ExitStack, unlabelled: bool) -> PixelStack:
+    """The array of a .npy file, and its labels, which may be absent from what is to be predicted."""
     array = _Array(path.name, opened.enter_context(path.open("rb")), path.stat().st_size)
     if array.size > path.stat().st_size:
         raise ValueError(f"it is truncated: {array.size} bytes are announced, {path.stat().st_size} are there")
@@ -136,10 +139,13 @@ def _single(path: Path, labels: Any, opened: ExitStack) -> PixelStack:
         raise DataError(
             f"{path} holds an array of shape {array.shape}; images are [image, y, x] or [image, y, x, band]"
         )
-    if labels is None:
+    if labels is None and not unlabelled:
         raise DataError(
-            f"{path} has images without labels; give them with --labels (.npy, or a table in the same order)"
+            f"{path} has images without labels; give them with --labels (.npy, or a table in the same order), or say "
+            "--unlabelled if they are to be predicted"
         )
+    if labels is None:
+        return PixelStack(path, array.shape[0], array.rows())
     settings = labels if isinstance(labels, LabelSettings) else LabelSettings(Path(labels))
     columns = _labels_beside(settings)
     return PixelStack(path, array.shape[0], array.rows(), columns)
