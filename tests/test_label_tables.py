@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import unicodedata
 import zipfile
 
@@ -25,7 +26,7 @@ from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources import excel_table, text_tables
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, LABEL_NAMES
 from skythaw.data.sources.folder import import_folder
-from skythaw.data.sources.label_table import LabelSettings, read_labels
+from skythaw.data.sources.label_table import NO_LABEL, LabelSettings, read_labels
 from skythaw.data.sources.rounded_ids import RoundedIds
 from skythaw.data.sources.sky_positions import PositionCheck, read_degrees
 from skythaw.errors import DataError, SpecError
@@ -373,7 +374,7 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
         st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
         st.sampled_from(FILE_NAMES).flatmap(case),
         st.sampled_from([name for name in LABEL_NAMES if name != "y"]).flatmap(case),
-        st.lists(st.tuples(CELL.filter(bool), CELL, CELL), min_size=1, max_size=6),
+        st.lists(st.tuples(CELL.filter(bool), CELL.filter(is_label), CELL), min_size=1, max_size=6),
     )
     def check(encoding, separator, quoting, file, label, cells):
         text = io.StringIO(newline="")
@@ -388,6 +389,10 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
             assert values == tuple(cell[2] or None for cell in cells)
 
     check()
+
+
+def is_label(text):
+    return text != "-1" and text.casefold() not in NO_LABEL
 
 
 def bomb(kind, path):
@@ -420,6 +425,50 @@ def bomb(kind, path):
     else:
         path.write_bytes(b"PK\x03\x04" + bytes(100))
     return path
+
+
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [
+        (["nan", "STAR", "N/A", "null"], [None, "STAR", None, None]),
+        (["-1", "0", "1", "2"], [None, "0", "1", "2"]),
+        (["-1", "1", "1", "-1"], ["-1", "1", "1", "-1"]),
+        (["-1", "0", "STAR", "1"], ["-1", "0", "STAR", "1"]),
+        (["NA", "none", "NaN", "-"], ["NA", "none", None, "-"]),
+    ],
+)
+def test_what_stands_for_no_label_is_no_class(images, written, labels):
+    result, cutouts = load(images, labelled("objid,label", classes=written))
+    assert cutouts.labels.tolist() == labels
+    missing = labels.count(None)
+    assert result.changed == ({"row without a label, kept as unlabelled": missing} if missing else {})
+
+
+def test_json_as_pandas_writes_it(images):
+    found = [{"file": f"{name}.jpg", "label": label, "z": 0.5} for name, label in zip(IDS, CLASSES, strict=True)]
+    del found[1]["z"]
+    _, cutouts = load(images, json.dumps(found), "labels.json")
+    assert cutouts.labels.tolist() == CLASSES
+    assert cutouts.column("z").tolist()[0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "it is an old Excel file .* save it as .xlsx or as CSV"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(600), "it is an HDF5 file"),
+        (b"ARROW1" + bytes(600), "it is a Feather file"),
+        (b"file label\na.jpg STAR\n", "its columns \\('file label'\\) are separated by blanks; save it with commas"),
+        (b"file  label  ra\na.jpg  STAR  1\n", "separated by blanks"),
+        (b'["a", "b"]', "a JSON array, but not of objects"),
+        (b"[" * 100_000, "nested too deeply|Expecting value"),
+        (b"", "^the labels .* are empty"),
+    ],
+)
+def test_other_tables_are_named(images, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        load(images, content)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from skythaw.data.sources.column_names import (
 )
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
-from skythaw.data.sources.table_sheet import Sheet, open_sheet
+from skythaw.data.sources.table_sheet import WHOLE, Sheet, open_sheet
 from skythaw.errors import DataError, SpecError
 
 KINDS = ("file", "id", "label", "ra", "dec", *FRAME, "part")
@@ -32,6 +32,8 @@ KINDS = ("file", "id", "label", "ra", "dec", *FRAME, "part")
 KEPT = ("file", "filename", "path", "image", "image_path")
 """names of columns that say where an image was: the file of cutouts has its own"""
 UNLABELLED = "row without a label, kept as unlabelled"
+NO_LABEL = ("nan", "null", "n/a", "<na>")
+"""what tables hold where there is no label, in lower case"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read_labels(settings: LabelSettings | Path) -> LabelTable:
     if settings.argmax:
         labels, changed = _largest(sheet, chosen_columns(str(sheet.path), sheet.header, settings.argmax))
     else:
-        labels = tuple(text or None for text in sheet.texts(found["label"]))
+        labels = _labels(sheet.texts(found["label"]))
         changed = {UNLABELLED: labels.count(None)} if None in labels else {}
     files = _files(sheet, found)
     ids = None if "id" not in found else _ids(sheet, found["id"])
@@ -128,6 +130,15 @@ def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
             f"--column {kind}=NAME; the columns are {', '.join(sheet.header[:40])}"
         )
     return found
+
+
+def _labels(texts: Sequence[str]) -> tuple[str | None, ...]:
+    """Labels; none where a text says so, or is -1 among whole numbers, unless 1 is the only other one."""
+    none = {text for text in texts if not text or text.casefold() in NO_LABEL}
+    given = set(texts) - none
+    if all(WHOLE.fullmatch(text) for text in given) and given - {"-1"} != {"1"}:
+        none.add("-1")
+    return tuple(None if text in none else text for text in texts)
 
 
 def _files(sheet: Sheet, found: Mapping[str, int]) -> list[int]:

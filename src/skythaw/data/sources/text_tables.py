@@ -71,6 +71,8 @@ def read_text_table(path: Path) -> PlainTable:
         encoding = encoding_of(opened)
         with opened() as file, io.TextIOWrapper(file, encoding, newline="") as text:
             header, rows, separator = _cells(path, text)
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"can't read the labels {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, zlib.error) as error:
@@ -123,8 +125,20 @@ def said(encoding: str) -> str:
 
 
 def separator_of(line: str) -> str:
-    """What separates the names in a header: the separator that is most often outside quotes."""
-    return max(SEPARATORS, key=re.sub(r'"[^"]*"', "", line).count)
+    """What separates the names in a header: the separator that is most often outside quotes.
+
+    Raises
+    ------
+    ValueError
+        Blanks do.
+    """
+    plain = re.sub(r'"[^"]*"', "", line)
+    if " " in plain.strip() and not any(each in plain for each in SEPARATORS):
+        raise ValueError(
+            f"its columns ({plain.strip()[:40]!r}) are separated by blanks; save it with commas, as "
+            "astropy.table.Table.read(FILE, format='ascii').write('table.csv') does"
+        )
+    return max(SEPARATORS, key=plain.count)
 
 
 class _Unpacked(io.RawIOBase):

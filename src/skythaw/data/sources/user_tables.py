@@ -1,12 +1,13 @@
 """Read the tables of users as Arrow batches, whatever the file is called; a hostile file does no harm.
 
-The content tells the format: text (CSV and the like), JSON lines, ECSV, VOTable, FITS, Parquet or Excel. Text and
+The content tells the format: text (CSV and the like), JSON, ECSV, VOTable, FITS, Parquet or Excel. Text and
 Parquet are read by Arrow in bounded memory; astropy would read them whole, and would turn ids in a CSV into numbers.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -43,7 +44,16 @@ BEGINNINGS = {
     b"# %ECSV": "ECSV",
     b"<": "VOTable",
     b"{": "JSON lines",
+    b"[": "JSON array",
 }
+NO_TABLES = {
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls): save it as .xlsx or as CSV",
+    b"\x89HDF": "an HDF5 file: save its table as Parquet or as CSV",
+    b"ARROW1": "a Feather file: save its table as Parquet or as CSV",
+    b"SQLite": "an SQLite database: save its table as Parquet or as CSV",
+}
+LARGEST_JSON = 32 << 20
+"""bytes of a JSON array, which Python reads whole"""
 
 
 def batches_of(source: Path | bytes, texts: set[str]) -> Iterator[pa.RecordBatch]:
@@ -73,14 +83,24 @@ def batches_of(source: Path | bytes, texts: set[str]) -> Iterator[pa.RecordBatch
         yield from _csv(opened, texts)
     elif kind == "JSON lines":
         yield from _json_lines(opened)
+    elif kind == "JSON array":
+        yield from _json_array(opened)
     else:
         yield from astropy_batches(source, kind, opened)
 
 
 def table_format(path: Path) -> str:
-    """What the content of a file, unpacked from gzip, says that it is: text, JSON lines, ECSV, VOTable ..."""
+    """What the content of a file, unpacked from gzip, says that it is: text, JSON lines, ECSV, VOTable ...
+
+    Raises
+    ------
+    ValueError
+        It is of another format, which is named.
+    """
     with opening(path)() as file:
         start = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if found := next((what for magic, what in NO_TABLES.items() if start.startswith(magic)), None):
+        raise ValueError(f"it is {found}")
     return next((kind for magic, kind in BEGINNINGS.items() if start.startswith(magic)), TEXT_FORMAT)
 
 
@@ -100,6 +120,23 @@ def _json_lines(opened: Opened) -> Iterator[pa.RecordBatch]:
     if len(content) > LARGEST_TEXT:
         raise ValueError(f"it has more than {LARGEST_TEXT >> 20} MiB, and JSON lines are read whole")
     table = pyarrow.json.read_json(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")))
+    yield from table.select([each.name for each in table.schema if plain(each.type) is not None]).to_batches()
+
+
+def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
+    """The plain columns of a JSON array of objects, as pandas writes with ``orient="records"``."""
+    with opened() as file:
+        content = file.read(LARGEST_JSON + 1)
+    if len(content) > LARGEST_JSON:
+        raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB; write it as JSON lines, one object a line")
+    try:
+        rows = json.loads(content.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply for a table") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError('it is a JSON array, but not of objects such as {"file": ..., "label": ...}')
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
     yield from table.select([each.name for each in table.schema if plain(each.type) is not None]).to_batches()
 
 
