@@ -49,6 +49,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "webdataset": "skythaw.data.sources.webdataset_tar:import_webdataset",
         "hdf5": "skythaw.data.sources.hdf5_arrays:import_hdf5",
         "numpy": "skythaw.data.sources.numpy_arrays:import_numpy",
+        "cutouts": "skythaw.data.sources.cutout_files:import_cutouts",
         "pixel_parquet": "skythaw.data.sources.pixel_parquet:import_pixel_parquet",
         "mock": "skythaw.data.sources.mock.mock_survey:make_mock",
         "sdss": "skythaw.data.sources.sdss.fetch_sdss:fetch_sdss",

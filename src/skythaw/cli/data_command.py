@@ -51,7 +51,7 @@ def import_(
         Path,
         typer.Argument(
             help="A folder with a folder of images for each class; or with --labels, a folder of images. Or a .zip of "
-            "one, a WebDataset .tar, or arrays: HDF5, .npz, .npy, Parquet of the Multimodal Universe."
+            "one, a WebDataset .tar, arrays (HDF5, .npz, .npy), or Parquet with images."
         ),
     ],
     out: Out,

@@ -19,6 +19,8 @@ RARE = 20
 EXACT = 2**53
 """float64 holds every whole number up to here"""
 IMPORT = "skythaw data import FOLDER OUT.parquet"
+AGAIN = "skythaw data import FILE OUT.parquet"
+"""what writes a file of cutouts anew, with other names, sizes or without some images"""
 PLACES = "a table of labels with the columns ra and dec (degrees) gives them: " + IMPORT + " --labels CSV"
 
 
@@ -39,7 +41,7 @@ def set_warnings(cutouts: Cutouts, found: dict[str, Any]) -> list[str]:
 def _classes(cutouts: Cutouts) -> Iterator[str]:
     counts = cutouts.counts
     for names in look_alikes(cutouts.labels):
-        yield f"the classes {say_alike(names)} may be one; to merge them: {IMPORT} --merge"
+        yield f"the classes {say_alike(names)} may be one; to merge them: {AGAIN} --merge"
     for name in counts:
         try:
             require_plain([name], "the data")
@@ -83,20 +85,20 @@ def _copies(cutouts: Cutouts, found: dict[str, Any]) -> Iterator[str]:
     if found["conflicts"]:
         label = dict(zip(cutouts.object_ids, cutouts.labels, strict=True))
         sets = [[(name, label[name]) for name in names] for names in found["conflicts"]]
-        yield f"{say_conflicts(sets)}; correct the labels, or leave these images out: {IMPORT} --drop-conflicts"
+        yield f"{say_conflicts(sets)}; correct the labels, or leave these images out: {AGAIN} --drop-conflicts"
 
 
 def _images(found: dict[str, Any]) -> Iterator[str]:
     if broken := found["broken"]:
         yield (
             f"{len(broken)} images can't be read ({broken[0]['object_id']}: {broken[0]['reason']}); to leave them out: "
-            f"{IMPORT} --skip-broken, or skip_broken = true under [data] of a study"
+            f"{AGAIN} --skip-broken, or skip_broken = true under [data] of a study"
         )
     sizes = list(found["image_sizes"])
     if len(sizes) > 1:
-        yield f"images have {len(sizes)} sizes ({_first(sizes)}), and a study needs one; {IMPORT} --size N makes one"
+        yield f"images have {len(sizes)} sizes ({_first(sizes)}), and a study needs one; {AGAIN} --size N makes one"
     elif sizes and len(set(sizes[0].split("x"))) > 1:
-        yield f"images are not square ({sizes[0]}), and a study needs squares; {IMPORT} --size N makes them"
+        yield f"images are not square ({sizes[0]}), and a study needs squares; {AGAIN} --size N makes them"
     if len(found["kinds"]) > 1:
         yield f"images are of several kinds ({_first(list(found['kinds']))}); {IMPORT} for each kind alone"
     elif found["bands"] is None and found["kinds"]:

@@ -278,7 +278,7 @@ def _rows(
             continue
         forms[image.form] += 1
         own = {"object_id": item.object_id, "label": item.label, "image": image.data, "image_path": item.name}
-        yield item.extra | _scaled(item.extra, image.scale) | own
+        yield item.extra | scaled(item.extra, image.scale) | own
     if not forms:
         name, reason = next(iter(broken.items()))
         raise DataError(f"none of the {len(broken)} images can be used; the first is {name!r}: {reason}")
@@ -291,7 +291,7 @@ def _advice(error: BrokenImageError) -> str:
     return f"{fill}to leave out such images: --skip-broken"
 
 
-def _scaled(extra: dict[str, Any], scale: float) -> dict[str, Any]:
+def scaled(extra: dict[str, Any], scale: float) -> dict[str, Any]:
     """The pixel scale of an image that was resized."""
     known = extra.get("pixel_scale")
     return {"pixel_scale": known * scale} if scale != 1 and isinstance(known, int | float) else {}

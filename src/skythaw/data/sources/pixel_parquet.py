@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw.data.parquet import reading
-from skythaw.data.parquet_images import image_column, refuse_packed
+from skythaw.data.parquet_images import refuse_packed
 from skythaw.data.sources.array_images import PixelStack, import_stack
 from skythaw.data.sources.folder import ImportResult, Progress
 from skythaw.data.sources.hdf5_arrays import refuse_options
@@ -37,14 +37,12 @@ def import_pixel_parquet(
     Raises
     ------
     DataError
-        It is damaged, has no such images, or is a file of cutouts already.
+        It is damaged, or has no such images.
     """
     path = Path(path)
     refuse_options(path, labels, choices, options)
     with reading(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        if image_column(schema) is not None:
-            raise DataError(f"{path} is a file of cutouts already: inspect, study and predict read it as it is")
         if "image" not in schema.names or "flux" not in str(schema.field("image").type):
             shown = ", ".join(schema.names[:20])
             raise DataError(f"{path} has no images: no column image with bytes or flux; it has {shown}")

@@ -6,7 +6,13 @@ import os
 import zipfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
+from skythaw.data.parquet import find_files, reading
+from skythaw.data.parquet_images import image_column
+from skythaw.data.sources.image_files import ENDINGS as ENDINGS_OF_IMAGES
 from skythaw.errors import DataError
+from skythaw.machine.walk_folders import walk
 
 BEGINNINGS = {
     b"\x89HDF\r\n\x1a\n": "hdf5",
@@ -45,7 +51,7 @@ ENDINGS = {
 }
 READ = (
     "a folder of images, a .zip of such a folder, a WebDataset .tar, HDF5 (.h5), NumPy (.npz, .npy) or Parquet with "
-    "arrays of pixels can be imported"
+    "images or arrays of pixels can be imported"
 )
 
 
@@ -57,7 +63,9 @@ def source_of(path: Path) -> str:
     DataError
         There is no such path, or it is something that is not read; the message says what it is.
     """
-    if os.path.isdir(path) or not os.path.exists(path):  # noqa: PTH110, PTH112 (False, where it may not be looked at)
+    if os.path.isdir(path):  # noqa: PTH112 (False, where it may not be looked at)
+        return "cutouts" if _holds_cutouts(path) else "folder"
+    if not os.path.exists(path):  # noqa: PTH110 (the same)
         return "folder"
     try:
         with path.open("rb") as file:
@@ -67,12 +75,33 @@ def source_of(path: Path) -> str:
     if start[512:520] == b"\x89HDF\r\n\x1a\n":
         return "hdf5"  # MATLAB 7.3 and others begin with a block of their own
     if found := next((name for magic, name in BEGINNINGS.items() if start.startswith(magic)), None):
-        return found
+        return "cutouts" if found == "pixel_parquet" and _is_cutouts(path) else found
     if zipfile.is_zipfile(path):
         return _zip_source(path)
     if start[257:262] == b"ustar" or path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
         return "webdataset"
     raise DataError(f"{path} is {_what(path, start)}; {READ}")
+
+
+def _holds_cutouts(folder: Path) -> bool:
+    """Whether a folder holds Parquet files with images, and no image files."""
+    there = False
+    for _, names, _ in walk(str(folder)):
+        lower = [name.lower() for name in names]
+        if any(name.endswith(ENDINGS_OF_IMAGES) for name in lower):
+            return False
+        there = there or any(name.endswith(".parquet") for name in lower)
+    return there and _is_cutouts(folder)
+
+
+def _is_cutouts(path: Path) -> bool:
+    """Whether a Parquet file, or the first of a folder, has images as files have them; not if it can't be read."""
+    try:
+        first = find_files(path)[0]
+        with reading(first):
+            return image_column(pq.read_schema(first)) is not None
+    except DataError:
+        return False
 
 
 def _zip_source(path: Path) -> str:
