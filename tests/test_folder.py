@@ -51,7 +51,10 @@ def test_class_folders(tmp_path):
     assert [image["path"] for image in images] == ["QSO/c.PnG", "STAR/b.jpg", "STAR/deep/er/a.JPEG"]
     assert all(image["bytes"] == (folder / image["path"]).read_bytes() for image in images)
     first = (tmp_path / "out.parquet").read_bytes()
-    said = ("images in deeper folders (STAR/deep/er) have the class of the folder above",)
+    said = (
+        "images in deeper folders (STAR/deep/er) have the class of the folder above",
+        "no image lies in STAR/folder.jpg",
+    )
     left_out = {"QSO/.hidden.jpg": "not an image: a hidden file", "STAR/notes.txt": "not an image: .txt"}
     assert import_folder(folder, tmp_path / "out.parquet") == ImportResult(3, {}, left_out, notes=said)
     assert (tmp_path / "out.parquet").read_bytes() == first

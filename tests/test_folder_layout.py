@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from helpers_data import encode, picture
 from helpers_soak import fuzz
 from skythaw.data.cutouts import read_cutouts
-from skythaw.data.part_names import part_of, parts_of
+from skythaw.data.part_names import part_of, parts_in_names, parts_of
 from skythaw.data.sources.folder import import_folder
 from skythaw.data.sources.folder_layout import read_layout
 from skythaw.data.sources.set_choices import SetChoices
@@ -67,6 +67,11 @@ def skipped(names):
         (["test/1.jpg", "S/2.jpg", "G/3.jpg"], "test look like parts of the data, and G, S do not.*--level 1"),
         (["S/a/1.jpg", "S/b/1.jpg", "G/a/2.jpg"], r"--level 1 makes 2 classes \(G, S\); --level 2 makes 2 classes"),
         (["S/1.jpg", "G/a/1.jpg", "G/b/1.jpg"], r"some images lie in S, others in G/a"),
+        (
+            ["train_S/1.jpg", "train_G/2.jpg", "test_S/3.jpg"],
+            "test_S, train_G, train_S look like a part and a class in one",
+        ),
+        (["S-train/1.jpg", "S-val/2.jpg"], "look like a part and a class in one name.*--level 1"),
         (["S/1.jpg", "2.jpg", "G/3.jpg"], r"1 images lie directly in data and have no class \(2.jpg\)"),
     ],
 )
@@ -92,6 +97,10 @@ def test_names_of_parts():
         *(None, None, None),
     ]
     assert parts_of(["train", "training"]) is None, "two names of one part"
+    assert parts_of(["train2017", "val2017", "test_1"]) is not None
+    assert not parts_in_names(["test_S", "test_G"]), "one part alone may well be a name"
+    assert not parts_in_names(["train_S", "test_G"]), "no class is in two parts"
+    assert read_layout(Path("data"), ["train_S/1.jpg", "test_S/2.jpg"], 1).labels == ("train_S", "test_S")
 
 
 def folder_of(folder: Path, *names: str, same: dict[str, int] | None = None) -> Path:

@@ -106,3 +106,19 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
         import_folder(tmp_path / "images", tmp_path / "out.parquet")
     result = import_folder(tmp_path / "images", tmp_path / "out.parquet", skip_broken=True)
     assert result.left_out == {"A/b.png": "No such file or directory", "A/c.png": "no regular file"}
+
+
+def test_what_gave_no_object_is_said(tmp_path):
+    """Empty folders, and classes of which no image can be read."""
+    for name in ("A/1.png", "B/2.png", "C/3.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(image("PNG", int(name[2])))
+    (tmp_path / "images" / "C" / "3.png").write_bytes(b"\x89PNG\r\n torn")
+    for name in ("EMPTY", "TEXT/below", "A/deeper"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+    (tmp_path / "images" / "TEXT" / "below" / "notes.txt").write_text("no image")
+    result = import_folder(tmp_path / "images", tmp_path / "out.parquet", skip_broken=True)
+    assert result.notes == (
+        "no image lies in A/deeper, EMPTY, TEXT",
+        "no image of class 'C' could be taken: there is no such class",
+    )

@@ -12,8 +12,8 @@ from skythaw.data.cutouts import Cutouts, read_cutouts, write_cutouts
 from skythaw.data.decode import BrokenImageError, open_image, require_checksum
 from skythaw.data.image_form import Form, one_form
 from skythaw.data.one_shape import common_side
-from skythaw.data.sources.folder import AS_NAMED, AS_THEY_ARE, ImportResult, Progress, scaled
-from skythaw.data.sources.read_images import ImageOptions, ImageReader
+from skythaw.data.sources.folder import AS_NAMED, AS_THEY_ARE, ImportResult, Progress
+from skythaw.data.sources.read_images import ImageOptions, ImageReader, advice_on, scaled
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.errors import DataError
 
@@ -106,7 +106,7 @@ def _rows(
             image = reader.stored(data, name)
         except BrokenImageError as error:
             if not skip_broken:
-                raise DataError(f"{error}; to leave out such images: --skip-broken") from None
+                raise DataError(f"{error}; {advice_on(error)}") from None
             broken[name] = error.reason
             continue
         copies.add(name, label, image.pixels)

@@ -23,7 +23,7 @@ from skythaw.data.sources.image_files import FoundFiles, find_images, plain_stem
 from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.match_labels import match_labels
 from skythaw.data.sources.own_table import own_table
-from skythaw.data.sources.read_images import ImageOptions, ImageReader, is_one_band
+from skythaw.data.sources.read_images import ImageOptions, ImageReader, advice_on, is_one_band, scaled
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.errors import DataError
 
@@ -148,7 +148,20 @@ def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
     for item in items:
         if item.object_id in broken:
             left_out |= dict.fromkeys(reader.files(item.name), broken[item.object_id])
+    notes = (*notes, *_without_objects(found, labelled.items, items, broken))
     return ImportResult(count, broken, dict(sorted(left_out.items())), labelled.changed | reader.changed, notes)
+
+
+def _without_objects(
+    found: FoundFiles, every: Sequence[_Item], read: Sequence[_Item], broken: dict[str, str]
+) -> list[str]:
+    """Folders and classes of which nothing was written, in sentences."""
+    said = [f"no image lies in {some_names(found.bare)}"] if found.bare else []
+    lost = {each.label for each in every} - {each.label for each in read if each.object_id not in broken}
+    return [
+        *said,
+        *(f"no image of class {name!r} could be taken: there is no such class" for name in sorted(filter(None, lost))),
+    ]
 
 
 def _labels_inside(
@@ -273,7 +286,7 @@ def _rows(
             copies.add(item.object_id, item.label, image.pixels)
         except BrokenImageError as error:
             if not skip_broken:
-                raise DataError(f"{item.file}: {error}; {_advice(error)}") from None
+                raise DataError(f"{item.file}: {error}; {advice_on(error)}") from None
             broken[item.object_id] = error.reason
             continue
         forms[image.form] += 1
@@ -284,14 +297,3 @@ def _rows(
         raise DataError(f"none of the {len(broken)} images can be used; the first is {name!r}: {reason}")
     one_form(forms)
     copies.refuse()
-
-
-def _advice(error: BrokenImageError) -> str:
-    fill = "to fill them: --max-nan SHARE; " if "NaN or infinite; at most" in error.reason else ""
-    return f"{fill}to leave out such images: --skip-broken"
-
-
-def scaled(extra: dict[str, Any], scale: float) -> dict[str, Any]:
-    """The pixel scale of an image that was resized."""
-    known = extra.get("pixel_scale")
-    return {"pixel_scale": known * scale} if scale != 1 and isinstance(known, int | float) else {}

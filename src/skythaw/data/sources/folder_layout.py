@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skythaw.data.part_names import part_of, parts_of
+from skythaw.data.part_names import part_of, parts_in_names, parts_of
 from skythaw.errors import DataError, SpecError
 
 Levels = list[tuple[str, ...]]
@@ -51,6 +51,7 @@ def read_layout(folder: Path, files: Sequence[str], level: int | None = None) ->
     _refuse_loose(folder, [name for name, folders in zip(files, above, strict=True) if not folders])
     if level is None:
         level, said = _class_level(folder, above)
+        _refuse_joined(folder, sorted({folders[level - 1] for folders in above}), level)
     elif 1 <= level <= min(map(len, above)):
         said = []
     else:
@@ -137,6 +138,15 @@ def _refuse_half_parts(folder: Path, names: list[Counter[str]], above: Levels) -
                 f"{folder}: the folders {_some(like)} look like parts of the data, and {_some(others)} do not; import "
                 f"one folder at a time, or say --level {i + 1} if all of these are classes"
             )
+
+
+def _refuse_joined(folder: Path, names: list[str], level: int) -> None:
+    """Folders that name a part and a class at once."""
+    if parts_in_names(names):
+        raise DataError(
+            f"{folder}: the folders {_some(names)} look like a part and a class in one name; make folders such as "
+            f"train/STAR/ and test/STAR/, or give a table of labels (--labels CSV); if classes: --level {level}"
+        )
 
 
 def _no_classes(folder: Path, names: list[Counter[str]], parts: list[int], above: Levels) -> str:

@@ -78,6 +78,8 @@ class FoundFiles:
     """the others: why each is not read"""
     closed: dict[str, str]
     """folders that can't be looked into: why"""
+    bare: list[str]
+    """the uppermost folders without any image"""
 
 
 def find_images(folder: str, without: tuple[str, ...] = ()) -> FoundFiles:
@@ -85,8 +87,9 @@ def find_images(folder: str, without: tuple[str, ...] = ()) -> FoundFiles:
 
     Hidden folders are passed over. `without` are real paths that are passed over, too.
     """
-    images, left_out, closed = list[str](), dict[str, str](), dict[str, str]()
+    images, left_out, closed, below = list[str](), dict[str, str](), dict[str, str](), list[str]()
     for here, names, error in walk(folder, without, hidden=True):
+        below.append(posixpath.relpath(here, Path(folder).as_posix()))
         if error:
             closed[here] = error.strerror or str(error)
         for name in names:
@@ -97,7 +100,17 @@ def find_images(folder: str, without: tuple[str, ...] = ()) -> FoundFiles:
                 images.append(inside)
             else:
                 left_out[inside] = reason
-    return FoundFiles(sorted(images), dict(sorted(left_out.items())), closed)
+    return FoundFiles(sorted(images), dict(sorted(left_out.items())), closed, _bare(below, images))
+
+
+def _bare(folders: list[str], images: list[str]) -> list[str]:
+    """The uppermost folders without any image."""
+    full = {""}
+    for name in images:
+        while (name := posixpath.dirname(name)) not in full:
+            full.add(name)
+    found = sorted(name for name in folders if name != "." and name not in full and name != "__MACOSX")
+    return [name for name in found if posixpath.dirname(name) in full]
 
 
 def why_no_image(path: str) -> str | None:

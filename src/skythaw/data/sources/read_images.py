@@ -175,6 +175,18 @@ def is_one_band(file: Path) -> bool:
         return False
 
 
+def scaled(extra: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """The pixel scale of an image that was resized."""
+    known = extra.get("pixel_scale")
+    return {"pixel_scale": known * scale} if scale != 1 and isinstance(known, int | float) else {}
+
+
+def advice_on(error: BrokenImageError) -> str:
+    """What helps against a broken image."""
+    fill = "to fill them: --max-nan SHARE; " if "NaN or infinite; at most" in error.reason else ""
+    return f"{fill}to leave out such images: --skip-broken"
+
+
 def _single(band: tuple[str, OpenImage], object_id: str) -> np.ndarray:
     """The one band of a file, float32 [y, x, 1]."""
     pixels = band[1].load()
