@@ -45,7 +45,8 @@ def test_merging_is_idempotent_and_loses_nothing(labels):
         ("STAR", " Star "),
         ("star", "stars"),
         ("galaxy", "Galaxies"),
-        ("SN Ia", "sn-ia", "SN__Ia"),
+        ("SN Ia", "sn-ia", "SN__Ia", "SNIa"),
+        ("EllipticalGalaxy", "Elliptical galaxy", "elliptical_galaxies"),
         (unicodedata.normalize("NFC", "Gal\u00e1xia"), unicodedata.normalize("NFD", "Gal\u00e1xia")),
     ],
 )
@@ -56,7 +57,7 @@ def test_two_spellings_of_one_class(alike):
 
 
 @pytest.mark.parametrize(
-    "apart", [("E", "E-"), ("S0", "S0+"), ("Sa", "Sb"), ("1", "-1"), ("SN I", "SN II"), ("gas", "ga")]
+    "apart", [("E", "E-"), ("S0", "S0+"), ("Sa", "Sb"), ("1", "-1"), ("SN I", "SN II"), ("gas", "ga"), ("1 0", "10")]
 )
 def test_other_names_stay_apart(apart):
     assert not look_alikes(apart)

@@ -91,6 +91,7 @@ def _called(character: str) -> str:
 def _essence(name: str) -> str:
     """What look-alike names have in common."""
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+    plain = re.sub(r"(?<=[^\W\d])[\s_-]+(?=[^\W\d])", "", plain)
     plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", plain)
     if plain.endswith("ies") and len(plain) > 4:
         return plain[:-3] + "y"
