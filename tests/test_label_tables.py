@@ -62,7 +62,7 @@ def labelled(header, ids=IDS, classes=CLASSES, separator=","):
     return rows(header, *(separator.join(pair) for pair in zip(ids, classes, strict=True)))
 
 
-@pytest.mark.parametrize("image", [*FILE_NAMES, *ID_NAMES, "GalaxyID", "FILE_LOC"])
+@pytest.mark.parametrize("image", [*FILE_NAMES, *ID_NAMES, "GalaxyID", "FILE_LOC", "File Name"])
 def test_columns_of_images_are_found_by_their_usual_names(images, image):
     assert load(images, labelled(f"{image},label"))[1].labels.tolist() == CLASSES
 

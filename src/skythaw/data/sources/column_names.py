@@ -13,7 +13,7 @@ ID_NAMES = (
 )
 FILE_NAMES = (
     *("file", "filename", "path", "image", "image_path", "file_name", "file_loc", "filepath", "file_path"),
-    *("image_file", "image_name", "image_filename", "imagename", "img", "img_path", "asset_id"),
+    *("image_file", "image_name", "image_filename", "imagename", "img", "img_path", "img_name", "asset_id"),
 )
 LABEL_NAMES = (
     *("label", "class", "labels", "class_name", "classname", "target", "category", "type", "y"),
@@ -39,8 +39,8 @@ def column_of(header: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def columns_of(header: Sequence[str], names: Sequence[str]) -> list[int]:
-    """The numbers of all columns that have one of these names, in the order of the names."""
-    lower = [name.strip().lower() for name in header]
+    """The numbers of all columns that have one of these names (a blank counts as _), in the order of the names."""
+    lower = [name.strip().lower().replace(" ", "_") for name in header]
     return [lower.index(name) for name in names if name in lower]
 
 

@@ -123,10 +123,10 @@ def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
         found = {kind: number for kind, number in found.items() if kind not in ("ra", "dec")}
     no_file = "file" not in found and not columns_of(sheet.header, (*FILE_NAMES, *ID_NAMES))
     if no_file or ("label" not in found and not settings.argmax):
-        what, names = ("image", (*ID_NAMES, *FILE_NAMES)) if no_file else ("label", LABEL_NAMES)
+        what, names = ("image", (*ID_NAMES[:4], *FILE_NAMES[:4])) if no_file else ("label", LABEL_NAMES[:6])
         kind = "file" if no_file else "label"
         raise DataError(
-            f"{sheet.path} has no column for the {what}; it should be called {any_of(names)}, or be named with "
+            f"{sheet.path} has no column for the {what}; it should be called {any_of(names)} or alike, or be named with "
             f"--column {kind}=NAME; the columns are {', '.join(sheet.header[:40])}"
         )
     return found
