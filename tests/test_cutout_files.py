@@ -106,3 +106,17 @@ def test_options_for_folders_of_images_are_refused(tmp_path):
         with pytest.raises(DataError, match="is a file of cutouts; --labels, --band-from and --level are for files"):
             load(path, tmp_path / "out.parquet", **options)
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_objects_without_an_image_are_no_copies_of_each_other(tmp_path):
+    path = hugging_face(tmp_path / "a.parquet", [png(PIXELS[0]), b"", b"", None, png(PIXELS[2]), png(PIXELS[3])])
+    found = inspect(path)
+    assert len(found["broken"]) == 3
+    assert not found["duplicates"]
+
+
+def test_a_column_of_webdataset_holds_the_labels(tmp_path):
+    pq.write_table(
+        pa.table({"jpg": [png(each) for each in PIXELS], "cls": [0, 1, 0, 1, 0, -1]}), tmp_path / "a.parquet"
+    )
+    assert read_cutouts(tmp_path / "a.parquet").counts == {"0": 3, "1": 2}

@@ -14,6 +14,7 @@ from helpers_data import encode, picture
 from helpers_soak import few
 from skythaw.data.fits import encode_fits
 from skythaw.data.sources.folder import import_folder
+from skythaw.data.sources.image_files import why_no_image
 from skythaw.errors import DataError
 
 SIDE = 40
@@ -25,6 +26,7 @@ OTHERS = {
     "notes": b"text without an ending",
     "a.npy": b"\x93NUMPY",
     "b.zip": b"PK\3\4",
+    "c.tga": b"\0\0\2" + bytes(15),
     "c.heic": b"\0\0\0\x18ftypheic",
     "t.csv.gz": gzip.compress(b"x,y\n", mtime=0),
     "e.fits.xz": b"\xfd7zXZ",
@@ -85,13 +87,18 @@ def test_reasons():
     assert not any(map(begins_as_image, OTHERS.values()))
 
 
+def test_images_of_other_formats_are_named_as_such(tmp_path):
+    (tmp_path / "c.tga").write_bytes(OTHERS["c.tga"])
+    assert why_no_image(str(tmp_path / "c.tga")).startswith("an image of a format that is not read")
+
+
 def test_a_folder_without_images_is_refused_with_what_is_there(tmp_path, skythaw):
     (tmp_path / "images").mkdir()
     for name, data in OTHERS.items():
         (tmp_path / "images" / name).write_bytes(data)
     done = skythaw("data", "import", tmp_path / "images", tmp_path / "out.parquet")
     assert done.returncode == 2
-    assert "holds no images: none of its 8 files is an image: .DS_Store (not an image: a hidden file)" in done.stderr
+    assert "holds no images: none of its 9 files is an image: .DS_Store (not an image: a hidden file)" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

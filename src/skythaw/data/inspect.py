@@ -61,7 +61,8 @@ def inspect(path: Path) -> dict[str, Any]:
             form, pixels = probe(data, name), decode(data, name)
         except BrokenImageError as error:
             broken.append({"object_id": name, "reason": error.reason})
-            alike[hashlib.sha256(data).hexdigest()].append(name)
+            if data:
+                alike[hashlib.sha256(data).hexdigest()].append(name)
             continue
         forms[form] += 1
         if form.floats and row in sampled:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from skythaw.data.parquet_images import features
 from skythaw.errors import DataError
 
-NAMES = ("label", "labels", "class", "class_name", "fine_label", "target", "category")
+NAMES = ("label", "labels", "class", "class_name", "fine_label", "target", "category", "cls")
 PART = re.compile(r"(train|test|validation|valid|val|dev)(?![A-Za-z])", re.IGNORECASE)
 PARTS = {"valid": "validation", "val": "validation", "dev": "validation"}
 

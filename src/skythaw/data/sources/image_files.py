@@ -55,6 +55,8 @@ OTHER = {
             ".cr2",
             ".nef",
             ".dng",
+            *(".tga", ".pcx", ".dib", ".pbm", ".pnm", ".xcf", ".exr", ".hdr", ".jxr", ".arw", ".orf", ".raf", ".rw2"),
+            *(".nii", ".dcm", ".mrc"),
         ),
         "an image of a format that is not read: save it as PNG, TIFF or FITS",
     ),
