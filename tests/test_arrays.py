@@ -234,7 +234,7 @@ def hostile(kind, path):
         ("a.bin:\x80\x04x", "is a Python pickle, which is never opened"),
         ("a.pt:x", "is a file of PyTorch"),
         ("a.tfrecord:x", "is a TensorFlow record file"),
-        ("a.arrow:\xff\xff\xff\xff", "is an Arrow file; Dataset.load_from_disk"),
+        ("a.arrow:\xff\xff\xff\xff", "is an Arrow file; datasets.load_from_disk"),
         ("a.rar:Rar!x", "is a RAR archive; unpack it"),
         ("a.7z:7z\xbc\xafx", "is a 7-Zip archive; unpack it"),
         ("a.csv:a,b", "is a table, which holds no images; give the folder of images, and it with --labels"),

@@ -325,6 +325,13 @@ def test_right_ascensions_are_wrapped_by_one_turn():
     assert check.changed == {"right ascension wrapped to 0..360": 5}
 
 
+@pytest.mark.parametrize(("header", "ra", "said"), [("ra", "{}.5", 1), ("ra_hours", "0.{}", 0), ("ra", "00:0{}:30", 0)])
+def test_right_ascensions_that_were_read_as_hours_are_not_suspicious(images, header, ra, said):
+    lines = [f"{name},{label},{ra.format(n)},1" for n, (name, label) in enumerate(zip(IDS, CLASSES, strict=True))]
+    result, _ = load(images, rows(f"objid,label,{header},dec", *lines))
+    assert len(result.notes) == said
+
+
 def test_suspicious_positions_are_said():
     def notes(ra, dec):
         check = PositionCheck()

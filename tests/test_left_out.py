@@ -124,8 +124,9 @@ def test_what_gave_no_object_is_said(tmp_path):
     for name in ("EMPTY", "TEXT/below", "A/deeper"):
         (tmp_path / "images" / name).mkdir(parents=True)
     (tmp_path / "images" / "TEXT" / "below" / "notes.txt").write_text("no image")
+    (tmp_path / "images" / "B" / "round").symlink_to(tmp_path / "images" / "B")
     result = import_folder(tmp_path / "images", tmp_path / "out.parquet", skip_broken=True)
     assert result.notes == (
-        "no image lies in A/deeper, EMPTY, TEXT",
+        "no image lies in A/deeper, B/round, EMPTY, ...",
         "no image of class 'C' could be taken: there is no such class",
     )

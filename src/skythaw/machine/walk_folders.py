@@ -27,14 +27,15 @@ def walk(
     Yields
     ------
     tuple
-        a folder's path with forward slashes, the names of its files, and None; in the end each folder that can't be
-        looked into, without names, and the error that says why
+        a folder's path with forward slashes, the names of its files (none where another path led to it before), and
+        None; in the end each folder that can't be looked into, without names, and the error that says why
     """
     seen, closed = set(), list[OSError]()
     for path, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
         here, real = Path(path).as_posix(), real_folder(path)
         if real in seen:
             folders[:] = []
+            yield here, [], None
             continue
         seen.add(real)
         folders[:], names[:] = (

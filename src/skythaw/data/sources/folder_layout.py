@@ -145,7 +145,8 @@ def _refuse_joined(folder: Path, names: list[str], level: int) -> None:
     if parts_in_names(names):
         raise DataError(
             f"{folder}: the folders {_some(names)} look like a part and a class in one name; make folders such as "
-            f"train/STAR/ and test/STAR/, or give a table of labels (--labels CSV); if classes: --level {level}"
+            f"train/STAR/ and test/STAR/, or give a table of labels (--labels CSV); if they are "
+            f"classes: --level {level}"
         )
 
 

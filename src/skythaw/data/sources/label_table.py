@@ -23,7 +23,7 @@ from skythaw.data.sources.column_names import (
     given_columns,
 )
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
-from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
+from skythaw.data.sources.sky_positions import Axis, PositionCheck, are_plain, read_degrees, split_name
 from skythaw.data.sources.table_sheet import WHOLE, Sheet, open_sheet
 from skythaw.errors import DataError, SpecError
 
@@ -126,8 +126,8 @@ def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
         what, names = ("image", (*ID_NAMES[:4], *FILE_NAMES[:4])) if no_file else ("label", LABEL_NAMES[:6])
         kind = "file" if no_file else "label"
         raise DataError(
-            f"{sheet.path} has no column for the {what}; it should be called {any_of(names)} or alike, or be named with "
-            f"--column {kind}=NAME; the columns are {', '.join(sheet.header[:40])}"
+            f"{sheet.path} has no column for the {what}; it should be called {any_of(names)} or alike, or be named "
+            f"with --column {kind}=NAME; the columns are {', '.join(sheet.header[:40])}"
         )
     return found
 
@@ -167,7 +167,7 @@ def _ids(sheet: Sheet, number: int) -> tuple[str, ...]:
 
 def _others(sheet: Sheet, found: Mapping[str, int], files: Sequence[int]) -> tuple[list[Any], PositionCheck]:
     """Name, type and values of the columns that are kept beside id, label and image."""
-    check = PositionCheck()
+    check = PositionCheck("ra" not in found or are_plain(sheet.columns[found["ra"]], sheet.units[found["ra"]]))
     place = {"ra": _degrees(sheet, found, "ra"), "dec": _degrees(sheet, found, "dec")} if "ra" in found else {}
     if place:
         place["ra"] = check.wrap(place["ra"], place["dec"])

@@ -71,10 +71,18 @@ def read_degrees(values: Sequence[Any], axis: Axis, unit: str = "") -> list[floa
     return found
 
 
+def are_plain(values: Sequence[Any], unit: str = "") -> bool:
+    """Whether all values are decimal numbers without a unit but degrees."""
+    decimal = (not isinstance(value, str) or not value or DECIMAL.fullmatch(value.strip()) for value in values)
+    return unit.strip().strip('"').lower() in DEGREES and all(decimal)
+
+
 class PositionCheck:
     """Wraps right ascensions to 0..360, and tells what is suspicious of all positions that went through it."""
 
-    def __init__(self) -> None:
+    def __init__(self, degrees: bool = True) -> None:
+        self._degrees = degrees
+        """whether right ascensions were plain numbers of degrees, which may as well have been hours"""
         self._rows = self._wrapped = self._zeros = self._steep = 0
         self._low, self._high, self._tilt = math.inf, -math.inf, 0.0
 
@@ -112,7 +120,13 @@ class PositionCheck:
             found.append(f"{self._wrapped} right ascensions lay outside 0..360 degrees and were wrapped")
         if self.swapped:
             found.append("ra and dec look swapped: declinations lie beyond 90 degrees, no right ascension does")
-        elif self._rows >= LEAST_ROWS and self._low >= 0 and self._high <= 24 and self._high - self._low > 1:
+        elif (
+            self._degrees
+            and self._rows >= LEAST_ROWS
+            and self._low >= 0
+            and self._high <= 24
+            and self._high - self._low > 1
+        ):
             found.append(
                 "all right ascensions lie within 24; they are taken as degrees. If they are hours, call the column "
                 "ra_hours"

@@ -45,7 +45,7 @@ ENDINGS = {
     ".pth": "a file of PyTorch, which is a pickle and never opened; save arrays with numpy.savez",
     ".pkl": "a Python pickle, which is never opened because it can run any code; save arrays with numpy.savez",
     ".pickle": "a Python pickle, which is never opened because it can run any code; save arrays with numpy.savez",
-    ".arrow": "an Arrow file; of Hugging Face, Dataset.load_from_disk(FOLDER).to_parquet(FILE) makes it Parquet",
+    ".arrow": "an Arrow file; datasets.load_from_disk(FOLDER).to_parquet(FILE) makes it Parquet",
     ".tfrecord": "a TensorFlow record file; write its images as files, or its arrays with numpy.savez",
     ".tfrecords": "a TensorFlow record file; write its images as files, or its arrays with numpy.savez",
     **dict.fromkeys(TABLE_ENDINGS, "a table, which holds no images; give the folder of images, and it with --labels"),
