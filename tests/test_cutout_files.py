@@ -81,7 +81,7 @@ def test_what_inspect_advises_mends_it(tmp_path):
     for option in ("--merge", "--drop-conflicts", "--skip-broken"):
         assert f"skythaw data import FILE OUT.parquet {option}" in advised
     for options, message in (
-        ({}, "is broken: .*--skip-broken"),
+        ({}, "a.parquet: the image of object .* is broken: .*--skip-broken"),
         ({"skip_broken": True}, "different labels: .*--drop-conflicts"),
     ):
         with pytest.raises(DataError, match=message):

@@ -468,7 +468,10 @@ def test_json_as_pandas_writes_it(images):
         (b"file label\na.jpg STAR\n", "its columns \\('file label'\\) are separated by blanks; save it with commas"),
         (b"file  label  ra\na.jpg  STAR  1\n", "separated by blanks"),
         (b'["a", "b"]', "a JSON array, but not of objects"),
-        (b"[" * 100_000, "nested too deeply|Expecting value"),
+        (b"[" * 100_000, "it is no JSON: "),
+        (b"[1, 2", "it is no JSON: Expecting"),
+        (b"[]", "^[^:]* has no rows"),
+        (b'{"file": {"0": "a.jpg"}, "label": {"0": "S"}}', "holds no plain values; pandas writes what is read with"),
         (b"", "^the labels .* are empty"),
     ],
 )

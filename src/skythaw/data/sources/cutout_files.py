@@ -106,7 +106,7 @@ def _rows(
             image = reader.stored(data, name)
         except BrokenImageError as error:
             if not skip_broken:
-                raise DataError(f"{error}; {advice_on(error)}") from None
+                raise DataError(f"{reader.folder}: {error}; {advice_on(error)}") from None
             broken[name] = error.reason
             continue
         copies.add(name, label, image.pixels)

@@ -55,6 +55,8 @@ def open_sheet(path: Path) -> Sheet:
         kind = table_format(path)
         if kind != TEXT_FORMAT:
             return _sheet(path, list(_bounded(path)))
+    except DataError:
+        raise
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"can't read the labels {path}: {reason}") from None

@@ -120,7 +120,12 @@ def _json_lines(opened: Opened) -> Iterator[pa.RecordBatch]:
     if len(content) > LARGEST_TEXT:
         raise ValueError(f"it has more than {LARGEST_TEXT >> 20} MiB, and JSON lines are read whole")
     table = pyarrow.json.read_json(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")))
-    yield from table.select([each.name for each in table.schema if plain(each.type) is not None]).to_batches()
+    kept = [each.name for each in table.schema if plain(each.type) is not None]
+    if not kept:
+        raise ValueError(
+            "its JSON holds no plain values; pandas writes what is read with to_json(FILE, orient='records')"
+        )
+    yield from table.select(kept).to_batches()
 
 
 def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
@@ -131,8 +136,8 @@ def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
         raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB; write it as JSON lines, one object a line")
     try:
         rows = json.loads(content.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply for a table") from None
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"it is no JSON: {str(error)[:100]}") from None
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError('it is a JSON array, but not of objects such as {"file": ..., "label": ...}')
     names = list(dict.fromkeys(name for row in rows for name in row))
