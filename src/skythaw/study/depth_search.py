@@ -125,14 +125,11 @@ def _in_full(contests: Contests, run: OpenStudy) -> list[ContestKey]:
     kept = run.ledger.remark("in_full")
     found = [c for c, some in contests.items() if _as_cheap(some, run)] if kept is None else [tuple(c) for c in kept]
     run.ledger.note("in_full", found)
-    said = [
-        f"{backbone}, {strategy}, {size:,} images: every depth is trained in full, without trials. The whole study of "
-        "them costs no more than a search"
-        for backbone, strategy, size in found
-    ]
-    run.ledger.note("warnings", [*run.plan.warnings, *said])
-    for text in said:
-        run.watcher.warned(text)
+    for backbone, strategy, size in found:
+        run.watcher.noted(
+            f"{backbone}, {strategy}, {size:,} images: every depth is trained in full, without trials: the whole study "
+            "costs no more than a search"
+        )
     return found
 
 
