@@ -71,7 +71,12 @@ def one_form(forms: Counter[Form]) -> Form:
     """The one form of all images, from how often each occurs; `DataError` if there are several."""
     aspects: tuple[tuple[str, Callable[[Form], str], str], ...] = (
         ("kinds", lambda form: form.values, "all must be of one kind: keep them in sets of their own"),
-        ("sets of bands", lambda form: ", ".join(form.bands), "all must have the same bands, in the same order"),
+        (
+            "sets of bands",
+            lambda form: ", ".join(form.bands),
+            "all must have the same bands, in the same order: skythaw data import --ext NAME,NAME takes extensions of "
+            "FITS files in one order",
+        ),
         (
             "sizes",
             lambda form: f"{form.size[1]} x {form.size[0]} px",
