@@ -120,3 +120,10 @@ def test_a_column_of_webdataset_holds_the_labels(tmp_path):
         pa.table({"jpg": [png(each) for each in PIXELS], "cls": [0, 1, 0, 1, 0, -1]}), tmp_path / "a.parquet"
     )
     assert read_cutouts(tmp_path / "a.parquet").counts == {"0": 3, "1": 2}
+
+
+def test_whole_numbers_that_a_missing_label_made_decimal(tmp_path):
+    path = hugging_face(tmp_path / "a.parquet", labels=[0.0, 1.0, float("nan"), 1.0, None, -1.0])
+    assert read_cutouts(path).labels.tolist() == ["0", "1", None, "1", None, None]
+    with pytest.raises(DataError, match="column 'label' holds double numbers, which lose digits"):
+        read_cutouts(hugging_face(tmp_path / "b.parquet", labels=[0.5] * 6))

@@ -35,6 +35,8 @@ def named_labels(path: Path, schema: pa.Schema, name: str, values: pa.ChunkedArr
     DataError
         A number has no name.
     """
+    if pa.types.is_floating(values.type):
+        values = _whole(values)
     if not pa.types.is_integer(values.type):
         return values
     names = features(schema).get(name, {}).get("names")
@@ -50,6 +52,14 @@ def named_labels(path: Path, schema: pa.Schema, name: str, values: pa.ChunkedArr
     if others == {1}:
         return values
     return pc.if_else(pc.equal(values, -1), pa.scalar(None, values.type), values)
+
+
+def _whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimal numbers as whole ones, if all are: a table with missing labels makes 0.0, 1.0, NaN of 0, 1."""
+    try:
+        return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values).cast(pa.int64())
+    except pa.ArrowException:
+        return values
 
 
 def parts_of(paths: Sequence[Path], folder: Path) -> list[str] | None:
