@@ -17,6 +17,7 @@ from helpers_data import encode
 from helpers_soak import few
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import BrokenImageError, decode, open_image, probe
+from skythaw.data.fits import encode_fits
 from skythaw.data.fits_choice import ABOUT
 from skythaw.data.image_form import ReadChoice
 from skythaw.data.sources.band_files import group_bands, join_bands
@@ -261,6 +262,20 @@ def test_a_folder_of_single_bands_is_refused_or_joined(tmp_path):
     _, result = load(folder, band_from="name", skip_broken=True)
     assert result.objects == 2
     assert len(result.left_out) == 6
+
+
+def test_a_letter_behind_a_number_names_a_band(tmp_path):
+    files = {
+        f"{label}/J00{n}{band}.fits": encode_fits(np.full((20, 20, 1), 9 * ord(label) + n + ord(band), np.float32), "0")
+        for label in "AB"
+        for n in range(2)
+        for band in "gr"
+    }
+    folder = put(tmp_path / "images", files)
+    with pytest.raises(DataError, match="seem to be single bands of 4 objects"):
+        load(folder)
+    cutouts, _ = load(folder, band_from="name")
+    assert sorted(cutouts.object_ids) == ["A/J000.fits", "A/J001.fits", "B/J000.fits", "B/J001.fits"]
 
 
 def test_pictures_whose_names_end_in_letters_are_no_bands(tmp_path):

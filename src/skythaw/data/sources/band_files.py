@@ -1,4 +1,4 @@
-"""Objects with a file for each band: `OBJECT_g.fits`, `OBJECT_r.fits`, or `g/OBJECT.fits`, told by their names."""
+"""Objects with a file for each band: `OBJECT_g.fits`, `1237g.fits` or `g/OBJECT.fits`, told by their names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from skythaw.errors import DataError
 
 WORD = re.compile(r"[^/_\-. ]+")
 """a word of a path"""
+LETTER = re.compile(r"(?<=\d)[A-Za-z]$")
+"""a letter behind a number, at the end of a name: 1237g"""
 BLUE_TO_RED = "FUV NUV u U B g G V VIS r R i I z Z y Y J H K Ks L M W1 W2 W3 W4"
 LEAST = 0.5
 """share of the files that are in groups, from which on it is said that they look like bands"""
@@ -104,6 +106,8 @@ def _readings(name: str) -> list[tuple[str, str]]:
     """Every way to take a name apart: the path without one word, and that word, the name of a band."""
     stem_end = len(name) - len(_endings(name))
     found = []
+    if (letter := LETTER.search(name, 0, stem_end)) and is_band(letter[0]):
+        found.append((name[: letter.start()] + name[stem_end:], letter[0]))
     for word in WORD.finditer(name, 0, stem_end):
         if is_band(word[0]):
             before, after = name[: word.start()], name[word.end() :]
