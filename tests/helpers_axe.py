@@ -27,4 +27,5 @@ def script():
 def findings(window):
     """Everything that axe-core finds on the page that a browser shows."""
     window.driver.execute_script(script())
+    window.driver.set_script_timeout(180)  # a long page, on a busy machine
     return window.driver.execute_async_script(RUN)

@@ -17,7 +17,6 @@ from skythaw.report.statistics.contenders import apart
 from skythaw.report.statistics.photometry_claim import photometry_claim
 from skythaw.spec import Study
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_predictions
-from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.run_study import run_study
@@ -229,11 +228,6 @@ def test_a_leak_is_refused_before_anything_is_written(tmp_path, skythaw):
     assert done.stderr.count("\n") == 1
     done = skythaw("study", "plan", file, "--allow-leak", "redshift")
     assert done.returncode == 0, done.stderr
-
-
-def test_a_search_is_on_images_alone(ran, cache, tmp_path):
-    with pytest.raises(SpecError, match="a search is on images alone"):
-        search(Study.load(ran / "study.toml"), RunSettings(tmp_path / "run", cache, "serial", 1, "cpu"))
 
 
 def test_the_report_says_what_each_input_gives(ran):

@@ -240,7 +240,9 @@ def test_an_object_of_the_data_can_be_asked_about(folder, images):
     assert name in answer.text
     assert answer.text.count("data:image/png;base64,") >= 3  # as seen, Grad-CAM, occlusion
     assert "Looks like these training images" in answer.text
-    assert "(Grad-CAM, 1 x 1)" in answer.text  # the last map of 32 pixels
+    side = re.search(r"\(Grad-CAM, (\d+) x \1\)", answer.text)
+    assert side is not None
+    assert int(side[1]) >= 7, "no smear of a map of one or two cells"
     assert re.search(r"Its label in the data is <b>(GALAXY|QSO|STAR)</b>", answer.text)
     picture = get(folder, "/runs/run/image", params={ID: name})
     assert picture.headers["content-type"] == "image/png"

@@ -239,7 +239,7 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
         "objects": len(sample),
         "grouped": sample.grouped,
         "groups": int(sample.group.max()) + 1,
-        "made_by": {"backbone": about.cell.backbone, "depth": about.cell.depth},
+        "made_by": {"network": about.cell.network, "depth": about.cell.depth},
         "own_test": about.scores["own"],
         "classes": {
             name: {"objects": counts[i]} | {o: _interval(draws[f"{theirs} {name}"]) for o, theirs in SCORES.items()}

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from skythaw import registry
 from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
-from skythaw.data.parquet import reading
-from skythaw.data.parquet_images import image_column
 from skythaw.data.sources.folder import ImportResult
 from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.source_formats import TABLE_ENDINGS, source_of
@@ -76,13 +72,7 @@ def gather_images(
 
 def _as_cutouts(images: Path) -> Cutouts | None:
     """Cutouts in Parquet, as they are; None where it is something to import."""
-    if images.is_dir():
-        return read_cutouts(images) if any(images.glob("*.parquet")) else None
-    if not images.exists() or source_of(images) != "pixel_parquet":
-        return None
-    with reading(images):
-        schema = pq.read_schema(images)
-    return None if image_column(schema) is None else read_cutouts(images)
+    return read_cutouts(images) if images.exists() and source_of(images) == "cutouts" else None
 
 
 def _import(

@@ -35,6 +35,7 @@ GRID = {
     "seed": "each seed draws its own training images and first weights: three tell how sure a score is",
     "strategy": "how depth is trained; docs/study.md has them all",
     "inputs": "images, table (numbers alone), both",
+    "weights": "of each network: imagenet, random, a file, or a name such as timm:NAME.TAG or hf_hub:OWNER/NAME",
 }
 RECIPE = {
     "epochs": "how often every image is seen; auto: until validation no longer gains",

@@ -71,7 +71,7 @@ def evaluation_page(found: Found, images: Mapping[str, bytes], version: str, tod
     version, today
         for the foot
     """
-    named = {name: found["made_by"][name] for name in ("backbone", "depth")}
+    named = {name: found["made_by"][name] for name in ("network", "depth")}
     curves = class_chart(named, found["completeness_and_purity"])
     errors = error_charts({**named, "columns": found["against"]})
     parts: list[tuple[str, str, tuple[Any, ...]]] = [
