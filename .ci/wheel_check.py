@@ -97,7 +97,7 @@ def readme() -> tuple[str, str]:
     python = re.search(r"```python\n(.*?)```", text, flags=re.S)[1]
     lines = [line for line in shell.splitlines() if not line.startswith("pip install")]
     assert len(lines) == len(shell.splitlines()) - 1
-    return "\n".join(lines).replace("--budget 30m", "--budget 4m"), python + "assert probabilities.shape == (1, 3)\n"
+    return "\n".join(lines).replace("--budget 30m", "--budget 4m"), python + "assert classifier.predict_proba(\"new-images\").shape == (1, 3)\n"
 
 
 def call(command: list[object], folder: Path, environment: dict[str, str] | None = None) -> None:

@@ -62,6 +62,14 @@ def learning_of(net, way):
     return part_parameters(net.features, {"norm_only": "norm", "bias_only": "bias"}.get(way, "all"))
 
 
+def awaken(net):
+    """A residual branch whose last scale is drawn as zero has no gradient, unless that scale learns."""
+    with torch.no_grad():
+        for name, parameter in net.features.named_parameters():
+            if name.endswith("weight") and not parameter.any():
+                parameter.fill_(0.5)
+
+
 @pytest.mark.parametrize(("way", "name", "batchnorm"), soak([(w, *c) for c in CASES for w in WAYS], USUAL))
 def test_frozen_means_frozen(way, name, batchnorm):
     """Several depths: what the strategy says learns, and nothing else changes by a bit."""
@@ -69,6 +77,7 @@ def test_frozen_means_frozen(way, name, batchnorm):
     for depth in (0, 1, count // 2, count):
         model = model_of(name, way, depth, batchnorm)
         net = model.network
+        awaken(net)
         before = {n: t.clone() for n, t in net.features.state_dict().items()}
         fit(model, images(), images(), Recipe(epochs=4, batch=4, lr=1e-2, ema=None, clip=None, batchnorm=batchnorm), 0)
         changed = {n for n, t in net.features.state_dict().items() if not torch.equal(before[n], t)}
