@@ -40,7 +40,7 @@ def main() -> None:
         shell, python = readme()
         call(["bash", "-euc", shell], work, environment)
         call(["python", "-c", python], work, environment)
-        page = (work / "report.html").stat().st_size
+        page = (work / "skythaw-tune" / "report.html").stat().st_size
         rows = (work / "predictions.csv").read_text(encoding="utf-8").splitlines()
         assert page > 10_000, "the report is a page"
         assert len(rows) == 1 + OBJECTS, "a row for each image"
@@ -97,7 +97,8 @@ def readme() -> tuple[str, str]:
     python = re.search(r"```python\n(.*?)```", text, flags=re.S)[1]
     lines = [line for line in shell.splitlines() if not line.startswith("pip install")]
     assert len(lines) == len(shell.splitlines()) - 1
-    return "\n".join(lines).replace("--budget 30m", "--budget 4m"), python + "assert classifier.predict_proba(\"new-images\").shape == (1, 3)\n"
+    check = f"assert classifier.predict_proba('new-images').shape == ({OBJECTS}, 3)\n"
+    return "\n".join(lines).replace("--budget 30m", "--budget 4m"), python + check
 
 
 def call(command: list[object], folder: Path, environment: dict[str, str] | None = None) -> None:
