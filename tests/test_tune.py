@@ -9,6 +9,7 @@ import tomllib
 from contextlib import redirect_stderr
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -257,10 +258,22 @@ def test_evaluate(tuned, cache, tmp_path, skythaw):
     assert "The hardest class is" in page.read_text()
 
 
+def rewritten(survey, out):
+    """The same objects, of other pixels."""
+    table = pq.read_table(survey)
+    images = [encode(picture(10_000 + n, 40)) for n in range(len(table))]
+    columns = {"object_id": table["object_id"], "label": table["label"]}
+    pq.write_table(pa.table({**columns, "image": [{"bytes": data, "path": None} for data in images]}), out)
+    return out
+
+
 def test_evaluate_says_what_was_trained_on_and_what_is_left_out(tuned, cache, tmp_path):
     run, survey, _ = tuned
     found = evaluate(run.folder / "classifier", survey, cache=cache)
     assert any("were trained on" in text for text in found["warnings"])
+    others = rewritten(survey, tmp_path / "others.parquet")
+    said = evaluate(run.folder / "classifier", others, cache=cache)["warnings"]
+    assert not any("were trained on" in text for text in said), "other images that have the same names"
     folder = put(tmp_path / "set", GALAXY=12, STAR=12)
     (folder / "STAR" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     found = evaluate(run.folder / "classifier", folder, cache=cache)

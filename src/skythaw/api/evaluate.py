@@ -20,8 +20,10 @@ from skythaw.api.gather_images import Progress, gather_images
 from skythaw.api.progress_bar import tracked
 from skythaw.api.run_choices import cache_folder
 from skythaw.bundle.bundle_file import BundleDescription, read_about
+from skythaw.bundle.export.pick_references import thumbnail
 from skythaw.bundle.references import read_references
 from skythaw.data.cutouts import Cutouts, is_number
+from skythaw.data.decode import decode, middle
 from skythaw.data.overlaps import FIELD, identify
 from skythaw.data.pixel_store import open_store
 from skythaw.data.split_groups import sky_groups
@@ -168,15 +170,20 @@ def _predict(  # noqa: PLR0913, PLR0917 (what is predicted, by what, and where t
 
 
 def _seen_before(bundle: Path, about: BundleDescription, cutouts: Cutouts, rows: np.ndarray) -> tuple[str, ...]:
-    """A warning where the classifier was trained on some of the objects, as far as the bundle knows."""
+    """A warning where the classifier was trained on some of the images, as far as the bundle has kept those."""
     references = read_references(bundle, about)
     if references is None:
         return ()
-    trained = set(references.images.object_ids) & {cutouts.object_ids[i] for i in rows}
+    known, wanted, crop = set(references.images.thumbnails), set(rows.tolist()), about.cell.pixels.crop
+    trained = [
+        name
+        for row, (name, data, _) in enumerate(cutouts.images())
+        if row in wanted and thumbnail(middle(decode(data, name, about.require), crop), about) in known
+    ]
     if not trained:
         return ()
     return (
-        f"{len(trained)} of these objects were trained on ({min(trained)}): the scores flatter the classifier; give "
+        f"{len(trained)} of these objects were trained on ({trained[0]}): the scores flatter the classifier; give "
         "images that it has not seen",
     )
 

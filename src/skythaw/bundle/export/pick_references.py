@@ -77,7 +77,7 @@ def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, co
             features[numbers] = classifier.outputs(crops).features
             for number, crop in zip(numbers, crops, strict=True):
                 if number < len(kept):
-                    thumbnails[number] = _thumbnail(crop, about)
+                    thumbnails[number] = thumbnail(crop, about)
     space = fit_space(features[: len(kept)], features[len(kept) :])
     ids = [plain_name(cutouts.object_ids[row])[:LONGEST_NAME] for row in kept]
     return {REFERENCES: to_bytes(space, ReferenceImages(ids, cutouts.labels[kept].tolist(), thumbnails), about.classes)}
@@ -146,7 +146,8 @@ def _crops(cutouts: Cutouts, rows: np.ndarray, side: int) -> Iterator[tuple[list
         yield numbers, np.stack(crops)
 
 
-def _thumbnail(crop: np.ndarray, about: BundleDescription) -> bytes:
+def thumbnail(crop: np.ndarray, about: BundleDescription) -> bytes:
+    """What is kept of a training image to show it: a small JPEG file."""
     image = rendered(crop, about.expected.bands, about.cell.pixels)
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     out = io.BytesIO()
