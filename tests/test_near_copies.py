@@ -16,7 +16,7 @@ from helpers_study import write_study
 from skythaw.bundle.export.pick_references import rows_of
 from skythaw.data.cutouts import read_cutouts, write_cutouts
 from skythaw.data.inspect import inspect
-from skythaw.data.near_copies import MOST, SIDE, Signatures
+from skythaw.data.near_copies import MOST, SIDE, TABLES, Signatures, _alike
 from skythaw.data.pixel_store import open_store
 from skythaw.data.twins import decoded_digests, store_digests, twin_groups
 from skythaw.errors import DataError
@@ -104,6 +104,22 @@ def test_many_images_are_compared_in_parts():
     pixels[-40:] = pixels[:40] // 2 + 9
     noise.add(np.arange(len(pixels)), pixels)
     assert noise.groups().tolist() == [*range(MOST + 860), *range(40)]
+
+
+def test_many_copies_of_one_image_are_few_pairs(monkeypatch):
+    monkeypatch.setattr("skythaw.data.near_copies.MOST", 100)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (1000, SIDE, SIDE, 1), dtype=np.uint8)
+    pixels[:300] = pixels[0]
+    noise = Signatures(1000)
+    noise.add(np.arange(1000), pixels)
+    kept = []
+    monkeypatch.setattr(
+        "skythaw.data.near_copies._alike",
+        lambda some: kept.extend(_alike(some)) or kept,  # 300 copies: 44,850 pairs
+    )
+    assert noise.groups().tolist() == [0] * 300 + list(range(300, 1000))
+    assert sum(pairs.shape[1] for pairs in kept) <= 2 * TABLES * 1000
 
 
 def write(path, labels=CLASSES):

@@ -19,7 +19,7 @@ CLIP, STEPS = 3.0, 42
 how many steps of a signature, int8, make one unit"""
 TABLES, BUCKET = 12, 64
 """random divisions of the images, and how many images are together in a part of one, on average"""
-MOST = 4096
+MOST = 2048
 """images that are compared at once"""
 PAIRS = 2000
 """from which it is told whether the images have noise"""
@@ -95,11 +95,17 @@ def _alike(noise: np.ndarray) -> Iterator[np.ndarray]:
         order = np.argsort(code, kind="stable")
         ends = np.flatnonzero(np.diff(code[order], append=-1)) + 1
         for begin, end in zip([0, *ends[:-1]], ends, strict=True):
-            for first in range(begin, end, MOST):
+            for first in range(begin, end - 1, MOST - 1):  # one is in two parts, and links many copies in both
                 some = order[first : min(first + MOST, end)]
                 x = _unit(noise[some])
-                left, right = np.nonzero(np.triu(x @ x.T > ALIKE, 1))
-                yield np.stack([some[left], some[right]])
+                pairs = np.stack(np.nonzero(np.triu(x @ x.T > ALIKE, 1)))
+                yield some[pairs if pairs.shape[1] <= len(some) else _fewest(len(some), pairs)]
+
+
+def _fewest(images: int, pairs: np.ndarray) -> np.ndarray:
+    """Pairs that keep together what these do, one for each image: there may be millions among copies of one image."""
+    every = np.arange(images)
+    return np.stack([_joined(every, pairs), every])
 
 
 def _unit(noise: np.ndarray) -> np.ndarray:
