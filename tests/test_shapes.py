@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from helpers_data import encode, picture
 from helpers_soak import few
+from helpers_study import write_study
 from skythaw.data.cutouts import read_cutouts, write_cutouts
 from skythaw.data.decode import decode
 from skythaw.data.fits import encode_fits
@@ -180,3 +181,15 @@ def test_a_study_cuts_squares_from_images_that_are_none(tmp_path):
     assert open_study_data(study, tmp_path / "cache").side == 40
     store = open_store(read_cutouts(tmp_path / "a.parquet"), tmp_path / "cache")
     assert store.pixels.shape == (24, 40, 48, 3)
+
+
+def test_a_plan_refuses_images_of_several_sizes(tmp_path):
+    """The odd one is not the first; a run would refuse it after it had decoded everything."""
+    rows = [
+        {"object_id": f"o{n}", "label": "AB"[n % 2], "image": encode(picture(n, 48 if n else 40), "PNG")}
+        for n in range(24)
+    ]
+    write_cutouts(tmp_path / "survey.parquet", rows[1:] + rows[:1], [], {})
+    study = Study.load(write_study(tmp_path, replace={'by = "field"': 'by = "random"'}))
+    with pytest.raises(DataError, match=r"survey.parquet: images of 2 sizes: 48 x 48 px .*, 40 x 40 px .*--size N"):
+        open_study_data(study, tmp_path / "cache")

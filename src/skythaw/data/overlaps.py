@@ -121,9 +121,13 @@ def first_size(cutouts: Cutouts) -> tuple[int, int]:
 
 def first_form(cutouts: Cutouts) -> Form | None:
     """Size, bands and type of the first image whose header can be read."""
+    return next(forms_of(cutouts), None)
+
+
+def forms_of(cutouts: Cutouts) -> Iterator[Form]:
+    """Size, bands and type of each image whose header can be read; nothing is decoded."""
     for name, data, _ in cutouts.images():
         try:
-            return probe(data, name)
+            yield probe(data, name)
         except BrokenImageError:
             continue
-    return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ import pyarrow as pa
 from skythaw.data.auto_split import SettledSplit, settle_split
 from skythaw.data.class_names import require_plain
 from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
-from skythaw.data.image_form import Form
-from skythaw.data.overlaps import FIELD, basis_of, first_form, overlapping
+from skythaw.data.image_form import Form, one_form
+from skythaw.data.overlaps import FIELD, basis_of, forms_of, overlapping
 from skythaw.data.pixel_store import Store, find_store
 from skythaw.data.split import Parts, split
 from skythaw.data.split_remarks import split_remarks
@@ -150,7 +152,7 @@ def open_study_data(study: Study, cache: Path) -> StudyData:
         _refuse_conflicts(cutouts, division)
     study = study.model_copy(update={"data": data.model_copy(update={"split": division.spec})})
     parts = split(cutouts, division.spec, usable=usable, external_test=apart, twins=division.twins)
-    form = _form(cutouts)
+    form = _form(cutouts, store)
     if data.test_path is None:
         return StudyData(study, cutouts, None, parts, np.zeros(0, dtype=bool), form, division)
     test, store = _open(data.test_path, cache, data.skip_broken)
@@ -161,7 +163,7 @@ def open_study_data(study: Study, cache: Path) -> StudyData:
     _check_pixels(test, cutouts, other, digests)
     if sets := conflict_sets(test.object_ids, test.labels, twin_groups(test, other), tested):
         raise DataError(f"{test.paths[0]}: {say_conflicts(sets)}; correct the labels, or leave these images out")
-    forms = (form, _form(test))
+    forms = (form, _form(test, store))
     if len({(each.kind, each.bands) for each in forms}) > 1:
         said, there = (f"{each.values}, with bands {', '.join(each.bands)}" for each in forms)
         raise DataError(f"{test.paths[0]} has images of {there}, {cutouts.paths[0]} of {said}: they must be alike")
@@ -189,12 +191,15 @@ def _refuse_conflicts(cutouts: Cutouts, division: SettledSplit) -> None:
         )
 
 
-def _form(cutouts: Cutouts) -> Form:
-    """Of the first image that can be read."""
-    form = first_form(cutouts)
-    if form is None:
+def _form(cutouts: Cutouts, store: Store | None) -> Form:
+    """Of all images that can be read, by their headers; of the first where all were decoded, and so are alike."""
+    forms = Counter(islice(forms_of(cutouts), None if store is None else 1))
+    if not forms:
         raise DataError(f"{cutouts.paths[0]}: no image can be read")
-    return form
+    try:
+        return one_form(forms)
+    except DataError as error:
+        raise DataError(f"{cutouts.paths[0]}: {error}") from None
 
 
 def _check_test(test: Cutouts, rows: np.ndarray, cutouts: Cutouts) -> None:
