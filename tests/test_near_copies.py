@@ -89,6 +89,8 @@ def test_floats_of_any_scale_and_with_holes():
     copy = 1e-9 * images[3] + 5e-9
     copy[:2] = np.nan
     assert groups([*images, copy]) == [*range(12), 3]
+    huge = 1e36 * images[3] - 1e38
+    assert groups([*images, copy, huge]) == [*range(12), 3, 13], "sums beyond float32 are not compared, and no warning"
 
 
 def test_images_that_fall_together_are_compared_in_parts(monkeypatch):

@@ -35,6 +35,7 @@ class Signatures:
     def __init__(self, objects: int) -> None:
         self._noise = np.zeros((objects, SIDE * SIDE), np.int8)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def add(self, rows: np.ndarray | list[int], pixels: np.ndarray) -> None:
         """The pixels [image, y, x, band] of the images in some rows."""
         from scipy.ndimage import median_filter
