@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from skythaw.data.cutouts import read_cutouts, write_cutouts
 from skythaw.data.inspect import inspect
 from skythaw.data.near_copies import MOST, SIDE, TABLES, Signatures, _alike
 from skythaw.data.pixel_store import open_store
-from skythaw.data.twins import decoded_digests, store_digests, twin_groups
+from skythaw.data.twins import decoded_digests, near_copies_of, store_digests, twin_groups
 from skythaw.errors import DataError
 from skythaw.spec import Study
 from skythaw.study.plan import make_plan
@@ -174,3 +175,39 @@ def test_near_copies_with_two_labels_are_refused(tmp_path):
     open_store(read_cutouts(write(tmp_path / "survey.parquet", labels=("STAR", *CLASSES[1:]))), tmp_path / "cache")
     with pytest.raises(DataError, match=r"20 images are there with different labels: a0 \(GALAXY\) = b0 \(STAR\)"):
         make_plan(study_of(tmp_path), tmp_path / "cache")
+
+
+def test_an_external_test_set_holds_no_near_copy(tmp_path):
+    def rows(numbers, again):
+        for n in numbers:
+            data = encode(sky(n), "JPEG", quality=80) if n in again else encode(sky(n), "PNG")
+            yield {"object_id": f"{n}", "label": CLASSES[n % 3], "image": data, "run": 1, "camcol": 1, "field": n}
+
+    cache, text = tmp_path / "cache", 'path = "survey.parquet"'
+    study = Study.load(
+        write_study(
+            tmp_path,
+            replace={text: f'{text}\ntest_path = "other.parquet"', "[75]": "[30]", "[0, 1]": "[0]"},
+        )
+    )
+    write_cutouts(tmp_path / "survey.parquet", rows(range(60), ()), FIELD, {})
+    write_cutouts(tmp_path / "other.parquet", rows(range(100, 130), ()), FIELD, {})
+    stores = [open_store(read_cutouts(tmp_path / f"{name}.parquet"), cache) for name in ("survey", "other")]
+    assert len(open_study_data(study, cache).tested) == 30
+    assert near_copies_of(*stores).tolist() == [-1] * 30
+    again = [dict(row, object_id=f"t{row['object_id']}") for row in rows([*range(100, 129), 7], (7,))]
+    write_cutouts(tmp_path / "other.parquet", again, FIELD, {})
+    open_store(read_cutouts(tmp_path / "other.parquet"), cache)
+    for _ in range(2):  # computed, and kept
+        with pytest.raises(DataError, match=r"shares 1 images with .*survey.parquet, compressed again .*\(t7 = 7\)"):
+            open_study_data(study, cache)
+
+
+def test_digests_of_an_older_format_are_computed_again(tmp_path):
+    store = open_store(read_cutouts(write(tmp_path / "survey.parquet")), tmp_path / "cache")
+    wanted = store_digests(store).copy()
+    file = Path(store.pixels.filename).with_name("digests")
+    for old in (wanted[:, :2].tobytes(), b"", b"torn", bytes(8 * 121)):
+        file.write_bytes(old)
+        assert np.array_equal(store_digests(store), wanted)
+        assert file.read_bytes() == wanted.tobytes()

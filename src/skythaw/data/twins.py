@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -116,27 +116,32 @@ def digest_of(pixels: np.ndarray) -> tuple[int, int]:
 
 def store_digests(store: Store) -> np.ndarray:
     """Digests of decoded images, uint64 [object, word]; zeros for those that can't be used. Kept beside the images."""
-    file = Path(str(store.pixels.filename)).with_name(KEPT)
-    try:
-        found = np.frombuffer(file.read_bytes(), dtype="<u8")
-        if found.size == len(store.pixels) * WORDS:
-            return found.reshape(-1, WORDS)
-    except (OSError, ValueError):
-        pass
-    found = np.zeros((len(store.pixels), WORDS), dtype=np.uint64)
-    noise, usable = Signatures(len(found)), np.flatnonzero(store.usable)
-    for begin in range(0, len(usable), ROWS):
-        rows = usable[begin : begin + ROWS]
-        pixels = store.pixels[rows]
-        noise.add(rows, pixels)
-        found[rows, :2] = [digest_of(each) for each in pixels]
-    found[:, 2] = noise.groups() + 1
-    try:
-        with replacing(file) as out:
-            out.write(found.astype("<u8").tobytes())
-    except (OSError, OutputError):
-        return found  # a cache that can't be written: computed again next time
-    return found
+
+    def computed() -> np.ndarray:
+        found = np.zeros((len(store.pixels), WORDS), dtype=np.uint64)
+        noise = Signatures(len(found))
+        for rows, pixels in _pages(store):
+            noise.add(rows, pixels)
+            found[rows, :2] = [digest_of(each) for each in pixels]
+        found[:, 2] = noise.groups() + 1
+        return found
+
+    return _kept(_folder(store) / KEPT, "<u8", (len(store.pixels), WORDS), computed)
+
+
+def near_copies_of(ours: Store, theirs: Store) -> np.ndarray:
+    """For each image of `theirs` the row of its near copy in `ours`, or -1; int64 [object]. Kept beside the images."""
+    first = len(ours.pixels)
+
+    def computed() -> np.ndarray:
+        noise = Signatures(first + len(theirs.pixels))
+        for store, begin in ((ours, 0), (theirs, first)):
+            for rows, pixels in _pages(store):
+                noise.add(begin + rows, pixels)
+        found = noise.groups()[first:]
+        return np.where(found < first, found, -1)
+
+    return _kept(_folder(theirs) / f"near-{_folder(ours).name}", "<i8", (len(theirs.pixels),), computed)
 
 
 def decoded_digests(cutouts: Cutouts) -> np.ndarray:
@@ -164,3 +169,29 @@ def _same_pixels(digests: np.ndarray) -> np.ndarray:
 def _near(digests: np.ndarray) -> np.ndarray:
     """Groups of near copies, int [object]; zeros stand for an image that is like no other."""
     return np.where(digests[:, 2] == 0, -np.arange(1, len(digests) + 1), digests[:, 2].astype(np.int64))
+
+
+def _folder(store: Store) -> Path:
+    return Path(str(store.pixels.filename)).parent
+
+
+def _pages(store: Store) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of usable images, and their pixels, some at a time."""
+    usable = np.flatnonzero(store.usable)
+    for begin in range(0, len(usable), ROWS):
+        rows = usable[begin : begin + ROWS]
+        yield rows, store.pixels[rows]
+
+
+def _kept(file: Path, dtype: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array from its file, or computed and kept there."""
+    try:
+        return np.frombuffer(file.read_bytes(), dtype).reshape(shape)
+    except (OSError, ValueError):  # not there, or of another version
+        found = compute()
+    try:
+        with replacing(file) as out:
+            out.write(found.astype(dtype).tobytes())
+    except (OSError, OutputError):
+        return found  # a cache that can't be written: computed again next time
+    return found

@@ -20,7 +20,7 @@ from skythaw.data.overlaps import FIELD, basis_of, forms_of, overlapping
 from skythaw.data.pixel_store import Store, find_store
 from skythaw.data.split import Parts, split
 from skythaw.data.split_remarks import split_remarks
-from skythaw.data.twins import conflict_sets, say_conflicts, store_digests, twin_groups
+from skythaw.data.twins import conflict_sets, near_copies_of, say_conflicts, store_digests, twin_groups
 from skythaw.errors import DataError, SpecError
 from skythaw.spec import Numbers, Study
 from skythaw.tables.open_numbers import numbers_sha256
@@ -155,15 +155,16 @@ def open_study_data(study: Study, cache: Path) -> StudyData:
     form = _form(cutouts, store)
     if data.test_path is None:
         return StudyData(study, cutouts, None, parts, np.zeros(0, dtype=bool), form, division)
-    test, store = _open(data.test_path, cache, data.skip_broken)
-    usable = _usable(test, store)
-    tested = test.labelled & usable
-    other = None if store is None else store_digests(store)
+    test, test_store = _open(data.test_path, cache, data.skip_broken)
+    tested = test.labelled & _usable(test, test_store)
+    other = None if test_store is None else store_digests(test_store)
     _check_test(test, np.flatnonzero(tested), cutouts)
     _check_pixels(test, cutouts, other, digests)
+    if store is not None and test_store is not None:
+        _check_noise(test, cutouts, near_copies_of(store, test_store))
     if sets := conflict_sets(test.object_ids, test.labels, twin_groups(test, other), tested):
         raise DataError(f"{test.paths[0]}: {say_conflicts(sets)}; correct the labels, or leave these images out")
-    forms = (form, _form(test, store))
+    forms = (form, _form(test, test_store))
     if len({(each.kind, each.bands) for each in forms}) > 1:
         said, there = (f"{each.values}, with bands {', '.join(each.bands)}" for each in forms)
         raise DataError(f"{test.paths[0]} has images of {there}, {cutouts.paths[0]} of {said}: they must be alike")
@@ -228,4 +229,14 @@ def _check_pixels(test: Cutouts, cutouts: Cutouts, theirs: np.ndarray | None, ou
         raise DataError(
             f"{test.paths[0]} shares {len(shared)} images with {cutouts.paths[0]}, in other files "
             f"({test.object_ids[shared[0]]}): a test set must hold objects of its own"
+        )
+
+
+def _check_noise(test: Cutouts, cutouts: Cutouts, copied: np.ndarray) -> None:
+    """Nor one that was compressed again or scaled; `copied` are the rows of the other set, or -1, int64 [object]."""
+    if len(rows := np.flatnonzero(copied >= 0)):
+        theirs, ours = test.object_ids[rows[0]], cutouts.object_ids[copied[rows[0]]]
+        raise DataError(
+            f"{test.paths[0]} shares {len(rows)} images with {cutouts.paths[0]}, compressed again or scaled ({theirs} "
+            f"= {ours}): a test set must hold objects of its own"
         )
