@@ -16,6 +16,7 @@ from skythaw.data.cutouts import read_cutouts
 from skythaw.data.inspect import inspect
 from skythaw.errors import DataError
 from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.image_contents import contents_of, image_columns
 
 JPEGS = [encode(picture(number, 16)) for number in range(6)]
 NAMES = ["GALAXY", "QSO", "STAR"]
@@ -100,6 +101,34 @@ def test_images_by_path_alone_are_read_beside_the_file(tmp_path):
             statuses.append(error.reason)
     assert statuses[:4] == JPEGS[:4]
     assert all("leads out of the folder" in status for status in statuses[4:])
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_column_of_paths(tmp_path, kind):
+    """As pandas writes a table of files; and what is missing is said with its path."""
+    names = [f"images/{number}.jpg" for number in range(4)] + ["no.jpg", None]
+    (tmp_path / "images").mkdir()
+    for name, data in zip(names[:4], JPEGS, strict=False):
+        (tmp_path / name).write_bytes(data)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": pa.array(names, kind), "label": NAMES * 2}), path)
+    cutouts = read_cutouts(path)
+    assert [data for _, data, _ in cutouts.images()] == [*JPEGS[:4], b"", b""]
+    assert [each["reason"] for each in inspect(path)["broken"]] == [
+        "its file no.jpg can't be read: No such file or directory",
+        "it has no bytes",
+    ]
+    both = pa.table({"image": pa.array(names, kind), "jpg": JPEGS, "label": NAMES * 2})
+    pq.write_table(both, path)
+    assert [data for _, data, _ in read_cutouts(path).images()] == JPEGS, "bytes go before paths"
+
+
+def test_a_folder_of_shards_says_that_it_reads_no_images_by_path(tmp_path):
+    path = write(tmp_path / "a.parquet", {"label": NAMES * 2}, images=[{"bytes": None, "path": "a.jpg"}] * 6)
+    with pq.ParquetFile(path) as file:
+        content = next(contents_of(file, 0, image_columns(file.schema_arrow)))
+    with pytest.raises(DataError, match=r"by the path a\.jpg alone; .* skythaw data import FOLDER OUT.parquet"):
+        content.read()
 
 
 def test_shards_and_their_parts(tmp_path):

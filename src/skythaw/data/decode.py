@@ -106,7 +106,7 @@ def bands_of(data: bytes, name: str = "?") -> tuple[str, ...]:
 
 def _opened(data: bytes, choice: ReadChoice) -> OpenImage:
     if not data:
-        raise ValueError("it has no bytes")
+        raise ValueError(getattr(data, "reason", "it has no bytes"))  # skythaw.data.parquet_images.NoImage
     if (size := plain_size(data)) and 0 < size[0] * size[1] <= LARGEST:
         return OpenImage(Form(size), lambda: _plain(data, size))
     if is_packed(data):

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from skythaw.data.decode import BrokenImageError
+from skythaw.data.sources.image_files import read_image_file
 from skythaw.errors import DataError
 
 NAMES = ("image", "img", "jpg", "jpeg", "png", "image_bytes", "cutout")
@@ -34,14 +36,15 @@ def require_images(path: Path | str, schema: pa.Schema) -> None:
             f"{path}: '{named}.bytes' is {found}; it should be binary: the JPEG, PNG or FITS file as it came"
         )
     advice = "" if "flux" not in str(kind) else "; arrays of pixels: skythaw data import"
-    wanted = f"struct<bytes: binary, path: string>, or binary{advice}"
+    wanted = f"struct<bytes: binary, path: string>, binary, or text with paths{advice}"
     raise DataError(f"{path}: column {named!r} is {str(kind)[:100]}; it should be {wanted}")
 
 
 def image_column(schema: pa.Schema) -> str | None:
-    """The column that holds the images: by its name, or by Hugging Face's description of it."""
+    """The column that holds the images, or else their paths: by its name, or by Hugging Face's description of it."""
     described = [name for name, about in features(schema).items() if about.get("_type") == "Image"]
-    return next((name for name in (NAMES[0], *described, *NAMES) if _holds_images(schema, name)), None)
+    names = (NAMES[0], *described, *NAMES)
+    return next((name for holds in (_holds_images, _holds_paths) for name in names if holds(schema, name)), None)
 
 
 def image_pieces(schema: pa.Schema) -> tuple[str, ...]:
@@ -62,10 +65,18 @@ def images_in(column: pa.Array) -> Iterator[tuple[bytes, str | None]]:
         if column.type.get_field_index("path") >= 0:
             paths = pc.struct_field(column, "path").to_pylist()
         column = pc.struct_field(column, "bytes")
+    elif _is_text(column.type):
+        column, paths = pa.nulls(len(column)), column.to_pylist()
     column = column.cast(pa.binary()) if pa.types.is_null(column.type) else column
     for value, path in zip(column, paths, strict=True):
         buffer = value.as_buffer()
         yield (buffer.to_pybytes() if buffer is not None and buffer.size <= LARGEST_IMAGE else b""), path
+
+
+class NoImage(bytes):
+    """The empty bytes of an image that could not be read, and the reason."""
+
+    reason: str
 
 
 def read_beside(folder: Path, path: str | None) -> bytes:
@@ -73,12 +84,11 @@ def read_beside(folder: Path, path: str | None) -> bytes:
     if not path:
         return b""
     try:
-        file = (folder / path).resolve()
-        if not file.is_relative_to(folder.resolve()) or not file.is_file() or file.stat().st_size > LARGEST_IMAGE:
-            return b""
-        return file.read_bytes()
-    except (OSError, ValueError, RuntimeError):  # a null byte in the name; links in a circle
-        return b""
+        return read_image_file(f"{folder}/{path}", str(folder))
+    except BrokenImageError as error:
+        none = NoImage()
+        none.reason = f"its file {path} can't be read: {error.reason}"
+        return none
 
 
 def refuse_packed(file: pq.ParquetFile, group: int, column: str) -> None:
@@ -115,3 +125,11 @@ def _holds_images(schema: pa.Schema, name: str) -> bool:
         if pa.types.is_null(kind):  # no image has bytes: all are given by their paths
             return True
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _holds_paths(schema: pa.Schema, name: str) -> bool:
+    return schema.names.count(name) == 1 and _is_text(schema.field(name).type)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

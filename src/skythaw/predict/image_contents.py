@@ -26,6 +26,9 @@ ROWS = 64
 """rows of a Parquet file that are read at once"""
 
 
+BY_PATH = "first put such images into one file: skythaw data import FOLDER OUT.parquet --unlabelled"
+
+
 @dataclass(frozen=True)
 class Content:
     """Where the bytes of one image are, or why there are none."""
@@ -181,6 +184,8 @@ def contents_of(
             for (data, path), sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
                 if not data and path and not reason and folder is not None:
                     yield Content(f"{folder}/{path}", folder)
+                elif not data and path and not reason:
+                    yield Content(b"", reason=f"it is given by the path {path} alone; {BY_PATH}")
                 else:
                     yield Content(data, sha256=sha256, reason=None if data else reason)
         skip = max(0, skip - len(batch))
