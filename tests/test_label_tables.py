@@ -96,6 +96,16 @@ def test_files_of_another_machine_are_found_by_their_end(images, prefix):
     assert cutouts.labels.tolist() == CLASSES
 
 
+@pytest.mark.parametrize("form", ["{}.png", "{}.JPG", "/old/{}.fits.gz"])
+def test_images_that_were_converted_since_are_found(images, form):
+    result, cutouts = load(images, labelled("file,label", ids=[form.format(name) for name in IDS]))
+    assert cutouts.labels.tolist() == CLASSES
+    said = {"image found, though its file has another ending than the table says": len(IDS)}
+    assert result.changed == ({} if form.endswith("JPG") else said)
+    with pytest.raises(DataError, match="labels 1 images that are not in"):
+        load(images, labelled("file,label", ids=[f"{IDS[0]}.txt", *IDS[1:]]))
+
+
 def test_the_column_that_finds_most_images_is_taken(images):
     content = labelled("id,image_path,dr7objid,label", ids=[f"{n},/old/{n}.png,{name}" for n, name in enumerate(IDS)])
     assert load(images, content)[1].object_ids == ["0", "1", "2", "3"]

@@ -15,12 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.data.sources.column_names import some_names
-from skythaw.data.sources.image_files import plain_stem
+from skythaw.data.sources.image_files import ENDINGS, plain_stem
 from skythaw.data.sources.label_table import LabelSettings, read_labels
 from skythaw.data.sources.rounded_ids import RoundedIds
 from skythaw.errors import DataError
 
 OPTIONS = "--labelled-only takes only the images that have a row, --skip-missing leaves out the rows without an image"
+OTHER_ENDING = "image found, though its file has another ending than the table says"
 DRIVE = re.compile(r"[A-Za-z]:/")
 Index = Mapping[str, Sequence[str]]
 
@@ -56,7 +57,8 @@ def match_labels(
     """Bring a table of labels and the images of a folder together.
 
     A row may name its image by its path inside the folder, by its file's name, or by that without ending; by an
-    absolute path of another machine, whose end is the path inside the folder or whose file's name is there once. Names
+    absolute path of another machine, whose end is the path inside the folder or whose file's name is there once; and
+    with the ending of another format, as after a conversion. Names
     that Unicode writes in two ways (macOS: NFD) are equal. Where several columns may name the image, that which finds
     most images is taken.
 
@@ -96,9 +98,15 @@ def match_labels(
             extra = {column: values[row] for (column, _), values in zip(table.columns, table.values, strict=True)}
             object_id = names[name] if table.ids is None else table.ids[row]
             rows.append(MatchedRow(object_id, table.labels[row], name, extra))
+    changed = {OTHER_ENDING: number} if (number := sum(map(_differ, given, matched))) else {}
     if not rows:
         raise DataError(f"no row of {settings.path} names an image in {folder}")
-    return MatchedLabels(rows, table.columns, left_out, table.changed, table.notes)
+    return MatchedLabels(rows, table.columns, left_out, table.changed | changed, table.notes)
+
+
+def _differ(text: str, name: str) -> bool:
+    """Whether an image has another ending than its row says."""
+    return bool(name) and text.lower().endswith(ENDINGS) and Path(text).suffix.lower() != Path(name).suffix.lower()
 
 
 class _Places:
@@ -126,6 +134,8 @@ class _Places:
             return DataError(
                 f"{self._table}: {text!r} may be any of {some_names(found)}; give the path inside {self.folder}"
             )
+        if name is None and not found and inside.lower().endswith(ENDINGS):  # a.png, and the folder has a.jpg
+            return self.find(plain_stem(text))
         name = name or next(iter(found), "")
         return name if not name or self._is_inside(name) else self._outside(text)
 
