@@ -133,6 +133,29 @@ def test_a_webdataset(mode, tmp_path):
     assert cutouts.column("ra").tolist() == [1.5, 3]
 
 
+def test_a_folder_of_webdataset_shards(tmp_path):
+    """Keys may come again in another shard; names of parts become the column part; other files are named."""
+    folder = tmp_path / "set" / "data"
+    folder.mkdir(parents=True)
+    for number, shard in enumerate(("train-00000.tar", "train-00001.tar", "test-00000.tar.gz")):
+        files = {f"{key}.jpg": encode(picture(4 * number + key, 16)) for key in range(4)}
+        files |= {f"{key}.cls": f"{key % 2}".encode() for key in range(4)}
+        tar(folder / shard, files, "w:gz" if shard.endswith("gz") else "w")
+    (folder.parent / "README.md").write_text("x")
+    result = registry.get("source", source_of(tmp_path / "set"))(tmp_path / "set", tmp_path / "out.parquet")
+    cutouts = read_cutouts(tmp_path / "out.parquet")
+    assert result.left_out == {"README.md": "not an image: .md"}
+    assert cutouts.counts == {"0": 6, "1": 6}
+    assert cutouts.column("part").tolist().count("train") == 8
+    assert len(set(cutouts.object_ids)) == 12
+    (folder / "train-00001.tar").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"can't unpack .*train-00001.tar"):
+        load(tmp_path / "set", tmp_path / "out.parquet")
+    (folder / "train-00001.tar").unlink()
+    (folder / "odd.jpg").write_bytes(encode(picture(0)))
+    assert source_of(tmp_path / "set") == "folder", "images beside an archive are images"
+
+
 def zipped(path, files):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():

@@ -52,7 +52,16 @@ def stacked(path, images):
     np.savez(path, images=np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in images.values()]))
 
 
-@pytest.mark.parametrize(("name", "pack"), [("a.zip", zipped), ("a.tar", tarred), ("a.npz", stacked)])
+def sharded(path, images):
+    path.mkdir()
+    for number, names in enumerate((list(images)[:2], list(images)[2:])):
+        tarred(path / f"{number}.tar", {name: images[name] for name in names})
+
+
+PACKED = [("a.zip", zipped), ("a.tar", tarred), ("shards", sharded), ("a.npz", stacked)]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKED)
 def test_what_is_packed_is_predicted_as_what_is_not(tmp_path, bundle, images, name, pack):
     folder = tmp_path / "images"
     folder.mkdir()

@@ -97,8 +97,8 @@ def _import(kind: str, path: Path, target: Path, images: ImageOptions | None, fo
 
 
 def _packed(path: Path) -> str | None:
-    """The source of a file of many images; None of a folder, an image, a table or a file of cutouts."""
-    if not path.is_file():
+    """The source of a file of many images, or of a folder of archives; None of all else."""
+    if not path.exists():
         return None
     try:
         kind = source_of(path)

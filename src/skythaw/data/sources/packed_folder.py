@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from skythaw.errors import DataError
 
+SHARDS = (".tar", ".tar.gz", ".tgz")
+"""endings of archives that may be parts of one set"""
 LARGEST_MEMBER = 256 << 20
 """bytes of one file"""
 MOST_MEMBERS = 5_000_000

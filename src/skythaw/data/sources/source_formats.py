@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from skythaw.data.parquet import find_files, reading
 from skythaw.data.parquet_images import image_column
 from skythaw.data.sources.image_files import ENDINGS as ENDINGS_OF_IMAGES
+from skythaw.data.sources.image_files import PLAIN
+from skythaw.data.sources.packed_folder import SHARDS
 from skythaw.errors import DataError
 from skythaw.machine.walk_folders import walk
 
@@ -65,7 +67,7 @@ def source_of(path: Path) -> str:
         There is no such path, or it is something that is not read; the message says what it is.
     """
     if os.path.isdir(path):  # noqa: PTH112 (False, where it may not be looked at)
-        return "cutouts" if _holds_cutouts(path) else "folder"
+        return _folder_source(path)
     if not os.path.exists(path):  # noqa: PTH110 (the same)
         return "folder"
     try:
@@ -79,20 +81,22 @@ def source_of(path: Path) -> str:
         return "cutouts" if found == "pixel_parquet" and _is_cutouts(path) else found
     if zipfile.is_zipfile(path):
         return _zip_source(path)
-    if start[257:262] == b"ustar" or path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+    if start[257:262] == b"ustar" or path.name.lower().endswith(SHARDS):
         return "webdataset"
     raise DataError(f"{path} is {_what(path, start)}; {READ}")
 
 
-def _holds_cutouts(folder: Path) -> bool:
-    """Whether a folder holds Parquet files with images, and no image files."""
-    there = False
+def _folder_source(folder: Path) -> str:
+    """A folder of Parquet files with images, or of shards of WebDataset, if it has no image files."""
+    there = set[str]()
     for _, names, _ in walk(str(folder)):
         lower = [name.lower() for name in names]
         if any(name.endswith(ENDINGS_OF_IMAGES) for name in lower):
-            return False
-        there = there or any(name.endswith(".parquet") for name in lower)
-    return there and _is_cutouts(folder)
+            return "folder"
+        there |= {"shard" if name.endswith(SHARDS) else Path(name).suffix for name in lower}
+    if ".parquet" in there:
+        return "cutouts" if _is_cutouts(folder) else "folder"
+    return "webdataset" if "shard" in there and there - {"shard"} <= PLAIN else "folder"
 
 
 def _is_cutouts(path: Path) -> bool:

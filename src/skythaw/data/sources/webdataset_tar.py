@@ -6,15 +6,18 @@ import csv
 import json
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from skythaw.data.sources.array_images import label_texts
 from skythaw.data.sources.column_names import LABEL_NAMES
 from skythaw.data.sources.folder import ImportResult, import_folder
+from skythaw.data.sources.image_files import NOT_IMAGE
 from skythaw.data.sources.label_table import LabelSettings
-from skythaw.data.sources.packed_folder import Unpacking, beside, is_hidden, top_of
+from skythaw.data.sources.packed_folder import SHARDS, Unpacking, beside, is_hidden, top_of
 from skythaw.errors import DataError, SkythawError
+from skythaw.machine.walk_folders import walk
 
 LARGEST_NOTE = 1 << 20
 """bytes of a .cls or .json file"""
@@ -24,7 +27,9 @@ Notes = dict[str, dict[str, Any]]
 
 
 def import_webdataset(path: Path, out: Path, labels: Any = None, **options: Any) -> ImportResult:
-    """Unpack an archive beside the output, and import its images with the labels that stand beside them.
+    """Unpack an archive, or a folder of them, beside the output; its images get the labels that stand beside them.
+
+    The images of a folder of archives lie in folders that are called as the archives are.
 
     Raises
     ------
@@ -36,13 +41,32 @@ def import_webdataset(path: Path, out: Path, labels: Any = None, **options: Any)
     with beside(out, path) as folder:
         images = folder / "images"
         images.mkdir()
-        notes, names = _unpack(path, images)
+        notes, names, passed = _unpack_all(path, images)
         choices = options.get("choices")
         wanted = choices is None or not choices.unlabelled
         if labels is None and wanted and any(notes.values()):
             labels = LabelSettings(_table(folder / f"labels of {path.name}", names, notes), labelled_only=True)
-            return import_folder(images, out, labels, **options)
-        return import_folder(top_of(images), out, labels, **options)
+            found = import_folder(images, out, labels, **options)
+        else:
+            found = import_folder(top_of(images), out, labels, **options)
+        return replace(found, left_out=found.left_out | passed)
+
+
+def _unpack_all(path: Path, images: Path) -> tuple[Notes, dict[str, str], dict[str, str]]:
+    """What `_unpack` gives, of all archives; and the files of a folder that are none, each with the reason."""
+    if not path.is_dir():
+        return *_unpack(path, images), {}
+    notes, names, passed = Notes(), dict[str, str](), dict[str, str]()
+    for file in sorted(Path(here) / name for here, found, _ in walk(str(path)) for name in found):
+        inside = file.relative_to(path).as_posix()
+        if not inside.lower().endswith(SHARDS):
+            passed[inside] = f"{NOT_IMAGE}: {file.suffix}"
+            continue
+        below = inside[: -len(next(each for each in SHARDS if inside.lower().endswith(each)))]
+        noted, named = _unpack(file, images / below)
+        notes |= {f"{below}/{key}": note for key, note in noted.items()}
+        names |= {f"{below}/{key}": f"{below}/{name}" for key, name in named.items()}
+    return notes, names, passed
 
 
 def _unpack(path: Path, images: Path) -> tuple[Notes, dict[str, str]]:
