@@ -159,6 +159,11 @@ def test_the_choice_sets_preprocessing_and_options():
         (WeightsChoice(mean=(0.5, 0.5)), "mean = .* has 2 numbers; give 1, or 3"),
         (WeightsChoice(std=(0.5, 0.0, 0.5)), "must be above 0"),
         (WeightsChoice(options={"no_such": 1}), "can't build test_resnet with options {no_such = 1}"),
+        (
+            WeightsChoice(options={"act_layer": "no_such"}),
+            "can't build test_resnet with options {act_layer = 'no_such'}",
+        ),
+        (WeightsChoice(options={"features_only": True}), "such a network has no forward_features"),
     ],
 )
 def test_bad_choices(choice, message):

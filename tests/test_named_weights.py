@@ -239,6 +239,8 @@ def test_no_network_and_nothing_cached(cache, monkeypatch):
         ({"architecture": 7}, "in its config.json, architecture"),
         ({"model_args": {"checkpoint_path": "/etc/passwd"}}, "asks for checkpoint_path = '/etc/passwd'"),
         ({"model_args": {"depths": [1, 2]}}, r"asks for depths = [1, 2], which is not supported"),
+        ({"model_args": {"depth": 10**6}}, "asks for depth = 1000000; at most 10,000 is built"),
+        ({"pretrained_cfg": {"input_size": [10**9, 64, 64]}}, "in its config.json, pretrained_cfg.input_size.0"),
         ({"pretrained_cfg": {"mean": "white"}}, "in its config.json, pretrained_cfg.mean"),
         ({"pretrained_cfg": {"std": [1, 2, 3, 4]}}, "mean or std = [1.0, 2.0, 3.0, 4.0] has 4 numbers"),
     ],
@@ -253,8 +255,10 @@ def test_a_config_that_is_of_no_use(change, message, tmp_path, files):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfe", "is not JSON"),
-        (b"[1]", "in its config.json"),
+        (b"\xff\xfe", "its config.json is not such as timm writes ('utf-8' codec can't decode"),
+        (b"[1]", "it is no table of names and values"),
+        (b"[" * 10**5, "maximum recursion depth exceeded"),
+        (b" " * (2**20 + 1), "it is larger than 1 MiB"),
         (b'{"model_type": "vit"}', "names no architecture of timm (it is of the library transformers: 'vit')"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,10 @@ FORBIDDEN = frozenset(
     {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "checkpoint_path", "cache_dir"}
 )
 """Arguments of timm that would read other files."""
+LARGEST = 10_000
+"""of what a config may say in whole numbers: pixels, bands, layers, widths"""
+LONGEST = 2**20
+"""bytes of a config"""
 FAMILIES = ("resnet", "resnext", "wide_resnet", "densenet", "vgg")
 """Names that torchvision and timm share, for the same networks."""
 TORCHVISION = {
@@ -39,6 +43,9 @@ TORCHVISION = {
 """timm's names of torchvision's networks: those that give the same features, to the last bit."""
 
 
+_Size = Annotated[int, Field(ge=1, le=LARGEST)]
+
+
 class _Expected(BaseModel):
     """What weights expect, as timm writes it; other keys are of no use here."""
 
@@ -47,7 +54,7 @@ class _Expected(BaseModel):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     interpolation: str | None = None
-    input_size: tuple[int, int, int] | None = None
+    input_size: tuple[_Size, _Size, _Size] | None = None
     license: str | None = None
 
 
@@ -166,16 +173,20 @@ def _of_config(path: Path, name: str) -> Backbone:
 
 def _read_config(path: Path, name: str) -> _Config:
     try:
+        if path.stat().st_size > LONGEST:
+            raise ValueError("it is larger than 1 MiB")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not isinstance(content, dict):
+            raise ValueError("it is no table of names and values")
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"can't read {name}: its {CONFIG} is not JSON ({str(error).partition(chr(10))[0]})"
+            f"can't read {name}: its {CONFIG} is not such as timm writes ({str(error).partition(chr(10))[0]})"
         ) from None
-    if isinstance(content, dict) and "architecture" not in content:
+    if "architecture" not in content:
         kind = content.get("model_type")
         other = f" (it is of the library transformers: {kind!r})" if isinstance(kind, str) else ""
         raise WeightsError(f"can't read {name}: its {CONFIG} names no architecture of timm{other}")
-    if isinstance(content, dict) and "pretrained_cfg" not in content:
+    if "pretrained_cfg" not in content:
         content = {**content, "pretrained_cfg": content}  # as timm wrote it before 2023
     try:
         return _Config.model_validate(content)
@@ -189,4 +200,8 @@ def _options(arguments: dict[str, Any], name: str) -> tuple[tuple[str, Option], 
     for key, value in wanted.items():
         if key in FORBIDDEN or not isinstance(value, str | int | float | bool):
             raise WeightsError(f"can't read {name}: its {CONFIG} asks for {key} = {value!r}, which is not supported")
+        if not isinstance(value, str) and abs(value) > LARGEST:
+            raise WeightsError(
+                f"can't read {name}: its {CONFIG} asks for {key} = {value}; at most {LARGEST:,} is built"
+            )
     return tuple(sorted(wanted.items()))

@@ -210,10 +210,12 @@ def _timm(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
     options: dict[str, Any] = dict(backbone.options)
     try:
         model: Any = timm.create_model(backbone.model, num_classes=0, in_chans=backbone.bands, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+    except Exception as error:  # whatever a network raises on options that it does not take
         if "img_size" in options:
             raise CutError(f"{backbone.name} {_bad_size(backbone, error)}") from None
         raise _bad_options(backbone, error) from None
+    if not hasattr(model, "forward_features"):
+        raise _bad_options(backbone, "such a network has no forward_features")
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
     patch = patch if isinstance(patch, int) else max(patch)
     if backbone.fixed_size and backbone.input_size % patch:
@@ -249,7 +251,7 @@ def _bad_size(backbone: Backbone, error: Exception) -> str:
     return f"doesn't work on images of {backbone.input_size} pixels: {reason}"
 
 
-def _bad_options(backbone: Backbone, error: Exception) -> SpecError:
+def _bad_options(backbone: Backbone, error: Exception | str) -> SpecError:
     options = ", ".join(f"{name} = {value!r}" for name, value in backbone.options)
     return SpecError(f"{backbone.library} can't build {backbone.model} with options {{{options}}}: {error}")
 
