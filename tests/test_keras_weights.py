@@ -116,3 +116,68 @@ def test_what_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         archive.writestr("model.weights.h5", b"x")
     assert "can't read the weights" in refused("mobilenetv2", tmp_path / "bare.keras")
+
+
+HOSTILE = {
+    "huge": lambda group: group.create_dataset("0", shape=(3, 3, 10**6, 300), dtype="f4", chunks=(3, 3, 1000, 300)),
+    "outside": lambda group: group.create_dataset(
+        "0", shape=(1, 1, 1, 4), dtype="f4", external=[("secret.txt", 0, 16)]
+    ),
+    "virtual": lambda group: group.create_virtual_dataset("0", h5py.VirtualLayout((1, 1, 1, 4), "f4")),
+    "linked": lambda group: group.__setitem__("0", h5py.ExternalLink("other.h5", "x")),
+}
+"""what stands for more numbers than the file holds, or for those of another file"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("huge", "its weights are larger than 2048 MiB"),
+        ("outside", "the numbers of its layer 'a' are not in it, but in another file"),
+        ("virtual", "the numbers of its layer 'a' are not in it, but in another file"),
+        ("linked", "can't read the weights"),
+    ],
+)
+def test_a_file_of_keras_stands_for_itself_alone(kind, message, tmp_path, monkeypatch):
+    """A small file can't take the machine's memory, nor make weights of any other file on it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.txt").write_bytes(b"x" * 16)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.ones((1, 1, 1, 4), np.float32)
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        group = file.create_group("layers/layer/vars")
+        group.attrs["name"] = "a"
+        HOSTILE[kind](group)
+    config = {"config": {"layers": [{"class_name": "Conv2D", "config": {"name": "a"}}]}}
+    with zipfile.ZipFile(tmp_path / "w.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.write(tmp_path / "part.h5", "model.weights.h5")
+    assert message in refused("mobilenetv2", tmp_path / "w.keras")
+
+
+def test_an_old_file_of_keras_takes_nothing_from_another(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["a/kernel:0"] = np.ones((1, 1, 1, 4), np.float32)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = ["a"]
+        file["a"] = h5py.ExternalLink("other.h5", "a")
+        with h5py.File(tmp_path / "other.h5", "a") as other:
+            other["a"].attrs["weight_names"] = ["kernel:0"]
+    assert "not in it, but in another file" in refused("mobilenetv2", tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (b"{}", "does not say in which order its layers are"),
+        (b"[" * 10**5, "maximum recursion depth exceeded"),
+        (b" " * (2**24 + 1), "its config.json is larger than 16 MiB"),
+    ],
+)
+def test_a_config_of_keras_that_is_of_no_use(config, message, tmp_path):
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file.create_group("layers")
+    with zipfile.ZipFile(tmp_path / "w.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config)
+        archive.write(tmp_path / "part.h5", "model.weights.h5")
+    assert message in refused("mobilenetv2", tmp_path / "w.keras")

@@ -27,7 +27,9 @@ IN_ORDER = {
 }
 """the arrays of a layer in a ``.keras`` file, which numbers them"""
 LARGEST = 2**31
-"""bytes of weights in a ``.keras`` file, at most"""
+"""bytes of weights, at most: a small file can stand for any number of them"""
+LONGEST = 2**24
+"""bytes of the config in a ``.keras`` file, at most"""
 
 
 def read_keras(path: Path) -> dict[str, Tensor]:
@@ -44,39 +46,68 @@ def read_keras(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"reading {path.name}, a file of Keras, needs h5py: pip install 'skythaw[arrays]'") from None
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("model.weights.h5").file_size > LARGEST:
-                raise ValueError("its weights are larger than 2 GiB")
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
-            with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-                return _tensors(_of_config(file, layers))
+            config = json.loads(_member(archive, "config.json", LONGEST))
+            with h5py.File(io.BytesIO(_member(archive, "model.weights.h5", LARGEST))) as file:
+                return _tensors(_read(file, _of_config(file, _layers(config, path))))
     with h5py.File(path) as file:
         root = file.get("model_weights", file)
         if "layer_names" not in root.attrs:
-            raise WeightsError(
-                f"{path} does not say in which order its layers are: save the whole model with model.save('FILE.keras')"
-            )
-        return _tensors(_of_h5(root))
+            raise _without_order(path)
+        return _tensors(_read(file, _of_h5(root)))
 
 
-def _of_h5(root: Any) -> Iterator[Layer]:
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    if archive.getinfo(name).file_size > most:
+        raise ValueError(f"its {name} is larger than {most // 2**20} MiB")
+    return archive.read(name)
+
+
+def _layers(config: Any, path: Path) -> list[dict[str, Any]]:
+    try:
+        layers: list[dict[str, Any]] = config["config"]["layers"]
+    except (KeyError, TypeError):
+        raise _without_order(path) from None
+    return layers
+
+
+def _without_order(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path} does not say in which order its layers are: save the whole model with model.save('FILE.keras')"
+    )
+
+
+def _read(file: Any, layers: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Layer]:
+    """The numbers of each layer, which must be in the file itself: HDF5 can point to any other file."""
+    left = LARGEST
+    for name, kept in layers:
+        for each in kept.values():
+            if each.file != file or each.external or each.is_virtual:
+                raise ValueError(f"the numbers of its layer {name!r} are not in it, but in another file")
+            left -= each.nbytes
+        if left < 0:
+            raise ValueError(f"its weights are larger than {LARGEST // 2**20} MiB")
+        yield name, {kind: np.asarray(each) for kind, each in kept.items()}
+
+
+def _of_h5(root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The layers of a file of Keras 1 to 3 in HDF5."""
     for name in map(_text, root.attrs["layer_names"]):
         arrays = {}
         for weight in map(_text, root[name].attrs["weight_names"]):
             kind = weight.rpartition("/")[2].partition(":")[0].removeprefix(f"{name}_")
             kind = {"W_1": "kernel", "b_1": "bias", "depthwise_kernel": "kernel"}.get(kind, kind)
-            arrays[kind] = np.asarray(root[name][weight])
+            arrays[kind] = root[name][weight]
         yield name, arrays
 
 
-def _of_config(file: Any, layers: list[dict[str, Any]]) -> Iterator[Layer]:
+def _of_config(file: Any, layers: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The layers of a ``.keras`` file: the config has their order, each group of arrays its layer's name."""
     groups = {_text(group["vars"].attrs.get("name", "")): group["vars"] for group in file["layers"].values()}
     for layer in layers:
         name, names = layer["config"]["name"], IN_ORDER.get(layer["class_name"])
         if names and name in groups:
             arrays = groups[name]
-            yield name, {names[int(i)]: np.asarray(arrays[i]) for i in sorted(arrays, key=int)}
+            yield name, {names[int(i)]: arrays[i] for i in sorted(arrays, key=int)}
 
 
 def _tensors(layers: Iterator[Layer]) -> dict[str, Tensor]:
