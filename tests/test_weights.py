@@ -302,3 +302,18 @@ def test_download_from_the_hub(tmp_path):
         assert len(asked) == count, "asked again for what is here"
     with serving({}) as (address, _):
         assert "the download failed" in from_the_hub(tmp_path / "other", address).stdout
+
+
+def test_a_small_file_takes_no_large_memory(tmp_path):
+    """One that is compressed, or one whose tensor repeats a number without end."""
+    torch.save({"a.weight": torch.zeros(10**5)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain:
+        with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+            for each in plain.infolist():
+                packed.writestr(each.filename, plain.read(each))
+    torch.save({"pos_embed": torch.zeros(1).expand(10**11)}, tmp_path / "again.pth")
+    for name, message in (("bomb.pth", "it is compressed"), ("again.pth", "pos_embed is larger than the file")):
+        with pytest.raises(WeightsError, match=message) as caught:
+            read_checkpoint(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert read_checkpoint(tmp_path / "plain.pth")[0].tensors["a.weight"].shape == (10**5,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,20 @@ def read_checkpoint(path: Path) -> list[TensorSet]:
     found = list(_sets(_content(path), "", DEEPEST))
     if not found:
         raise WeightsError(f"can't read the weights {path}: there are no named tensors in it")
+    _require_kept(found, path)
     return found
+
+
+def _require_kept(found: list[TensorSet], path: Path) -> None:
+    """No tensor stands for more numbers than are in the file, one of them again and again: it could take all memory."""
+    size = path.stat().st_size
+    for one in found:
+        for name, tensor in one.tensors.items() if one.key != OF_KERAS else ():
+            if tensor.numel() * tensor.element_size() > size:
+                raise WeightsError(
+                    f"can't read the weights {path}: {name} is larger than the file; keep it whole: "
+                    "torch.save({name: t.contiguous() for name, t in model.state_dict().items()}, FILE)"
+                )
 
 
 def _content(path: Path) -> Any:
@@ -56,6 +70,7 @@ def _content(path: Path) -> Any:
             return load_file(path)
         if is_keras(path):
             return {OF_KERAS: read_keras(path)}
+        _require_plain(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # it then loads, or fails
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -63,6 +78,14 @@ def _content(path: Path) -> Any:
         raise
     except Exception as error:  # a torn file raises many kinds
         raise WeightsError(f"can't read the weights {path}: {_reason(str(error).strip(), error)}") from None
+
+
+def _require_plain(path: Path) -> None:
+    """No archive that is packed more tightly than torch packs any: a small file could take all memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(each.file_size for each in archive.infolist()) > path.stat().st_size:
+                raise ValueError(f"it is compressed, as torch.save never does; {SAVE_ALONE}")
 
 
 def _is_safetensors(path: Path) -> bool:
