@@ -307,10 +307,12 @@ def test_download_from_the_hub(tmp_path):
 def test_a_small_file_takes_no_large_memory(tmp_path):
     """One that is compressed, or one whose tensor repeats a number without end."""
     torch.save({"a.weight": torch.zeros(10**5)}, tmp_path / "plain.pth")
-    with zipfile.ZipFile(tmp_path / "plain.pth") as plain:
-        with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as packed:
-            for each in plain.infolist():
-                packed.writestr(each.filename, plain.read(each))
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for each in plain.infolist():
+            packed.writestr(each.filename, plain.read(each))
     torch.save({"pos_embed": torch.zeros(1).expand(10**11)}, tmp_path / "again.pth")
     for name, message in (("bomb.pth", "it is compressed"), ("again.pth", "pos_embed is larger than the file")):
         with pytest.raises(WeightsError, match=message) as caught:

@@ -188,6 +188,7 @@ def test_the_report_compares_weights(facts):
     for pair in found["best"]:
         apart = first[pair["first"]]["macro_f1"]["mean"] - first[pair["second"]]["macro_f1"]["mean"]
         assert pair["difference"] == pytest.approx(apart)
+        assert pair["converged"] == all(first[pair[each]]["converged"] for each in ("first", "second"))
         assert pair["low_simultaneous"] <= pair["low"] <= pair["difference"] <= pair["high"]
 
 
@@ -204,6 +205,36 @@ def test_the_report_says_it_in_words(facts, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "with other weights, at its best depth" in printed
     assert f"Use {facts['choice']['network']} with" in printed
+
+
+def weights_of(label, tried=(0, 3), may_be_best=(0,), seeds=3, converged=True):
+    score = {"mean": 0.8, "low": 0.7, "high": 0.9}
+    return {"weights": label, "depth": 0, "blocks": 5, "seeds": seeds, "tried": list(tried), "macro_f1": score,
+            "set": list(may_be_best), "frozen": score, "converged": converged}  # fmt: skip
+
+
+def said_of(one, other):
+    pair = {"first": "a", "second": "b", "converged": one["converged"] and other["converged"], "difference": 0.1}
+    pair |= {"low_simultaneous": 0.05, "high_simultaneous": 0.15}
+    return weight_sentences(
+        {"weights": [{"backbone": "net", "weights": [one, other], "best": [pair], "frozen": [pair]}]}
+    )[0]
+
+
+def test_what_is_said_of_weights_and_when():
+    """Nothing is called better, or said to need less depth, on one seed, unfinished, or at other depths."""
+    said = said_of(weights_of("a"), weights_of("b", may_be_best=(3,)))
+    assert "a is 10.0 points of macro-F1 (5.0 to 15.0) better than b. Left frozen, a is 10.0 points" in said
+    assert said.endswith("a needs less depth than b: depth 0 may be best, and depth 3.")
+    said = said_of(weights_of("a", seeds=1), weights_of("b", may_be_best=(3,), seeds=1))
+    assert said.endswith("There is one seed, so none of them is called better, and what depth they need can't be told.")
+    assert "points" not in said
+    said = said_of(weights_of("a", converged=False), weights_of("b", may_be_best=(3,)))
+    assert "points" not in said
+    assert "needs less" not in said
+    said = said_of(weights_of("a", tried=(0,)), weights_of("b", tried=(3,), may_be_best=(3,)))
+    assert said.endswith("a and b were not tried at the same depths.")
+    assert "It can't be told whether a needs another depth than b" in said_of(weights_of("a"), weights_of("b"))
 
 
 def test_export_takes_the_weights_along(run, facts, tmp_path):

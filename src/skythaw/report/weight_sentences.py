@@ -21,9 +21,12 @@ def _of_network(found: Mapping[str, Any]) -> str:
         for each in every
     )
     said = [f"{found['backbone']} with other weights, at its best depth: macro-F1 with {reached}."]
+    if min(each["seeds"] for each in every) < 2:
+        said.append("There is one seed, so none of them is called better, and what depth they need can't be told.")
+        return " ".join(said)
     first = every[0]["weights"]
-    said += [_apart(pair, "") for pair in found["best"] if pair["first"] == first]
-    said += [_apart(pair, "Left frozen, ") for pair in found["frozen"] if first in (pair["first"], pair["second"])]
+    for pairs, when in ((found["best"], ""), (found["frozen"], "Left frozen, ")):
+        said += [_apart(pair, when) for pair in pairs if pair["first"] == first]
     said.append(_depths(every))
     return " ".join(said)
 
@@ -41,7 +44,9 @@ def _depths(every: list[Mapping[str, Any]]) -> str:
     for each in every[1:]:
         if not (first["converged"] and each["converged"]):
             continue
-        if max(first["set"]) < min(each["set"]):
+        if (first["tried"], first["blocks"]) != (each["tried"], each["blocks"]):
+            said.append(f"{first['weights']} and {each['weights']} were not tried at the same depths.")
+        elif max(first["set"]) < min(each["set"]):
             said.append(f"{first['weights']} needs less depth than {each['weights']}: {_sets(first, each)}.")
         elif min(first["set"]) > max(each["set"]):
             said.append(f"{first['weights']} needs more depth than {each['weights']}: {_sets(first, each)}.")

@@ -14,22 +14,25 @@ from skythaw.report.statistics.evidence import Evidence, Key
 def weights_compared(evidence: Evidence) -> list[dict[str, Any]]:
     """For each backbone with several weights, what each reaches, the best first, and what every two are apart.
 
-    ``set`` has the depths that may be the best with these weights, all of one backbone judged together. ``frozen`` is
-    macro-F1 at depth 0. Pairs of ``best`` are at recommended depths: these were chosen on the same objects, so they are
-    corrected for the number of depths. Those of ``frozen`` are at depth 0.
+    ``set`` has the depths that may be the best with these weights, all weights of all backbones judged together.
+    ``frozen`` is macro-F1 at depth 0. Pairs of ``best`` are at recommended depths: these were chosen on the same objects,
+    so they are corrected for the number of depths, and no weights have their best before all their depths have
+    converged. Those of ``frozen`` are at depth 0. Both are corrected for the number of backbones.
     """
     together: dict[tuple[Any, ...], list[Key]] = defaultdict(list)
     for key in evidence.main():
         together[(evidence.named(key)["backbone"], *key[1:])].append(key)
-    return [_compared(evidence, keys) for keys in together.values() if len(keys) > 1]
+    several = [keys for keys in together.values() if len(keys) > 1]
+    return [_compared(evidence, keys, len(several)) for keys in several]
 
 
-def _compared(evidence: Evidence, keys: list[Key]) -> dict[str, Any]:
+def _compared(evidence: Evidence, keys: list[Key], backbones: int) -> dict[str, Any]:
     keys = sorted(keys, key=lambda key: -evidence.contests[key].recommended.mean("macro_f1"))
     contests = [evidence.contests[key] for key in keys]
     names = {name: each for name, each in evidence.named(keys[0]).items() if name not in ("network", "weights")}
     chosen = [contest.recommended for contest in contests]
     frozen = [next((each for each in contest.whole if each.depth == 0), None) for contest in contests]
+    below = [each for each in frozen if each]
     labels = [evidence.named(key)["weights"] for key in keys]
     return {
         **names,
@@ -38,20 +41,34 @@ def _compared(evidence: Evidence, keys: list[Key]) -> dict[str, Any]:
                 "weights": label,
                 "depth": best.depth,
                 "blocks": evidence.chosen[key][best.depth].results[0].blocks,
-                "set": [each.depth for each in contest.may_be_best(len(keys))],
+                "seeds": contest.seeds,
+                "tried": [each.depth for each in contest.whole],
+                "set": [each.depth for each in contest.may_be_best(backbones * len(keys))],
                 "macro_f1": _score(contest, best),
-                "frozen": _score(contest, below) if below else None,
+                "frozen": _score(contest, at_0) if at_0 else None,
                 "converged": not contest.not_converged,
             }
-            for key, label, contest, best, below in zip(keys, labels, contests, chosen, frozen, strict=True)
+            for key, label, contest, best, at_0 in zip(keys, labels, contests, chosen, frozen, strict=True)
         ],
-        "best": _pairs(labels, contests, chosen, max(len(contest.whole) for contest in contests)),
-        "frozen": _pairs(labels, contests, [each for each in frozen if each], 1) if all(frozen) else [],
+        "best": _pairs(
+            labels,
+            contests,
+            chosen,
+            [not contest.not_converged for contest in contests],
+            backbones * max(len(contest.whole) for contest in contests),
+        ),
+        "frozen": _pairs(labels, contests, below, [not each.not_converged for each in below], backbones)
+        if len(below) == len(contests)
+        else [],
     }
 
 
 def _pairs(
-    labels: list[str | None], contests: list[Contest], rows: list[Candidate], depths: int
+    labels: list[str | None],
+    contests: list[Contest],
+    rows: list[Candidate],
+    converged: list[bool],
+    families: int,
 ) -> list[dict[str, Any]]:
     """The first of every two less the second."""
     contenders = [
@@ -62,10 +79,10 @@ def _pairs(
         {
             "first": labels[a],
             "second": labels[b],
-            "converged": not (rows[a].not_converged or rows[b].not_converged),
+            "converged": converged[a] and converged[b],
             **found.said_together(),
         }
-        for (a, b), found in zip(pairs, apart(contenders, pairs, "macro_f1", depths), strict=True)
+        for (a, b), found in zip(pairs, apart(contenders, pairs, "macro_f1", families), strict=True)
     ]
 
 
