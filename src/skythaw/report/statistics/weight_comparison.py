@@ -15,8 +15,8 @@ def weights_compared(evidence: Evidence) -> list[dict[str, Any]]:
     """For each backbone with several weights, what each reaches, the best first, and what every two are apart.
 
     ``set`` has the depths that may be the best with these weights, all weights of all backbones judged together.
-    ``frozen`` is macro-F1 at depth 0. Pairs of ``best`` are at recommended depths: these were chosen on the same objects,
-    so they are corrected for the number of depths, and no weights have their best before all their depths have
+    ``frozen`` is macro-F1 at depth 0. Pairs of ``best`` are at recommended depths: these were chosen on the same
+    objects, so they are corrected for the number of depths, and no weights have their best before all their depths have
     converged. Those of ``frozen`` are at depth 0. Both are corrected for the number of backbones.
     """
     together: dict[tuple[Any, ...], list[Key]] = defaultdict(list)
