@@ -66,9 +66,9 @@ def write_keras(path, layers):
     return path
 
 
-def built(name, path):
+def built(name, path, bands=3):
     choice = of_keras(backbone(name), WeightsChoice(file=path))
-    return build(chosen(backbone(name), choice), locate(backbone(name), choice))
+    return build(chosen(backbone(name).with_bands(bands), choice), locate(backbone(name), choice))
 
 
 @pytest.mark.parametrize(("write", "file"), [(write_h5, "w.h5"), (write_keras, "w.keras"), (write_keras, "w.h5")])
@@ -90,6 +90,14 @@ def test_blue_comes_first_and_epsilon_is_made_up_for(tmp_path):
     state = network("densenet121").features.state_dict()
     net = built("densenet121", write_h5(tmp_path / "d.h5", layers_of(state)))
     assert torch.allclose(net.features.features.norm0.running_var - 1, torch.tensor(1e-8), atol=1e-7)
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+def test_weights_of_keras_are_adapted_to_other_bands(bands, tmp_path):
+    state = network("mobilenetv2").features.state_dict()
+    net = built("mobilenetv2", write_h5(tmp_path / "w.h5", layers_of(state)), bands)
+    assert net.preprocessing.mean == (0.5,) * bands
+    assert net.features.conv_stem.weight.shape[1] == bands
 
 
 def refused(name, path, choice=None):

@@ -75,6 +75,7 @@ def of_keras(network: Backbone, choice: WeightsChoice) -> WeightsChoice:
             "mean": choice.mean or mean,
             "std": choice.std or std,
             "options": dict(theirs.options) | choice.options,
+            "name": choice.label,  # so what is expected of red, green and blue is adapted to other bands
         }
     )
 
