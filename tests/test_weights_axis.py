@@ -118,6 +118,14 @@ def test_a_folder_is_found_from_the_study_file(folder, cache):
     assert str(folder) not in json.dumps(plan.description)
 
 
+@pytest.mark.parametrize("other", ["other.safetensors", "random"])
+def test_a_described_network_with_other_weights_stays_as_described(other, folder, cache):
+    """A file in the place of weights that could not be fetched: what they expect is known from their config."""
+    plan = make_plan(study_of(folder, None, f"hf_hub:{ZOO}", f'[weights]\n"hf_hub:{ZOO}" = "{other}"\n'), cache)
+    choice = plan.cells[0].cell.weights
+    assert (choice.name, choice.commit, choice.mean, choice.std) == (other, None, (0.0, 0.0, 0.0), (0.5, 0.5, 0.5))
+
+
 def test_weights_go_to_the_networks_that_they_are_of(folder, cache):
     networks = f"'timm:{NETWORK}', 'timm:test_resnet'"
     plan = make_plan(study_of(folder, '"random", "hf_hub:zoo/encoder"', networks), cache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skythaw.backbones.keras_networks import of_keras
 from skythaw.backbones.known_backbones import Backbone, backbone
@@ -59,11 +59,25 @@ def _alone(own: Backbone, choice: WeightsChoice | None) -> StudyNetwork:
     """A network with the one set of weights that the study says, or the official ones."""
     described = own.name.startswith(DESCRIBED)
     network = backbone(f"timm:{own.model}") if described else own
-    if choice is None and described:
-        choice = WeightsChoice(name=own.name)
-    if choice is None or choice.name == IMAGENET:
-        return StudyNetwork(network.name, WeightsChoice() if choice is None else _unnamed(choice))
-    return settle(network, choice)
+    if choice is not None and choice.name == IMAGENET:
+        return StudyNetwork(network.name, _unnamed(choice))
+    if described and (choice is None or not choice.published):
+        return _as_described(settle(network, WeightsChoice(name=own.name)), network, choice)
+    return StudyNetwork(network.name, WeightsChoice()) if choice is None else settle(network, choice)
+
+
+def _as_described(found: StudyNetwork, network: Backbone, choice: WeightsChoice | None) -> StudyNetwork:
+    """The network that a config describes, with its own weights, or with a file or random ones in their place."""
+    if choice is None:
+        return found
+    settled, said = settle(network, choice).choice, found.choice
+    update = {
+        "name": settled.label,
+        "mean": settled.mean or said.mean,
+        "std": settled.std or said.std,
+        "options": said.options | settled.options,
+    }
+    return replace(found, choice=settled.model_copy(update=update))
 
 
 def _unnamed(choice: WeightsChoice) -> WeightsChoice:
