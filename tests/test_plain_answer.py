@@ -7,7 +7,6 @@ import pytest
 from helpers_run import World, make_run
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
-from skythaw.report.statistics.report_rows import one_rate
 from skythaw.study.ledger import Ledger
 
 CHOICE = {
@@ -19,7 +18,6 @@ CHOICE = {
     "seeds": 3,
     "size": 96,
     "settings": {},
-    "one_rate": None,
     "objects": 3000,
     "macro_f1": {"mean": 0.806, "std": 0.004, "low": 0.791, "high": 0.82},
     "accuracy": {"mean": 0.82, "std": 0.004, "low": 0.8, "high": 0.84},
@@ -49,7 +47,6 @@ RIVAL = {
 
 
 def answer(**changes):
-    """The sentences of a choice that differs from `CHOICE`."""
     return " ".join(plain_answer({**CHOICE, **changes}))
 
 
@@ -196,21 +193,3 @@ def test_what_both_reach_together_is_said_of_each_alone():
     assert "it reaches 0.970 (95 % interval 0.960 to 0.980) (depth 5)" in said
     assert "15.0 points of macro-F1 (10.0 to 20.0) better than the images alone" in said
     assert "not surely better or worse than the numbers alone (0.5 points of macro-F1 (-1.0 to 2.0))" in said
-
-
-def test_what_is_sure_at_one_learning_rate_is_said_of_that_rate():
-    said = answer(one_rate=1e-3)
-    assert "surely the best of the 5 depths that were tried, all at a learning rate of 0.001." in said
-    assert "whether another learning rate would change this (0.001 alone was tried)" in said
-    assert "within 0.01 of the best of the 5 depths, all at a learning rate of 0.001." in answer(
-        one_rate=1e-3, may_be_best=[10, 14]
-    )
-    assert "learning rate" not in answer(one_rate=1e-3, depths=1, sure=None)
-
-
-@pytest.mark.parametrize(
-    ("grid", "lr", "found"),
-    [({}, "auto", None), ({}, 1e-3, 1e-3), ({"lr": [1e-3, 1e-2]}, "auto", None), ({"lr": [3e-3]}, "auto", 3e-3)],
-)
-def test_one_rate_is_of_a_study_that_tries_no_other(grid, lr, found):
-    assert one_rate({"grid": grid, "recipe": {"lr": lr}}) == found

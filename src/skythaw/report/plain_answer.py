@@ -39,7 +39,6 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
         **{name: row[name] for name in CHOSEN},
         "size": row.get("size", facts["data"].get("size")),
         "settings": {axis: row[axis] for axis in best.axes if axis != "size"},
-        "one_rate": facts["one_rate"],
         "objects": (facts["objects"] or {}).get("test"),
         "macro_f1": row["macro_f1"],
         "accuracy": row["accuracy"],
@@ -227,17 +226,15 @@ def _interval(score: Mapping[str, Any]) -> str:
 def _how_sure(choice: Choice) -> list[str]:
     """How sure the depth is, and what it rests on."""
     said = []
-    at_rate = "" if choice["one_rate"] is None else f", all at a learning rate of {choice['one_rate']:g}"
     if choice["converged"] is False:
         why = "; ".join(choice["not_converged"])
         said.append(f"Its training has not converged ({why}): train longer before you rely on this.")
     if choice["seeds"] < 2:
         said.append("All of this is of these trained networks: there is one seed, so another training may differ.")
     if choice["sure"] and choice["depth"] in choice["may_be_best"] and len(choice["may_be_best"]) == 1:
-        said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried{at_rate}.")
+        said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried.")
     elif choice["sure"]:
-        best = f"the best of the {choice['depths']} depths{at_rate}"
-        said.append(f"That depth is surely within {choice['margin']:g} of {best}.")
+        said.append(f"That depth is surely within {choice['margin']:g} of the best of the {choice['depths']} depths.")
     told = [each for each in choice["rivals"] if each["converged"] and each["p_simultaneous"] < 0.05]
     if choice["rivals"] and len(told) == len(choice["rivals"]) and choice["seeds"] > 1:
         said.append(f"It is surely better than {_names(told, 'and')}.")
@@ -258,8 +255,6 @@ def _not_told(choice: Choice) -> list[str]:
         unknown.append("which depth is the best")
     elif choice["sure"] is not True and others:
         unknown.append(f"whether {_or(others)} blocks would be as good or better")
-    if choice["one_rate"] is not None and choice["depths"] > 1:
-        unknown.append(f"whether another learning rate would change this ({choice['one_rate']:g} alone was tried)")
     alike = [e for e in choice["rivals"] if not e["converged"] or e["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]
     if alike:
         unknown.append(f"whether {_names(alike, 'or')} is as good")

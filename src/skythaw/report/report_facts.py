@@ -14,15 +14,7 @@ from skythaw.report.statistics.evidence import Evidence, gather
 from skythaw.report.statistics.network_rivals import network_rivals
 from skythaw.report.statistics.number_comparison import against_control, inputs_compared
 from skythaw.report.statistics.number_rows import number_facts, number_rows
-from skythaw.report.statistics.report_rows import (
-    ReportRow,
-    axes_of,
-    finished_cells,
-    one_rate,
-    probes,
-    report_rows,
-    row_facts,
-)
+from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
 from skythaw.report.statistics.weight_comparison import weights_compared
 from skythaw.spec import IMAGES
 from skythaw.study.ledger import Entry, Ledger
@@ -67,7 +59,6 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "objects": ledger.remark("objects"),
         "warnings": ledger.remark("warnings") or [],
         "axes": list(axes),
-        "one_rate": one_rate(ledger.study),
         "rows": rows + [dict.fromkeys(axes) | number_facts(row, scored) for row in numbers.table],
         "control": [
             number_facts(row, scored) | {"network": against_control(evidence, row) if evidence else None}

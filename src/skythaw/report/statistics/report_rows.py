@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -79,12 +79,6 @@ def axes_of(ledger: Ledger) -> tuple[str, ...]:
     """The study's further axes, beside those that validation decides."""
     known = {*Pixels.model_fields, *Recipe.model_fields}
     return tuple(name for name in ledger.study["grid"] if name in known and name not in CHOSEN)
-
-
-def one_rate(study: Mapping[str, Any]) -> float | None:
-    """The learning rate of a study that tries no other; None where rates are raced or listed."""
-    listed = study["grid"].get("lr") or [study["recipe"]["lr"]]
-    return None if len(listed) > 1 or isinstance(listed[0], str) else float(listed[0])
 
 
 def finished_cells(entries: Iterable[Entry]) -> list[Finished]:
