@@ -318,6 +318,19 @@ def test_images_that_cannot_be_read_are_left_out_if_wanted(tmp_path):
     assert any("torn.png" in text or "torn" in text for text in found.notes)
 
 
+def test_a_table_that_names_its_images_is_enough_and_what_it_lacks_is_said(tmp_path, skythaw):
+    folder = put(tmp_path / "set", A=40, B=41)
+    table = folder / "labels.csv"
+    files = sorted(each.relative_to(folder) for each in folder.rglob("*.png"))
+    table.write_text("file,label\n" + "".join(f"{each},{each.parts[0]}\n" for each in files if each.name != "B-81.png"))
+    found = gather_images(table, None, tmp_path / "cutouts.parquet")
+    assert found.cutouts.counts == {"A": 40, "B": 40}
+    assert found.notes == ("left out 1 (B/B-81.png): it has no row in labels.csv",)
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:5]))
+    assert "the only class" in refused(skythaw, table, "--out", tmp_path / "out", "--backbone", NETWORK["backbone"][0],
+                                       "--weights", "timm:test_efficientnet=random")  # fmt: skip
+
+
 def test_a_budget_too_small_says_what_would_fit(tmp_path, skythaw):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
     said = refused(skythaw, survey, "--budget", "3s", "--out", tmp_path / "out", "--backbone", "timm:test_efficientnet",

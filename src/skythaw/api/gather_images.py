@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skythaw import registry
 from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
+from skythaw.data.sources.column_names import some_names
 from skythaw.data.sources.folder import ImportResult
+from skythaw.data.sources.image_files import NOT_IMAGE
 from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.source_formats import TABLE_ENDINGS, source_of
 from skythaw.errors import DataError
@@ -57,6 +60,8 @@ def gather_images(
     """
     notes: tuple[str, ...] = ()
     if not file.exists():
+        if labels is None and images.is_file() and images.name.lower().endswith(TABLE_ENDINGS):
+            images, labels = images.parent, images  # a table that names the images beside it
         if (cutouts := _as_cutouts(images)) is not None:
             if labels is not None:
                 raise DataError(
@@ -64,9 +69,8 @@ def gather_images(
                 )
             return GatheredImages(cutouts, images)
         result = _import(images, labels, file, skip_broken, progress)
-        left_out = [f"left out {name}: {why}" for name, why in result.broken.items()]
         changed = [f"{number} images: {what}" for what, number in result.changed.items()]
-        notes = (*result.notes, *changed, *left_out)
+        notes = (*result.notes, *changed, *_left_out(result, _inside(images, labels)))
     return GatheredImages(read_cutouts(file), file, notes)
 
 
@@ -78,13 +82,27 @@ def _as_cutouts(images: Path) -> Cutouts | None:
 def _import(
     images: Path, labels: Path | None, file: Path, skip_broken: bool, progress: Progress | None
 ) -> ImportResult:
-    if labels is None and images.is_file() and images.name.lower().endswith(TABLE_ENDINGS):
-        images, labels = images.parent, images  # a table that names the images beside it
     settings = None if labels is None else LabelSettings(labels, labelled_only=True)
     result: ImportResult = registry.get("source", source_of(images))(
         images, file, settings, skip_broken=skip_broken, progress=progress
     )
     return result
+
+
+def _inside(images: Path, labels: Path | None) -> str:
+    """What the table of labels is called among the files of the images, if it lies there."""
+    whole, folder = (labels or images).resolve(), images.resolve()
+    return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else ""
+
+
+def _left_out(result: ImportResult, labels: str) -> Iterator[str]:
+    """What is not read: each broken image, and the rest in a sentence for each reason."""
+    yield from (f"left out {name}: {why}" for name, why in result.broken.items())
+    names, broken = defaultdict[str, list[str]](list), set(result.broken.values())
+    for name, why in result.left_out.items():
+        if why not in broken and name != labels:
+            names[NOT_IMAGE if why.startswith(NOT_IMAGE) else why].append(name)
+    yield from (f"left out {len(some)} ({some_names(some)}): {why}" for why, some in names.items())
 
 
 def require_enough(cutouts: Cutouts, images: Path) -> None:
