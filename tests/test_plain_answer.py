@@ -7,10 +7,12 @@ import pytest
 from helpers_run import World, make_run
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
+from skythaw.report.short_answer import short_answer
 from skythaw.study.ledger import Ledger
 
 CHOICE = {
     "network": "mobilenetv2",
+    "backbone": "mobilenetv2",
     "strategy": "top",
     "train_size": 1500,
     "depth": 10,
@@ -32,6 +34,7 @@ CHOICE = {
     "inputs": None,
     "converged": True,
     "not_converged": [],
+    "unfinished": 0,
     "keys": ["a", "b", "c"],
 }
 RIVAL = {
@@ -91,6 +94,14 @@ def test_better_is_never_said_beside_an_interval_that_holds_zero(low, high, says
     else:
         assert says in said
     assert never not in said
+
+
+def test_what_was_not_trained_to_its_end_is_said():
+    assert "Can't be told: what the trainings of the study that are not finished (4) would give." in answer(
+        unfinished=4
+    )
+    assert short_answer({**CHOICE, "unfinished": 1}).endswith("; other trainings of the study (1) are not finished.")
+    assert "not finished" not in answer() + short_answer(CHOICE)
 
 
 def test_of_one_seed_it_speaks_of_these_trained_networks():

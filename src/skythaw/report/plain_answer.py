@@ -53,6 +53,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
         "inputs": _inputs(facts, best),
         "converged": row["converged"],
         "not_converged": row["not_converged"],
+        "unfinished": facts["cells"]["cells"] - facts["cells"]["done"],
         "keys": row["keys"],
     }
 
@@ -258,6 +259,8 @@ def _not_told(choice: Choice) -> list[str]:
     alike = [e for e in choice["rivals"] if not e["converged"] or e["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]
     if alike:
         unknown.append(f"whether {_names(alike, 'or')} is as good")
+    if choice["unfinished"]:
+        unknown.append(f"what the trainings of the study that are not finished ({choice['unfinished']}) would give")
     more = choice["more_images"]
     if "why" in more:
         unknown.append(f"what more images would give ({more['why']})")

@@ -27,6 +27,8 @@ def short_answer(choice: Mapping[str, Any] | None) -> str:
     worth = _beside_control(choice["control"])
     if choice["converged"] is False:
         worth += "; its training is not finished"
+    if choice["unfinished"]:
+        worth += f"; other trainings of the study ({choice['unfinished']}) are not finished"
     return f"Use {how} on {images:,} images: it classifies {right}{worth}."
 
 
