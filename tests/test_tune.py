@@ -17,13 +17,13 @@ from helpers_data import encode, picture
 from helpers_study import make_survey
 from skythaw import Run, evaluate, init_study, load, tune
 from skythaw.api import first_look, networks_here, study_ladder
-from skythaw.api.first_look import first_candidates
+from skythaw.api.first_look import first_candidates, look
 from skythaw.api.gather_images import gather_images
 from skythaw.api.stopping import StoppedError
 from skythaw.api.study_ladder import LADDER, Rung, study_on
 from skythaw.api.study_text import DATA, GRID, RECIPE, study_text
 from skythaw.api.table_columns import table_columns
-from skythaw.api.time_budget import TimeIsUp, parse_budget, stopping_after
+from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
 from skythaw.api.tune import tune_request
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.cutouts import read_cutouts
@@ -31,7 +31,7 @@ from skythaw.errors import DataError, OutputError, SkythawError, SpecError, Weig
 from skythaw.spec import Data, Grid, Recipe, Study
 from skythaw.study.depth_search import search
 from skythaw.study.machine_speed import MachineSpeed
-from skythaw.study.open_study import RunSettings
+from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.plan import make_plan
 
 NETWORK = {"backbone": ["timm:test_efficientnet"], "weights": {"timm:test_efficientnet": "random"}}
@@ -327,8 +327,30 @@ def test_a_table_that_names_its_images_is_enough_and_what_it_lacks_is_said(tmp_p
     assert found.cutouts.counts == {"A": 40, "B": 40}
     assert found.notes == ("left out 1 (B/B-81.png): it has no row in labels.csv",)
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:5]))
-    assert "the only class" in refused(skythaw, table, "--out", tmp_path / "out", "--backbone", NETWORK["backbone"][0],
-                                       "--weights", "timm:test_efficientnet=random")  # fmt: skip
+    with pytest.raises(DataError, match=r"labels.csv: a classifier needs at least 2 classes; found A \(4\)"):
+        tune(table, out=tmp_path / "out", **NETWORK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_does_not_fit_leaves_nothing_in_the_way_of_one_that_does(tmp_path, cache):
+    folder, table = put(tmp_path / "set", A=40, B=40), tmp_path / "table.csv"
+    table.write_text("object_id,mag\nanother,1\n")
+    for given, expected in ((tmp_path / "nothing.csv", "can't read"), (table, "can't be joined")):
+        with pytest.raises(DataError, match=expected):
+            tune(folder, table=given, out=tmp_path / "out", cache=cache, **NETWORK)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_first_look_goes_on_although_another_number_of_choices_can_be_afforded(tmp_path, cache, monkeypatch):
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    monkeypatch.setattr(first_look, "_try", lambda run, cells: tried.append(len(cells)))
+    setting, tried = RunSettings(out=tmp_path / "look", cache=cache, engine="serial"), []
+    candidates = first_candidates(NETWORK["backbone"], 40)
+    for affordable in (candidates[:1], candidates[:3]):
+        base = {"data": {"path": str(survey)}, "weights": NETWORK["weights"]}
+        found = look(base, candidates, affordable, setting, TimeBudget.begin(1e5), Watcher())
+        assert found == affordable
+    assert 3 in tried
 
 
 def test_a_budget_too_small_says_what_would_fit(tmp_path, skythaw):

@@ -19,7 +19,7 @@ from skythaw.api.time_budget import TimeBudget
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.inspect import inspect
 from skythaw.data.overlaps import first_form
-from skythaw.errors import DataError, SpecError
+from skythaw.errors import DataError, SkythawError, SpecError
 from skythaw.machine.device import device_kind
 from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
@@ -84,13 +84,13 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
     )
     try:
         require_enough(gathered.cutouts, request.images)
-    except DataError:
+        base = _base(request, gathered, networks, watcher)
+        form = first_form(gathered.cutouts)
+        if form is None:
+            raise DataError(f"{request.images}: no image can be read")
+    except SkythawError:  # the images or the table are not the right ones: nothing stays, so that others can be given
         folder.discard_cutouts()
         raise
-    base = _base(request, gathered, networks, watcher)
-    form = first_form(gathered.cutouts)
-    if form is None:
-        raise DataError(f"{request.images}: no image can be read")
     candidates = first_candidates(list(networks), min(form.size))
     fitting, tried = _fitting(request, base, candidates, budget, watcher)
     with replacing(folder.study) as file:
@@ -168,7 +168,7 @@ def _fitting(
     tried = list(candidates[:1])
     if budget.left - ending > 2 * quick.seconds + STARTING:
         affordable = _affordable(base, candidates, request, 0.7 * (budget.left - ending))
-        tried = look(base, affordable, replace(setting, out=folder.look), budget, watcher)
+        tried = look(base, candidates, affordable, replace(setting, out=folder.look), budget, watcher)
         watcher.noted(f"chosen: {tried[0].named}")
     for each in tried:
         found = richest_study(study_of(base, each), budget.left - ending, request.cache, workers)

@@ -76,8 +76,8 @@ def study_of(base: dict[str, Any], candidate: TriedInput) -> Study:
     return Study.parse({**base, "data": data, "grid": grid, "weights": weights})
 
 
-def look(base: dict[str, Any], candidates: Sequence[TriedInput], setting: RunSettings, budget: TimeBudget,
-         watcher: Watcher) -> list[TriedInput]:  # fmt: skip
+def look(base: dict[str, Any], candidates: Sequence[TriedInput], affordable: Sequence[TriedInput],
+         setting: RunSettings, budget: TimeBudget, watcher: Watcher) -> list[TriedInput]:  # fmt: skip
     """Try candidates, as many as the budget bears.
 
     Parameters
@@ -85,7 +85,9 @@ def look(base: dict[str, Any], candidates: Sequence[TriedInput], setting: RunSet
     base
         content of a study file: its data without crop and size, and weights
     candidates
-        from `first_candidates`
+        from `first_candidates`: all of them, whatever can be afforded, so that a later call finds the same study here
+    affordable
+        those of them that are worth a try
     setting
         where to run
     budget
@@ -100,14 +102,14 @@ def look(base: dict[str, Any], candidates: Sequence[TriedInput], setting: RunSet
     """
     study = _look_study(base, candidates)
     with suppress(TimeIsUp), stopping_after(SHARE * budget.seconds), opened(study, setting, watcher) as run:
-        cells = _cells(run, candidates)
+        cells = _cells(run, affordable)
         some = _affordable(run, cells, SHARE_FROZEN * budget.seconds)
         watcher.step(f"trying {len(some)} choices of network, crop and size on some of the images")
         if len(some) > 1:
             _try(run, [cells[each][False] for each in some])
             some = judged(setting.out, some)
         _train(run, cells, some, SHARE_TRAINED * budget.seconds)
-    return judged(setting.out, candidates)
+    return judged(setting.out, affordable)
 
 
 def judged(run: Path, candidates: Sequence[TriedInput]) -> list[TriedInput]:

@@ -107,7 +107,7 @@ def _left_out(result: ImportResult, labels: str) -> Iterator[str]:
 
 def require_enough(cutouts: Cutouts, images: Path) -> None:
     """Raise `DataError` where there is one class, or too few objects to train, to choose and to test."""
-    require_classes(cutouts)
+    require_classes(cutouts, images)
     few = {name: count for name, count in cutouts.counts.items() if count < FEWEST_OF_CLASS}
     if few:
         named = ", ".join(f"{name!r} has {count}" for name, count in few.items())

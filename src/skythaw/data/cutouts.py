@@ -190,11 +190,14 @@ def _with_parts(table: pa.Table, tables: Sequence[pa.Table], paths: tuple[Path, 
     return table.append_column("part", pa.chunked_array([values], pa.string()))
 
 
-def require_classes(cutouts: Cutouts) -> None:
-    """Raise `DataError` unless the labels name at least two classes: fewer leave nothing to tell apart."""
+def require_classes(cutouts: Cutouts, given: Path | None = None) -> None:
+    """Raise `DataError` unless the labels name at least two classes: fewer leave nothing to tell apart.
+
+    `given` is what the user gave, where the cutouts were made of it.
+    """
     if len(cutouts.counts) < 2:
         found = ", ".join(f"{name} ({count})" for name, count in cutouts.counts.items()) or "none"
-        raise DataError(f"{cutouts.paths[0]}: a classifier needs at least 2 classes; found {found}")
+        raise DataError(f"{given or cutouts.paths[0]}: a classifier needs at least 2 classes; found {found}")
 
 
 def write_cutouts(
