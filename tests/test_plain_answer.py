@@ -28,6 +28,7 @@ CHOICE = {
     "may_be_best": [10],
     "sure": True,
     "margin": 0.01,
+    "one_rate": None,
     "rivals": [],
     "more_images": {"images": 3000, "difference": 0.018, "low": 0.005, "high": 0.03},
     "control": None,
@@ -102,6 +103,14 @@ def test_what_was_not_trained_to_its_end_is_said():
     )
     assert short_answer({**CHOICE, "unfinished": 1}).endswith("; other trainings of the study (1) are not finished.")
     assert "not finished" not in answer() + short_answer(CHOICE)
+
+
+def test_what_is_sure_of_depths_at_one_learning_rate_is_so_at_that_rate():
+    for may_be_best in ([10], [5, 10]):
+        said = answer(one_rate=0.001, may_be_best=may_be_best)
+        assert ", all with the learning rate 0.001." in said
+        assert "whether another depth is better at a learning rate of its own" in said
+    assert "learning rate" not in answer()
 
 
 def test_of_one_seed_it_speaks_of_these_trained_networks():

@@ -20,7 +20,7 @@ Choice = dict[str, Any]
 """What `make_choice` gives; docs/report.md has every name."""
 
 
-def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choice | None:
+def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate: float | None = None) -> Choice | None:
     """The one network and depth that the study speaks for: the best network's recommendation; None of no finished cell.
 
     Parameters
@@ -29,6 +29,8 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
         of the report
     rivals
         the other networks, each with what the best one is above it: `skythaw.report.statistics.network_rivals`
+    one_rate
+        the learning rate that every cell had, if the study raced none
     """
     main = main_recommendations(facts)
     if not main:
@@ -47,6 +49,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = ()) -> Choic
         "may_be_best": may_be_best(best),
         "sure": is_sure(best),
         "margin": compared.get("margin"),
+        "one_rate": one_rate,
         "rivals": [dict(each) for each in rivals],
         "more_images": _more_images(facts, best),
         "control": _control(facts, best),
@@ -232,10 +235,12 @@ def _how_sure(choice: Choice) -> list[str]:
         said.append(f"Its training has not converged ({why}): train longer before you rely on this.")
     if choice["seeds"] < 2:
         said.append("All of this is of these trained networks: there is one seed, so another training may differ.")
+    rate = f", all with the learning rate {choice['one_rate']:g}" if choice["one_rate"] else ""
     if choice["sure"] and choice["depth"] in choice["may_be_best"] and len(choice["may_be_best"]) == 1:
-        said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried.")
+        said.append(f"That depth is surely the best of the {choice['depths']} depths that were tried{rate}.")
     elif choice["sure"]:
-        said.append(f"That depth is surely within {choice['margin']:g} of the best of the {choice['depths']} depths.")
+        within = f"within {choice['margin']:g} of the best of the {choice['depths']} depths"
+        said.append(f"That depth is surely {within}{rate}.")
     told = [each for each in choice["rivals"] if each["converged"] and each["p_simultaneous"] < 0.05]
     if choice["rivals"] and len(told) == len(choice["rivals"]) and choice["seeds"] > 1:
         said.append(f"It is surely better than {_names(told, 'and')}.")
@@ -256,6 +261,8 @@ def _not_told(choice: Choice) -> list[str]:
         unknown.append("which depth is the best")
     elif choice["sure"] is not True and others:
         unknown.append(f"whether {_or(others)} blocks would be as good or better")
+    if choice["one_rate"] and choice["depths"] > 1:
+        unknown.append("whether another depth is better at a learning rate of its own")
     alike = [e for e in choice["rivals"] if not e["converged"] or e["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]
     if alike:
         unknown.append(f"whether {_names(alike, 'or')} is as good")

@@ -79,12 +79,15 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "claims": evidence.claims(rows, inputs) if evidence else [],
         "failures": evidence.failures() if evidence else None,
     }
-    return facts | _answered(facts, every, evidence)
+    return facts | _answered(facts, every, evidence, {entry.cell.recipe.lr for entry, _ in finished})
 
 
-def _answered(facts: dict[str, Any], every: Sequence[ReportRow], evidence: Evidence | None) -> dict[str, Any]:
+def _answered(
+    facts: dict[str, Any], every: Sequence[ReportRow], evidence: Evidence | None, rates: set[float | str]
+) -> dict[str, Any]:
     """The choice that the facts speak for, its sentences, and its cells one by one."""
-    choice = make_choice(facts, network_rivals(evidence) if evidence else ())
+    one_rate = float(min(rates)) if len(rates) == 1 and "auto" not in rates else None
+    choice = make_choice(facts, network_rivals(evidence) if evidence else (), one_rate)
     chosen = [row for row in every if choice and list(row.keys) == choice["keys"]]
     return {
         "answer": " ".join(plain_answer(choice)),
