@@ -18,6 +18,7 @@ from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.errors import DataError, SpecError, UnknownNameError
+from skythaw.report.page.evaluation_page import evaluation_sentences
 from skythaw.stats.calibration import fit_temperature, tempered
 from skythaw.stats.cell_predictions import read_log_probabilities, read_with_ids
 from skythaw.study.ledger import Ledger
@@ -263,6 +264,17 @@ def test_without_any_numbers_the_image_decides_and_this_is_said(made, tmp_path, 
     said = capsys.readouterr()
     assert "no input has the columns 'modelMag_g', 'modelMag_r', 'modelMag_i'" in " ".join(said.out.split())
     assert "180 by their image alone" in said.err
+
+
+def test_an_evaluation_without_the_numbers_says_so_and_is_not_held_against_one_with_them(made, tmp_path, cache):
+    table = pq.read_table(made / "survey.parquet")
+    pq.write_table(table.select(["object_id", "label", "image"]), tmp_path / "images.parquet")
+    found = skythaw.evaluate(made / "bundle", tmp_path / "images.parquet", cache=cache)
+    assert found["inputs"] == {"images": len(table)}
+    assert any("have no numbers beside them and were judged alone" in text for text in found["warnings"])
+    own = {"own_test": {"macro_f1": 1.1}}
+    assert not any("surely" in each for each in evaluation_sentences({**found, **own}))
+    assert any("surely" in each for each in evaluation_sentences({**found, **own, "inputs": {}}))
 
 
 @pytest.mark.parametrize(("value", "said"), [("faint", "modelMag_r"), (float("inf"), "infinite")])

@@ -61,6 +61,8 @@ class Predicted:
     p: Float[np.ndarray, "object class"]
     left_out: dict[str, str]
     """object_id -> why it is not scored"""
+    inputs: dict[str, int]
+    """of a classifier that takes numbers beside images: how many were judged by ``both``, ``images`` or ``table``"""
     notes: tuple[str, ...]
 
 
@@ -118,15 +120,8 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
             progress=shown,
         )  # fmt: skip
         _require_known(gathered.cutouts, about, labelled)
-        said = _predict(
-            bundle,
-            about,
-            gathered.cutouts,
-            gathered.path,
-            Path(folder),
-            None if table is None else Path(table),
-            shown,
-        )
+        numbers = None if table is None else Path(table)
+        said = _predict(bundle, about, gathered.cutouts, gathered.path, Path(folder), numbers, shown)
         sample = _sample(said, about, cache_folder(cache))
         found = _scored(bundle, labelled, about, said, sample) | {"notes": list(gathered.notes)}
         if html is not None:
@@ -154,7 +149,7 @@ def _predict(  # noqa: PLR0913, PLR0917 (what is predicted, by what, and where t
     progress: Progress | None,
 ) -> Predicted:  # fmt: skip
     out = folder / "predictions.parquet"
-    predict_to(bundle, [path], out, PredictSettings(), progress, table=table)
+    inputs = dict(predict_to(bundle, [path], out, PredictSettings(), progress, table=table).inputs)
     found = pq.read_table(out)
     p = np.stack([found[f"p_{name}"].to_numpy().astype(np.float64) for name in about.classes], axis=1)
     known = np.isfinite(p).all(1)
@@ -166,7 +161,7 @@ def _predict(  # noqa: PLR0913, PLR0917 (what is predicted, by what, and where t
         raise DataError(
             f"{path}: no labelled image can be classified, the first because {next(iter(left_out.values()))}"
         )
-    return Predicted(cutouts, rows, p[rows], left_out, _seen_before(bundle, about, cutouts, rows))
+    return Predicted(cutouts, rows, p[rows], left_out, inputs, _seen_before(bundle, about, cutouts, rows))
 
 
 def _seen_before(bundle: Path, about: BundleDescription, cutouts: Cutouts, rows: np.ndarray) -> tuple[str, ...]:
@@ -248,6 +243,7 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
         "groups": int(sample.group.max()) + 1,
         "made_by": {"network": about.cell.network, "depth": about.cell.depth},
         "own_test": about.scores["own"],
+        "inputs": said.inputs,
         "classes": {
             name: {"objects": counts[i]} | {o: _interval(draws[f"{theirs} {name}"]) for o, theirs in SCORES.items()}
             for name, i in there.items()
@@ -264,6 +260,8 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
 
 def _doubts(said: Predicted, sample: Sample) -> list[str]:
     found = [] if sample.grouped else ["where the objects are on the sky is not known: intervals take each as its own"]
+    if alone := said.inputs.get("images"):
+        found.append(f"{alone} images have no numbers beside them and were judged alone: give the catalogue (--table)")
     if said.left_out:
         reasons = Counter(said.left_out.values()).most_common(3)
         found.append(f"{len(said.left_out)} images are not scored: " + ", ".join(f"{n}: {why}" for why, n in reasons))

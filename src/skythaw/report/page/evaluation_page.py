@@ -17,11 +17,12 @@ Found = Mapping[str, Any]
 def evaluation_sentences(found: Found) -> list[str]:
     """What it is worth, in a few short sentences."""
     macro, own = found["macro_f1"], found["own_test"]["macro_f1"]
+    alike = not found["inputs"].keys() - {"both"}
     unit = f"{found['groups']} fields or pixels of the sky" if found["grouped"] else "single objects"
     said = [
         f"It classifies {percent(found['accuracy']['mean'])} of {found['objects']:,} objects rightly; its macro-F1 is "
         f"{macro['mean']:.3f} (95 % interval {macro['low']:.3f} to {macro['high']:.3f}, by drawing {unit}).",
-        f"On the test objects of its own study it was {own:.3f}{_beside_own(macro, own)}.",
+        f"On the test objects of its own study it was {own:.3f}{_beside_own(macro, own) if alike else ''}.",
     ]
     weakest = min(found["classes"], key=lambda name: found["classes"][name]["f1"]["mean"])
     said.append(f"The hardest class is {weakest}: {_of_class(found['classes'][weakest])}.")
