@@ -28,6 +28,7 @@ from skythaw.api.tune import tune_request
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.cutouts import read_cutouts
 from skythaw.errors import DataError, OutputError, SkythawError, SpecError, WeightsError
+from skythaw.report.page.evaluation_page import evaluation_sentences
 from skythaw.spec import Data, Grid, Recipe, Study
 from skythaw.study.depth_search import search
 from skythaw.study.machine_speed import MachineSpeed
@@ -265,6 +266,25 @@ def rewritten(survey, out):
     columns = {"object_id": table["object_id"], "label": table["label"]}
     pq.write_table(pa.table({**columns, "image": [{"bytes": data, "path": None} for data in images]}), out)
     return out
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"low": 0.75, "high": 0.85}, "it was 0.800: here it does surely worse."),
+        ({"low": 0.65, "high": 0.95}, "it was 0.800."),  # that test was of few objects
+        ({"low": None, "high": None}, "it was 0.800."),
+        ({"low": 0.4, "high": 0.5}, "it was 0.800: here it does surely better."),
+    ],
+)
+def test_an_evaluation_is_surely_worse_only_where_no_interval_meets_the_other(own, says):
+    score = {"mean": 0.65, "low": 0.6, "high": 0.7}
+    found = {
+        "accuracy": score, "macro_f1": score, "objects": 100, "groups": 10, "grouped": True,
+        "own_test": {"macro_f1": 0.8}, "own_interval": own, "calibration": {"ece": 0.05},
+        "classes": {"STAR": dict.fromkeys(("completeness", "purity", "f1"), score)},
+    }  # fmt: skip
+    assert evaluation_sentences(found)[1].endswith(says)
 
 
 def test_evaluate_says_what_was_trained_on_and_what_is_left_out(tuned, cache, tmp_path):

@@ -244,6 +244,7 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
         "made_by": {"network": about.cell.network, "depth": about.cell.depth},
         "own_test": about.scores["own"],
         "inputs": said.inputs,
+        "own_interval": {end: about.scores["macro_f1"].get(end) for end in ("low", "high")},
         "classes": {
             name: {"objects": counts[i]} | {o: _interval(draws[f"{theirs} {name}"]) for o, theirs in SCORES.items()}
             for name, i in there.items()

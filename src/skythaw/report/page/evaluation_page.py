@@ -18,11 +18,12 @@ def evaluation_sentences(found: Found) -> list[str]:
     """What it is worth, in a few short sentences."""
     macro, own = found["macro_f1"], found["own_test"]["macro_f1"]
     alike = not found["inputs"].keys() - {"both"}
+    beside = _beside_own(macro, found["own_interval"]) if alike else ""
     unit = f"{found['groups']} fields or pixels of the sky" if found["grouped"] else "single objects"
     said = [
         f"It classifies {percent(found['accuracy']['mean'])} of {found['objects']:,} objects rightly; its macro-F1 is "
         f"{macro['mean']:.3f} (95 % interval {macro['low']:.3f} to {macro['high']:.3f}, by drawing {unit}).",
-        f"On the test objects of its own study it was {own:.3f}{_beside_own(macro, own) if alike else ''}.",
+        f"On the test objects of its own study it was {own:.3f}{beside}.",
     ]
     weakest = min(found["classes"], key=lambda name: found["classes"][name]["f1"]["mean"])
     said.append(f"The hardest class is {weakest}: {_of_class(found['classes'][weakest])}.")
@@ -92,11 +93,12 @@ def evaluation_page(found: Found, images: Mapping[str, bytes], version: str, tod
     )
 
 
-def _beside_own(score: Mapping[str, float], own: float) -> str:
-    """How a score is beside that of the classifier's own study; nothing where it can't be told."""
-    if score["high"] < own:
+def _beside_own(score: Mapping[str, float], own: Mapping[str, float | None]) -> str:
+    """How a score is beside that of its own study; nothing where their intervals meet, or one is missing."""
+    low, high = own["low"], own["high"]
+    if low is not None and score["high"] < low:
         return ": here it does surely worse"
-    return ": here it does surely better" if score["low"] > own else ""
+    return ": here it does surely better" if high is not None and score["low"] > high else ""
 
 
 def _of_class(scores: Mapping[str, Any]) -> str:
