@@ -34,7 +34,7 @@ def _of_network(found: Mapping[str, Any]) -> str:
 def _apart(pair: Mapping[str, Any], when: str) -> str:
     start = f"{when}{pair['first']} is"
     if not pair["converged"]:
-        return f"{start} neither called better nor worse than {pair['second']}, before both have converged."
+        return f"{start} called neither better nor worse than {pair['second']} before both have converged."
     return f"{start} {against(together(pair), pair['second'])}."
 
 
