@@ -213,3 +213,12 @@ def test_what_both_reach_together_is_said_of_each_alone():
     assert "it reaches 0.970 (95 % interval 0.960 to 0.980) (depth 5)" in said
     assert "15.0 points of macro-F1 (10.0 to 20.0) better than the images alone" in said
     assert "not surely better or worse than the numbers alone (0.5 points of macro-F1 (-1.0 to 2.0))" in said
+
+
+def test_what_is_better_than_the_frozen_network_is_said_before_the_control():
+    """So that "That is" can only mean the score of the network."""
+    gain = {"difference": 0.02, "low": 0.01, "high": 0.03, "low_simultaneous": 0.01, "high_simultaneous": 0.03}
+    network = {"network": "mobilenetv2", "converged": True, **gain}
+    control = {"numbers": 47, "macro_f1": {"mean": 0.78, "low": 0.76, "high": 0.8}, "network": network}
+    said = answer(control=control)
+    assert 0 < said.index("That is 5.5 points") < said.index("A forest on 47 numbers")

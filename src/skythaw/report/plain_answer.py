@@ -131,7 +131,7 @@ def plain_answer(choice: Choice | None) -> list[str]:
     """A few short sentences: what to train, how good it is, how sure that is, and what is not known."""
     if choice is None:
         return []
-    said = [_what_to_train(choice), _how_good(choice), *_above_control(choice), *_above_frozen(choice)]
+    said = [_what_to_train(choice), _how_good(choice), *_above_frozen(choice), *_above_control(choice)]
     said += [*_with_numbers(choice), *_how_sure(choice)]
     more = choice["more_images"]
     if more.get("low", 0) > 0:
