@@ -267,3 +267,12 @@ def test_a_tracker_without_its_package_says_which_extra_brings_it(kind, monkeypa
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DataError, match=r"needs the package .*: pip install 'skythaw\["):
         getattr(skythaw, kind)(*([tmp_path] if kind == "TensorBoardTracker" else []))
+
+
+def test_weights_are_an_axis_where_they_are_a_list_and_a_section_where_they_are_by_network():
+    several = skythaw.Study(data="s.parquet", backbone="resnet50", weights=["imagenet", "random"])
+    assert [each.name or each.random for each in several.grid.weights] == ["imagenet", True]
+    assert not several.weights
+    one = skythaw.Study(data="s.parquet", backbone="resnet50", weights={"resnet50": "random"})
+    assert one.weights["resnet50"].random
+    assert not one.grid.weights

@@ -79,10 +79,11 @@ class RunnableStudy(Study):
 
 def _in_sections(given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a study in its sections."""
-    sections: dict[str, Any] = {name: given[name] for name in SECTIONS if name in given}
+    axis = {"weights"} if not isinstance(given.get("weights", {}), Mapping) else set()
+    sections: dict[str, Any] = {name: given[name] for name in SECTIONS if name in given and name not in axis}
     if "data" in sections and isinstance(sections["data"], str | Path):
         sections["data"] = {"path": sections["data"]}
-    loose = {name: value for name, value in given.items() if name not in SECTIONS}
+    loose = {name: value for name, value in given.items() if name not in SECTIONS or name in axis}
     for name, value in loose.items():
         where, settled = _placed(name, value)
         section = sections.setdefault(where, {})
