@@ -130,3 +130,8 @@ def test_facts_are_made_again_when_cells_were_added(folder, tmp_path):
     shutil.rmtree(tmp_path / "run")
     shutil.copytree(folder, tmp_path / "run")
     assert run.facts["cells"]["done"] == 36
+
+
+def test_the_short_answer_names_the_weights_where_a_study_has_several(run):
+    said = short_answer(run.facts["choice"] | {"network": "resnet50 (random)"})
+    assert said.startswith("Use resnet50 (random) with its last 3 of 10 blocks trained")

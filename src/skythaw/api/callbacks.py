@@ -66,7 +66,7 @@ OnEpoch = Callable[[EpochEvent], Any]
 
 def name_of(cell: Cell) -> str:
     """What a cell is called: network, depth, images and seed."""
-    return f"{cell.backbone} depth {cell.depth}, {cell.train_size} images, seed {cell.seed}"
+    return f"{cell.network} depth {cell.depth}, {cell.train_size} images, seed {cell.seed}"
 
 
 class TellingWatcher(BarWatcher):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LEDGER = "ledger.sqlite"
 SCORES = ("macro_f1", "accuracy", "log_loss")
-PLAIN = ("backbone", "strategy", "inputs", "train_size", "depth", "blocks", "tpr", "tlr", "tfr", "seeds", "converged")
+NAMES = ("network", "backbone", "weights", "strategy", "inputs")
+PLAIN = (*NAMES, "train_size", "depth", "blocks", "tpr", "tlr", "tfr", "seeds", "converged")
 
 
 class Run:

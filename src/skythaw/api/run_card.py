@@ -68,7 +68,7 @@ def run_in_html(name: str, answer: Answer, rows: Sequence[tuple[dict[str, Any], 
 
 def _row(row: dict[str, Any], chosen: bool) -> str:
     cells = (
-        row["backbone"],
+        row["network"],
         f"{row['train_size']:,}",
         f"{row['depth']} of {row['blocks']}",
         say(row["macro_f1"]["mean"]),

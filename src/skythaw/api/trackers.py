@@ -9,7 +9,7 @@ from typing import Any
 from skythaw.api.callbacks import CellEvent, EpochEvent
 from skythaw.errors import DataError
 
-SETTINGS = ("backbone", "strategy", "train_size", "depth", "seed", "inputs")
+SETTINGS = ("network", "backbone", "strategy", "train_size", "depth", "seed", "inputs")
 """of a cell, that a tracker is told as what was chosen"""
 
 

@@ -21,7 +21,7 @@ def short_answer(choice: Mapping[str, Any] | None) -> str:
         return "No training is finished yet, so there is no answer."
     depth, blocks, images = choice["depth"], choice["blocks"], choice["train_size"]
     trained = f"its last {depth} of {blocks} blocks" if 0 < depth < blocks else f"all of its {blocks} blocks"
-    how = f"{choice['backbone']} with {trained} trained" if depth else f"{choice['backbone']} left frozen"
+    how = f"{choice['network']} with {trained} trained" if depth else f"{choice['network']} left frozen"
     on = f"of {choice['objects']:,} test objects" if choice["objects"] else "of the test objects"
     right = f"{percent(choice['accuracy']['mean'])} {on} rightly"
     worth = _beside_control(choice["control"])
