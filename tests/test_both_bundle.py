@@ -272,9 +272,9 @@ def test_an_evaluation_without_the_numbers_says_so_and_is_not_held_against_one_w
     found = skythaw.evaluate(made / "bundle", tmp_path / "images.parquet", cache=cache)
     assert found["inputs"] == {"images": len(table)}
     assert any("have no numbers beside them and were judged alone" in text for text in found["warnings"])
-    own = {"own_test": {"macro_f1": 1.1}}
-    assert not any("surely" in each for each in evaluation_sentences({**found, **own}))
-    assert any("surely" in each for each in evaluation_sentences({**found, **own, "inputs": {}}))
+    found |= {"own_test": {"macro_f1": 1.1}, "own_interval": {"low": 1.05, "high": 1.15}}
+    assert not any("surely" in each for each in evaluation_sentences(found))
+    assert any("surely" in each for each in evaluation_sentences({**found, "inputs": {}}))
 
 
 @pytest.mark.parametrize(("value", "said"), [("faint", "modelMag_r"), (float("inf"), "infinite")])

@@ -281,7 +281,7 @@ def test_an_evaluation_is_surely_worse_only_where_no_interval_meets_the_other(ow
     score = {"mean": 0.65, "low": 0.6, "high": 0.7}
     found = {
         "accuracy": score, "macro_f1": score, "objects": 100, "groups": 10, "grouped": True,
-        "own_test": {"macro_f1": 0.8}, "own_interval": own, "calibration": {"ece": 0.05},
+        "own_test": {"macro_f1": 0.8}, "own_interval": own, "inputs": {}, "calibration": {"ece": 0.05},
         "classes": {"STAR": dict.fromkeys(("completeness", "purity", "f1"), score)},
     }  # fmt: skip
     assert evaluation_sentences(found)[1].endswith(says)
