@@ -38,6 +38,7 @@ CONTESTANTS = (
     "plain loop",
     "plain loop of seven depths",
     "plain loop, channels-last, no loader processes",
+    "plain loop, channels-last, mixed precision",
     "Keras",
     "fastai",
 )
@@ -54,6 +55,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, metavar="NAME")
     parser.add_argument("--train-size", type=int, default=1500)
     parser.add_argument("--epochs", type=int, default=10, help="of skythaw and the plain loops")
+    parser.add_argument("--device", default="cpu", help="of skythaw and the plain loops")
+    parser.add_argument("--loaders", type=int, default=2, help="processes that load images for the plain loops")
     parser.add_argument("--keras", type=Path, metavar="PYTHON")
     parser.add_argument("--fastai", type=Path, metavar="PYTHON")
     args = parser.parse_args()
@@ -95,10 +98,13 @@ def _loop(name: str, args: argparse.Namespace, folder: Path) -> dict[str, float]
     options = ["--size", args.size, "--json", folder / "scores.json"]
     if script == "plain_timm.py":
         options += ["--train-size", args.train_size, "--epochs", args.epochs]
+        options += ["--device", args.device, "--workers", 0 if "no loader" in name else args.loaders]
     if script != "keras_seed.py":  # which knows MobileNetV2 alone
         options += ["--network", args.network]
     if "channels-last" in name:
-        options += ["--channels-last", "--workers", "0"]
+        options += ["--channels-last"]
+    if "mixed" in name:
+        options += ["--amp"]
     if "seven" in name:
         options += ["--depths", *(float(depth[:-1]) / 100 for depth in SEVEN)]
     _run([python, HERE / script, args.folder, args.weights, *options])
@@ -113,7 +119,8 @@ def _skythaw(name: str, args: argparse.Namespace, folder: Path) -> dict[str, flo
     study = study.replace("\ntrain_size = [1500]", MANY if "three" in name else f"\ntrain_size = [{args.train_size}]")
     study = study.replace("= WEIGHTS", f"= {weights}").replace("NETWORK", args.network)
     threads = "\nthreads = 2" if "alone" in name else ""  # one cell has both cores
-    study = study.replace("epochs = 10", f"epochs = {args.epochs}{threads}")
+    precision = "" if args.device == "cpu" else '\nprecision = "mixed"'
+    study = study.replace("epochs = 10", f"epochs = {args.epochs}{threads}{precision}")
     (folder / "s1.toml").write_text(study)
     skythaw = [sys.executable, "-m", "skythaw", "--cache", folder / "cache"]
     for part in ("pool", "test"):
@@ -121,7 +128,7 @@ def _skythaw(name: str, args: argparse.Namespace, folder: Path) -> dict[str, flo
         _run([*skythaw, "data", "import", args.folder / part, folder / f"{part}.parquet", "--labels", table])
     kept = ["--cache-size", "0"] if "nothing kept" in name else []
     what = "search" if "search" in name else "run"
-    _run([*skythaw, "study", what, folder / "s1.toml", "--out", folder / "run", *kept])
+    _run([*skythaw, "study", what, folder / "s1.toml", "--out", folder / "run", "--device", args.device, *kept])
     _run([*skythaw, "report", folder / "run", "--json", folder / "report.json"])
     rows = json.loads((folder / "report.json").read_text())["rows"]
     return {

@@ -58,6 +58,8 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2, help="of the DataLoader")
     options.add_argument("--epochs", type=int, default=EPOCHS)
     options.add_argument("--channels-last", action="store_true")
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--amp", action="store_true", help="mixed precision, on a GPU")
     sweep(options.parse_args(), run)
 
 
@@ -70,11 +72,12 @@ def run(args: argparse.Namespace, depth: float) -> float:
             BATCH,
             shuffle="train" in part,
             num_workers=args.workers,
+            pin_memory=args.device != "cpu",
             persistent_workers=args.workers > 0,
         )
         for part in ("pool/train", "pool/validation", "test")
     )
-    model = load(args)
+    model = load(args).to(args.device)
     freeze(model, depth)
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -82,15 +85,19 @@ def run(args: argparse.Namespace, depth: float) -> float:
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.01)
     steps = args.epochs * len(training)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.2, cycle_momentum=False)
+    scaler = torch.amp.GradScaler(args.device, enabled=args.amp)
     best, kept = -1.0, {}
     for _ in range(args.epochs):
         model.eval()  # every batch norm on its running statistics; there is no dropout
         for x, y in training:
-            loss = nn.functional.cross_entropy(model(laid_out(x, args)), y)
+            with torch.autocast(args.device, enabled=args.amp):
+                loss = nn.functional.cross_entropy(model(laid_out(x, args)), y.to(args.device, non_blocking=True))
             optimizer.zero_grad()
-            loss.backward()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             schedule.step()
         score = evaluate(model, validation, args)
         if score > best:
@@ -128,6 +135,7 @@ def freeze(model: nn.Module, depth: float) -> None:
 
 
 def laid_out(x: torch.Tensor, args: argparse.Namespace) -> torch.Tensor:
+    x = x.to(args.device, non_blocking=True)
     return x.contiguous(memory_format=torch.channels_last) if args.channels_last else x
 
 
@@ -136,7 +144,8 @@ def evaluate(model: nn.Module, loader: DataLoader, args: argparse.Namespace) -> 
     model.eval()
     predicted, true = [], []
     for x, y in loader:
-        predicted.append(model(laid_out(x, args)).argmax(1))
+        with torch.autocast(args.device, enabled=args.amp):
+            predicted.append(model(laid_out(x, args)).argmax(1).cpu())
         true.append(y)
     return float(f1_score(torch.cat(true), torch.cat(predicted), average="macro"))
 

@@ -24,14 +24,14 @@ SPLIT = Split(by="field", validation=0.2, seed=0)
 FIELD = ("run", "camcol", "field")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--objects", type=int, default=2000, help="to train and validate on")
     parser.add_argument("--train", type=int, default=1500, help="to train on")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     data, test = read_cutouts(args.data), read_cutouts(args.test)
     rows = np.sort(nested_order(data.labels, seed=0)[: args.objects])
     pool = Cutouts(data.paths, data.table.take(rows), {})
