@@ -19,6 +19,7 @@ from skythaw.api.stopping import StoppedError
 from skythaw.errors import DataError, SpecError
 from skythaw.spec import Study
 from skythaw.study import run_study as study_runner
+from skythaw.study.ledger import Ledger
 
 SMALL = {
     "backbone": "timm:test_efficientnet",
@@ -101,6 +102,36 @@ def test_a_run_tells_of_its_cells_and_of_their_epochs(ran):
     assert deep[-1].epoch == 3
     assert "macro_f1" in deep[0].scores
     assert deep[0].name.startswith("timm:test_efficientnet depth ")
+
+
+class Seen:
+    """Is told of epochs while the ledger still says that their cells run."""
+
+    def __init__(self, out: Path, stop_at: int = 1000) -> None:
+        self.out, self.stop_at = out, stop_at
+        self.epochs: list[tuple[str, float, str]] = []
+
+    def __call__(self, event: skythaw.EpochEvent) -> None:
+        with Ledger.read(self.out) as ledger:
+            state = next(each.state for each in ledger.entries() if each.key == event.cell.key)
+        self.epochs.append((event.cell.key, event.epoch, state))
+        if len(self.epochs) == self.stop_at:
+            raise ValueError("enough")
+
+
+def test_epochs_are_told_while_their_cell_trains_in_another_process(survey, tmp_path, cache):
+    """Each once and in order; what a callback raises stops the run, which goes on later."""
+    study, kept = skythaw.Study(data=survey, **SMALL), {"device": "cpu", "control": False, "cache": cache}
+    with pytest.raises(ValueError, match="enough"):
+        study.run(tmp_path / "out", workers=1, on_epoch=Seen(tmp_path / "out", stop_at=2), **kept)
+    with Ledger.read(tmp_path / "out") as ledger:
+        assert {each.state for each in ledger.entries()} == {"waiting"}
+    seen = Seen(tmp_path / "out")
+    study.run(tmp_path / "out", workers=2, on_epoch=seen, **kept)
+    with Ledger.read(tmp_path / "out") as ledger:
+        curves = {each.key: [point["epoch"] for point in each.result.curves] for each in ledger.entries()}
+    assert {state for _, _, state in seen.epochs} == {"running"}
+    assert {key: [epoch for k, epoch, _ in seen.epochs if k == key] for key in curves} == curves
 
 
 def test_the_classifier_of_a_run_is_exported_once(ran, survey):

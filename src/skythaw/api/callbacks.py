@@ -5,7 +5,7 @@ Ready ones for TensorBoard, MLflow and Trackio are in `skythaw.api.trackers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,20 +72,27 @@ def name_of(cell: Cell) -> str:
 class TellingWatcher(BarWatcher):
     """Draws on a bar, and tells the functions of the caller of each cell.
 
-    A cell runs in a process of its own, so its epochs are told when it ends, in their order.
+    Epochs are told while a cell trains, where the engine can tell, else when it has ended: all of them once, in order.
     """
 
     def __init__(self, bar: Any, on_cell: OnCell | None, on_epoch: OnEpoch | None) -> None:
         super().__init__(bar)
         self.on_cell, self.on_epoch = on_cell, on_epoch
+        self.wants_epochs = on_epoch is not None
+        self._told: dict[str, int] = {}
+
+    def epoch(self, planned: PlannedCell, number: int, point: Mapping[str, float]) -> None:
+        if self.on_epoch is not None and number >= self._told.get(planned.cell.key, 0):
+            self._told[planned.cell.key] = number + 1
+            self.on_epoch(EpochEvent(planned.cell, float(point["epoch"]), _numbers(point)))
 
     def scored(self, planned: PlannedCell, result: Result) -> None:
-        if self.on_epoch is not None:
-            for point in result.curves:
-                self.on_epoch(EpochEvent(planned.cell, float(point["epoch"]), _numbers(point)))
+        for number, point in enumerate(result.curves):
+            self.epoch(planned, number, point)
         self._tell(planned.cell, result, None)
 
     def finished(self, planned: PlannedCell, error: str | None) -> None:
+        self._told.pop(planned.cell.key, None)
         if error is not None:
             self._tell(planned.cell, None, error)
         super().finished(planned, error)
@@ -95,6 +102,6 @@ class TellingWatcher(BarWatcher):
             self.on_cell(CellEvent(cell, result, error, self.over + 1, self.cells))
 
 
-def _numbers(point: dict[str, Any]) -> dict[str, float]:
+def _numbers(point: Mapping[str, Any]) -> dict[str, float]:
     names = ("train_loss", "train_accuracy", "macro_f1", "accuracy", "log_loss")
     return {name: float(point[name]) for name in names if point.get(name) is not None}

@@ -116,7 +116,8 @@ def run_study(  # noqa: PLR0913 (each is an option of the command)
     on_cell
         called with a `skythaw.CellEvent` when a cell has ended
     on_epoch
-        called with a `skythaw.EpochEvent` for each time that a cell was scored while it trained, when it has ended
+        called with a `skythaw.EpochEvent` for each time that a cell is scored while it trains; the engines ``serial``
+        and ``ray`` bring them when the cell has ended. What it raises stops the run
     progress
         show a bar on a terminal, and one line in a notebook
 

@@ -64,6 +64,10 @@ class Engine(ABC):
     """Whether items go where their needs are met, which may be a machine that sees none of this one's files."""
     local: bool = True
     """Whether all workers are on this machine."""
+    tells: bool = False
+    """Whether `meanwhile` is called."""
+    meanwhile: Callable[[], None] | None = None
+    """Called every second or so while `map` waits for its workers; what it raises stops them, and leaves `map`."""
 
     def __enter__(self) -> Self:
         return self

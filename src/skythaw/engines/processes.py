@@ -19,6 +19,8 @@ from skythaw.engines.fork_server import ForkedProcess, interrupts_held, running_
 CONTEXT = get_context("spawn")
 MAIN = b"__main__"
 """is in the pickle of what the main module defines"""
+PULSE = 0.5
+"""seconds from one call of `meanwhile` to the next"""
 GRACE = 5.0
 """seconds a worker is given to end by itself before it is killed"""
 
@@ -28,6 +30,8 @@ class Processes(Engine):
 
     Workers are forked from a server that has torch and timm loaded. Where there is none, they are started afresh.
     """
+
+    tells = True
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = max(1, workers)
@@ -50,7 +54,10 @@ class Processes(Engine):
                     worker.give(item, task)
                 if not busy:
                     return
-                for pipe in connection.wait(list(busy)):
+                ready = connection.wait(list(busy), PULSE if self.meanwhile else None)
+                if self.meanwhile:
+                    self.meanwhile()
+                for pipe in ready:
                     outcome = busy[pipe].take()
                     if outcome is None:
                         continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class CellTask:
     """On a cluster: what is kept of the frozen part (`Fill`s) at the cell's node before it runs."""
     beside: Beside | None = field(default=None, repr=False)
     """of a cell of both: what it starts from"""
+    epochs: Path | None = None
+    """the folder in which its epochs are written down while it trains; None: nobody wants to know"""
 
 
 def run_cell(task: CellTask) -> Result:

@@ -14,6 +14,7 @@ from skythaw.spec import IMAGES, Cell
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_log_probabilities
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_task import Beside, CellTask, fill, run_cell
+from skythaw.study.live_epochs import live_epochs
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.number_cells import is_table
 from skythaw.study.on_cluster import alternating, away, bring
@@ -129,8 +130,9 @@ def _map_cells(
     _fill(plan, done, run)
     run.watcher.started(plan, done, what)
     ran: list[tuple[Cell, float, float]] = []
-    with ledger.runner() as runner:
-        tasks = _claimed(runner, plan, run, rates, beside or {})
+    with ledger.runner() as runner, live_epochs(run.engine, run.watcher, planned) as live:
+        claimed = _claimed(runner, plan, run, rates, beside or {})
+        tasks = (replace(task, epochs=live.folder) for task in claimed) if live else claimed
         for outcome in run.engine.map(_placed(run_cell, plan, run), tasks):
             key = outcome.item.cell.key
             if outcome.error is None:
@@ -140,6 +142,8 @@ def _map_cells(
                 run.watcher.scored(planned[key], result)
             else:
                 ledger.fail(key, outcome.error)
+            if live:
+                live.ended(key)
             run.watcher.finished(planned[key], outcome.error)
     if run.engine.local:
         MachineSpeed(run.setting.cache).remember(ran)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,9 @@ class RunSettings:
 class Watcher:
     """Told what happens while a study runs. This one says nothing; the command line's draws progress bars."""
 
+    wants_epochs: bool = False
+    """whether `epoch` is to be called"""
+
     def step(self, text: str) -> None:
         """What is begun now, of work that has several steps."""
 
@@ -76,6 +79,12 @@ class Watcher:
         """Cells are about to run; `done` has the keys of those that need not.
 
         `what` they are: see `Kind`.
+        """
+
+    def epoch(self, planned: PlannedCell, number: int, point: Mapping[str, float]) -> None:
+        """A cell that is training was scored: entry `number` of the curves of its result.
+
+        Only where the engine can tell; `scored` brings all of them.
         """
 
     def scored(self, planned: PlannedCell, result: Result) -> None:

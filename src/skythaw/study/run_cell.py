@@ -21,6 +21,7 @@ from skythaw.study.cell_objects import PARTS
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import CellSets, load_sets, with_activations
 from skythaw.study.cell_task import CellTask
+from skythaw.study.live_epochs import epochs_written
 from skythaw.study.measure import latency, versions
 from skythaw.study.trained_weights import save_weights
 from skythaw.tuning.frozen_head import TRAINED, SolvedHeads, out_of_fold, solved_heads, starting_head
@@ -52,7 +53,8 @@ def run_cell(task: CellTask) -> Result:
         heads = solved_heads(model, training, validation, recipe) if cell.depth == 0 and not task.trial else None
         if model.thaw.head == "solved":
             start_from(model, starting_head(model, training, validation, recipe))
-        fitted = fit(model, training, validation, recipe, cell.seed)
+        with epochs_written(task.epochs, cell.key) as told:
+            fitted = fit(model, training, validation, recipe, cell.seed, told)
         solved = heads.better_than(fitted.score) if heads else None
         if solved:
             start_from(model, solved[1])

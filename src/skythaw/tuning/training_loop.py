@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +46,14 @@ class Fit:
         return next((i + 1 for i, each in enumerate(self.curves) if each["step"] == self.step), 0)
 
 
-def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImages, recipe: Recipe, seed: int) -> Fit:
+def fit(
+    model: ThawedNetwork,
+    training: LabelledImages,
+    validation: LabelledImages,
+    recipe: Recipe,
+    seed: int,
+    told: Callable[[dict[str, float]], None] | None = None,
+) -> Fit:
     """Train the model's trained part; leave the best weights, by validation, in it.
 
     Parameters
@@ -59,6 +66,8 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
         how; ``lr`` must be a number here
     seed
         of batch order, views, shifts and dropout
+    told
+        called with each entry of the curves as soon as it is known
 
     Returns
     -------
@@ -92,6 +101,8 @@ def fit(model: ThawedNetwork, training: LabelledImages, validation: LabelledImag
                 best = {name: tensor.clone() for name, tensor in trained.items()}
         steps = {"step": trainer.steps, "epoch": trainer.steps / epoch}
         result.curves.append({**steps, **trainer.since_last(), **scores})
+        if told:
+            told(result.curves[-1])
         turn = pace.saw(trainer.place, scores["log_loss"], value)
         if turn == "gained":
             place = trainer.remember()
