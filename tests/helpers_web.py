@@ -63,7 +63,7 @@ def serving(folder: Path, *arguments: str, environment: dict[str, str] | None = 
             env={**os.environ, **(environment or {})},
         )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not (found := re.search(r"http://(\S+)/ ", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, "it did not start"

@@ -15,6 +15,7 @@ import pytest
 
 from helpers_data import encode, picture
 from helpers_study import make_survey
+from helpers_tune import NETWORK, prepared
 from skythaw import Run, evaluate, init_study, load, tune
 from skythaw.api import first_look, networks_here, study_ladder
 from skythaw.api.first_look import first_candidates, look
@@ -24,8 +25,6 @@ from skythaw.api.study_ladder import LADDER, Rung, study_on
 from skythaw.api.study_text import DATA, GRID, RECIPE, study_text
 from skythaw.api.table_columns import table_columns
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
-from skythaw.api.tune import tune_request
-from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.cutouts import read_cutouts
 from skythaw.errors import DataError, OutputError, SkythawError, SpecError, WeightsError
 from skythaw.report.page.evaluation_page import evaluation_sentences
@@ -34,8 +33,6 @@ from skythaw.study.depth_search import search
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.plan import make_plan
-
-NETWORK = {"backbone": ["timm:test_efficientnet"], "weights": {"timm:test_efficientnet": "random"}}
 
 
 def put(folder: Path, **counts: int) -> Path:
@@ -115,24 +112,9 @@ def test_another_request_is_refused_in_that_folder(tuned, cache, tmp_path, skyth
     assert [each.name for each in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-def prepared(out: Path, survey: Path, cache: Path) -> Path:
-    """A folder of `tune` whose study is chosen: a head alone, three seeds."""
-    study = Study.parse(
-        {
-            "data": {"path": str(survey), "crop": 32, "size": 64},
-            "grid": {"backbone": NETWORK["backbone"], "depth": ["0%"]},
-            "weights": NETWORK["weights"],
-        }
-    )
-    request = tune_request(survey, None, None, out, NETWORK["backbone"], NETWORK["weights"], False, cache)
-    TuneFolder(out).keep(request.told, 1.0)
-    (out / "study.toml").write_text(study_text(study, head="for a test", folder=out))
-    return out
-
-
 def test_a_file_that_the_user_changed_is_what_runs(cache, tmp_path):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
-    out = prepared(tmp_path / "out", survey, cache)
+    out = prepared(tmp_path / "out", survey, cache, asked=NETWORK)
     with pytest.raises(OutputError, match="there already"):
         init_study(survey, out=out, cache=cache, **NETWORK)
     text = (out / "study.toml").read_text()
@@ -231,7 +213,7 @@ class Stops:
 
 def test_a_stopped_call_leaves_the_best_so_far_and_goes_on(tmp_path, cache):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
-    out = prepared(tmp_path / "out", survey, cache)
+    out = prepared(tmp_path / "out", survey, cache, asked=NETWORK)
     with pytest.raises(StoppedError, match="what is done is kept in"):
         tune(survey, budget="1h", out=out, cache=cache, on_cell=Stops(), **NETWORK)
     answer = json.loads((out / "answer.json").read_text())
@@ -379,6 +361,7 @@ def test_a_budget_too_small_says_what_would_fit(tmp_path, skythaw):
                    "--weights", "timm:test_efficientnet=random")  # fmt: skip
     assert "too small for one training" in said
     assert "say --budget 1m" in said
+    assert not (tmp_path / "out").exists()
     assert "no time: write for example" in refused(skythaw, survey, "--budget", "soon")
 
 

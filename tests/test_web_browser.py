@@ -17,6 +17,7 @@ from helpers_bundle import make_bundle
 from helpers_run import World, make_run
 from helpers_soak import soak
 from helpers_study import make_survey, write_study
+from helpers_tune import prepared
 from helpers_web import serving
 from skythaw.data.cutouts import read_cutouts
 from skythaw.study.ledger import Ledger
@@ -265,3 +266,42 @@ def test_axe_finds_nothing_on_any_page(browser, folder, size):
             found[link + " ...", dark] = findings(browser)
     browser.errors()  # of the page that is not there
     assert {place: each for place, each in found.items() if each} == {}
+
+
+def test_a_run_is_started_watched_and_stopped_by_keyboard_alone(driver, tmp_path, cache):
+    """Its page moves without a reload, and axe-core finds nothing in any of its states."""
+    survey = make_survey(tmp_path / "survey.parquet", objects=120)
+    prepared(tmp_path / "skythaw-tune", survey, cache, depth=["0%", "100%"], seed=list(range(9)))
+    with serving(tmp_path, "--folder", tmp_path, environment={"SKYTHAW_CACHE": str(cache)}) as service:
+        window = Browser(driver, service.address)
+        window.at("/")
+        assert window("return location.pathname") == "/tune"  # there is nothing else to see
+        sound(window)
+        reach(window, "#images")
+        window.press(*"survey.parquet", Keys.ENTER)
+        window.wait("document.body.innerText.includes('Time left: at most')", 60)
+        window("window.stays = true")
+        window.wait("document.querySelector('#tune-training').textContent.includes('of 18 trainings')", 240)
+        assert window("return window.stays")
+        sound(window)
+        window.at("/tune")
+        reach(window, "form[action='/tune/stop'] button")
+        window.press(Keys.ENTER)
+        window.wait("document.querySelector('h1').textContent === 'Stopped'", 120)  # by itself
+        sound(window)
+        window.follow("a[href='/tune/report']")
+        window.wait("document.body.dataset.drawn === document.body.dataset.figures", 60)
+        window.at("/tune")
+        window.follow("a[href='/tune/classifier']")
+        assert window("return location.pathname") == "/bundles/~skythaw-tune"
+        assert not window.errors()
+
+
+def sound(window):
+    """See the start page on a phone and on a wide screen, light and dark."""
+    for size in (PHONE, WIDE):
+        for dark in (False, True):
+            window.at("/tune", size, dark)
+            assert window("return document.documentElement.scrollWidth <= innerWidth")
+            assert [what for ratio, what in window(CONTRAST) if ratio < 4.5] == []
+            assert findings(window) == []

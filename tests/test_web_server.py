@@ -173,7 +173,13 @@ def test_others_need_a_token(folder):
 
 
 BAD = {
-    "nothing to serve": ([], "nothing to serve: give --run RUN, --bundle BUNDLE, or both"),
+    "nothing to serve": (["--name", "sky.example"], "nothing to serve: give --run RUN, --bundle BUNDLE, or both"),
+    "runs for others": (
+        ["--folder", ".", "--name", "sky.example"],
+        "alone: leave out --host and --name",
+    ),
+    "runs on the network": (["--folder", ".", "--host", "0.0.0.0", "--token-file", "good"], "on this machine alone"),
+    "no folder": (["--folder", "nowhere"], "--folder nowhere is no folder"),
     "no run": (["--run", "nowhere"], "nowhere is not a run folder"),
     "no bundle": (["--bundle", "nowhere"], "nowhere is no bundle"),
     "a torn bundle": (["--bundle", "torn"], "can't read"),

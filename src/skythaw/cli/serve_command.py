@@ -17,6 +17,7 @@ SHORTEST = 16
 
 
 def serve(
+    context: typer.Context,
     run: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="A run folder to show. May be repeated.")
     ] = None,
@@ -35,25 +36,47 @@ def serve(
         typer.Option(metavar="HOST", help="Another host name under which people reach the service. May be repeated."),
     ] = None,
     max_upload: Annotated[float, typer.Option(min=0.001, max=1000, metavar="MB", help="The largest upload.")] = 10.0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A page starts runs of tune in this folder alone. Without --run and --bundle: the current one.",
+        ),
+    ] = None,
 ) -> None:
-    """Pages of studies (live while they run) and classifiers (drop an image), and the same for programs."""
-    if not run and not bundle:
-        raise SpecError("nothing to serve: give --run RUN, --bundle BUNDLE, or both")
+    """A page that runs tune; pages of studies (live) and of classifiers (drop an image), and the same for programs."""
+    root = _root(folder, host, name, alone=not run and not bundle)
     token = _token(token_file)
     if token is None and not _is_loopback(host):
         raise SpecError(f"--host {host} can be reached by others: give a token by --token-file FILE or SKYTHAW_TOKEN")
     server = _server()
     from skythaw.web.request_guard import Rules
+    from skythaw.web.tune_desk import TuneDesk
     from skythaw.web.web_app import make_app, open_service
 
     names = {"127.0.0.1", "::1", "localhost", host.lower(), *(each.lower() for each in name or ())}
     anywhere = host in ("0.0.0.0", "::") and not name  # with a token: see above
     rules = Rules(None if anywhere else frozenset(names), int(max_upload * 1e6), token)
     with server.listen(host, port) as listening:
-        app = make_app(open_service(run or [], bundle or [], rules))
+        desk = TuneDesk(root, context.obj) if root else None
+        app = make_app(open_service(run or [], bundle or [], rules, desk=desk))
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C stops it)")
         server.run(app, listening)
+
+
+def _root(folder: Path | None, host: str, names: list[str] | None, *, alone: bool) -> Path | None:
+    """The folder in which the start page may begin runs; None: there is none. Only who is on this machine gets one."""
+    here = _is_loopback(host) and not names
+    if folder is None and not (alone and here):
+        if alone:
+            raise SpecError("nothing to serve: give --run RUN, --bundle BUNDLE, or both")
+        return None
+    if not here:
+        raise SpecError("--folder lets a browser start runs, on this machine alone: leave out --host and --name")
+    if folder and not folder.is_dir():
+        raise SpecError(f"--folder {folder} is no folder")
+    return folder or Path()
 
 
 def _server():  # type: ignore[no-untyped-def]

@@ -172,7 +172,7 @@ async def the_version() -> dict[str, str]:
 @router.get("/api/v1/bundles")
 async def bundles(request: Request) -> list[ServedBundle]:
     """The classifiers that can be asked."""
-    return [info(name, queue) for name, queue in request.app.state.service.bundles.items()]
+    return [info(name, queue) for name, queue in list(request.app.state.service.bundles.items())]
 
 
 @router.get("/api/v1/bundles/{name}")
@@ -225,7 +225,7 @@ def _numbers(text: str, files: int) -> tuple[list[dict[str, str]], str]:
 @router.get("/api/v1/runs")
 def runs(request: Request) -> list[RunStatus]:
     """The runs that are shown."""
-    return [_status(name, run) for name, run in request.app.state.service.runs.items()]
+    return [_status(name, run) for name, run in list(request.app.state.service.runs.items())]
 
 
 @router.get("/api/v1/runs/{name}")

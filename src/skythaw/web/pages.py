@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from skythaw.report.figures.training_figures import cell_charts
 from skythaw.report.statistics.chosen_cells import cell_curve
 from skythaw.web.inference import numbers_of
 from skythaw.web.json_api import OneQueue, OneRun, info, queue_of
-from skythaw.web.render_page import page, template
+from skythaw.web.render_page import page, report_page, template
 from skythaw.web.request_guard import COOKIE
 from skythaw.web.shown_run import COLUMNS, PAGE, ObjectFilter, ShownRun
 
@@ -40,9 +39,11 @@ OF_DRAWINGS = {
 def home(request: Request) -> Response:
     """What is served."""
     service = request.app.state.service
-    bundles = [info(name, queue) for name, queue in service.bundles.items()]
-    runs = [(name, run.title, _state(run)) for name, run in service.runs.items()]
-    return page(request, "home", "skythaw", bundles=bundles, runs=runs)
+    bundles = [info(name, queue) for name, queue in list(service.bundles.items())]
+    runs = [(name, run.title, _state(run)) for name, run in list(service.runs.items())]
+    if service.desk and not bundles and not runs:
+        return RedirectResponse("/tune", 303)
+    return page(request, "home", "skythaw", bundles=bundles, runs=runs, desk=service.desk)
 
 
 @router.get("/login")
@@ -97,8 +98,7 @@ def progress(request: Request, name: str, one: OneRun) -> Response:
 @router.get("/runs/{name}/report")
 async def report(request: Request, one: OneRun) -> Response:
     """The report, under the policy that it brings along: it draws with scripts of its own."""
-    text = await run_in_threadpool(one.report)
-    return HTMLResponse(text, headers={"content-security-policy": f"{_policy(text)}; frame-ancestors 'none'"})
+    return report_page(await run_in_threadpool(one.report))
 
 
 @router.get("/runs/{name}/cells")
@@ -273,12 +273,6 @@ def theme() -> Response:
     light, dark = (";".join(f"--{k}:{v}" for k, v in some.items()) for some in (LIGHT, DARK))
     text = f":root{{color-scheme:light dark;{light}}}\n@media(prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
     return Response(text, media_type="text/css", headers={"cache-control": "max-age=3600"})
-
-
-def _policy(text: str) -> str:
-    """The content security policy that a page brings along."""
-    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
-    return found.group(1) if found else "default-src 'none'"
 
 
 def _state(run: ShownRun) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +19,18 @@ def page(request: Request, name_of_template: str, title: str, status: int = 200,
     return HTMLResponse(text, status)
 
 
+def report_page(text: str) -> Response:
+    """The page of a report, under the content security policy that it brings along: it draws with its own scripts."""
+    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    policy = found.group(1) if found else "default-src 'none'"
+    return HTMLResponse(text, headers={"content-security-policy": f"{policy}; frame-ancestors 'none'"})
+
+
+def in_address(name: str) -> str:
+    """A name as an address can hold it: letters, digits, dots, underscores and hyphens."""
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in name).strip(".") or "it"
+
+
 @cache
 def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,7 +40,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )  # fmt: skip
     made.filters["number"] = lambda value, form="": "-" if value is None else format(value, form)
-    made.filters["time"] = _time
+    made.filters |= {"time": _time, "clock": _clock}
     made.globals.update(digits=DIGITS)
     return made
 
@@ -45,3 +58,9 @@ def _time(seconds: float | None) -> str:
     if minutes < 1:
         return f"{max(0, round(seconds))} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _clock(seconds: float) -> str:
+    """A time that runs down, to the second."""
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

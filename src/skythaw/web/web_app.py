@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,15 +12,18 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from skythaw.errors import BundleError, DataError, LedgerError, SkythawError, UnknownNameError
-from skythaw.web import json_api, pages
+from skythaw.web import json_api, pages, start_page
 from skythaw.web.inference import BusyError, InferenceQueue
+from skythaw.web.render_page import in_address
 from skythaw.web.request_guard import Guard, Rules
 from skythaw.web.shown_run import ShownRun
+from skythaw.web.tune_desk import TuneDesk
 
 STATUS: tuple[tuple[type[SkythawError], int], ...] = (
     (BusyError, 503),
@@ -35,14 +38,18 @@ STATUS: tuple[tuple[type[SkythawError], int], ...] = (
 class Service:
     """What is served."""
 
-    runs: Mapping[str, ShownRun]
-    bundles: Mapping[str, InferenceQueue]
+    runs: dict[str, ShownRun]
+    bundles: dict[str, InferenceQueue]
     rules: Rules
     pool: ThreadPoolExecutor
     """the one thread in which bundles answer"""
+    desk: TuneDesk | None = None
+    """where the start page begins runs, which are added to `runs` and `bundles`; None: it begins none"""
 
 
-def open_service(runs: list[Path], bundles: list[Path], rules: Rules, device: str = "cpu") -> Service:
+def open_service(
+    runs: list[Path], bundles: list[Path], rules: Rules, device: str = "cpu", desk: TuneDesk | None = None
+) -> Service:
     """Open runs and bundles; each is called by its folder's name, with a number where two are called alike.
 
     Raises
@@ -52,17 +59,14 @@ def open_service(runs: list[Path], bundles: list[Path], rules: Rules, device: st
     """
     pool = ThreadPoolExecutor(1, "skythaw-queue")
     queues = {name: InferenceQueue(path, pool, device) for name, path in named(bundles).items()}
-    return Service({name: ShownRun(path) for name, path in named(runs).items()}, queues, rules, pool)
+    return Service({name: ShownRun(path) for name, path in named(runs).items()}, queues, rules, pool, desk)
 
 
 def named(paths: list[Path]) -> dict[str, Path]:
     """A name for each folder that an address can hold."""
     found: dict[str, Path] = {}
     for path in paths:
-        name = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in path.resolve().name).strip(
-            "."
-        )
-        name, number = name or "it", 2
+        name, number = in_address(path.resolve().name), 2
         while (unique := name if number == 2 and name not in found else f"{name}-{number}") in found:
             number += 1
         found[unique] = path
@@ -75,6 +79,8 @@ def make_app(service: Service) -> Guard:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        if service.desk:
+            await run_in_threadpool(service.desk.close)
         service.pool.shutdown(cancel_futures=True)
 
     app = FastAPI(
@@ -90,6 +96,7 @@ def make_app(service: Service) -> Guard:
     app.state.service = service
     app.include_router(json_api.router)
     app.include_router(pages.router, include_in_schema=False)
+    app.include_router(start_page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=str(files("skythaw.web") / "static")), name="static")
     for kind in (HTTPException, RequestValidationError, SkythawError):
         app.add_exception_handler(kind, refusal)

@@ -19,6 +19,27 @@ for (const box of document.querySelectorAll("[data-live]")) {
   setTimeout(look, 1000);
 }
 
+// A tune that runs: its parts are written anew, what it says is added line by line, and at its end the page is asked for.
+for (const box of document.querySelectorAll("[data-watch]")) {
+  const look = async () => {
+    try {
+      const answer = await fetch(box.dataset.watch);
+      if (answer.ok) {
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        if (fresh.querySelector("[data-ended]")) return location.reload();
+        for (const part of fresh.querySelectorAll("[id]")) {
+          const here = document.getElementById(part.id);
+          const more = part.tagName === "OL" ? [...part.children].slice(here.children.length) : [];
+          if (more.length) here.append(...more);
+          else if (here.innerHTML !== part.innerHTML) here.innerHTML = part.innerHTML;
+        }
+      }
+    } catch {} // the service does not answer now
+    setTimeout(look, 1000);
+  };
+  if (!box.querySelector("[data-ended]")) setTimeout(look, 1000);
+}
+
 // A part of the page that takes seconds to compute comes after it.
 for (const box of document.querySelectorAll("[data-part]")) {
   const link = box.innerHTML;
