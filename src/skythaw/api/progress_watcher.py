@@ -19,9 +19,14 @@ class BarWatcher(Watcher):
     def __init__(self, bar: Any) -> None:
         self.bar = bar
         self.task: Any = None
+        self.fill: Any = None
 
     def step(self, text: str) -> None:
-        """What is begun now."""
+        """What is begun now; bars of a step that ended before its time go."""
+        self.filling(0)
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
         self.noted(text)
 
     def decoding(self, images: Iterable[Any], total: int) -> Iterable[Any]:
@@ -37,10 +42,9 @@ class BarWatcher(Watcher):
         self.noted(f"warning: {text}")
 
     def filling(self, images: int) -> None:
-        if images:
-            self.fill = self.bar.add_task("frozen part", total=images, count=f"{images} images")
-        else:
+        if self.fill is not None:
             self.bar.remove_task(self.fill)
+        self.fill = self.bar.add_task("frozen part", total=images, count=f"{images} images") if images else None
 
     def filled(self, images: int) -> None:
         self.bar.advance(self.fill, images)
@@ -64,10 +68,12 @@ class BarWatcher(Watcher):
 
     def _over(self, things: Iterable[Any], name: str, total: int, count: str) -> Iterable[Any]:
         task = self.bar.add_task(name, total=total, count=count)
-        for thing in things:
-            yield thing
-            self.bar.advance(task)
-        self.bar.remove_task(task)
+        try:
+            for thing in things:
+                yield thing
+                self.bar.advance(task)
+        finally:
+            self.bar.remove_task(task)
 
     def _count(self) -> str:
         return f"{self.over} of {self.cells} {self.what}"
