@@ -28,7 +28,7 @@ class PredictedClasses(np.ndarray):
     >>> import numpy as np
     >>> from skythaw.bundle.predicted import PredictedClasses
     >>> p = PredictedClasses.of(np.array([[0.9, 0.1], [0.2, 0.8]]), ["m31", "3c273"], ["GALAXY", "QSO"])
-    >>> p
+    >>> print(p)
     2 objects
     m31    GALAXY  0.900
     3c273  QSO     0.800
@@ -87,6 +87,9 @@ class PredictedClasses(np.ndarray):
         wide, long = (max((len(str(row[i])) for row in shown), default=0) for i in (0, 1))
         lines = [f"{name!s:{wide}}  {label!s:{long}}  {p:.3f}" for name, label, p in shown]
         return "\n".join([self._head(), *lines, *(["..."] if len(self) > SHOWN else [])])
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def _repr_html_(self) -> str:
         if self.ndim != 2 or len(self.ids) != len(self):
