@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from helpers_soak import soak
 from helpers_study import make_survey
 from helpers_tune import prepared
 from helpers_web import TOKEN, rules, serving
@@ -220,11 +221,11 @@ def test_a_run_that_is_stopped_leaves_the_best_so_far(begun, folder, cache):
     assert "Stopped" in begun.client.get("/tune").text
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", soak([signal.SIGKILL, signal.SIGINT]))
 def test_a_run_does_not_outlive_its_service(begun, folder, cache, how):
-    prepared(folder / how.name, folder / "survey.parquet", cache, seed=list(range(50)))
+    prepared(folder / how.name, folder / "survey.parquet", cache, depth=["0%", "100%"], seed=list(range(9)))
     begun.send(images="survey.parquet", budget="1h", out=how.name)
-    begun.until("trainings of this step have ended")
+    begun.until("of 18 trainings of this step have ended")
     child = begun.child()
     begun.service.process.send_signal(how)
     begun.service.process.wait(60)

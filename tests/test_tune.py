@@ -385,13 +385,16 @@ def test_weights_that_are_no_pair(tmp_path, skythaw):
 
 def test_columns_of_a_table_that_give_the_class_away_are_left_out_and_named(tmp_path, cache):
     cutouts = read_cutouts(make_survey(tmp_path / "survey.parquet", objects=120))
-    rows = [f"{each},{i % 7 + 0.5},{i % 3}.0,1.0" for i, each in enumerate(cutouts.object_ids)]
+    rows = [f"{each},{i % 7 + 0.5},{i % 3}.0,1.0,{i},{i % 5}" for i, each in enumerate(cutouts.object_ids)]
     table = tmp_path / "table.csv"
-    table.write_text("object_id,modelMag_r,redshift,constant\n" + "\n".join(rows) + "\n")
+    table.write_text("object_id,modelMag_r,redshift,constant,run,field\n" + "\n".join(rows) + "\n")
     columns, said = table_columns({"data": {"path": str(tmp_path / "survey.parquet")}}, table, cache)
     assert columns == ["modelMag_r"]
     assert any("the column 'redshift' of table.csv is not used: it comes from the spectrum" in text for text in said)
-    assert any("'constant'" in text for text in said)
+    assert "the column 'constant' of table.csv is not used: it is 1 for every object" in said
+    assert any(
+        "the columns 'run', 'field' of table.csv are not used: each says where and when" in text for text in said
+    )
     table.write_text("object_id,redshift\n" + "\n".join(row.split(",")[0] + ",1.5" for row in rows) + "\n")
     with pytest.raises(DataError, match="no column of numbers that can be used"):
         table_columns({"data": {"path": str(tmp_path / "survey.parquet")}}, table, cache)

@@ -37,7 +37,7 @@ def table_columns(base: dict[str, Any], table: Path, cache: Path) -> tuple[list[
     """
     catalogue = read_catalogue(table)
     columns = [f.name for f in catalogue.schema if is_number(f.type) and f.name.lower() not in POSITIONS]
-    said: list[str] = []
+    left_out: dict[str, list[str]] = {}
     while columns:
         data = {**base["data"], "table": str(table), "columns": columns}
         study = Study.parse(
@@ -50,12 +50,31 @@ def table_columns(base: dict[str, Any], table: Path, cache: Path) -> tuple[list[
             if not blamed:
                 raise
             columns.remove(blamed[0])
-            said.append(f"the column {blamed[0]!r} of {table.name} is not used: {_why(str(error), blamed[0])}")
+            left_out.setdefault(_why(str(error), blamed[0]), []).append(blamed[0])
         else:
-            return columns, said
+            return columns, _sentences(left_out, table)
+    said = _sentences(left_out, table)
     raise DataError(f"{table} has no column of numbers that can be used" + (f" ({said[0]})" if said else ""))
 
 
+def _sentences(left_out: dict[str, list[str]], table: Path) -> list[str]:
+    """One for each reason.
+
+    Examples
+    --------
+    >>> _sentences({"it says where": ["run"], "it is 1": ["a", "b"]}, Path("t.csv"))
+    ["the column 'run' of t.csv is not used: it says where", "the columns 'a', 'b' of t.csv are not used: each is 1"]
+    """
+    return [
+        f"the column {names[0]!r} of {table.name} is not used: {why}"
+        if len(names) == 1
+        else f"the columns {', '.join(map(repr, names))} of {table.name} are not used: each {why.removeprefix('it ')}"
+        for why, names in left_out.items()
+    ]
+
+
 def _why(text: str, name: str) -> str:
-    """The reason in an error, without what would mend it."""
-    return text.partition(f"'{name}'")[2].partition(";")[0].strip().removeprefix("is a leak: ")
+    """The reason in an error, without what would mend it and without the others that it is of."""
+    why = text.partition(f"'{name}'")[2].partition(";")[0].strip().removeprefix("is a leak: ")
+    why = re.sub(r" \([^()]* too\)$|, and tells nothing: leave it out$|: leave .* out$", "", why)
+    return f"it {why}" if why.startswith("is ") else why
