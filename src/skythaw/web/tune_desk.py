@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skythaw.api.time_budget import parse_budget
 from skythaw.api.tune import OUT, tune_request
+from skythaw.api.tune_folder import TuneFolder
 from skythaw.errors import SkythawError, SpecError
 from skythaw.web.started_tune import StartedTune
 
@@ -77,12 +78,13 @@ class TuneDesk:
             self.now = begun
 
     def suggested(self) -> list[str]:
-        """Folders and files of the folder that may be images."""
+        """Folders and files of the folder that may be images, and are not what a run made."""
         try:
             there = sorted(each for each in self.root.iterdir() if not each.name.startswith("."))
         except OSError:
             return []
-        return [each.name for each in there if each.is_dir() or each.name.lower().endswith(FILES)][:SUGGESTED]
+        fit = [each for each in there if each.is_dir() or each.name.lower().endswith(FILES)]
+        return [each.name for each in fit if not TuneFolder(each).answer.is_file()][:SUGGESTED]
 
     def close(self) -> None:
         """Stop what is under way."""
