@@ -71,4 +71,4 @@ def serving(folder: Path, *arguments: str, environment: dict[str, str] | None = 
         yield Served(process, f"http://{found.group(1)}", log)
     finally:
         process.send_signal(2)
-        process.wait(30)
+        process.wait(120)
