@@ -81,6 +81,8 @@ class ThawedNetwork(nn.Module):
         self.cut_depth = thaw.cut(len(network.blocks))
         self.low_rank: LowRank | None = None
         """what is added to the weights while it learns"""
+        self._in_suffix: dict[str, str] = {}
+        """by the name of an adapted layer: what its weight is called in the trained part"""
         self._learning = thaw.blocks
         fold(network.features)
         parts = cut_or_whole(network, self.cut_depth)
@@ -121,22 +123,19 @@ class ThawedNetwork(nn.Module):
             return values[0]
         if self.low_rank is None or self.low_rank.added:
             return pool(self.suffix(*values))
-        return pool(functional_call(self.suffix, self._weights_in_suffix(self.low_rank), values))
+        adapted = {self._in_suffix[name]: weight for name, weight in self.low_rank.weights().items()}
+        return pool(functional_call(self.suffix, adapted, values))
 
     def from_values(self, values: tuple[Tensor, ...]) -> Float[Tensor, "batch class"]:
         """Logits from what crosses the cut."""
         return self.head.classify(self.features(values))
 
-    def _weights_in_suffix(self, low_rank: LowRank) -> dict[str, Tensor]:
-        """The adapted weights, by the names that their layers have in the trained part."""
-        called = {id(module): name for name, module in self.suffix.named_modules()}
-        layers = {name: self.network.features.get_submodule(name) for name in low_rank.names}
-        return {f"{called[id(layers[name])]}.weight": weight for name, weight in low_rank.weights().items()}
-
     def adapt(self, seed: int) -> None:
         """Begin to train: with low-rank adaptation, put products of its rank, zero at first, beside the weights."""
         if self.thaw.only == "low_rank" and (layers := self._adapted()):
             self.low_rank = LowRank(layers, self.thaw.rank, seed)
+            called = {id(module): name for name, module in self.suffix.named_modules()}
+            self._in_suffix = {name: f"{called[id(layer)]}.weight" for name, layer in layers.items()}
 
     def merge(self) -> None:
         """End of training: the products are added to the weights for good."""
