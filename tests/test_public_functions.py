@@ -33,6 +33,7 @@ PUBLIC = {
     "tune": skythaw.tune,
     "study init": skythaw.init_study,
     "evaluate": skythaw.evaluate,
+    "features": skythaw.features,
 }
 ONLY_COMMANDS = {"serve": "it listens until it is stopped", "demo": "it tells a story of the other commands"}
 PRINTING = {"context", "as_json", "wide"}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skythaw.api.data_functions import import_images, inspect, make_mock, verify
     from skythaw.api.estimator import SkythawClassifier
     from skythaw.api.evaluate import evaluate
+    from skythaw.api.features_function import features
     from skythaw.api.finished_run import Run
     from skythaw.api.init_study import init_study
     from skythaw.api.network_functions import backbones, blocks
@@ -42,6 +43,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "features",
     "fetch_sdss",
     "import_images",
     "init_study",
@@ -63,6 +65,7 @@ _PLACES = {
     "skythaw.api.data_functions": ("import_images", "inspect", "make_mock", "verify"),
     "skythaw.api.estimator": ("SkythawClassifier",),
     "skythaw.api.evaluate": ("evaluate",),
+    "skythaw.api.features_function": ("features",),
     "skythaw.api.finished_run": ("Run",),
     "skythaw.api.init_study": ("init_study",),
     "skythaw.api.tune": ("tune",),

@@ -104,6 +104,7 @@ def predict(  # noqa: PLR0913 (each is an option of the command)
     threads: int | None = None,
     batch: int = 256,
     backend: Literal["auto", "torch", "onnx"] = "auto",
+    features: bool = False,
     sdss: bool = False,
     column: Mapping[str, str] | Sequence[str] | None = None,
     release: str | int = "17",
@@ -137,6 +138,8 @@ def predict(  # noqa: PLR0913 (each is an option of the command)
         how image files are read: as `import_images` was told to read those that the classifier learned from
     device, threads, batch, backend, shard
         how it runs on this machine; `shard` is rows that are written at once
+    features
+        write the features, too: a column with a list of one length, for Parquet and for a folder of shards
     sdss, column, release, service, rate, contact, base_url
         how images come from SDSS; `column` names columns of the catalogue, such as ``{"ra": "RA_J2000"}``
     engine, workers, address, node_cache, gpu_share
@@ -169,7 +172,7 @@ def predict(  # noqa: PLR0913 (each is an option of the command)
             Path(bundle),
             several,
             Path(out),
-            setting=PredictSettings(batch, device, threads, shard, backend),
+            setting=PredictSettings(batch, device, threads, shard, backend, features),
             engine_choice=EngineChoice(engine, workers, cluster),
             sdss=fetching,
             table=_path(table),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +133,18 @@ def cut_or_whole(network: Network, depth: int) -> Cut:
         if not 0 <= depth <= len(network.blocks):
             raise
         return Cut(Start(), network.features, 1) if depth else Cut(Whole(network.features), nn.Identity(), 1)
+
+
+def depths_to_cut(network: Network) -> list[int]:
+    """At which depths the network can be cut, all blocks apart."""
+    found: list[int] = []
+    with suppress(CutError):
+        graph, owners = traced(network)
+        for depth in range(len(network.blocks)):
+            with suppress(CutError):
+                nodes_crossing(graph, nodes_above(network, graph, owners, depth))
+                found.append(depth)
+    return found
 
 
 def _traceable(network: Network) -> bool:

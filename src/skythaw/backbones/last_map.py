@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from skythaw.backbones.cut import Cut, cut, cut_or_whole, nodes_above, nodes_crossing, prefixes, traced
+from skythaw.backbones.cut import Cut, cut, cut_or_whole, depths_to_cut, prefixes
 from skythaw.backbones.network import Network
-from skythaw.errors import CutError
 
 LEAST = 7
 """cells a side"""
@@ -38,7 +36,7 @@ def last_map(network: Network, image: Tensor) -> LastMap:
     image
         one [1, band, y, x], of the size that the network gets
     """
-    depths = _depths(network)
+    depths = depths_to_cut(network)
     with torch.no_grad():
         values = prefixes(network, depths)(image) if depths else ()
     sides = {depth: max(map(map_side, crossing)) for depth, crossing in zip(depths, values, strict=True)}
@@ -68,15 +66,3 @@ def as_map(value: Tensor) -> Tensor | None:
         return None
     side = math.isqrt(value.shape[1])
     return value[:, value.shape[1] - side**2 :].transpose(1, 2).unflatten(2, (side, side))
-
-
-def _depths(network: Network) -> list[int]:
-    """At which depths the network can be cut, all blocks apart."""
-    found: list[int] = []
-    with suppress(CutError):
-        graph, owners = traced(network)
-        for depth in range(len(network.blocks)):
-            with suppress(CutError):
-                nodes_crossing(graph, nodes_above(network, graph, owners, depth))
-                found.append(depth)
-    return found

@@ -16,6 +16,7 @@ from skythaw.cli import (
     evaluate_command,
     explain_command,
     export_command,
+    features_command,
     predict_command,
     report_command,
     serve_command,
@@ -43,6 +44,7 @@ study_command.app.command("init")(tune_command.init)
 app.command("report")(report_command.report)
 app.command("export")(export_command.export)
 app.command("predict")(predict_command.predict)
+app.command("features")(features_command.features)
 app.command("evaluate")(evaluate_command.evaluate)
 app.command("explain")(explain_command.explain)
 app.command("serve")(serve_command.serve)

@@ -88,6 +88,10 @@ def predict(
             help="What runs the network. auto: the fastest one here that agrees with torch on the first images."
         ),
     ] = "auto",
+    features: Annotated[
+        bool,
+        typer.Option("--features", help="Write the features, too: a column of lists, for Parquet and for shards."),
+    ] = False,
     sdss: Annotated[
         bool,
         typer.Option(
@@ -139,6 +143,7 @@ def predict(
             threads=threads,
             batch=batch,
             backend=backend,
+            features=features,
             sdss=sdss,
             column=column,
             release=release,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
-from threadpoolctl import threadpool_limits
 
 from skythaw.bundle.backends import Backend, open_backend, require_backend
 from skythaw.bundle.bundle_file import BundleDescription, read_about
@@ -25,18 +22,20 @@ from skythaw.machine.numerics import numerics
 from skythaw.machine.processor import cores
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import Content
+from skythaw.predict.in_threads import Item, batches, gathered, in_threads, middle_of, twins
 from skythaw.predict.object_numbers import catalogue_mark, object_numbers
 from skythaw.predict.prediction_files import UnfinishedPrediction, check_output, unfinished_prediction, write_table
 from skythaw.predict.prediction_rows import BY_NUMBERS, INPUTS, OK, origin, rows_of, schema_of
 
 SHARD = 10_000
 """rows"""
+WANTED = "column of features"
+"""the name under which is noted whether there is one; None stands for none, as in folders of older versions"""
 BACKEND = "backend"
 """the name under which an unfinished prediction notes what it runs on"""
 TRIED = 64
 """images, at most, with which the backends are compared"""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-Item = tuple[str, Content]
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class PredictSettings:
     """rows that are written at once"""
     backend: Literal["auto", "torch", "onnx"] = "auto"
     """auto: the fastest here of those that agree with torch"""
+    features: bool = False
+    """whether the features are wanted, too, in a column beside the probabilities"""
 
 
 @dataclass
@@ -116,7 +117,8 @@ def predict_to(
     `entropy` of the probabilities, from 0 (sure) to 1 (all alike); `distance` to the training images and its
     `percentile` among the distances of the validation images, where the bundle keeps training images
     (`skythaw.bundle.references`); `inputs`, where the bundle takes numbers beside images: ``both``, ``images`` or
-    ``table``, by which the object was judged; and `status`: ``ok``, or why there are no probabilities, or why the image
+    ``table``, by which the object was judged; `features`, if they are wanted: the input of the head, a list of one
+    length, float32; and `status`: ``ok``, or why there are no probabilities, or why the image
     was not used. The rows are kept in the folder OUT.part until all are there. If the call is stopped, the same call
     goes on after the last whole shard.
 
@@ -129,7 +131,7 @@ def predict_to(
     out
         the file to make or replace: ``.parquet``, ``.csv`` or ``.ecsv``
     setting
-        batch, device, threads, rows of a shard, backend
+        batch, device, threads, rows of a shard, backend, features
     progress
         called with the images and their number
     table
@@ -144,13 +146,13 @@ def predict_to(
         can't run here; a file can't be written.
     """
     bundle, out, setting = Path(bundle), Path(out), setting or PredictSettings()
-    check_output(out)
+    check_output(out, lists=setting.features)
     about = read_about(bundle)
     require_backend(setting.backend, about, setting.device)
     part = out.with_name(f"{out.name}.part")
     images = find_inputs(inputs, (out, part))
     binding = {"bundle": about.sha256, "inputs": [str(given) for given in inputs], "objects": len(images)}
-    binding["table"] = catalogue_mark(table)
+    binding |= {"table": catalogue_mark(table), WANTED: setting.features or None}
     start, numbers = time.perf_counter(), object_numbers(about, images, table)
     summary = PredictSummary(passed_over=images.passed_over, notes=numbers.notes)
     with unfinished_prediction(
@@ -161,19 +163,20 @@ def predict_to(
             items = numbers.beside(images.items(unfinished.rows), unfinished.rows)
             shown = items if progress is None else progress(items, len(images) - unfinished.rows)
             with numerics(1, about.seed, setting.device):
-                backend, all_items = _begin(bundle, about, setting, unfinished, iter(shown))
+                backend, all_items = begin(bundle, about, setting, unfinished, iter(shown))
                 begun = time.perf_counter()
-                for rows in _gathered(predictions(backend, all_items, setting), setting.shard):
+                for rows in gathered(predictions(backend, all_items, setting), setting.shard):
                     unfinished.add(rows)
                 summary.predicting = time.perf_counter() - begun
         summary.backend = unfinished.noted(BACKEND)
         tables = map(summary.count, unfinished.tables())
-        write_table(out, schema_of(about, summary.backend), tables, origin(about, summary.backend))
+        schema = schema_of(about, summary.backend, features=setting.features)
+        write_table(out, schema, tables, origin(about, summary.backend))
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _begin(
+def begin(
     bundle: Path,
     about: BundleDescription,
     setting: PredictSettings,
@@ -186,7 +189,7 @@ def _begin(
     """
     name = unfinished.agreed(BACKEND, None if setting.backend == "auto" else setting.backend) or "auto"
     first = list(islice(items, TRIED)) if name == "auto" else []
-    pixels = [_pixels(about, content) for _, content in first]
+    pixels = [middle_of(content, about.require, about.cell.pixels.crop) for _, content in first]
     readable = [image for image in pixels if not isinstance(image, str)]
     backend = open_backend(bundle, name, setting.device, readable, sha256=about.sha256)
     unfinished.note(BACKEND, backend.name)
@@ -196,11 +199,6 @@ def _begin(
 def predictions(backend: Backend, items: Iterable[Item], setting: PredictSettings) -> Generator[pa.Table, None, None]:
     """Predict images as they come, one batch in each thread. No image is read before its batch begins.
 
-    On a CPU every thread has a network of its own with the same weights. Threads that shared the work of one layer
-    would wait for each other, because these layers are small (with 2 cores, one of them busy otherwise, MobileNetV2 at
-    64 pixels gives 500 images per second in one thread, and 60 in two that share). A GPU gets one batch at a time,
-    while other threads read and decode.
-
     Parameters
     ----------
     backend
@@ -208,7 +206,7 @@ def predictions(backend: Backend, items: Iterable[Item], setting: PredictSetting
     items
         name and content of each image
     setting
-        a batch ends where a shard ends, so that rows do not depend on where a prediction was stopped
+        batch, threads, rows of a shard, and whether features are wanted
 
     Yields
     ------
@@ -216,29 +214,13 @@ def predictions(backend: Backend, items: Iterable[Item], setting: PredictSetting
         the rows of one batch, in order; the columns are those of `schema_of`
     """
     classifier, threads = backend.classifier, setting.threads or cores()
-    free: SimpleQueue[Backend] = SimpleQueue()
-    for number in range(threads if classifier.device.type == "cpu" else 1):
-        free.put(backend.twin() if number else backend)
-    schema = schema_of(classifier.about, backend.name)
-    pool = ThreadPoolExecutor(threads, "skythaw", initializer=torch.set_flush_denormal, initargs=(True,))
-    waiting: deque[Future[pa.Table]] = deque()
-    with threadpool_limits(1, "blas"):  # whose threads, for a product this small, spin and take cores from the others
-        try:
-            for batch in _batches(items, setting):
-                waiting.append(pool.submit(_predicted, free, classifier, schema, batch))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _batches(items: Iterable[Item], setting: PredictSettings) -> Iterator[list[Item]]:
-    stream, row = iter(items), 0
-    while batch := list(islice(stream, min(setting.batch, setting.shard - row % setting.shard))):
-        row += len(batch)
-        yield batch
+    free = twins(backend, threads, classifier.device)
+    schema = schema_of(classifier.about, backend.name, features=setting.features)
+    yield from in_threads(
+        lambda batch: _predicted(free, classifier, schema, batch),
+        batches(items, setting.batch, setting.shard),
+        threads,
+    )
 
 
 def _predicted(
@@ -266,29 +248,9 @@ def _looked_at(classifier: Classifier, content: Content) -> tuple[np.ndarray | s
     """An image's middle pixels [y, x, band], or why there are none; and the numbers that are measured from it."""
     about, numbers = classifier.about, classifier.numbers
     if numbers is None:
-        return _pixels(about, content), None
+        return middle_of(content, about.require, about.cell.pixels.crop), None
     try:
         whole = decode(content.read(), "", about.require)
     except BrokenImageError as error:
         return error.reason, np.full(int(numbers.wants.is_measured.sum()), np.nan)
     return middle(whole, about.cell.pixels.crop), numbers.wants.measure(whole[None])[0]
-
-
-def _pixels(about: BundleDescription, content: Content) -> np.ndarray | str:
-    """An image's middle pixels [y, x, band], or why there are none."""
-    try:
-        return middle(decode(content.read(), "", about.require), about.cell.pixels.crop)
-    except BrokenImageError as error:
-        return error.reason
-
-
-def _gathered(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Tables joined to shards of `size` rows; the last may have fewer."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= size:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()

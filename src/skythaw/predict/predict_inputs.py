@@ -74,19 +74,20 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     if images is not None and (sdss is not None or not out.suffix):
         where = "images from SDSS" if sdss is not None else "a folder of shards, which is made of Parquet files"
         raise SpecError(f"{', '.join(images.recipe)}: these say how image files are read, and do not go with {where}")
+    lists = setting is not None and setting.features
     if sdss is not None:
-        check_output(out)
-        fetching = replace(sdss, progress=lambda objects, total, step: _counted(objects, total, step, told))
+        check_output(out, lists=lists)
+        fetching = replace(sdss, progress=lambda objects, total, step: counted(objects, total, step, told))
         inputs = [fetch_catalogue(read_about(bundle), inputs, out, fetching)]
     if out.suffix:
-        check_output(out)
+        check_output(out, lists=lists)
         with unpacked(inputs, out, images) as readable:
             summary = predict_to(
                 bundle,
                 readable.paths,
                 out,
                 setting,
-                lambda images, total: _counted(images, total, "predicting", told),
+                lambda images, total: counted(images, total, "predicting", told),
                 table=table,
             )
         done = tuple(f"{count:,} images: {what}" for what, count in readable.changed.items())
@@ -110,7 +111,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     )
 
 
-def _counted(things: Iterable[Any], total: int, step: str, told: Told) -> Iterator[Any]:
+def counted(things: Iterable[Any], total: int, step: str, told: Told) -> Iterator[Any]:
     """Pass things through, and tell how many are done."""
     for number, thing in enumerate(things):
         told(step, number, total)

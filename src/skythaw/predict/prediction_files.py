@@ -22,6 +22,7 @@ from skythaw.errors import DataError, OutputError, SpecError
 from skythaw.machine.files import replacing, writing
 
 BINDING, LOCK = "about.json", "lock"
+PARQUET = ".parquet"
 FORMULA = r"^([=+\-@\t\r])"
 """the beginning of a cell that a spreadsheet would run"""
 
@@ -148,8 +149,10 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def check_output(out: Path) -> None:
-    """Raise `SpecError` or `OutputError` unless predictions can be written under this name."""
+def check_output(out: Path, *, lists: bool = False) -> None:
+    """Raise `SpecError` or `OutputError` unless predictions, or with `lists` features, can be written by this name."""
+    if lists and out.suffix.lower() != PARQUET:
+        raise SpecError(f"features are lists of numbers, which need Parquet: the output {out} should end in {PARQUET}")
     if out.suffix.lower() not in _FORMS:
         raise SpecError(f"the output {out} should end in {', '.join(_FORMS)}, not {out.suffix!r}")
     if out.is_dir():
@@ -263,7 +266,7 @@ def _rows(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Tabl
 
 
 _FORMS: dict[str, Callable[[BinaryIO, Path, pa.Schema, Iterable[pa.Table], Mapping[str, Any]], None]] = {
-    ".parquet": _parquet,
+    PARQUET: _parquet,
     ".csv": _csv,
     ".ecsv": _ecsv,
 }

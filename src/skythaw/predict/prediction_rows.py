@@ -19,14 +19,14 @@ from skythaw.data.parquet import parquet_writer
 if TYPE_CHECKING:
     from skythaw.bundle.classifier import Classifier, ClassifierOutput
 
-FAR, INPUTS = ("distance", "percentile"), "inputs"
+FAR, INPUTS, FEATURES = ("distance", "percentile"), "inputs", "features"
 OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
 BY_NUMBERS = "by the numbers alone: "
 """begins the status of an object that was judged without its image; the reason follows"""
 
 
-def schema_of(about: BundleDescription, backend: str) -> pa.Schema:
-    """The columns of predictions; the metadata say where they come from."""
+def schema_of(about: BundleDescription, backend: str, *, features: bool = False) -> pa.Schema:
+    """The columns of predictions, with the features if they are wanted; the metadata say where they come from."""
     names = [f"p_{name}" for name in about.classes]
     fields = [
         ("object_id", pa.string()),
@@ -35,9 +35,24 @@ def schema_of(about: BundleDescription, backend: str) -> pa.Schema:
         ("entropy", pa.float32()),
         *((name, pa.float32()) for name in (FAR if about.references else ())),
         *((name, pa.string()) for name in ((INPUTS,) if about.numbers else ())),
+        *(((FEATURES, features_type(about.features)),) if features else ()),
         ("status", pa.string()),
     ]
     return pa.schema(fields, {"skythaw": json.dumps(origin(about, backend), sort_keys=True)})
+
+
+def features_type(number: int) -> pa.DataType:
+    """Of a column with so many features in each row."""
+    return pa.list_(pa.float32(), number)
+
+
+def finite_features(found: np.ndarray, ok: np.ndarray) -> pa.Array:
+    """A column with the features [found, feature] of the rows that are `ok`; null in the others, and if not finite."""
+    finite, rows = np.isfinite(found).all(1), ok.copy()
+    rows[ok] = finite
+    values = np.zeros((len(rows), found.shape[1]), np.float32)
+    values[rows] = found[finite]
+    return pa.FixedSizeListArray.from_arrays(values.reshape(-1), found.shape[1], mask=pa.array(~rows))
 
 
 def origin(about: BundleDescription, backend: str) -> dict[str, Any]:
@@ -83,6 +98,7 @@ def rows_of(
     p = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
     log_p = p.astype(np.float64)
     far = np.full((len(names), len(FAR) if references else 0), np.nan, np.float32)
+    features = np.zeros((int(ok.sum()), classifier.about.features), np.float32) if output is None else output.features
     if output is not None:
         p[ok] = output.p
         if classifier.numbers:
@@ -108,6 +124,7 @@ def rows_of(
         pa.array(np.abs(entropy.clip(-1, 1)), pa.float32(), mask=~known),
         *(pa.array(column, pa.float32(), mask=~(known & ok)) for column in far.T),
         *inputs,
+        *((finite_features(features, ok),) if FEATURES in schema.names else ()),
         pa.array(status, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=schema)

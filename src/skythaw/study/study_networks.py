@@ -52,10 +52,10 @@ def study_networks(study: Study, warnings: list[str]) -> list[StudyNetwork]:
         raise UnknownNameError.among("backbone in [weights]", unused[0], named)
     if study.grid.weights:
         return _every_pair(study, named, warnings)
-    return [_alone(each, study.weights.get(name)) for name, each in named.items()]
+    return [alone(each, study.weights.get(name)) for name, each in named.items()]
 
 
-def _alone(own: Backbone, choice: WeightsChoice | None) -> StudyNetwork:
+def alone(own: Backbone, choice: WeightsChoice | None) -> StudyNetwork:
     """A network with the one set of weights that the study says, or the official ones."""
     described = own.name.startswith(DESCRIBED)
     network = backbone(f"timm:{own.model}") if described else own

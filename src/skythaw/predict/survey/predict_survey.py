@@ -36,7 +36,7 @@ from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
 from skythaw.machine.walk_folders import real_folder
 from skythaw.predict.object_numbers import wanted_columns
-from skythaw.predict.predict_images import PredictSettings
+from skythaw.predict.predict_images import WANTED, PredictSettings
 from skythaw.predict.prediction_files import alone
 from skythaw.predict.prediction_rows import as_bytes, origin, schema_of
 from skythaw.predict.survey import shard_manifest
@@ -133,10 +133,12 @@ def predict_survey(
         require_columns(survey, wants)
     files = {"set of files (names, sizes or times)": survey.sha256}
     binding = {"bundle": about.sha256, **files, "shard": setting.shard, "backend": setting.backend}
+    binding[WANTED] = setting.features or None
     shard_manifest.require_ours(out)
     new = not out.exists()
     with alone(out):
-        run = SurveyRun(out, schema_of(about, setting.backend), survey, told or (lambda _done, _all: None))
+        schema = schema_of(about, setting.backend, features=setting.features)
+        run = SurveyRun(out, schema, survey, told or (lambda _done, _all: None))
         run.begin(shard_manifest.begin(out, binding))
         if run.missing:
             shard_manifest.write(out, shard_manifest.unfinished(binding))

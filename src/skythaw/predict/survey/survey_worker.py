@@ -54,7 +54,7 @@ class ChunkPredictor:
             tables = list(predictions(backend, items(chunk, wanted_columns(about)), self.setting))
         if (rows := sum(map(len, tables))) != len(chunk):
             raise DataError(f"{chunk.file.shown} has changed: it gave {rows} rows, and {len(chunk)} were expected")
-        return as_bytes(tables, schema_of(about, backend.name))
+        return as_bytes(tables, schema_of(about, backend.name, features=self.setting.features))
 
 
 def memory_for(bundle: Path, about: BundleDescription, setting: PredictSettings) -> int:

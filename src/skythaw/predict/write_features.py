@@ -1,0 +1,198 @@
+"""`write_features`: what the command `skythaw features` does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import pyarrow as pa
+
+from skythaw.data.sources.read_images import ImageOptions
+from skythaw.machine.numerics import numerics
+from skythaw.machine.processor import cores
+from skythaw.predict.feature_network import FeatureNetwork
+from skythaw.predict.feature_source import FeatureChoice, FeatureSource, find_source
+from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.in_threads import Item, batches, gathered, in_threads, middle_of, twins
+from skythaw.predict.predict_images import BACKEND, PredictSettings, Progress
+from skythaw.predict.predict_inputs import Told, counted
+from skythaw.predict.prediction_files import check_output, unfinished_prediction, write_table
+from skythaw.predict.prediction_rows import FEATURES, OK, features_type, finite_features
+from skythaw.predict.unpack_inputs import unpacked
+
+NAMED = 1000
+"""objects without features whose ids a summary has, at most"""
+NOT_FINITE = "the network gives features that are not finite"
+
+
+@dataclass
+class FeatureSummary:
+    """What became of the images."""
+
+    network: str
+    depth: int
+    width: int = 0
+    """how many features an object has"""
+    objects: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """how many images got no features, by reason"""
+    unread: dict[str, str] = field(default_factory=dict)
+    """the first `NAMED` of them, by their ids, and the reason of each"""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    """files of the folders that are no images -> why"""
+    notes: tuple[str, ...] = ()
+    """what was done to images as was asked"""
+    backend: str = ""
+    """what the network ran on"""
+    resumed: int = 0
+    """how many were done before"""
+    seconds: float = 0.0
+    """in all"""
+    computing: float = 0.0
+    """seconds from the first image to the last, without the time in which the network is loaded"""
+
+    @property
+    def ok(self) -> int:
+        return self.objects - self.failed.total()
+
+    @property
+    def rate(self) -> float:
+        """Images per second, of those done now."""
+        return (self.objects - self.resumed) / self.computing if self.computing else 0.0
+
+    def count(self, table: pa.Table) -> pa.Table:
+        """Count some rows, and give them back."""
+        self.objects += len(table)
+        for name, status in zip(table["object_id"].to_pylist(), table["status"].to_pylist(), strict=True):
+            if status != OK:
+                self.failed[status] += 1
+                if len(self.unread) < NAMED:
+                    self.unread[name] = status
+        return table
+
+
+def write_features(
+    choice: FeatureChoice,
+    inputs: Sequence[str | Path],
+    out: Path,
+    *,
+    setting: PredictSettings | None = None,
+    images: ImageOptions | None = None,
+    told: Told | None = None,
+) -> FeatureSummary:
+    """Write the features of many images into a Parquet file: one row for each image, in the order of the inputs.
+
+    The columns are `object_id`; `features`, a list of one length, float32, or null; and `status`: ``ok``, or why there
+    are none. If the call is stopped, the same call goes on.
+
+    Parameters
+    ----------
+    choice
+        network, depth, and how a backbone sees an image
+    inputs
+        files, folders, patterns, archives and arrays, as `skythaw.predict.predict_inputs.predict` takes them
+    out
+        the file to make or replace: ``.parquet``
+    setting
+        batch, device, threads, rows of a shard, backend
+    images
+        how image files are read, as `skythaw data import` was told; None: as they are
+    told
+        called when a part of a step is done
+
+    Raises
+    ------
+    SkythawError
+        See `find_source`, and `skythaw.predict.predict_images.predict_to`.
+    """
+    out, told = Path(out), told or (lambda _step, _done, _all: None)
+    check_output(out, lists=True)
+    with unpacked(inputs, out, images) as readable:
+        summary = features_to(
+            choice,
+            readable.paths,
+            out,
+            setting or PredictSettings(),
+            lambda items, total: counted(items, total, "computing features", told),
+        )
+    done = tuple(f"{count:,} images: {what}" for what, count in readable.changed.items())
+    return replace(
+        summary,
+        passed_over={**summary.passed_over, **readable.passed_over},
+        notes=(*summary.notes, *(done if images is not None else ())),
+    )
+
+
+def features_to(
+    choice: FeatureChoice,
+    inputs: Sequence[str | Path],
+    out: Path,
+    setting: PredictSettings,
+    progress: Progress | None = None,
+) -> FeatureSummary:
+    """The same of files, folders and patterns alone."""
+    part, start = out.with_name(f"{out.name}.part"), time.perf_counter()
+    images = find_inputs(inputs, (out, part))
+    source = find_source(choice, images)
+    binding = {"features": source.origin, "inputs": [str(given) for given in inputs], "objects": len(images)}
+    summary = FeatureSummary(source.origin["network"], choice.depth, passed_over=images.passed_over)
+    with unfinished_prediction(
+        part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
+    ) as unfinished:
+        summary.resumed = unfinished.rows
+        items = images.items(unfinished.rows)
+        shown = items if progress is None else progress(items, len(images) - unfinished.rows)
+        with numerics(1, source.seed, setting.device):
+            network, all_items = source.open(setting, unfinished, iter(shown))
+            begun = time.perf_counter()
+            for rows in gathered(_rows(network, source, all_items, setting), setting.shard):
+                unfinished.add(rows)
+            summary.computing = time.perf_counter() - begun
+        summary.width, summary.backend = network.width, network.name
+        schema = _schema(source, network)
+        write_table(out, schema, map(summary.count, unfinished.tables()), source.origin)
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def _rows(
+    network: FeatureNetwork, source: FeatureSource, items: Iterator[Item], setting: PredictSettings
+) -> Generator[pa.Table, None, None]:
+    """The rows of each batch, in order."""
+    threads, schema = setting.threads or cores(), _schema(source, network)
+    free = twins(network, threads, network.device)
+    yield from in_threads(
+        lambda batch: _of_batch(free, source, schema, batch), batches(items, setting.batch, setting.shard), threads
+    )
+
+
+def _of_batch(
+    free: SimpleQueue[FeatureNetwork], source: FeatureSource, schema: pa.Schema, batch: Sequence[Item]
+) -> pa.Table:
+    """The rows of some images, by the next network that is free."""
+    pixels = [middle_of(content, source.require, source.crop) for _, content in batch]
+    status = np.array([image if isinstance(image, str) else OK for image in pixels], dtype=object)
+    ok = status == OK
+    found = np.zeros((0, schema.field(FEATURES).type.list_size), np.float32)
+    if readable := [image for image in pixels if not isinstance(image, str)]:
+        network = free.get()
+        try:
+            found = network.features(np.stack(readable))
+        finally:
+            free.put(network)
+    column = finite_features(found, ok)
+    status[ok & np.asarray(column.is_null())] = NOT_FINITE
+    names = [name for name, _ in batch]
+    return pa.Table.from_arrays([pa.array(names, pa.string()), column, pa.array(status, pa.string())], schema=schema)
+
+
+def _schema(source: FeatureSource, network: FeatureNetwork) -> pa.Schema:
+    """The columns of the file; the metadata say of what network and depth the features are."""
+    fields = [("object_id", pa.string()), (FEATURES, features_type(network.width)), ("status", pa.string())]
+    return pa.schema(fields, {"skythaw": json.dumps(source.origin | {BACKEND: network.name}, sort_keys=True)})
