@@ -11,6 +11,7 @@ import time
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+import skythaw
 from conftest import SKYTHAW
 from helpers_axe import findings
 from helpers_bundle import make_bundle
@@ -24,6 +25,7 @@ from skythaw.study.ledger import Ledger
 from test_page_browser import CONTRAST, FLAGS, PHONE, WIDE, Window, missing
 
 PAGES = ("/", "/api", "/runs/run", "/runs/run/cells", "/runs/run/objects", "/bundles/bundle", "/nothing")
+SETS = ("/sets/alike.parquet", "/sets/alike.parquet?object=0")
 
 
 class Browser(Window):
@@ -51,6 +53,11 @@ def folder(tmp_path_factory, cache):
     for number, (_, data, _) in zip(range(2), read_cutouts(folder / "survey.parquet").images(), strict=False):
         (folder / f"{number}.jpg").write_bytes(data)
     (folder / "bad.jpg").write_bytes(b"<html>")
+    images = dict(zip(map(str, range(60)), read_cutouts(folder / "survey.parquet").images(), strict=False))
+    for name, (_, data, _) in images.items():
+        (folder / "night").mkdir(exist_ok=True)
+        (folder / "night" / f"{name}.jpg").write_bytes(data)
+    skythaw.predict(folder / "bundle", folder / "night", folder / "alike.parquet", features=True, progress=False)
     return folder
 
 
@@ -83,7 +90,8 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(folder, driver):
-    with serving(folder, "--run", folder / "run", "--bundle", folder / "bundle") as found:
+    alike = ("--features", folder / "alike.parquet", "--images", folder / "night")
+    with serving(folder, "--run", folder / "run", "--bundle", folder / "bundle", *alike) as found:
         yield found
 
 
@@ -99,7 +107,7 @@ def browser(service, driver):
 
 @pytest.mark.parametrize(("size", "dark"), soak([(PHONE, False), (WIDE, False), (WIDE, True)]))
 def test_pages_can_be_read(browser, size, dark):
-    for path in PAGES:
+    for path in (*PAGES, *SETS):
         browser.at(path, size, dark)
         assert browser("return document.documentElement.scrollWidth <= innerWidth"), path
         low = [what for ratio, what in browser(CONTRAST) if ratio < 4.5]
@@ -165,6 +173,25 @@ def reach(browser, selector):
             assert style != "none"
             return
     raise AssertionError(f"{selector} can't be reached by Tab")
+
+
+def test_from_an_object_to_what_looks_like_it_by_keyboard_alone(browser):
+    """An id and Enter, then Tab to a neighbour and Enter; the next page of objects is not the answer."""
+    browser.at("/sets/alike.parquet")
+    reach(browser, "input[name=object]")
+    browser.press("7", Keys.ENTER)
+    browser.wait("document.querySelector('h2').textContent === 'Looks like 7'")
+    assert browser("return document.activeElement.id") == "results"
+    assert browser("return document.querySelectorAll('#results .sheet li').length") == 24
+    browser.wait("[...document.querySelectorAll('#results img')].some((i) => i.complete && i.naturalWidth > 0)")
+    first = browser("return document.querySelector('#results .sheet b').textContent")
+    reach(browser, "#results a.pick")
+    browser.press(Keys.ENTER)
+    browser.wait(f"document.querySelector('h2').textContent === 'Looks like {first}'")
+    browser.follow(".pages a")
+    browser.wait("location.hash === '#objects' && document.querySelector('[role=status]').innerText.includes('page 2')")
+    assert browser("return document.activeElement.id") != "results"
+    assert not browser.errors()
 
 
 def test_from_a_run_to_an_object_and_why(browser):
@@ -257,7 +284,7 @@ def watch(study, driver, live):
 def test_axe_finds_nothing_on_any_page(browser, folder, size):
     found = {}
     for dark in (False, True):
-        for path in PAGES:
+        for path in (*PAGES, *SETS):
             browser.at(path, size, dark)
             found[path, dark] = findings(browser)
         for link in ("/runs/run/cells", "/runs/run/objects"):

@@ -24,6 +24,18 @@ def serve(
     bundle: Annotated[
         list[Path] | None, typer.Option(metavar="BUNDLE", help="A classifier to ask. May be repeated.")
     ] = None,
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Objects to show by what looks alike: a file of `skythaw features` or `skythaw predict --features`. "
+            "May be repeated.",
+        ),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT", help="--features: where the images of these objects are. May be repeated."),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on. Any other than the default needs a token.")
     ] = "127.0.0.1",
@@ -40,26 +52,29 @@ def serve(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A page starts runs of tune in this folder alone. Without --run and --bundle: the current one.",
+            help="A page starts runs of tune in this folder alone. Default, where nothing else is served: the current one.",
         ),
     ] = None,
 ) -> None:
-    """A page that runs tune; pages of studies (live) and of classifiers (drop an image), and the same for programs."""
-    root = _root(folder, host, name, alone=not run and not bundle)
+    """A page that runs tune; pages of studies (live) and classifiers (drop an image), and the same for programs."""
+    if images and not features:
+        raise SpecError("--images are those of the objects of --features FILE, which is missing")
+    root = _root(folder, host, name, alone=not run and not bundle and not features)
     token = _token(token_file)
     if token is None and not _is_loopback(host):
         raise SpecError(f"--host {host} can be reached by others: give a token by --token-file FILE or SKYTHAW_TOKEN")
     server = _server()
     from skythaw.web.request_guard import Rules
     from skythaw.web.tune_desk import TuneDesk
-    from skythaw.web.web_app import make_app, open_service
+    from skythaw.web.web_app import SetsGiven, make_app, open_service
 
     names = {"127.0.0.1", "::1", "localhost", host.lower(), *(each.lower() for each in name or ())}
     anywhere = host in ("0.0.0.0", "::") and not name  # with a token: see above
     rules = Rules(None if anywhere else frozenset(names), int(max_upload * 1e6), token)
     with server.listen(host, port) as listening:
         desk = TuneDesk(root, context.obj) if root else None
-        app = make_app(open_service(run or [], bundle or [], rules, desk=desk))
+        sets = SetsGiven(features or [], context.obj / "shown", images or [])
+        app = make_app(open_service(run or [], bundle or [], rules, desk=desk, sets=sets))
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C stops it)")
         server.run(app, listening)
@@ -70,7 +85,7 @@ def _root(folder: Path | None, host: str, names: list[str] | None, *, alone: boo
     here = _is_loopback(host) and not names
     if folder is None and not (alone and here):
         if alone:
-            raise SpecError("nothing to serve: give --run RUN, --bundle BUNDLE, or both")
+            raise SpecError("nothing to serve: give --run RUN, --bundle BUNDLE, --features FILE, or several of them")
         return None
     if not here:
         raise SpecError("--folder lets a browser start runs, on this machine alone: leave out --host and --name")

@@ -50,6 +50,10 @@ class Inputs:
         """The images from a row on, each with its name. An image is read when its content is asked for."""
         return zip(self._ids(start), self._contents(start), strict=True)
 
+    def content(self, row: int) -> Content:
+        """The image of one row."""
+        return next(self._contents(row))
+
     @property
     def sha256(self) -> str:
         """A checksum that changes when a file's path, size or time of change does, or the name of an image."""

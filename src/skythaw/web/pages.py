@@ -41,9 +41,9 @@ def home(request: Request) -> Response:
     service = request.app.state.service
     bundles = [info(name, queue) for name, queue in list(service.bundles.items())]
     runs = [(name, run.title, _state(run)) for name, run in list(service.runs.items())]
-    if service.desk and not bundles and not runs:
+    if service.desk and not bundles and not runs and not service.sets:
         return RedirectResponse("/tune", 303)
-    return page(request, "home", "skythaw", bundles=bundles, runs=runs, desk=service.desk)
+    return page(request, "home", "skythaw", bundles=bundles, runs=runs, sets=service.sets, desk=service.desk)
 
 
 @router.get("/login")

@@ -18,11 +18,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from skythaw.errors import BundleError, DataError, LedgerError, SkythawError, UnknownNameError
-from skythaw.web import json_api, pages, start_page
+from skythaw.web import json_api, pages, set_pages, start_page
 from skythaw.web.inference import BusyError, InferenceQueue
 from skythaw.web.render_page import in_address
 from skythaw.web.request_guard import Guard, Rules
 from skythaw.web.shown_run import ShownRun
+from skythaw.web.shown_set import ShownSet
 from skythaw.web.tune_desk import TuneDesk
 
 STATUS: tuple[tuple[type[SkythawError], int], ...] = (
@@ -41,25 +42,49 @@ class Service:
     runs: dict[str, ShownRun]
     bundles: dict[str, InferenceQueue]
     rules: Rules
+    sets: Mapping[str, ShownSet]
     pool: ThreadPoolExecutor
     """the one thread in which bundles answer"""
     desk: TuneDesk | None = None
     """where the start page begins runs, which are added to `runs` and `bundles`; None: it begins none"""
 
 
+@dataclass(frozen=True)
+class SetsGiven:
+    """Files of features that are to be shown."""
+
+    paths: list[Path]
+    store: Path
+    """a folder for copies of the features"""
+    images: list[str]
+    """where the images of all these objects are"""
+
+    def opened(self) -> dict[str, ShownSet]:
+        """The sets by their names."""
+        return {name: ShownSet(path, self.store, self.images) for name, path in named(self.paths).items()}
+
+
 def open_service(
-    runs: list[Path], bundles: list[Path], rules: Rules, device: str = "cpu", desk: TuneDesk | None = None
+    runs: list[Path],
+    bundles: list[Path],
+    rules: Rules,
+    device: str = "cpu",
+    desk: TuneDesk | None = None,
+    sets: SetsGiven | None = None,
 ) -> Service:
-    """Open runs and bundles; each is called by its folder's name, with a number where two are called alike.
+    """Open runs, bundles and sets; each is called by its folder's name, with a number where two are called alike.
 
     Raises
     ------
     LedgerError, BundleError
         One is no run folder, or no bundle.
+    DataError, OutputError
+        A file has no features; images are not there.
     """
     pool = ThreadPoolExecutor(1, "skythaw-queue")
     queues = {name: InferenceQueue(path, pool, device) for name, path in named(bundles).items()}
-    return Service({name: ShownRun(path) for name, path in named(runs).items()}, queues, rules, pool, desk)
+    shown = {name: ShownRun(path) for name, path in named(runs).items()}
+    return Service(shown, queues, rules, {} if sets is None else sets.opened(), pool, desk)
 
 
 def named(paths: list[Path]) -> dict[str, Path]:
@@ -95,7 +120,9 @@ def make_app(service: Service) -> Guard:
     )
     app.state.service = service
     app.include_router(json_api.router)
+    app.include_router(set_pages.api)
     app.include_router(pages.router, include_in_schema=False)
+    app.include_router(set_pages.router, include_in_schema=False)
     app.include_router(start_page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=str(files("skythaw.web") / "static")), name="static")
     for kind in (HTTPException, RequestValidationError, SkythawError):

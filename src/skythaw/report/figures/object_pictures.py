@@ -11,9 +11,10 @@ from PIL import Image
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.decode import bands_of, decode
-from skythaw.data.stretch import picture
+from skythaw.data.stretch import picture, suggest
 from skythaw.errors import SkythawError
 from skythaw.spec import Pixels
+from skythaw.spec.pixel_settings import Stretch
 
 LARGEST = 128
 """pixels a side; larger crops are made smaller"""
@@ -71,6 +72,22 @@ def _centre(data: bytes, object_id: str, seen: Pixels) -> bytes | None:
         image = rendered(decode(data, object_id), bands_of(data, object_id), seen)
     except SkythawError:
         return None
+    return small_png(image)
+
+
+def whole_picture(data: bytes) -> bytes | None:
+    """An image file as a small PNG file, of floats from its 1st to its 99.9th percentile; None if it can't be read."""
+    try:
+        values, bands = decode(data, ""), bands_of(data)
+    except SkythawError:
+        return None
+    linear = values.dtype == np.uint8
+    stretch = Stretch(kind="linear") if linear else suggest(values.reshape(-1, values.shape[2]))
+    return small_png(Image.fromarray(picture(values, bands, stretch)))
+
+
+def small_png(image: Image.Image) -> bytes:
+    """A picture as a PNG file of at most `LARGEST` pixels a side."""
     image.thumbnail((LARGEST, LARGEST))
     out = io.BytesIO()
     image.save(out, "PNG")

@@ -83,4 +83,4 @@ for (const form of document.querySelectorAll("[data-drop]")) {
 
 // After an answer the eye, and a screen reader, are at it.
 const results = document.querySelector("#results");
-if (results && results.children.length) results.focus({ preventScroll: false });
+if (results && results.children.length && location.hash !== "#objects") results.focus({ preventScroll: false });
