@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from skythaw.backbones.network_facts import facts
 from skythaw.backbones.part_parameters import low_rank_layers, norm_parameters, part_parameters
 from skythaw.errors import SpecError, UnknownNameError
 from skythaw.spec import Pixels, Recipe
+from skythaw.study.cell_fits import require_fitting
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.linear_probe import pooled, solve, start_from
 from skythaw.tuning.strategies import strategy
@@ -210,6 +212,16 @@ def test_low_rank_adaptation_adds_products_of_its_rank(name):
     assert -log_loss(images().targets, p, labels=[0, 1, 2]) == pytest.approx(
         -result.curves[result.kept - 1]["log_loss"]
     )
+
+
+def test_low_rank_adaptation_without_layers_that_it_fits_is_refused():
+    none, some = (SimpleNamespace(parts={"low_rank": (n, n)}) for n in (0, 1))
+    network = SimpleNamespace(smallest_input=32, blocks=[some, some, none, none])
+    pixels = SimpleNamespace(size=64)
+    for way, depth in (("lora:4", 3), ("lora", 0), ("top", 2)):
+        require_fitting(SimpleNamespace(backbone="odd", strategy=way, depth=depth, pixels=pixels), network)
+    with pytest.raises(SpecError, match="'lora:4' at depth 2: the upper 2 of 4 blocks of odd have no linear layer"):
+        require_fitting(SimpleNamespace(backbone="odd", strategy="lora:4", depth=2, pixels=pixels), network)
 
 
 def test_scoring_leaves_the_weights_to_the_bit_as_they_were():

@@ -18,6 +18,7 @@ from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import SpecError, WeightsError
 from skythaw.spec import IMAGES, Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.axis_settings import axis_settings
+from skythaw.study.cell_fits import require_fitting
 from skythaw.study.memory_need import memory_of
 from skythaw.study.number_check import check_numbers
 from skythaw.study.study_data import StudyData, open_study_data
@@ -124,7 +125,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
                 warnings.append(f"{settled.network}, depth {cell.depth}, seed {cell.seed}: {_twice(settled, cells)}")
             else:
                 n = (cell.pixels.inputs, cell.pixels.size)
-                _require_room(cell, networks[n])
+                require_fitting(cell, networks[n])
                 flops = block_flops(backbones[n], cell.pixels.size, cache)
                 found = cuts(backbones[n], cell.pixels.size, cache)
                 cells[settled.key] = _measure(settled, weights, networks[n], study_data, flops, found)
@@ -231,14 +232,6 @@ def _require_batches(size: int, recipe: Recipe) -> None:
     """Batch norm has no statistics of a batch of one."""
     if recipe.batchnorm == "train" and size // math.ceil(size / recipe.batch) < 2:
         raise SpecError(f"batchnorm = 'train' with batch = {recipe.batch} and {size} images makes batches of one image")
-
-
-def _require_room(cell: Cell, network: Facts) -> None:
-    if cell.pixels.size < network.smallest_input:
-        raise SpecError(
-            f"{cell.backbone} takes images of at least {network.smallest_input} pixels, not size = {cell.pixels.size}; "
-            f"set size = {network.smallest_input} or more (the crop is then enlarged)"
-        )
 
 
 def _measure(
