@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -114,7 +115,7 @@ class FeatureSearch:
             keep = pc.and_(keep, pc.fill_null(pc.equal(self.labels, label), False))
         return np.flatnonzero(keep.to_numpy(zero_copy_only=False))
 
-    @property
+    @cached_property
     def classes(self) -> list[str]:
         """The labels that occur."""
         return sorted(each for each in pc.unique(self.labels).to_pylist() if each is not None)
