@@ -173,7 +173,7 @@ def test_others_need_a_token(folder):
 
 
 BAD = {
-    "nothing to serve": (["--name", "sky.example"], "nothing to serve: give --run RUN, --bundle BUNDLE, or both"),
+    "nothing to serve": (["--name", "sky.example"], "nothing to serve: give --run RUN, --bundle BUNDLE"),
     "runs for others": (
         ["--folder", ".", "--name", "sky.example"],
         "alone: leave out --host and --name",

@@ -52,7 +52,7 @@ def serve(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A page starts runs of tune in this folder alone. Default, where nothing else is served: the current one.",
+            help="A page starts runs of tune in this folder alone. Where nothing else is served: the current one.",
         ),
     ] = None,
 ) -> None:

@@ -42,7 +42,7 @@ class Service:
     runs: dict[str, ShownRun]
     bundles: dict[str, InferenceQueue]
     rules: Rules
-    sets: Mapping[str, ShownSet]
+    sets: dict[str, ShownSet]
     pool: ThreadPoolExecutor
     """the one thread in which bundles answer"""
     desk: TuneDesk | None = None
