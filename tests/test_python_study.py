@@ -213,6 +213,14 @@ def test_progress_in_a_notebook_is_one_line(capsys):
 
 
 @pytest.mark.usefixtures("notebook")
+@pytest.mark.parametrize("total", [None, 0, 3])
+def test_progress_in_a_notebook_ends_whatever_its_total(total, capsys):
+    with progress_bar.progress_bar("images") as bar:
+        bar.update(bar.add_task("reading", total=total), advance=3)
+    assert "reading" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("notebook")
 def test_a_study_in_a_notebook_writes_no_more_lines_than_it_has_to_say(survey, tmp_path, cache, capsys):
     study = skythaw.Study(data=survey, **SMALL)
     study.run(tmp_path / "out", engine="serial", device="cpu", control=False, cache=cache)

@@ -6,7 +6,9 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
+from warnings import catch_warnings, simplefilter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -86,6 +88,9 @@ class NotebookBar:
     """What `skythaw` uses of rich's `Progress`, as one line of tqdm: that of the task begun last."""
 
     def __init__(self, unit: str) -> None:
+        with catch_warnings():
+            simplefilter("ignore")  # libraries import this too, and it warns of widgets that no line here needs
+            import_module("tqdm.auto")
         self.console, self._unit = self, unit
         self._bars: dict[int, tqdm[Any]] = {}
         self._names: list[str] = []
@@ -126,7 +131,8 @@ class NotebookBar:
 
     def remove_task(self, task: int) -> None:
         """End a task: its line is empty again."""
-        if bar := self._bars.pop(task, None):
+        bar = self._bars.pop(task, None)
+        if bar is not None:  # a bar that knows no total is neither true nor false
             bar.close()
 
     def _open(self, task: int, total: float | None, *, completed: float = 0, count: str = "", **_: Any) -> None:
