@@ -25,9 +25,11 @@ check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the la
 wheel-check: $(VENV)/dev.stamp  ## the wheel does what README shows, without the repository
 	$(BIN)/python .ci/wheel_check.py
 
-docs: $(VENV)/dev.stamp         ## what the docs take from the code: the commands, the tree, the order, the tests
+docs: $(VENV)/docs.stamp        ## the site, in build/site: pages from the code are made again, notebooks run, links checked
 	$(BIN)/python docs/scripts/commands.py > docs/commands.md
 	$(BIN)/python docs/scripts/tree.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/site
+	@echo 'open build/site/index.html'
 
 $(VENV)/%.stamp: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skythaw needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.12")'
@@ -37,4 +39,4 @@ $(VENV)/%.stamp: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-run
+	rm -rf $(VENV) demo-run build docs/generated
