@@ -1,8 +1,10 @@
 """Does the wheel work without the repository? It is built, installed alone, and made to do what the README shows.
 
+The wheel is made from the source archive, so that is whole too.
+
 `make wheel-check` takes the libraries from the environment that runs this file, so that nothing large is installed
-again; skythaw itself comes from the wheel. With ``--fresh`` all that the extra `demo` asks for is installed anew, and
-nothing else is there.
+again; skythaw itself comes from the wheel. With ``--fresh`` all that it asks for is installed anew, and nothing else is
+there: first the core alone, which has to name the extra that it lacks, then the extra `demo`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def main() -> None:
     """Build, install, and run the README's commands in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         room = Path(folder)
-        call([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", room, ROOT], room)
+        call([sys.executable, "-m", "build", "--outdir", room, ROOT], room)  # a source archive, and a wheel from that
         (wheel,) = room.glob("skythaw-*.whl")
         check_contents(wheel)
         programs = install(wheel, room / "venv", fresh="--fresh" in sys.argv[1:])
@@ -61,15 +63,28 @@ def install(wheel: Path, place: Path, fresh: bool) -> Path:
     venv.create(place, with_pip=False)
     scripts = {"base": str(place), "platbase": str(place)}
     packages = Path(sysconfig.get_path("purelib", "venv", scripts))
-    what = [f"{wheel}[demo]"] if fresh else ["--no-deps", wheel]
-    call([sys.executable, "-m", "pip", "--quiet", "--python", place, "install", *what], place)
-    if not fresh:
-        (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     programs = Path(sysconfig.get_path("scripts", "venv", scripts))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", place, "install"]
+    if fresh:
+        call([*pip, wheel], place)
+        check_core(programs)
+        call([*pip, f"{wheel}[demo]"], place)
+    else:
+        call([*pip, "--no-deps", wheel], place)
+        (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     where = "import skythaw, pathlib; print(pathlib.Path(skythaw.__file__).parents[1])"
     found = subprocess.run([programs / "python", "-I", "-c", where], capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()).samefile(packages), f"skythaw came from {found}"
     return programs
+
+
+def check_core(programs: Path) -> None:
+    """Without extras the core works, and says in one line what an extra would add."""
+    for line, extra in (("data mock m.parquet", "mock"), ("serve --run r", "web"), ("backbones", "")):
+        words = [programs / "skythaw", *line.split()]
+        ran = subprocess.run(words, cwd=programs, capture_output=True, text=True, check=False)
+        assert ran.returncode == (2 if extra else 0), f"{line}: {ran.stderr}"
+        assert f"skythaw[{extra}]" in ran.stderr or not extra, f"{line}: {ran.stderr}"
 
 
 def make_images(python: Path, work: Path, environment: dict[str, str]) -> None:
