@@ -19,7 +19,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.pixel_store import open_store
-from skythaw.data.split import groups, nested_order
+from skythaw.data.split import nested_order
+from skythaw.data.split_groups import groups
 from skythaw.spec import Numbers
 from skythaw.tables.number_models import NumberModel, fit_boosting, fit_forest, fit_linear
 from skythaw.tables.open_numbers import open_numbers
