@@ -165,7 +165,7 @@ def test_a_network_that_is_far_too_sure_is_tempered_alike_by_torch_and_by_onnx(b
     classifier.about = classifier.about.model_copy(update={"temperature": temperature})
     x = batch_input(stack, np.arange(len(stack)), classifier.about.cell.pixels)
     assert (classifier.predict(stack, calibrated=False) == 0).any()
-    content = to_onnx(classifier.model, classifier.about, x[:8])
+    content = to_onnx(classifier.models, classifier.about, x[:8])
     assert np.abs(run_onnx(content, x.numpy()) - classifier.predict(stack)).max() < 1e-4
 
 

@@ -89,7 +89,7 @@ class Brightness(nn.Module):
 def bright(bundle):
     about = package.load(bundle, device="cpu").about
     expected = about.expected.model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
-    return Classifier(about.model_copy(update={"expected": expected}), Bright(3), torch.device("cpu"))
+    return Classifier(about.model_copy(update={"expected": expected}), [Bright(3)], torch.device("cpu"))
 
 
 def with_blob(place):
@@ -168,7 +168,7 @@ def test_any_depth_is_explained_and_nothing_of_it_changes(depths, image, place):
     assert after[:3] == before[:3]
     assert all(map(torch.equal, after[3], before[3]))
     assert np.array_equal(classifier.predict(image[None]), p)
-    assert classifier.last_map.side == 8, "of 32 pixels, the last map has one cell"
+    assert classifier.last_maps[0].side == 8, "of 32 pixels, the last map has one cell"
 
 
 def test_occlusion_of_a_trained_network_finds_the_object(depths, image):

@@ -28,6 +28,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     data: Path | str | None = None,
     onnx: bool | None = None,
     refit: bool = False,
+    ensemble: bool = False,
     device: str = "auto",
     references: int = 4000,
     cache: Path | str | None = None,
@@ -51,6 +52,8 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         write an ONNX file, too; by default, if the packages for it are installed
     refit
         train the cell again on training and validation together, on the `device`
+    ensemble
+        write all seeds of the setting: the mean of their probabilities is the answer, and takes as many times as long
     references
         training images to keep, at most, with which others are compared
     cache
@@ -84,6 +87,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         data=_path(data),
         onnx=onnx,
         refit=how if refit else None,
+        ensemble=ensemble,
         references=references,
     )
     return load(bundle, device=device)

@@ -120,9 +120,9 @@ class Torch:
 
     def twin(self) -> Torch:
         known = self.classifier
-        shared = {id(tensor): tensor for tensor in (*known.model.parameters(), *known.model.buffers())}
-        model = copy.deepcopy(known.model, shared)
-        return Torch(Classifier(known.about, model, known.device, known.references, known.numbers))
+        shared = {id(tensor): tensor for one in known.models for tensor in (*one.parameters(), *one.buffers())}
+        models = copy.deepcopy(known.models, shared)
+        return Torch(Classifier(known.about, models, known.device, known.references, known.numbers))
 
 
 class Onnx:

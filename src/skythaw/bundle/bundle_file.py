@@ -4,6 +4,7 @@
 
     bundle.json              network, classes, what is expected of an image, temperature, scores, origin
     model.safetensors        all weights; the metadata hold the checksum of bundle.json
+    model2.safetensors ...   the weights of further networks, where the answer is the mean of several
     model.onnx               the same network for other programs (where it was exported with ONNX)
     numbers.safetensors      the model of the numbers beside the image (where it takes both)
     references.safetensors   training images with which others are compared, and their coordinates in feature space
@@ -25,6 +26,7 @@ from typing import Annotated, Any, BinaryIO, Literal, NoReturn, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from skythaw.bundle.members import MOST, Member
 from skythaw.bundle.numbers_record import SCORES, NumbersRecord, Temperature, numbers_problem
 from skythaw.bundle.plain_words import Word
 from skythaw.data.image_form import RGB, Form
@@ -103,6 +105,8 @@ class BundleDescription(Frozen):
     """images of training and validation together on which the weights were trained again; None: they were not"""
     numbers: NumbersRecord | None = Field(default=None, exclude_if=lambda numbers: numbers is None)
     """what it takes beside an image; None: it takes images alone"""
+    members: Annotated[tuple[Member, ...], Field(max_length=MOST)] = Field(default=(), exclude_if=lambda each: not each)
+    """the networks whose mean is the answer; `cell` is the first of them. Empty: there is one network"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -122,6 +126,8 @@ class BundleDescription(Frozen):
             raise ValueError(f"images of 8 bits should have the bands {', '.join(RGB)}")
         if missing := SCORES - self.scores.keys():
             raise ValueError(f"the scores lack {min(missing)!r}")
+        if self.members and (len(self.members) < 2 or self.members[0].cell != self.cell.key or self.numbers):
+            raise ValueError("members should be two or more networks on images alone, that of the cell first")
         if problem := numbers_problem(self.cell, self.numbers):
             raise ValueError(problem)
         try:
@@ -210,6 +216,16 @@ def read_file(folder: Path, about: BundleDescription, name: str, largest: int) -
     if hashlib.sha256(data).hexdigest() != about.files[name]:
         raise BundleError(f"{Path(folder) / name} is not the one that the bundle was made with: its checksum differs")
     return data
+
+
+def require_file(folder: Path, about: BundleDescription, name: str) -> None:
+    """Raise `BundleError` unless a file is the one with which the bundle was made; it may be large."""
+    found = hashlib.sha256()
+    with opened(Path(folder) / name) as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+        if found.hexdigest() != about.files.get(name):
+            raise BundleError(f"{Path(folder) / name} is not the one that the bundle was made with")
 
 
 def header(path: Path) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The weights of a bundle: checked before they cost memory, then put into the network."""
+"""The networks of a bundle: their weights are checked before they cost memory, then put into them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.load_weights import CLASSIFIERS
-from skythaw.backbones.network import outline
-from skythaw.bundle.bundle_file import BundleDescription, header
+from skythaw.backbones.network import build, outline
+from skythaw.backbones.pretrained_weights import RANDOM
+from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, header, require_file
 from skythaw.errors import BundleError, SkythawError
+from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 
 TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
 """names of types in safetensors, and in torch; a network has no others"""
@@ -46,6 +48,47 @@ def require_own(path: Path, about: BundleDescription) -> None:
     if absent and sum(prod(network[name][1]) * 4 for name in absent) > SPARE:
         raise BundleError(f"{path} is of another network: {min(absent)} is in one of the two only")
     _require_finite(path)
+
+
+def read_model(folder: Path, name: str, about: BundleDescription, device: torch.device) -> ThawedNetwork:
+    """One network of a bundle with its weights, ready to predict.
+
+    Raises
+    ------
+    BundleError
+        It can't be built as the bundle says, or the file is not its own.
+    """
+    if name != WEIGHTS:  # which knows the checksum of what the bundle says, and so of all its other files
+        require_file(folder, about, name)
+    model = make_model(about)
+    fill(named_tensors(model), folder / name)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    model.network.eval()
+    model.head.eval()
+    return model
+
+
+def make_model(about: BundleDescription) -> ThawedNetwork:
+    """The network of a bundle, cut as in training; its weights are filled in later."""
+    cell = about.cell
+    try:
+        network = build(backbone_of(cell), RANDOM)
+    except SkythawError:
+        raise
+    except Exception as error:  # a library raises anything where its options are wrong
+        raise BundleError(f"{cell.backbone} can't be built as the bundle says: {error!r}") from None
+    if (len(network.blocks), network.channels) != (about.blocks, about.features):
+        raise BundleError(
+            f"{cell.backbone} has {len(network.blocks)} blocks and {network.channels} features here, "
+            f"{about.blocks} and {about.features} in the bundle: it was made with another version of its library"
+        )
+    return assemble(network, cell, len(about.classes))
+
+
+def named_tensors(model: ThawedNetwork) -> dict[str, Tensor]:
+    """Every weight of a classifier, by the name it has in a bundle."""
+    state = {f"features.{name}": tensor for name, tensor in model.network.features.state_dict().items()}
+    return state | {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
 
 
 def fill(own: dict[str, Tensor], path: Path) -> None:

@@ -11,27 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
 
-from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.last_map import LastMap, last_map
-from skythaw.backbones.network import build
-from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
-from skythaw.bundle.bundle_weights import fill, require_own
+from skythaw.bundle.bundle_weights import read_model, require_own
 from skythaw.bundle.given_images import read_given
 from skythaw.bundle.hub_bundle import HUB, fetched
+from skythaw.bundle.members import mean_of_networks, weight_files
 from skythaw.bundle.number_half import NumberHalf, read_number_half
 from skythaw.bundle.predicted import PredictedClasses
 from skythaw.bundle.references import References, read_references
 from skythaw.bundle.table_given import Table, columns_given
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.data.image_form import Form
-from skythaw.errors import BundleError, DataError, SkythawError
+from skythaw.errors import DataError
 from skythaw.machine.device import find_device
 from skythaw.stats.calibration import tempered
 from skythaw.tuning.labelled_images import LabelledImages
-from skythaw.tuning.thawed_network import ThawedNetwork, assemble
+from skythaw.tuning.thawed_network import ThawedNetwork
 from skythaw.tuning.training_loop import seen
 
 Images = np.ndarray | Sequence[bytes | str | Path | np.ndarray | None]
@@ -46,12 +43,12 @@ class ClassifierOutput:
     p: Float32[np.ndarray, "object class"]
     """the probability of each class"""
     features: Float32[np.ndarray, "object feature"]
-    """the input of the head: the last map of the network, averaged over the image; NaN where there is no image"""
+    """the input of the head: the last map of the (first) network, averaged over the image; NaN where there is none"""
     inputs: np.ndarray | None = None
     """text [object], of a classifier that takes numbers beside images: ``both``, ``images`` or ``table``, whatever was
     there of an object"""
     log_p: np.ndarray | None = None
-    """of the network alone, as it gives them, float [object, class]; None where it was not torch that ran it"""
+    """of the network, or of the mean of networks, float [object, class]; None where torch did not run it"""
 
 
 class Classifier:
@@ -62,7 +59,9 @@ class Classifier:
     about
         what the bundle says of itself
     model
-        the network, in evaluation mode
+        the network, in evaluation mode; of several, the first
+    models
+        all networks: several where their mean is the answer
     device
         where it runs
     references
@@ -74,12 +73,13 @@ class Classifier:
     def __init__(
         self,
         about: BundleDescription,
-        model: ThawedNetwork,
+        models: Sequence[ThawedNetwork],
         device: torch.device,
         references: References | None = None,
         numbers: NumberHalf | None = None,
     ) -> None:
-        self.about, self.model, self.device, self.references, self.numbers = about, model, device, references, numbers
+        self.about, self.models, self.device, self.references, self.numbers = about, models, device, references, numbers
+        self.model = models[0]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,12 +87,14 @@ class Classifier:
         return self.about.classes
 
     @cached_property
-    def last_map(self) -> LastMap:
-        """Where in the network the last map with places in it lies."""
-        pixels = self.about.cell.pixels
-        with self.model.evaluating():
-            image = torch.zeros(1, pixels.inputs, pixels.size, pixels.size, device=self.device)
-            return last_map(self.model.network, image)
+    def last_maps(self) -> list[LastMap]:
+        """Where in each network the last map with places in it lies."""
+        pixels, found = self.about.cell.pixels, []
+        image = torch.zeros(1, pixels.inputs, pixels.size, pixels.size, device=self.device)
+        for model in self.models:
+            with model.evaluating():
+                found.append(last_map(model.network, image))
+        return found
 
     def predict(self, images: Any, *, table: Table | None = None, calibrated: bool = True) -> PredictedClasses:
         """The probability of each class for some images, one row for each.
@@ -141,8 +143,9 @@ class Classifier:
 
     def __repr__(self) -> str:
         about = self.about
+        network = f"the mean of {len(self.models)} {about.cell.backbone}" if about.members else about.cell.backbone
         return (
-            f"Classifier {about.name}: {about.cell.backbone} with {about.cell.depth} of {about.blocks} blocks trained; "
+            f"Classifier {about.name}: {network} with {about.cell.depth} of {about.blocks} blocks trained; "
             f"classes {', '.join(self.classes)}"
         )
 
@@ -186,7 +189,11 @@ class Classifier:
             self.device,
             bands=expected.bands,
         )
-        log_p, features = map(np.concatenate, zip(*seen(self.model, feed, self.about.cell.recipe), strict=True))
+        recipe = self.about.cell.recipe
+        of_each = [list(map(np.concatenate, zip(*seen(model, feed, recipe), strict=True))) for model in self.models]
+        log_p, features = of_each[0]
+        if self.about.members:
+            log_p = mean_of_networks([each[0] for each in of_each], self.about.members)
         return log_p, features
 
     def _names(self, count: int) -> tuple[str, ...]:
@@ -229,14 +236,12 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     """
     folder = fetched(str(bundle)) if str(bundle).startswith(HUB) else Path(bundle)
     about, runs_on = read_about(folder), find_device(device)
-    require_own(folder / WEIGHTS, about)
+    files = weight_files(WEIGHTS, about.members)
+    for name in files:
+        require_own(folder / name, about)
     references, numbers = read_references(folder, about), read_number_half(folder, about)
-    model = make_model(about)
-    fill(named_tensors(model), folder / WEIGHTS)
-    model = model.to(runs_on).to(memory_format=torch.channels_last)
-    model.network.eval()
-    model.head.eval()
-    return Classifier(about, model, runs_on, references, numbers)
+    models = [read_model(folder, name, about, runs_on) for name in files]
+    return Classifier(about, models, runs_on, references, numbers)
 
 
 def placed(values: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -246,29 +251,6 @@ def placed(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     found = np.full((len(there), values.shape[1]), np.nan, values.dtype)
     found[there] = values
     return found
-
-
-def make_model(about: BundleDescription) -> ThawedNetwork:
-    """The network of a bundle, cut as in training; its weights are filled in later."""
-    cell = about.cell
-    try:
-        network = build(backbone_of(cell), RANDOM)
-    except SkythawError:
-        raise
-    except Exception as error:  # a library raises anything where its options are wrong
-        raise BundleError(f"{cell.backbone} can't be built as the bundle says: {error!r}") from None
-    if (len(network.blocks), network.channels) != (about.blocks, about.features):
-        raise BundleError(
-            f"{cell.backbone} has {len(network.blocks)} blocks and {network.channels} features here, "
-            f"{about.blocks} and {about.features} in the bundle: it was made with another version of its library"
-        )
-    return assemble(network, cell, len(about.classes))
-
-
-def named_tensors(model: ThawedNetwork) -> dict[str, Tensor]:
-    """Every weight of a classifier, by the name it has in a bundle."""
-    state = {f"features.{name}": tensor for name, tensor in model.network.features.state_dict().items()}
-    return state | {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
 
 
 def decoded(image: bytes | str | Path, number: int) -> np.ndarray:

@@ -41,6 +41,10 @@ def export(
             "--refit", help="Train the cell again on training and validation together, and write the new weights."
         ),
     ] = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Write all seeds of the setting: the mean of their probabilities answers."),
+    ] = False,
     device: Annotated[str, typer.Option(help="For --refit: cpu, cuda, or auto: a GPU if there is one.")] = "auto",
     references: Annotated[
         int,
@@ -57,8 +61,9 @@ def export(
     how = Refit(context.obj, device, lambda epochs, number: tracked(epochs, number, "training again", "epochs"))
     again = how if refit else None
     about = write(
-        run, bundle, cell=cell, inputs=inputs, weights=weights, data=data, onnx=onnx, refit=again, references=references
-    )
+        run, bundle, cell=cell, inputs=inputs, weights=weights, data=data, onnx=onnx, refit=again, ensemble=ensemble,
+        references=references,
+    )  # fmt: skip
     if as_json:
         print_json(about.model_dump(mode="json", by_alias=True))
         return

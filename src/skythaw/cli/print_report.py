@@ -47,6 +47,11 @@ def print_classifier(about: BundleDescription) -> None:
             | {"blocks": about.blocks, "size": about.cell.pixels.size, "scores": about.scores["own"]}
         )
     )
+    if about.members:
+        say_wrapped(
+            f"It is the mean of {len(about.members)} networks (seeds {', '.join(str(m.seed) for m in about.members)}), "
+            f"so predicting takes {len(about.members)} times as long. These scores are those of the mean."
+        )
     if about.numbers:
         alone = ", ".join(
             f"{name} {about.numbers.scores[name]['own']['macro_f1']:.3f}" for name in about.numbers.scores

@@ -124,7 +124,7 @@ def explain(
         dict(zip(classifier.classes, map(float, p), strict=True)),
         label,
         grad_cam(classifier, image, label),
-        classifier.last_map.side,
+        classifier.last_maps[0].side,
         occlusion(classifier, image, label),
         distance,
         percentile,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from skythaw.backbones.last_map import as_map
+from skythaw.backbones.last_map import LastMap, as_map
 from skythaw.bundle.classifier import Classifier
+from skythaw.bundle.network_mean import NetworkMean
 from skythaw.data.network_input import batch_input, normalise
 from skythaw.errors import DataError, UnknownNameError
 from skythaw.report.figures.matplotlib_figures import require_matplotlib
+from skythaw.tuning.thawed_network import ThawedNetwork
 
 WINDOWS = 8
 """a hidden square is the side of the network's image over this, and moves by half of itself"""
@@ -28,8 +31,8 @@ OPACITY = 0.6
 def grad_cam(classifier: Classifier, image: np.ndarray, label: str | None = None) -> Float32[np.ndarray, "y x"]:
     """Where the features are that speak for a class, by Grad-CAM on the network's last map of at least 7 x 7 cells.
 
-    The map of a transformer is made of its tokens. Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep
-    networks via gradient-based localization", arXiv:1610.02391.
+    The map of a transformer is made of its tokens. Of several networks it is the mean of their maps. Selvaraju et al.
+    2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization", arXiv:1610.02391.
 
     Parameters
     ----------
@@ -51,17 +54,8 @@ def grad_cam(classifier: Classifier, image: np.ndarray, label: str | None = None
         The image is none for this classifier; there is no such class.
     """
     x, target = _prepared(classifier, image, label)
-    seen = classifier.last_map
-    with classifier.model.evaluating():
-        values = [value.clone().requires_grad_(True) for value in seen.parts.prefix(x)]
-        with torch.enable_grad():  # of what crosses alone: so it works on a network of which every weight is frozen
-            last = seen.parts.suffix(*(value.clone() for value in values))  # clones, for it may change them in place
-            slopes = torch.autograd.grad(classifier.model.head(last)[0, target], values, allow_unused=True)
-    heat = torch.zeros(1, 1, seen.side, seen.side, device=x.device)
-    for value, slope in zip(values, slopes, strict=True):
-        cells, slopes_there = as_map(value.detach()), None if slope is None else as_map(slope)
-        if cells is not None and slopes_there is not None and cells.shape[-1] == seen.side:
-            heat = heat + (slopes_there.mean((2, 3), keepdim=True) * cells).sum(1, keepdim=True)
+    each = zip(classifier.models, classifier.last_maps, strict=True)
+    heat = torch.stack([_heat(model, place, x, target) for model, place in each]).mean(0)
     found = _resized(heat.relu(), classifier.about.cell.pixels.crop).clip(0)
     return found / found.max() if found.max() > 0 else found
 
@@ -93,7 +87,9 @@ def occlusion(classifier: Classifier, image: np.ndarray, label: str | None = Non
     x, target = _prepared(classifier, image, label)
     side = max(SMALLEST, x.shape[-1] // WINDOWS)
     sky = x.flatten(2).median(2).values[..., None, None].expand_as(x)
-    with classifier.model.evaluating(), torch.no_grad():
+    with ExitStack() as scoring, torch.no_grad():
+        for model in classifier.models:
+            scoring.enter_context(model.evaluating())
         drop = Occlusion(_Probability(classifier)).attribute(
             x,
             sliding_window_shapes=(x.shape[1], side, side),
@@ -133,16 +129,34 @@ def overlay(image: UInt8[np.ndarray, "y x 3"], heat: Float32[np.ndarray, "y x"])
     return out.getvalue()
 
 
+def _heat(
+    model: ThawedNetwork, place: LastMap, x: Float32[Tensor, "1 band y x"], target: int
+) -> Float32[Tensor, "1 1 y x"]:
+    """What the features of one network's last map say for a class, and against it."""
+    with model.evaluating():
+        values = [value.clone().requires_grad_(True) for value in place.parts.prefix(x)]
+        with torch.enable_grad():  # of what crosses alone: so it works on a network of which every weight is frozen
+            last = place.parts.suffix(*(value.clone() for value in values))  # clones, for it may change them in place
+            slopes = torch.autograd.grad(model.head(last)[0, target], values, allow_unused=True)
+    heat = torch.zeros(1, 1, place.side, place.side, device=x.device)
+    for value, slope in zip(values, slopes, strict=True):
+        cells, slopes_there = as_map(value.detach()), None if slope is None else as_map(slope)
+        if cells is not None and slopes_there is not None and cells.shape[-1] == place.side:
+            heat = heat + (slopes_there.mean((2, 3), keepdim=True) * cells).sum(1, keepdim=True)
+    return heat
+
+
 class _Probability(nn.Module):
     """The calibrated probabilities of images as the network gets them."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        self.model, self.temperature = classifier.model, classifier.about.temperature
+        self.networks = NetworkMean(classifier.models, classifier.about)
+        self.temperature = classifier.about.temperature
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        return torch.softmax(self.model.head(self.model.network(x)) / self.temperature, 1)
+        return torch.softmax(self.networks(x)[0] / self.temperature, 1)
 
 
 def _prepared(

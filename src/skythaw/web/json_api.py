@@ -49,6 +49,8 @@ class ServedBundle(BaseModel):
     """of numbers that it takes beside an image"""
     measured: int
     """how many numbers it measures from the image itself"""
+    networks: int
+    """1, or of how many the answer is the mean"""
 
 
 class Prediction(BaseModel):
@@ -273,6 +275,7 @@ def info(name: str, queue: InferenceQueue) -> ServedBundle:
         sha256=about.sha256,
         columns=list(queue.wants.columns) if queue.wants else [],
         measured=int(NumbersWanted(about).is_measured.sum()) if about.numbers else 0,
+        networks=len(about.members) or 1,
     )
 
 

@@ -19,13 +19,15 @@ from skythaw.backbones.known_backbones import backbone, backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
 from skythaw.bundle.bundle_file import ABOUT, CARD, NUMBERS, ONNX, WEIGHTS, BundleDescription, Expected
-from skythaw.bundle.classifier import named_tensors
+from skythaw.bundle.bundle_weights import named_tensors
 from skythaw.bundle.export.choose_cell import Inputs, choose, finished_result
-from skythaw.bundle.export.export_numbers import Chosen, halves_of, scores_of, temperature_of
+from skythaw.bundle.export.export_numbers import Chosen, halves_of
 from skythaw.bundle.export.model_card import model_card
 from skythaw.bundle.export.pick_references import collect
 from skythaw.bundle.export.refit import Refit, train_again
+from skythaw.bundle.export.seed_mean import seed_mean
 from skythaw.bundle.export.to_onnx import can_export, to_onnx
+from skythaw.bundle.members import weight_files
 from skythaw.bundle.references import MOST
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.decode import BrokenImageError, decode
@@ -56,6 +58,7 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     data: Path | None = None,
     onnx: bool | None = None,
     refit: Refit | None = None,
+    ensemble: bool = False,
     references: int = KEPT,
 ) -> BundleDescription:
     """Write a cell of a run as a bundle. The folder appears whole or not at all, and replaces an older bundle.
@@ -80,6 +83,9 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     refit
         train the cell again on training and validation together, and write the new weights: see `train_again`; scores
         and temperature stay those of the cell. None writes the cell as it is
+    ensemble
+        write all seeds of the cell's setting: the mean of their probabilities is the answer, see
+        `skythaw.bundle.members`. It takes as many times as long to predict
     references
         how many training images to keep, at most, with which others are compared: see `skythaw.bundle.references`
 
@@ -97,47 +103,59 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     BundleError, OutputError
         `bundle` is no bundle and not empty, or can't be written.
     SpecError
-        `references` is negative, or more than a bundle can keep; or `refit` is asked of a cell of both.
+        `references` is negative, or more than a bundle can keep; or `refit` or `ensemble` is asked of a cell of both,
+        or both are asked for.
     """
     run, bundle = Path(run), Path(bundle)
     if not 0 <= references <= MOST:
         raise SpecError(f"references = {references}: a bundle keeps 0 to {MOST} training images")
     if bundle.exists() and not (bundle / ABOUT).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
         raise BundleError(f"{bundle} exists and is no bundle; choose another folder")
+    if ensemble and refit:
+        raise SpecError("--refit trains one network: leave out --ensemble or --refit")
     with Ledger.read(run) as ledger:
         facts = report_facts(ledger)
         entries = ledger.entries()
         entry = choose(entries, facts, cell, inputs, run)
         halves = halves_of(entry, [*entries, *ledger.entries("numbers")])
         chosen = Chosen(run, facts, entry, halves)
-        if halves and refit:
-            raise SpecError("--refit trains a network alone: add --inputs images, or leave it out")
+        if halves and (refit or ensemble):
+            what = "--refit trains a network alone" if refit else "--ensemble is of networks alone"
+            raise SpecError(f"{what}: add --inputs images, or leave it out")
+        if ensemble:
+            chosen = replace(chosen, seeds=seed_mean(entry, entries, facts, run))
         result = finished_result(entry)
         started = _pretrained(entry.cell, ledger, weights)
         where = data or Path((ledger.remark("data") or {}).get("path") or "")
         cutouts = _data(entry.cell, where)
     again = refit and train_again(entry.cell, result, where, started, refit)
-    model = _model(entry.cell, started, len(result.classes), again.trained if again else _trained(chosen.network, run))
+    classes, networks = len(result.classes), chosen.seeds.entries if chosen.seeds else (chosen.network,)
+    models = [_model(each.cell, started, classes, again.trained if again else _trained(each, run)) for each in networks]
     try:
-        about = _about(chosen, cutouts, model, started)
+        about = _about(chosen, cutouts, models[0], started)
     except ValidationError as error:
         raise BundleError(f"the cell {entry.key} can't be a bundle: {one_line(error, BundleDescription)}") from None
     if again:
         about = about.model_copy(update={"refit": again.images})
     extras = {NUMBERS: halves.content(run)} if halves else {}
     if onnx or (onnx is None and can_export()):
-        extras[ONNX] = to_onnx(model, about, _some(cutouts, about))
+        extras[ONNX] = to_onnx(models, about, _some(cutouts, about))
     if references:
-        extras |= collect(model, about, cutouts, references)
+        extras |= collect(models[0], about, cutouts, references)
+    first, *others = weight_files(WEIGHTS, about.members)
+    extras |= {name: save(_tensors(model)) for name, model in zip(others, models[1:], strict=True)}
     about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in extras.items()}})
-    tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
     own = {
-        WEIGHTS: save(tensors, {"about_sha256": about.sha256}),
+        first: save(_tensors(models[0]), {"about_sha256": about.sha256}),
         ABOUT: about.canonical().encode(),
         CARD: model_card(about, ONNX in extras).encode(),
     }
     _write(bundle, own | extras)
     return about
+
+
+def _tensors(model: ThawedNetwork) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
 
 
 def _pretrained(cell: Cell, ledger: Ledger, given: Path | None) -> Weights:
@@ -219,14 +237,15 @@ def _about(chosen: Chosen, cutouts: Cutouts, model: ThawedNetwork, started: Weig
         ),
         blocks=len(model.network.blocks),
         features=model.network.channels,
-        temperature=temperature_of(run, chosen.network, result.classes),
-        scores=scores_of(entry, facts),
+        temperature=chosen.temperature,
+        scores=chosen.scores,
         objects={"parts": facts["objects"], "balance": facts["data"]["balance"], "train_size": cell.train_size},
         licence=_licence(cell, started),
         pretrained=_begun_from(cell, started),
         seed=cell.seed,
         versions=result.versions,
         numbers=chosen.halves.record(facts, run) if chosen.halves else None,
+        members=chosen.seeds.members if chosen.seeds else (),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.bundle.export.choose_cell import finished_result
+from skythaw.bundle.export.seed_mean import SeedMean
 from skythaw.bundle.number_half import to_bytes
 from skythaw.bundle.numbers_record import NumbersRecord
 from skythaw.errors import LedgerError
@@ -57,6 +58,19 @@ class Chosen:
     entry: Entry
     halves: Halves | None
     """of a cell of both"""
+    seeds: SeedMean | None = None
+    """where the answer is the mean of several"""
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Of what is exported, on test."""
+        return self.seeds.scores if self.seeds else scores_of(self.entry, self.facts)
+
+    @property
+    def temperature(self) -> float:
+        """Of the network, or of the mean of networks."""
+        classes = finished_result(self.entry).classes
+        return self.seeds.temperature if self.seeds else temperature_of(self.run, self.network, classes)
 
     @property
     def network(self) -> Entry:

@@ -20,7 +20,7 @@ def model_card(about: BundleDescription, onnx: bool) -> str:
         whether an ONNX file lies beside the card
     """
     cell, expected = about.cell, about.expected
-    macro, own = about.scores["macro_f1"], about.scores["own"]
+    macro = about.scores["macro_f1"]
     scale = "" if expected.pixel_scale is None else f" of {expected.pixel_scale:g} arcsec"
     kind = "JPEG or PNG" if expected.dtype == "uint8" else "FITS, float32"
     pixels = cell.pixels
@@ -34,7 +34,7 @@ def model_card(about: BundleDescription, onnx: bool) -> str:
 
 # {about.name}: {_listed(about.classes)}
 
-This classifier labels cutouts of the sky. Its network is {cell.backbone}, {_begun(about)}, and
+This classifier labels cutouts of the sky. {_network(about)} is {cell.backbone}, {_begun(about)}, and
 fine-tuned with skythaw. The network has {about.blocks} blocks; the upper {cell.depth} were trained (strategy
 `{cell.strategy}`) on {_trained_on(about)}.
 
@@ -57,8 +57,7 @@ pixels{resized}, stretches them (`{pixels.stretch}`), and normalises each band.
 ## How good it is
 {_refit(about)}
 The scores are from {parts.get("test", "the")} test objects{_test_set(cell)}: macro-F1 {interval(macro)} and accuracy
-{interval(about.scores["accuracy"])}. They are means over {about.scores["seeds"]} seed(s) of the same setting, with
-95 % intervals. {_own(about)} {own["macro_f1"]:.3f} and {own["accuracy"]:.3f}.
+{interval(about.scores["accuracy"])}. {_of_seeds(about)}
 
 | class | precision | recall | F1 |
 |---|---|---|---|
@@ -101,8 +100,27 @@ def _front_matter(about: BundleDescription) -> str:
     ).to_yaml()
 
 
-def _own(about: BundleDescription) -> str:
-    return "This network alone has" if about.numbers is None else "This classifier itself, of one seed, has"
+def _network(about: BundleDescription) -> str:
+    if not about.members:
+        return "Its network"
+    seeds = ", ".join(str(each.seed) for each in about.members)
+    return (
+        f"It is the mean of {len(about.members)} networks, trained alike from the seeds {seeds}: each gives\n"
+        "probabilities at its own temperature, and their mean is the answer. So it takes "
+        f"{len(about.members)} times as long, and as much\nspace, as one. Each of them"
+    )
+
+
+def _of_seeds(about: BundleDescription) -> str:
+    """What the scores are of, and those of this network itself."""
+    if about.members:
+        return "They are those of the mean itself, with\n95 % intervals for other objects."
+    own, seeds = about.scores["own"], about.scores["seeds"]
+    itself = "This network alone has" if about.numbers is None else "This classifier itself, of one seed, has"
+    return (
+        f"They are means over {seeds} seed(s) of the same setting, with\n95 % intervals. {itself} "
+        f"{own['macro_f1']:.3f} and {own['accuracy']:.3f}."
+    )
 
 
 def _calibrated(about: BundleDescription) -> str:

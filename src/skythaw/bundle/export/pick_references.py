@@ -47,7 +47,7 @@ def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, co
     Parameters
     ----------
     model
-        the classifier, on the CPU
+        the network of the classifier, on the CPU; of several, the first
     about
         what its bundle says of itself
     cutouts
@@ -69,7 +69,8 @@ def collect(model: ThawedNetwork, about: BundleDescription, cutouts: Cutouts, co
     training, validation = rows_of(cell, cutouts)
     kept = training[:count]  # the classes take turns in it
     compared = validation[nested_order(cutouts.labels[validation], cell.seed)[:HELD]]
-    classifier = Classifier(about, copy.deepcopy(model).to(memory_format=torch.channels_last), torch.device("cpu"))
+    own = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    classifier = Classifier(about.model_copy(update={"members": ()}), [own], torch.device("cpu"))
     with numerics(cell.recipe.threads, cell.seed, "cpu"):
         features = np.zeros((len(kept) + len(compared), about.features), np.float32)
         thumbnails = [b""] * len(kept)

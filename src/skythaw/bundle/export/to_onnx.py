@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from skythaw.bundle.bundle_file import BundleDescription
+from skythaw.bundle.network_mean import NetworkMean
 from skythaw.bundle.onnx_session import FEATURES, INPUT, OUTPUT, TOLERANCE, open_session, runtime
 from skythaw.errors import BundleError, UnknownNameError
-from skythaw.tuning.thawed_network import ThawedNetwork, pool
+from skythaw.tuning.thawed_network import ThawedNetwork
 
 OPSET = 18
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -35,25 +36,27 @@ class _Graph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: ThawedNetwork, about: BundleDescription) -> None:
+    def __init__(self, models: Sequence[ThawedNetwork], about: BundleDescription) -> None:
         super().__init__()
-        self.network, self.head = model.network, model.head
+        self.networks = NetworkMean(models, about)
         self.temperature = about.temperature
         self.register_buffer("mean", torch.tensor(about.expected.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(about.expected.std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = pool(self.network((image - self.mean) / self.std))
-        return torch.softmax(self.head.classify(features) / self.temperature, 1), features
+        logits, features = self.networks((image - self.mean) / self.std)
+        return torch.softmax(logits / self.temperature, 1), features
 
 
-def to_onnx(model: ThawedNetwork, about: BundleDescription, images: Float32[Tensor, "batch band y x"]) -> bytes:
+def to_onnx(
+    models: Sequence[ThawedNetwork], about: BundleDescription, images: Float32[Tensor, "batch band y x"]
+) -> bytes:
     """The content of an ONNX file.
 
     Parameters
     ----------
-    model
-        the classifier, on the CPU
+    models
+        the networks of the classifier, on the CPU
     about
         what its bundle says of itself
     images
@@ -67,7 +70,7 @@ def to_onnx(model: ThawedNetwork, about: BundleDescription, images: Float32[Tens
         The network can't be exported, or the graph gives other probabilities.
     """
     _require_packages()
-    graph = _Graph(model, about).eval()
+    graph = _Graph(models, about).eval()
     with tempfile.TemporaryDirectory() as folder, _quiet():  # with gradients on: without, torch's exporter stumbles
         path = Path(folder) / "model.onnx"
         try:

@@ -11,6 +11,7 @@ from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network_facts import cuts
 from skythaw.bundle.backends import SLICE, open_backend
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription
+from skythaw.bundle.members import weight_files
 from skythaw.engines.engine import Needs
 from skythaw.engines.shared_files import Shared
 from skythaw.errors import DataError
@@ -62,4 +63,5 @@ def memory_for(bundle: Path, about: BundleDescription, setting: PredictSettings)
     with TemporaryDirectory() as cache:
         cut = cuts(backbone_of(about.cell), about.cell.pixels.size, Path(cache))[-1]
     images = SLICE if setting.backend == "onnx" else setting.batch
-    return memory_of_predicting((bundle / WEIGHTS).stat().st_size, cut, (setting.threads or 1) * images)
+    weights = sum((bundle / name).stat().st_size for name in weight_files(WEIGHTS, about.members))
+    return memory_of_predicting(weights, cut, (setting.threads or 1) * images)
