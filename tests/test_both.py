@@ -15,9 +15,11 @@ from skythaw.report.report_facts import report_facts
 from skythaw.report.statistics import number_comparison
 from skythaw.report.statistics.contenders import apart
 from skythaw.report.statistics.photometry_claim import photometry_claim
-from skythaw.spec import Study
+from skythaw.spec import NUMBER_MODELS, Study
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_predictions
 from skythaw.study.ledger import Ledger
+from skythaw.study.number_cells import _models
+from skythaw.study.number_weights import read_number_model
 from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.run_study import run_study
 from skythaw.study.study_status import status
@@ -175,6 +177,23 @@ def test_a_cell_of_both_is_made_of_its_two_halves(ran):
 
 def said(run, key, part):
     return read_predictions(run, key, part, ("GALAXY", "QSO", "STAR"))
+
+
+def test_the_numbers_are_judged_by_the_best_of_three_models(ran):
+    _, numbers, _ = ledger_of(ran / "run")
+    for entry in numbers:
+        tried = NUMBER_MODELS if entry.cell.backbone == "table" else ()
+        assert entry.cell.number_models == tried
+        assert (entry.result.head in tried) == (entry.cell.backbone == "table")
+    table = next(e for e in numbers if e.cell.backbone == "table")
+    assert read_number_model(ran / "run", table.key).kind == table.result.head
+    older = table.cell.model_copy(update={"number_models": ()})
+    assert older.key != table.key
+    assert "number_models" not in older.model_dump(), "so older cells keep their keys"
+    assert _models(older, 3) == ["boosting", "linear"]
+    assert _models(table.cell, 3) == list(NUMBER_MODELS)
+    many = table.cell.model_copy(update={"train_size": 100_000})
+    assert _models(many, 3) == ["boosting", "linear"], "a forest of so many objects is too large for a file"
 
 
 def test_the_numbers_know_training_objects_only_out_of_fold(ran):

@@ -18,13 +18,11 @@ from skythaw.bundle.bundle_file import NUMBERS, BundleDescription, read_file
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.errors import BundleError, SkythawError
 from skythaw.stats.calibration import tempered
-from skythaw.tables.number_models import NumberModel
+from skythaw.tables.number_models import LARGEST, NumberModel
 from skythaw.tuning.fusion import STACK, Stack, fused
 
 BOTH, IMAGES, TABLE, NEITHER = "both", "images", "table", ""
 """what an answer is made of"""
-LARGEST = 1 << 26
-"""bytes of the file"""
 LEAST_P = 1e-38
 """a smaller probability counts as this: float32 has hardly any"""
 LARGEST_WEIGHT = 1e6

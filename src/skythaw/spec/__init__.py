@@ -1,6 +1,6 @@
 """What is to be done: a study, its cells, and how they are trained. All frozen, read from TOML, without torch."""
 
-from skythaw.spec.cell import CELL_SCHEMA, IMAGES, Cell
+from skythaw.spec.cell import CELL_SCHEMA, IMAGES, NUMBER_MODELS, Cell
 from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
 from skythaw.spec.recipe import RATES, Recipe
@@ -13,6 +13,7 @@ from skythaw.spec.weights_choice import WeightsChoice
 __all__ = [
     "CELL_SCHEMA",
     "IMAGES",
+    "NUMBER_MODELS",
     "RATES",
     "Bands",
     "Cell",

@@ -20,6 +20,8 @@ from skythaw.spec.split_settings import Split
 from skythaw.spec.weights_choice import WeightsChoice
 
 IMAGES = "images"
+NUMBER_MODELS = ("boosting", "linear", "forest")
+"""which are tried where numbers stand beside the images; on a tie the first is taken"""
 CELL_SCHEMA = 3
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
 
@@ -47,6 +49,9 @@ class Cell(Frozen):
     numbers: Numbers | None = Field(None, exclude_if=lambda numbers: numbers is None)
     """which stand beside the images; None where they are not used"""
     numbers_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
+    number_models: tuple[str, ...] = Field((), exclude_if=lambda names: not names)
+    """of the numbers: validation takes the best of these. Empty in older cells: boosting and linear. Of the control:
+    a forest"""
 
     @property
     def network(self) -> str:
@@ -56,7 +61,7 @@ class Cell(Frozen):
     @property
     def on_images_alone(self) -> Cell:
         """The same cell without numbers: what a cell of both starts from."""
-        return Cell.model_validate(self.model_dump(exclude={"inputs", "numbers", "numbers_sha256"}))
+        return Cell.model_validate(self.model_dump(exclude={"inputs", "numbers", "numbers_sha256", "number_models"}))
 
     @cached_property
     def key(self) -> str:

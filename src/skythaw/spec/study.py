@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from skythaw.errors import SpecError, nearest
-from skythaw.spec.cell import CELL_SCHEMA, IMAGES
+from skythaw.spec.cell import CELL_SCHEMA, IMAGES, NUMBER_MODELS
 from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
 from skythaw.spec.recipe import Recipe
@@ -202,6 +202,8 @@ class Study(Frozen):
         content["grid"]["backbone"] = [without_path(name) for name in self.grid.backbone]
         if self.grid.weights:
             content["grid"]["weights"] = [choice.described() for choice in self.grid.weights]
+        if self.uses_numbers:
+            content["number_models"] = list(NUMBER_MODELS)
         return {"cell_schema": CELL_SCHEMA, **content}
 
 

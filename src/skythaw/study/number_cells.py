@@ -1,7 +1,7 @@
 """Cells without a network: a control for every study, and models of the numbers alone. No torch.
 
 The control is a forest on numbers that are measured from the same images, as it comes, without any choice. It says
-whether a network is worth its price. A cell of a table is the better of two models on validation.
+whether a network is worth its price. A cell of a table is the best of several models on validation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.pixel_store import Store, open_store
 from skythaw.machine.usage import Stopwatch, peak_memory
-from skythaw.spec import Cell, Numbers, Recipe, Study, WeightsChoice
+from skythaw.spec import NUMBER_MODELS, Cell, Numbers, Recipe, Study, WeightsChoice
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
 from skythaw.study.axis_settings import settled_pixels
 from skythaw.study.cell_objects import PARTS, CellObjects, OpenSet, cell_objects
@@ -26,7 +26,7 @@ from skythaw.study.ledger import Entry
 from skythaw.study.number_weights import save_number_model
 from skythaw.study.open_study import OpenStudy
 from skythaw.study.study_data import StudyData
-from skythaw.tables.number_models import fit_boosting, fit_forest, fit_linear
+from skythaw.tables.number_models import fit_boosting, fit_forest, fit_linear, forest_fits
 from skythaw.tables.number_table import NumberTable
 from skythaw.tables.open_numbers import column_kinds, open_numbers
 from skythaw.tuning.folds import folds_of
@@ -37,8 +37,6 @@ CONTROL, TABLE = "control", "table"
 """stand for the network of such a cell"""
 MEASURED = Numbers(measured=True)
 FITS = {"forest": fit_forest, "boosting": fit_boosting, "linear": fit_linear}
-WAYS = {CONTROL: ("forest",), TABLE: ("boosting", "linear")}
-"""which models are tried"""
 FOLDS = 5
 
 
@@ -67,6 +65,7 @@ def number_cells(study: Study, study_data: StudyData, *, control: bool) -> list[
             inputs="table",
             numbers=numbers,
             numbers_sha256=study_data.sha256_of(numbers),
+            number_models=NUMBER_MODELS if name == TABLE else (),
         )
         for (name, numbers), size, seed in itertools.product(wanted, sizes, study.grid.seed)
     ]
@@ -149,7 +148,7 @@ class OpenNumbers:
 
 
 def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
-    """Fit the models of a cell; leave the predictions and the numbers of the better one in the run folder."""
+    """Fit the models of a cell; leave the predictions and the numbers of the best one in the run folder."""
     watch = Stopwatch()
     objects = numbers.objects(cell)
     targets = objects.targets
@@ -157,7 +156,7 @@ def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
     watch.lap("prepare")
     tried = {
         way: FITS[way](values["train"], targets["train"], len(objects.classes), cell.seed)
-        for way in WAYS[cell.backbone]
+        for way in _models(cell, len(objects.classes))
     }
     losses = {
         way: log_loss_of(model.log_probabilities(values["validation"]), targets["validation"])
@@ -208,6 +207,14 @@ def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
         weights_sha256=None,
         versions={name: version(name) for name in ("skythaw", "numpy", "scikit-learn")},
     )
+
+
+def _models(cell: Cell, classes: int) -> list[str]:
+    """Which models of the numbers are tried."""
+    if cell.backbone == CONTROL:
+        return ["forest"]
+    known = cell.number_models or ("boosting", "linear")
+    return [name for name in known if name != "forest" or forest_fits(cell.train_size, classes)]
 
 
 def _out_of_fold(

@@ -16,7 +16,7 @@ from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.backbones.network_facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
 from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import SpecError, WeightsError
-from skythaw.spec import IMAGES, Cell, Pixels, Recipe, Study, WeightsChoice
+from skythaw.spec import IMAGES, NUMBER_MODELS, Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.axis_settings import axis_settings
 from skythaw.study.cell_fits import require_fitting
 from skythaw.study.memory_need import memory_of
@@ -212,6 +212,7 @@ def _cells(
                 inputs=given,
                 numbers=None if given == IMAGES else study.data.numbers,
                 numbers_sha256=None if given == IMAGES else study_data.numbers_sha256,
+                number_models=() if given == IMAGES else NUMBER_MODELS,
                 backbone=backbone,
                 strategy=way,
                 depth=depth,

@@ -15,11 +15,13 @@ import numpy as np
 
 from skythaw.errors import BundleError, DataError
 from skythaw.tables.number_scaling import NumberScaling
-from skythaw.tables.tree_arrays import Trees, boosted_trees, forest_trees
+from skythaw.tables.tree_arrays import BYTES, Trees, boosted_trees, forest_trees
 
 Kind = Literal["forest", "boosting", "linear"]
 TREES = 500
 """trees of a forest"""
+LARGEST = 1 << 28
+"""bytes of a model in a file"""
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """inverse strengths of regularization that are tried for the linear model"""
 FOLDS = 5
@@ -170,6 +172,11 @@ def fit_forest(values: np.ndarray, targets: np.ndarray, classes: int, seed: int)
         estimator.classes_ = present
     trees = forest_trees(forest.estimators_, classes)
     return NumberModel("forest", classes, scaling, trees, np.empty((0, 0)), np.zeros(classes))
+
+
+def forest_fits(objects: int, classes: int) -> bool:
+    """Whether a forest grown on so many objects surely is small enough for a file: a leaf for each in every tree."""
+    return TREES * 2 * objects * (BYTES + 8 * classes) <= LARGEST
 
 
 def fit_boosting(values: np.ndarray, targets: np.ndarray, classes: int, seed: int) -> NumberModel:

@@ -10,6 +10,8 @@ import numpy as np
 
 DEEPEST = 1000
 """no tree from a file may be deeper"""
+BYTES = 21
+"""of a node, and 8 for each number that it answers"""
 AT_ONCE = 1 << 20
 """objects times trees that are followed at once"""
 
