@@ -9,7 +9,7 @@ import pytest
 
 from helpers_numbers import make_numbered_survey, write_numbered_study
 from skythaw.errors import SpecError
-from skythaw.report.number_sentences import control_sentences, input_sentences
+from skythaw.report.number_sentences import _class_pairs, control_sentences, input_sentences
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
 from skythaw.report.statistics import number_comparison
@@ -277,6 +277,19 @@ def test_the_report_says_what_each_input_gives(ran):
     assert facts["data"]["numbers"] == ["Taken as magnitudes: modelMag_g, modelMag_r, modelMag_i."]
     assert not any("Taken as" in warning for warning in facts["warnings"])
     assert "Together with the numbers beside the images" in facts["answer"]
+
+
+def test_of_two_classes_it_is_said_where_the_image_adds_nothing():
+    def pair(classes, low, high):
+        gain = {"difference": (low + high) / 2, "low_simultaneous": low, "high_simultaneous": high}
+        return {"classes": classes, "pairs": [gain, gain]}
+
+    pairs = [pair("GQ", 0.01, 0.05), pair("GS", -0.02, 0.03), pair("QS", -0.002, 0.004)]
+    assert _class_pairs({"class_pairs": pairs}) == (
+        "Where the numbers are known, the image helps to tell G against Q; the image adds nothing for Q against S "
+        "(+0.1 points, -0.2 to +0.4): surely less than 1 point; nothing that the image adds can be told for "
+        "G against S (+0.5 points, -2.0 to +3.0)."
+    )
 
 
 def test_before_training_has_converged_no_input_is_called_better(ran):

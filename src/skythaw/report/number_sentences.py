@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skythaw.report.number_format import listed, points, with_interval
+from skythaw.report.statistics.depth_contest import MARGIN
 
 Gain = Mapping[str, Any]
 """``difference``, and the ends of its interval"""
@@ -78,14 +79,18 @@ def _inputs(each: Mapping[str, Any]) -> str:
 
 
 def _class_pairs(each: Mapping[str, Any]) -> str:
-    """Of which two classes the image adds nothing that can be told, and of which it does."""
+    """Of which two classes the image helps where the numbers are known, of which it adds nothing, and what is open."""
     gains = {" against ".join(one["classes"]): together(one["pairs"][1]) for one in each["class_pairs"]}
     adds = [name for name, gain in gains.items() if gain["low"] > 0]
-    nothing = [f"{name} ({_points(gain)})" for name, gain in gains.items() if gain["low"] <= 0]
-    said = [f"Where the numbers are known, the image helps to tell {listed(adds)}." if adds else ""]
-    start = "Nothing" if adds else "Where the numbers are known, nothing"
-    said.append(f"{start} that the image adds can be told for {listed(nothing)}." if nothing else "")
-    return " ".join(filter(None, said))
+    rest = {name: gain for name, gain in gains.items() if name not in adds}
+    nothing = [f"{name} ({_points(gain)})" for name, gain in rest.items() if gain["high"] < MARGIN]
+    untold = [f"{name} ({_points(gain)})" for name, gain in rest.items() if gain["high"] >= MARGIN]
+    said = [
+        f"the image helps to tell {listed(adds)}" if adds else "",
+        f"the image adds nothing for {listed(nothing)}: surely less than {100 * MARGIN:g} point" if nothing else "",
+        f"nothing that the image adds can be told for {listed(untold)}" if untold else "",
+    ]
+    return f"Where the numbers are known, {'; '.join(filter(None, said))}."
 
 
 def _points(gain: Gain) -> str:
