@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import skythaw as package
 from helpers_study import make_survey, write_study
@@ -103,6 +104,7 @@ def some_pixels(made):
 def test_maps_are_of_all_of_them(made, classifier):
     image = some_pixels(made)[0]
     maps = [explain(classifier, image, "STAR") for explain in (grad_cam, occlusion)]
+    assert torch.is_grad_enabled(), "as before"
     alone = package.load(made / "one", device="cpu")
     for ours, theirs in zip(maps, [explain(alone, image, "STAR") for explain in (grad_cam, occlusion)], strict=True):
         assert ours.shape == theirs.shape

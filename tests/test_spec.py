@@ -169,6 +169,7 @@ def test_every_field_is_in_the_key():
         "inputs": "both",
         "numbers": Numbers(measured=True),
         "numbers_sha256": "x",
+        "number_models": ("forest",),
     }
     assert set(changes) == set(Cell.model_fields), "a new field must be tried here"
     keys = {cell(**{name: value}).key for name, value in changes.items()}

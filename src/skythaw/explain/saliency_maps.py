@@ -87,7 +87,7 @@ def occlusion(classifier: Classifier, image: np.ndarray, label: str | None = Non
     x, target = _prepared(classifier, image, label)
     side = max(SMALLEST, x.shape[-1] // WINDOWS)
     sky = x.flatten(2).median(2).values[..., None, None].expand_as(x)
-    with ExitStack() as scoring, torch.no_grad():
+    with torch.no_grad(), ExitStack() as scoring:
         for model in classifier.models:
             scoring.enter_context(model.evaluating())
         drop = Occlusion(_Probability(classifier)).attribute(
