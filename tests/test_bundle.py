@@ -225,6 +225,10 @@ CHANGES = {
     "a tensor more": lambda f: spoil_weights(f, lambda t: t.update(extra=torch.zeros(2))),
     "another shape": lambda f: spoil_weights(f, lambda t: t.update({"head.linear.bias": torch.zeros(9)})),
     "another type": lambda f: spoil_weights(f, lambda t: t.update({"head.linear.bias": t["head.linear.bias"].half()})),
+    "rows of the head swapped": lambda f: spoil_weights(
+        f, lambda t: t.update({"head.linear.weight": t["head.linear.weight"].flip(0).contiguous()})
+    ),
+    "one huge weight": lambda f: spoil_weights(f, lambda t: t["head.linear.weight"][0, 0].fill_(3e38)),
     "a class more in the head": lambda f: spoil_weights(
         f, lambda t: t.update({"head.linear.weight": torch.zeros(9, t["head.linear.weight"].shape[1])})
     ),
@@ -236,6 +240,25 @@ def test_what_does_not_fit_together_is_refused(change, copy):
     change(copy)
     with pytest.raises(BundleError):
         package.load(copy)
+
+
+def test_one_flipped_bit_in_the_weights_is_found_wherever_it_is(copy):
+    content, rng = (copy / WEIGHTS).read_bytes(), np.random.default_rng(0)
+    (length,) = struct.unpack("<Q", content[:8])
+    for place in [*rng.integers(0, 8 + length, 20), *rng.integers(8 + length, len(content), 20), len(content) - 1]:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        (copy / WEIGHTS).write_bytes(flipped)
+        with pytest.raises(BundleError):
+            package.load(copy)
+
+
+def test_bundles_without_a_checksum_of_their_weights_are_of_older_versions_and_are_read(copy):
+    about = read_about(copy).model_copy(update={"tensors_sha256": None})
+    assert "tensors_sha256" not in about.canonical()
+    (copy / ABOUT).write_text(about.canonical())
+    save_file(load_file(copy / WEIGHTS), copy / WEIGHTS, {"about_sha256": about.sha256})
+    assert package.load(copy).classes == about.classes
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, ABOUT, ONNX])

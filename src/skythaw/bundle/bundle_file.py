@@ -101,6 +101,8 @@ class BundleDescription(Frozen):
     versions: dict[str, str]
     files: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z]+$")], Sha256] = Field(default_factory=dict)
     """other files of the bundle that programs read, with their checksums"""
+    tensors_sha256: Sha256 | None = Field(default=None, exclude_if=lambda sha256: sha256 is None)
+    """of the weights: see `skythaw.bundle.bundle_weights.tensors_sha256`; None in bundles of older versions"""
     refit: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda images: images is None)
     """images of training and validation together on which the weights were trained again; None: they were not"""
     numbers: NumbersRecord | None = Field(default=None, exclude_if=lambda numbers: numbers is None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,7 +19,7 @@ from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.load_weights import CLASSIFIERS
 from skythaw.backbones.network import build, outline
 from skythaw.backbones.pretrained_weights import RANDOM
-from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, header, require_file
+from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, header, opened, require_file
 from skythaw.errors import BundleError, SkythawError
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 
@@ -27,7 +30,7 @@ SPARE = 32 << 20
 
 
 def require_own(path: Path, about: BundleDescription) -> None:
-    """Raise `BundleError` unless a file holds the tensors of a bundle's network and head, and all numbers are finite.
+    """Raise `BundleError` unless a file holds the tensors with which the bundle was made, and all numbers are finite.
 
     Names, shapes and types in the header are compared with those of a network that takes no memory, because a short
     text can ask for a network of 4 GB, and a file of a few bytes can announce as much.
@@ -48,6 +51,21 @@ def require_own(path: Path, about: BundleDescription) -> None:
     if absent and sum(prod(network[name][1]) * 4 for name in absent) > SPARE:
         raise BundleError(f"{path} is of another network: {min(absent)} is in one of the two only")
     _require_finite(path)
+    if path.name != WEIGHTS:  # whose checksum is beside those of all other files
+        return
+    with opened(path) as file:
+        if about.tensors_sha256 not in (None, tensors_sha256(file)):
+            raise BundleError(f"{path} was changed: its weights are not those that the bundle was made with")
+
+
+def tensors_sha256(file: BinaryIO) -> str:
+    """The SHA-256 of all that a safetensors file says of its tensors, and of their values, without `__metadata__`."""
+    (length,) = struct.unpack("<Q", file.read(8))
+    tensors = {name: entry for name, entry in json.loads(file.read(length)).items() if name != "__metadata__"}
+    digest = hashlib.sha256(json.dumps(tensors, sort_keys=True).encode())
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def read_model(folder: Path, name: str, about: BundleDescription, device: torch.device) -> ThawedNetwork:

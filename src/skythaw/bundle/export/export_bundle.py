@@ -7,6 +7,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from skythaw.backbones.known_backbones import backbone, backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM, Weights, locate
 from skythaw.bundle.bundle_file import ABOUT, CARD, NUMBERS, ONNX, WEIGHTS, BundleDescription, Expected
-from skythaw.bundle.bundle_weights import named_tensors
+from skythaw.bundle.bundle_weights import named_tensors, tensors_sha256
 from skythaw.bundle.export.choose_cell import Inputs, choose, finished_result
 from skythaw.bundle.export.export_numbers import Chosen, halves_of
 from skythaw.bundle.export.model_card import model_card
@@ -144,7 +145,11 @@ def export(  # noqa: PLR0913 (each is an option of the command)
         extras |= collect(models[0], about, cutouts, references)
     first, *others = weight_files(WEIGHTS, about.members)
     extras |= {name: save(_tensors(model)) for name, model in zip(others, models[1:], strict=True)}
-    about = about.model_copy(update={"files": {name: sha256(data).hexdigest() for name, data in extras.items()}})
+    checksums = {
+        "files": {name: sha256(data).hexdigest() for name, data in extras.items()},
+        "tensors_sha256": tensors_sha256(BytesIO(save(_tensors(models[0])))),
+    }
+    about = about.model_copy(update=checksums)
     own = {
         first: save(_tensors(models[0]), {"about_sha256": about.sha256}),
         ABOUT: about.canonical().encode(),
