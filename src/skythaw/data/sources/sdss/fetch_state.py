@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
-from skythaw.errors import DataError, OutputError
+from skythaw.errors import DataError, OutputError, SkythawError
 
 FORMAT = 1
 WAITING, FETCHED = "waiting", "fetched"
@@ -85,9 +85,18 @@ class FetchState:
                 self._db.execute("pragma journal_mode = wal")
                 self._db.execute("pragma synchronous = normal")
                 self._db.executescript(TABLES)
+                self._require_format()
         except BaseException:
             self._file_lock.release()
             raise
+
+    def _require_format(self) -> None:
+        if (found := self.get("format")) not in (None, FORMAT):
+            self._db.close()
+            raise DataError(
+                f"{self.path} was written by another version of skythaw (format {found}, here {FORMAT}); use that "
+                "version, or delete it to begin again"
+            )
 
     def close(self) -> None:
         """Close the file, and let other processes have it."""
@@ -99,7 +108,7 @@ class FetchState:
         """A note, or None."""
         with self._reading() as db:
             row = db.execute("select value from about where name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
 
     def bind(self, request: dict[str, Any]) -> None:
         """Bind the file to a request, or make sure that it is bound to it.
@@ -276,13 +285,15 @@ class FetchState:
         """Say in one line what SQLite finds wrong with the file or its disk."""
         try:
             yield
+        except SkythawError:
+            raise
         except sqlite3.OperationalError as error:
-            raise OutputError(f"can't write {self.path}: {error}") from None
-        except sqlite3.DatabaseError as error:
+            if "decode" not in str(error):
+                raise OutputError(f"can't write {self.path}: {error}") from None
+            raise DataError(f"{self.path} is damaged ({error}); delete it to begin again") from None
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
             raise DataError(f"{self.path} is damaged ({error}); delete it to begin again") from None
         except OSError as error:
-            if isinstance(error, OutputError):
-                raise
             raise OutputError(f"can't write {self.path}: {error.strerror or error}") from None
 
 

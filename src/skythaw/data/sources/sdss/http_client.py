@@ -1,7 +1,12 @@
-"""Ask the services of SDSS over HTTP: at a given rate for all threads together, again after faults that may pass."""
+"""Ask the services of SDSS over HTTP: at a given rate for all threads together, again after faults that may pass.
+
+One answer has one limit of time, from the name of the host to the last byte. An endless head, endless parts of a body
+and endless remarks that the answer is yet to come are all over at its end, and hold up nobody else meanwhile.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import json
 import random
@@ -9,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
@@ -20,11 +26,16 @@ import tenacity
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import RateLimit
 from skythaw.errors import RemoteError, SpecError
+from skythaw.machine.loop_thread import LoopThread
 
 T = TypeVar("T")
 LONGEST_PAUSE = 900.0
 """seconds; a service that asks for a longer one is left alone: the user may go on later"""
 REDIRECTS = 3
+LONGEST_GIST = 4096
+"""bytes that are read of an answer that reports an error"""
+CLOSING = 5.0
+"""seconds in which connections are to close"""
 STATUSES = {404: Reason.OUTSIDE, 408: Reason.TIMEOUT, 429: Reason.RATE_LIMITED}
 OUR_FAULT = re.compile(r"Invalid (column|object) name|Incorrect syntax|could not be bound|Conversion failed")
 """What SQL Server says, with status 500, of a query that will never work."""
@@ -71,7 +82,8 @@ class Client:
         """when it is set, no request is sent any more, and threads that wait to send one get `Stopped`"""
         self._pace = RateLimit(settings.rate, self.stop)
         agent = f"skythaw/{version('skythaw')} (contact: {settings.contact or 'not given'})"
-        self._http = httpx.Client(
+        self._thread = LoopThread()
+        self._http = httpx.AsyncClient(
             timeout=settings.timeout,
             headers={"User-Agent": agent, "Accept-Encoding": "identity"},
             follow_redirects=False,
@@ -79,7 +91,9 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        with suppress(TimeoutError, OSError):
+            self._thread.run(self._http.aclose(), CLOSING)
+        self._thread.close()
 
     def get(self, url: str, query: dict[str, str], largest: int, check: Callable[[bytes], T]) -> T:
         """What `check` makes of the body of the answer, which is whole and has status 200.
@@ -146,8 +160,8 @@ class Client:
         for _ in range(REDIRECTS + 1):
             self._pace.wait()
             try:
-                answer = self._exchange(address, largest)
-            except httpx.TimeoutException:
+                answer = self._thread.run(self._exchange(address, largest), self.settings.timeout)
+            except (httpx.TimeoutException, TimeoutError):
                 raise Fault(Reason.TIMEOUT, f"no answer within {self.settings.timeout:g} s") from None
             except httpx.RemoteProtocolError as error:
                 raise Fault(Reason.TRUNCATED, f"the answer broke off or is no HTTP: {error}") from None
@@ -160,44 +174,43 @@ class Client:
             address = answer
         raise Fault(Reason.REDIRECTED, f"redirected more than {REDIRECTS} times")
 
-    def _exchange(self, address: str, largest: int) -> bytes | str:
+    async def _exchange(self, address: str, largest: int) -> bytes | str:
         """The body of one answer, or where it sends us inside its host."""
-        end = time.monotonic() + self.settings.timeout
-        with self._http.stream("GET", address) as answer:
+        async with self._http.stream("GET", address) as answer:
             if answer.has_redirect_location:
                 return _inside(address, answer.headers.get("location", ""))
             if answer.status_code != 200:
-                gist = _gist(_beginning(answer, end))
+                pause = seconds_to_wait(answer.headers.get("retry-after"))
+                gist = await _gist_of(answer, self.settings.timeout / 2)
                 ours = answer.status_code < 500 or OUR_FAULT.search(gist)
                 reason = STATUSES.get(answer.status_code, Reason.REFUSED if ours else Reason.UNAVAILABLE)
-                pause = seconds_to_wait(answer.headers.get("retry-after"))
                 raise Fault(reason, f"status {answer.status_code}: {gist}", pause)
-            return _body(answer, largest, end)
+            return await _body(answer, largest)
 
 
-def _body(answer: httpx.Response, largest: int, end: float) -> bytes:
-    """Read to the end, but no more than `largest` bytes, and not beyond the moment `end`."""
+async def _body(answer: httpx.Response, largest: int) -> bytes:
+    """Read to the end, but no more than `largest` bytes."""
     if (coding := answer.headers.get("content-encoding", "identity")) != "identity":
         raise Fault(Reason.NOT_AN_IMAGE, f"an answer in the coding {coding!r}, which was not asked for")
     parts, size = [], 0
-    for part in answer.iter_raw():
+    async for part in answer.aiter_raw():
         parts.append(part)
         size += len(part)
         if size > largest:
             raise Fault(Reason.TOO_LARGE, f"more than {largest} bytes")
-        if time.monotonic() > end:
-            raise Fault(Reason.TIMEOUT, f"not whole in time; {size} bytes came")
     return b"".join(parts)
 
 
-def _beginning(answer: httpx.Response, end: float) -> bytes:
-    """The beginning of an answer that reports an error, as far as it comes until the moment `end`."""
+async def _gist_of(answer: httpx.Response, seconds: float) -> str:
+    """The beginning of an answer that reports an error, as far as it comes within these seconds."""
     body = b""
-    for part in answer.iter_raw():
-        body += part
-        if len(body) >= 4096 or time.monotonic() > end:
-            break
-    return body
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) >= LONGEST_GIST:
+                    break
+    return _gist(body)
 
 
 def _inside(address: str, target: str) -> str:
@@ -222,7 +235,7 @@ def seconds_to_wait(wish: str | None) -> float | None:
 
 def _gist(body: bytes) -> str:
     """The error that an answer reports, in one printable line: the service's own message, or how the answer begins."""
-    text = body[:4096].decode("utf-8", "replace")
+    text = body[:LONGEST_GIST].decode("utf-8", "replace")
     try:
         text = str(json.loads(text)["ErrorMessage"])
     except (ValueError, KeyError, TypeError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+from PIL import Image
 
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.data.fits import MAGIC, encode_fits, probe_fits
@@ -72,6 +75,9 @@ def checked_jpeg(data: bytes, request: Request) -> bytes:
     5 % of such pixels, but only 3 have more than 5 % of such blocks; docs/decisions/0016.)
     """
     pixels = _decoded(data, b"\xff\xd8", "JPEG", request.size)
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
+        if opened.mode != "RGB":
+            raise Fault(Reason.NOT_AN_IMAGE, f"a JPEG of the kind {opened.mode}; images of SDSS have three colours")
     rows = request.size - request.size % BLOCK
     blocks = pixels[:rows, :rows].reshape(rows // BLOCK, BLOCK, rows // BLOCK, BLOCK, -1).max((1, 3, 4))
     _check_black(float((blocks == 0).mean()), request.max_black)
