@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 import uvicorn
@@ -14,22 +15,73 @@ from skythaw.errors import OutputError
 
 CONNECTIONS = 1000
 """at a time; one more gets 503"""
-
-
+CROWD = 900
+"""connections, beyond which one that only waits for its client is closed for each new one: idle ones first"""
 HEAD = 10.0
-"""seconds that the head of a connection's first request may take to arrive"""
+"""seconds that a connection may be without a request: the head of each has to arrive in this time"""
+SENDING = 120.0
+"""seconds that a client may take to read one answer"""
 
 
 class Impatient(H11Protocol):
-    """Uvicorn's protocol, which by itself would wait for ever for a first request."""
+    """Uvicorn's protocol, which by itself would wait for ever: for the rest of a head, and for a client that reads."""
+
+    since = 0.0
+    """the moment at which this connection came, or its last answer ended"""
+    _head: asyncio.TimerHandle | None = None
+    _sending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        asyncio.get_running_loop().call_later(HEAD, self._require_head)
+        self._wait_for_head()
+        if len(self.connections) > CROWD:
+            _make_room([each for each in self.connections if isinstance(each, Impatient) and each is not self])
+
+    def on_response_complete(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._wait_for_head()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._sending is None:
+            self._sending = self.loop.call_later(SENDING, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head, self._sending):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the client is waited for, in the middle of a request or of its answer."""
+        return not self.idle and (self.cycle.more_body or self.flow.write_paused)
+
+    def _wait_for_head(self) -> None:
+        self.since = self.loop.time()
+        if self._head is not None:
+            self._head.cancel()
+        self._head = self.loop.call_later(HEAD, self._require_head)
 
     def _require_head(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+        if self.idle:
+            self.transport.close()  # which waits until what was written is read
+            self._head = self.loop.call_later(HEAD, self.transport.abort)
+
+
+def _make_room(others: Iterable[Impatient]) -> None:
+    """Close the oldest connection that is idle, or else the oldest that is stalled; none that is being answered."""
+    waiting = [each for each in others if not each.transport.is_closing() and (each.idle or each.stalled)]
+    if waiting:
+        min(waiting, key=lambda each: (not each.idle, each.since)).transport.abort()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -53,6 +105,7 @@ def run(app: ASGIApp, listening: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         http=Impatient,
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
