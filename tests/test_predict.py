@@ -452,10 +452,10 @@ def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path,
     other = {"torch": "onnx", "onnx": "torch"}[backend]
     with pytest.raises(SpecError, match=f"of another backend: {backend}, now {other}; repeat the command"):
         predict_to(bundle, given, Path("out.parquet"), replace(setting, backend=other))
-    done = len(list(part.glob("[0-9]*.parquet")))
+    done = sum(pq.read_metadata(each).num_rows for each in part.glob("[0-9]*.parquet"))
     summary = predict_to(bundle, given, Path("out.parquet"), setting)
-    assert (summary.objects, summary.resumed, summary.backend) == (1501, 50 * done, backend)
-    assert 0 < done < 31
+    assert (summary.objects, summary.resumed, summary.backend) == (1501, done, backend)
+    assert 0 < done < 1501
     assert not part.exists()
     predict_to(bundle, given, Path("whole.parquet"), replace(setting, backend=backend))
     assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
@@ -486,6 +486,63 @@ def test_an_unfinished_prediction_belongs_to_its_bundle(bundle, float_bundle, im
     (part / "about.json").write_text("{")
     with pytest.raises(SpecError, match=r"to begin again"):
         predict_to(bundle, given, out, setting)
+
+
+@pytest.mark.parametrize("every", [0.0, 1000.0])
+def test_a_prediction_of_few_images_goes_on_where_it_was_stopped(bundle, images, tmp_path, monkeypatch, every):
+    """Rows are on the disk after `EVERY` seconds, or when the call is stopped, whatever the size of a shard."""
+    put(tmp_path / "in", images)
+    given, out, setting = [tmp_path / "in"], tmp_path / "out.parquet", PredictSettings(4, "cpu", 1, 10_000, "torch")
+    monkeypatch.setattr("skythaw.predict.prediction_files.EVERY", every)
+
+    def stopped(items, total):
+        yield from islice(items, 12)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to(bundle, given, out, setting, stopped)
+    parts = sorted((tmp_path / "out.parquet.part").glob("*.parquet"))
+    assert len(parts) == (2 if every == 0 else 1)
+    summary = predict_to(bundle, given, out, setting)
+    assert (summary.resumed, summary.ok) == (8, 24)
+    predict_to(bundle, given, tmp_path / "whole.parquet", setting)
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_one_flipped_bit_in_what_is_done_is_found_and_these_rows_are_predicted_again(bundle, images, tmp_path):
+    put(tmp_path / "in", images)
+    given, out, setting = [tmp_path / "in"], tmp_path / "out.parquet", PredictSettings(4, "cpu", 1, 8, "torch")
+
+    def stopped(items, total):
+        yield from islice(items, 20)
+        raise KeyboardInterrupt
+
+    rng, resumed = np.random.default_rng(0), set()
+    predict_to(bundle, given, tmp_path / "whole.parquet", setting)
+    for _ in range(6):
+        with pytest.raises(KeyboardInterrupt):
+            predict_to(bundle, given, out, setting, stopped)
+        first = tmp_path / "out.parquet.part" / "00000000.parquet"
+        data = bytearray(first.read_bytes())
+        data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        first.write_bytes(data)
+        resumed.add(predict_to(bundle, given, out, setting).resumed)
+        assert pq.read_table(out).equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert resumed <= {0, 16}, "16: the bit was one that nobody reads"
+    assert 0 in resumed
+
+
+def test_what_is_said_to_be_kept_is_there(bundle, images, tmp_path, monkeypatch, capsys):
+    put(tmp_path / "in", images)
+
+    def stopped(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skythaw.predict.predict_images.open_backend", stopped)
+    with pytest.raises(SystemExit, match="130"):
+        main(["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out.csv")])
+    assert "stopped; nothing was done yet" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv.part").exists()
 
 
 def test_two_at_once_are_refused(bundle, images, tmp_path):

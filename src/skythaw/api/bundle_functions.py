@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from skythaw.api.data_functions import image_options
 from skythaw.api.progress_bar import progress_bar, tracked
 from skythaw.api.run_choices import cache_folder
-from skythaw.api.stopping import stopping_says
+from skythaw.api.stopping import stopping_says, what_is_kept
 
 if TYPE_CHECKING:
     from skythaw.bundle.classifier import Classifier
@@ -170,8 +171,8 @@ def predict(  # noqa: PLR0913 (each is an option of the command)
     fetching = _fetching(release, service, column, (rate, contact, base_url)) if sdss else None
     images = image_options(size, resize, ext, band_from, max_nan)
     cluster = Cluster(address if engine == "ray" else None, node_cache, gpu_share)
-    kept = f"what was done is kept in {out}.part" if Path(out).suffix else f"whole shards are kept in {out}"
-    with stopping_says(f"{kept}, and the same call goes on"), progress_bar("images", shown=progress) as bar:
+    kept = partial(what_is_kept, Path(out), sdss)
+    with stopping_says(lambda: f"{kept()}, and the same call goes on"), progress_bar("images", shown=progress) as bar:
         return predict_inputs.predict(
             Path(bundle),
             several,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class StoppedError(KeyboardInterrupt):
@@ -14,8 +15,8 @@ class StoppedError(KeyboardInterrupt):
 
 
 @contextmanager
-def stopping_says(kept: str) -> Iterator[None]:
-    """Whoever stops the block is told what is kept, and how to go on.
+def stopping_says(kept: str | Callable[[], str]) -> Iterator[None]:
+    """Whoever stops the block is told what is kept, and how to go on. A function is called when the block has ended.
 
     Raises
     ------
@@ -25,4 +26,14 @@ def stopping_says(kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise StoppedError(kept) from None
+        raise StoppedError(kept if isinstance(kept, str) else kept()) from None
+
+
+def what_is_kept(out: Path, sdss: bool) -> str:
+    """What is on the disk of a prediction that was stopped; `out` is the file, or the folder of shards."""
+    kept = [f"what was fetched is kept in {out}.sdss"] if sdss else []
+    if not out.suffix:
+        kept.append(f"whole shards are kept in {out}")
+    elif out.with_name(f"{out.name}.part").is_dir():
+        kept.append(f"what was done is kept in {out}.part")
+    return ", ".join(kept) or "nothing was done yet"

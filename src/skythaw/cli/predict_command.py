@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from skythaw.api.stopping import what_is_kept
 from skythaw.cli.print_report import print_classifier
 from skythaw.cli.shared_options import (
     Address,
@@ -128,7 +129,7 @@ def predict(
     from skythaw.bundle.bundle_file import read_about
 
     require_cluster(context, engine)
-    with stoppable(f"{_kept(out, sdss)}, and the same command goes on"):
+    with stoppable(lambda: f"{what_is_kept(out, sdss)}, and the same command goes on"):
         summary = run(
             bundle,
             inputs,
@@ -161,12 +162,6 @@ def predict(
     _show(summary, out, as_json)
     if not as_json:
         print_classifier(read_about(bundle))
-
-
-def _kept(out: Path, sdss: bool) -> str:
-    """What stays there where a prediction is stopped."""
-    predicted = f"what was done is kept in {out}.part" if out.suffix else f"whole shards are kept in {out}"
-    return f"what was fetched is kept in {out}.sdss, {predicted}" if sdss else predicted
 
 
 def _show(summary: PredictSummary | SurveySummary, out: Path, as_json: bool) -> None:

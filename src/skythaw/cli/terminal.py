@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -61,13 +61,16 @@ def print_json(content: dict[str, Any], file: Path | None = None) -> None:
 
 
 @contextmanager
-def stoppable(kept: str) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the block cleanly; `kept` says what is kept, and how to go on."""
+def stoppable(kept: str | Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the block cleanly; `kept` says what is kept, and how to go on.
+
+    A function is called when the block has ended.
+    """
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; {kept}", err=True)
+        typer.echo(f"\nstopped; {kept if isinstance(kept, str) else kept()}", err=True)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -16,16 +16,19 @@ import pyarrow.parquet as pq
 
 from skythaw.data.decode import BrokenImageError, require_checksum
 from skythaw.data.parquet import reading
-from skythaw.data.parquet_images import image_pieces, images_in, refuse_packed, require_images
+from skythaw.data.parquet_images import (
+    image_pieces,
+    images_in,
+    refuse_packed,
+    refuse_packed_texts,
+    require_images,
+    rows_at_once,
+)
 from skythaw.data.sources.image_files import read_image_file
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 
 PARQUET = (".parquet", ".pq")
-ROWS = 64
-"""rows of a Parquet file that are read at once"""
-
-
 BY_PATH = "first put such images into one file: skythaw data import FOLDER OUT.parquet --unlabelled"
 
 
@@ -103,6 +106,7 @@ class ParquetRows:
             require_images(path, schema)
             require_ids(path, schema)
             ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
+            refuse_packed_texts(path, file, ["object_id"])
             ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
         return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, image_columns(schema))
 
@@ -174,7 +178,7 @@ def contents_of(
     """
     image = columns[0].partition(".")[0]
     refuse_packed(file, group, image)
-    for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(columns)):
+    for batch in file.iter_batches(rows_at_once(file, group, image), row_groups=[group], columns=list(columns)):
         if skip < len(batch):
             sums, reasons = (
                 batch.column(name).to_pylist() if name in columns else [None] * len(batch)

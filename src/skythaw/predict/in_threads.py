@@ -63,24 +63,15 @@ def in_threads(
             pool.shutdown(cancel_futures=True)
 
 
-def batches(items: Iterable[Item], batch: int, shard: int) -> Iterator[list[Item]]:
-    """Images in batches; one ends where a shard ends, so that rows do not depend on where the work was stopped."""
-    stream, row = iter(items), 0
+def batches(items: Iterable[Item], batch: int, shard: int, first: int = 0) -> Iterator[list[Item]]:
+    """Images in batches; one ends where a shard ends, so that rows do not depend on where the work was stopped.
+
+    `first` is how many images were done before these: whole batches.
+    """
+    stream, row = iter(items), first
     while found := list(islice(stream, min(batch, shard - row % shard))):
         row += len(found)
         yield found
-
-
-def gathered(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Tables joined to shards of `size` rows; the last may have fewer."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= size:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def middle_of(content: Content, require: Callable[[Form], object], crop: int) -> np.ndarray | str:

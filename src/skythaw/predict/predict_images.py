@@ -22,9 +22,10 @@ from skythaw.machine.numerics import numerics
 from skythaw.machine.processor import cores
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import Content
-from skythaw.predict.in_threads import Item, batches, gathered, in_threads, middle_of, twins
+from skythaw.predict.in_threads import Item, batches, in_threads, middle_of, twins
 from skythaw.predict.object_numbers import catalogue_mark, object_numbers
-from skythaw.predict.prediction_files import UnfinishedPrediction, check_output, unfinished_prediction, write_table
+from skythaw.predict.prediction_files import UnfinishedPrediction, unfinished_prediction
+from skythaw.predict.prediction_formats import check_output, write_table
 from skythaw.predict.prediction_rows import BY_NUMBERS, INPUTS, OK, origin, rows_of, schema_of
 
 SHARD = 10_000
@@ -120,7 +121,8 @@ def predict_to(
     ``table``, by which the object was judged; `features`, if they are wanted: the input of the head, a list of one
     length, float32; and `status`: ``ok``, or why there are no probabilities, or why the image
     was not used. The rows are kept in the folder OUT.part until all are there. If the call is stopped, the same call
-    goes on after the last whole shard.
+    goes on after the last rows that were written: after `EVERY`
+    seconds, rows are on the disk.
 
     Parameters
     ----------
@@ -165,8 +167,9 @@ def predict_to(
             with numerics(1, about.seed, setting.device):
                 backend, all_items = begin(bundle, about, setting, unfinished, iter(shown))
                 begun = time.perf_counter()
-                for rows in gathered(predictions(backend, all_items, setting), setting.shard):
+                for rows in predictions(backend, all_items, setting, unfinished.rows):
                     unfinished.add(rows)
+                unfinished.flush()
                 summary.predicting = time.perf_counter() - begun
         summary.backend = unfinished.noted(BACKEND)
         tables = map(summary.count, unfinished.tables())
@@ -196,7 +199,9 @@ def begin(
     return backend, chain(first, items)
 
 
-def predictions(backend: Backend, items: Iterable[Item], setting: PredictSettings) -> Generator[pa.Table, None, None]:
+def predictions(
+    backend: Backend, items: Iterable[Item], setting: PredictSettings, first: int = 0
+) -> Generator[pa.Table, None, None]:
     """Predict images as they come, one batch in each thread. No image is read before its batch begins.
 
     Parameters
@@ -206,7 +211,10 @@ def predictions(backend: Backend, items: Iterable[Item], setting: PredictSetting
     items
         name and content of each image
     setting
-        batch, threads, rows of a shard, and whether features are wanted
+        batch, threads, rows of a shard, and whether features are wanted; a batch ends where a shard ends, so that rows
+        do not depend on where a prediction was stopped
+    first
+        how many images were done before these: whole batches
 
     Yields
     ------
@@ -218,7 +226,7 @@ def predictions(backend: Backend, items: Iterable[Item], setting: PredictSetting
     schema = schema_of(classifier.about, backend.name, features=setting.features)
     yield from in_threads(
         lambda batch: _predicted(free, classifier, schema, batch),
-        batches(items, setting.batch, setting.shard),
+        batches(items, setting.batch, setting.shard, first),
         threads,
     )
 

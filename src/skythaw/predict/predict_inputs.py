@@ -12,7 +12,7 @@ from skythaw.data.sources.read_images import ImageOptions
 from skythaw.errors import SpecError
 from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
 from skythaw.predict.predict_images import PredictSettings, PredictSummary, predict_to
-from skythaw.predict.prediction_files import check_output
+from skythaw.predict.prediction_formats import check_output
 from skythaw.predict.survey.predict_survey import EngineChoice, SurveySummary, predict_survey
 from skythaw.predict.unpack_inputs import unpacked
 

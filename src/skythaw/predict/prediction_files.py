@@ -1,46 +1,45 @@
-"""Predictions on disk: shards while a prediction lasts, and one file in the end (Parquet, CSV or ECSV)."""
+"""What is done of a prediction that is not at its end: parts in a folder, from which the same call goes on."""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from skythaw.data.parquet import parquet_writer, reading
-from skythaw.errors import DataError, OutputError, SpecError
+from skythaw.data.parquet import parquet_writer
+from skythaw.errors import DataError, SpecError
 from skythaw.machine.files import replacing, writing
+from skythaw.machine.sealed_table import require_sealed, sealed
 
 BINDING, LOCK = "about.json", "lock"
-PARQUET = ".parquet"
-FORMULA = r"^([=+\-@\t\r])"
-"""the beginning of a cell that a spreadsheet would run"""
+EVERY = 5.0
+"""seconds after which rows are written, however few they are: a kill costs no more than these"""
 
 
 class UnfinishedPrediction:
-    """The folder of an unfinished prediction. Every shard has `size` rows; the last one may have fewer."""
+    """The folder of an unfinished prediction: parts of whole batches, each named by its first row.
+
+    Every `size` rows a part ends, so that the finished file does not depend on where a prediction was stopped.
+    """
 
     def __init__(self, folder: Path, size: int) -> None:
         self.folder, self.size = folder, size
-        self.count = 0
-        """whole shards, counted from the first"""
-        while _is_whole(self._path(self.count), size):
-            self.count += 1
-
-    @property
-    def rows(self) -> int:
-        """How many rows are done."""
-        return self.count * self.size
+        self.rows = 0
+        """how many rows are done, from the first"""
+        self._parts: list[Path] = []
+        self._waiting: list[pa.Table] = []
+        self._written = time.monotonic()
+        while (table := _read_part(path := self._path())) is not None and len(table) <= self._left:
+            self._parts.append(path)
+            self.rows += len(table)
 
     def agreed(self, name: str, wanted: str | None) -> str | None:
         """What was noted under a name when the prediction began, or else what is wanted now; both may be None.
@@ -64,22 +63,44 @@ class UnfinishedPrediction:
         return str(_binding(self.folder).get(name, ""))
 
     def add(self, table: pa.Table) -> None:
-        """Write the next shard; it appears whole or not at all."""
-        path = self._path(self.count)
+        """Take the rows of one batch; they are on the disk after `EVERY` seconds, or `size` rows, at the latest."""
+        self._waiting.append(table)
+        waited = time.monotonic() - self._written
+        if sum(map(len, self._waiting)) >= self._left or waited >= EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait as a part, which appears whole or not at all."""
+        if not self._waiting:
+            return
+        table, path = sealed(pa.concat_tables(self._waiting).combine_chunks()), self._path()
         with replacing(path) as file, parquet_writer(file, table.schema, path) as write:
             write(table)
-        self.count += 1
+        self._parts.append(path)
+        self.rows += len(table)
+        self._waiting, self._written = [], time.monotonic()
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows of each shard."""
-        for number in range(self.count):
-            path = self._path(number)
-            with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-                table = file.read()
-            yield table
+        """The rows, `size` at a time; the last table may have fewer."""
+        waiting: list[pa.Table] = []
+        for path in self._parts:
+            table = _read_part(path)
+            if table is None:
+                raise DataError(f"can't read {path}: it was damaged or removed; repeat the command")
+            waiting.append(table)
+            if sum(map(len, waiting)) >= self.size:
+                yield pa.concat_tables(waiting).combine_chunks()
+                waiting = []
+        if waiting:
+            yield pa.concat_tables(waiting).combine_chunks()
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:08d}.parquet"
+    @property
+    def _left(self) -> int:
+        """How many rows the next part may have."""
+        return self.size - self.rows % self.size
+
+    def _path(self) -> Path:
+        return self.folder / f"{self.rows:08d}.parquet"
 
 
 @contextmanager
@@ -110,7 +131,7 @@ def alone(folder: Path) -> Iterator[None]:
 def unfinished_prediction(folder: Path, binding: Mapping[str, Any], size: int) -> Iterator[UnfinishedPrediction]:
     """Open the folder of an unfinished prediction, or make it. It is removed when the block ends.
 
-    The folder is kept if the block raises an error after the first shard was written.
+    The folder is kept if the block raises an error after the first rows were added.
 
     Parameters
     ----------
@@ -119,7 +140,7 @@ def unfinished_prediction(folder: Path, binding: Mapping[str, Any], size: int) -
     binding
         what the shards belong to, JSON-able
     size
-        rows of a shard; a part of what they belong to
+        rows after which a part ends; it is a part of what they belong to
 
     Raises
     ------
@@ -136,7 +157,9 @@ def unfinished_prediction(folder: Path, binding: Mapping[str, Any], size: int) -
         try:
             yield opened
         except BaseException:
-            if not opened.count:
+            with suppress(OSError):
+                opened.flush()
+            if not opened.rows:
                 _remove(folder)
             raise
         _remove(folder)
@@ -147,34 +170,6 @@ def _remove(folder: Path) -> None:
         for shard in sorted(folder.glob("*.parquet"), reverse=True):  # the binding goes last: a kill here is no loss
             shard.unlink()
         shutil.rmtree(folder)
-
-
-def check_output(out: Path, *, lists: bool = False) -> None:
-    """Raise `SpecError` or `OutputError` unless predictions, or with `lists` features, can be written by this name."""
-    if lists and out.suffix.lower() != PARQUET:
-        raise SpecError(f"features are lists of numbers, which need Parquet: the output {out} should end in {PARQUET}")
-    if out.suffix.lower() not in _FORMS:
-        raise SpecError(f"the output {out} should end in {', '.join(_FORMS)}, not {out.suffix!r}")
-    if out.is_dir():
-        raise OutputError(f"can't write {out}: it is a folder")
-
-
-def write_table(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
-    """Write predictions in the format that the file's ending names; the file appears whole or not at all.
-
-    Parameters
-    ----------
-    out
-        the file
-    schema
-        of each of the tables
-    tables
-        some rows each
-    about
-        where they come from: this is the `meta` of ECSV; the schema of Parquet has it already, CSV has no place for it
-    """
-    with replacing(out) as file:
-        _FORMS[out.suffix.lower()](file, out, schema, tables, about)
 
 
 def _bind(folder: Path, binding: Mapping[str, Any]) -> None:
@@ -212,61 +207,11 @@ def _another(folder: Path, name: str, before: object, now: object) -> SpecError:
     )
 
 
-def _is_whole(path: Path, size: int) -> bool:
-    """Whether there is a full shard."""
+def _read_part(path: Path) -> pa.Table | None:
+    """The rows of a part; None if there is none, or it is damaged."""
     try:
-        with pq.ParquetFile(path) as file:
-            return bool(file.metadata.num_rows == size)
-    except (OSError, pa.ArrowException):
-        return False
-
-
-def _parquet(
-    file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]
-) -> None:
-    with parquet_writer(file, schema, out) as write:
-        for table in tables:
-            write(table)
-
-
-def _csv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
-    _rows(file, out, schema, map(_unformulated, tables), header=True)
-
-
-def _unformulated(table: pa.Table) -> pa.Table:
-    """The table with an apostrophe before what a spreadsheet would take for a formula, in columns of text."""
-    for number, field in enumerate(table.schema):
-        if pa.types.is_string(field.type):
-            table = table.set_column(number, field, pc.replace_substring_regex(table[field.name], FORMULA, r"'\1"))
-    return table
-
-
-def _ecsv(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
-    """Astropy's ECSV (APE 6): astropy writes the header, and Arrow the rows, in bounded memory.
-
-    A masked value is an empty cell.
-    """
-    from astropy.table import Table
-
-    kinds = {field.name: str if pa.types.is_string(field.type) else np.float32 for field in schema}
-    header = io.StringIO()
-    empty = Table({name: np.zeros(0, kind) for name, kind in kinds.items()}, meta=dict(about))
-    empty.write(header, format="ascii.ecsv", delimiter=",")
-    with writing(out):
-        file.write(header.getvalue().encode())
-    _rows(file, out, schema, tables, header=False)
-
-
-def _rows(file: BinaryIO, out: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, header: bool) -> None:
-    """Values between commas, a line for each row; a null is an empty cell."""
-    options = pyarrow.csv.WriteOptions(include_header=header, quoting_style="needed")
-    with writing(out), pyarrow.csv.CSVWriter(file, schema, write_options=options) as writer:
-        for table in tables:
-            writer.write_table(table)
-
-
-_FORMS: dict[str, Callable[[BinaryIO, Path, pa.Schema, Iterable[pa.Table], Mapping[str, Any]], None]] = {
-    PARQUET: _parquet,
-    ".csv": _csv,
-    ".ecsv": _ecsv,
-}
+        table = pq.read_table(path, page_checksum_verification=True)
+        require_sealed(table, always=False)
+        return table
+    except (OSError, pa.ArrowException, ValueError):
+        return None

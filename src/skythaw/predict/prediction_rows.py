@@ -14,13 +14,15 @@ import pyarrow as pa
 
 from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.number_half import NEITHER, TABLE
+from skythaw.bundle.probabilities import are_probabilities
 from skythaw.data.parquet import parquet_writer
+from skythaw.machine.sealed_table import sealed
 
 if TYPE_CHECKING:
     from skythaw.bundle.classifier import Classifier, ClassifierOutput
 
 FAR, INPUTS, FEATURES = ("distance", "percentile"), "inputs", "features"
-OK, NOT_FINITE = "ok", "the network gives numbers that are not finite"
+OK, NO_PROBABILITIES = "ok", "the network gives numbers that are no probabilities"
 BY_NUMBERS = "by the numbers alone: "
 """begins the status of an object that was judged without its image; the reason follows"""
 
@@ -88,7 +90,7 @@ def rows_of(
     names
         of all images
     status
-        of all images, text [object]; set here for images with numbers that are not finite
+        of all images, text [object]; set here for images with numbers that are no probabilities
     output
         probabilities and features of the images whose status is OK, in order; None if there are none
     values
@@ -106,14 +108,16 @@ def rows_of(
         if references:
             distances = references.distances(output.features)
             far[ok] = np.stack([distances, references.percentiles(distances)], axis=1)
-    status[ok & ~np.isfinite(p).all(1)] = NOT_FINITE
+    odd = ~are_probabilities(p)
+    status[ok & odd] = NO_PROBABILITIES
+    p[odd], log_p[odd] = np.nan, np.nan
     inputs = []
     if classifier.numbers and values is not None:
         answer = classifier.numbers.judge(log_p, values)
         p, inputs = answer.p, [pa.array(answer.inputs, pa.string(), mask=answer.inputs == NEITHER)]
         alone = answer.inputs == TABLE
         status[alone] = [BY_NUMBERS + reason for reason in status[alone]]
-    known = np.asarray(np.isfinite(p).all(1))
+    known, p = are_probabilities(p), p.clip(0, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum(1) / np.log(p.shape[1])
     labels = np.array(classifier.classes, dtype=object)[np.where(known, np.nan_to_num(p).argmax(1), 0)]
@@ -132,7 +136,7 @@ def rows_of(
 
 def as_bytes(tables: Sequence[pa.Table], schema: pa.Schema) -> bytes:
     """Tables as one Parquet file."""
-    file = io.BytesIO()
-    with parquet_writer(file, schema, Path("a shard")) as write:
-        write(pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table())
+    file, table = io.BytesIO(), sealed(pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table())
+    with parquet_writer(file, table.schema, Path("a shard")) as write:
+        write(table)
     return file.getvalue()

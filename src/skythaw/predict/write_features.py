@@ -19,10 +19,11 @@ from skythaw.machine.processor import cores
 from skythaw.predict.feature_network import FeatureNetwork
 from skythaw.predict.feature_source import FeatureChoice, FeatureSource, find_source
 from skythaw.predict.find_inputs import find_inputs
-from skythaw.predict.in_threads import Item, batches, gathered, in_threads, middle_of, twins
+from skythaw.predict.in_threads import Item, batches, in_threads, middle_of, twins
 from skythaw.predict.predict_images import BACKEND, PredictSettings, Progress
 from skythaw.predict.predict_inputs import Told, counted
-from skythaw.predict.prediction_files import check_output, unfinished_prediction, write_table
+from skythaw.predict.prediction_files import unfinished_prediction
+from skythaw.predict.prediction_formats import check_output, write_table
 from skythaw.predict.prediction_rows import FEATURES, OK, features_type, finite_features
 from skythaw.predict.unpack_inputs import unpacked
 
@@ -151,8 +152,9 @@ def features_to(
         with numerics(1, source.seed, setting.device):
             network, all_items = source.open(setting, unfinished, iter(shown))
             begun = time.perf_counter()
-            for rows in gathered(_rows(network, source, all_items, setting), setting.shard):
+            for rows in _rows(network, source, all_items, setting, unfinished.rows):
                 unfinished.add(rows)
+            unfinished.flush()
             summary.computing = time.perf_counter() - begun
         summary.width, summary.backend = network.width, network.name
         schema = _schema(source, network)
@@ -162,13 +164,15 @@ def features_to(
 
 
 def _rows(
-    network: FeatureNetwork, source: FeatureSource, items: Iterator[Item], setting: PredictSettings
+    network: FeatureNetwork, source: FeatureSource, items: Iterator[Item], setting: PredictSettings, first: int
 ) -> Generator[pa.Table, None, None]:
-    """The rows of each batch, in order."""
+    """The rows of each batch, in order; `first` images were done before."""
     threads, schema = setting.threads or cores(), _schema(source, network)
     free = twins(network, threads, network.device)
     yield from in_threads(
-        lambda batch: _of_batch(free, source, schema, batch), batches(items, setting.batch, setting.shard), threads
+        lambda batch: _of_batch(free, source, schema, batch),
+        batches(items, setting.batch, setting.shard, first),
+        threads,
     )
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw import registry
-from skythaw.bundle.backends import require_backend, without_onnx
+from skythaw.bundle.backends import onnx_agrees, open_backend, require_backend, without_onnx
 from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.engines.engine import Engine, Outcome, open_engine
 from skythaw.errors import DataError, SkythawError
@@ -127,7 +127,7 @@ def predict_survey(
     bundle, out, engine_choice = Path(bundle).absolute(), Path(out), engine_choice or EngineChoice()
     registry.get("engine", engine_choice.engine).warm_up()  # an unknown one is refused before anything is written
     start, about = time.perf_counter(), read_about(bundle)
-    setting = _same_for_all_workers(setting or PredictSettings(), about, engine_choice)
+    setting = _same_for_all_workers(setting or PredictSettings(), bundle, about, engine_choice)
     survey = find_chunks([str(given) for given in inputs], setting.shard, {real_folder(str(out))})
     if wants := wanted_columns(about):
         require_columns(survey, wants)
@@ -165,18 +165,21 @@ def predict_survey(
 
 
 def _same_for_all_workers(
-    setting: PredictSettings, about: BundleDescription, engine_choice: EngineChoice
+    setting: PredictSettings, bundle: Path, about: BundleDescription, engine_choice: EngineChoice
 ) -> PredictSettings:
     """The settings with a device and a backend that are decided here, because workers must not choose each for itself.
 
-    A bundle's ONNX file is taken where there is one: it was faster on every CPU that was tried.
+    A bundle's ONNX file is taken where there is one that agrees with torch: it was faster on every CPU that was tried.
+    Where onnxruntime is not installed here, the workers alone compare the two, each with the first images that it gets.
     """
     here = engine_choice.cluster.address is None
     device = str((find_device if here or setting.device == "auto" else parse_device)(setting.device))
     require_backend(setting.backend, about, device, here=here)
     backend = setting.backend
     if backend == "auto":
-        backend = "torch" if without_onnx(about, device) else "onnx"
+        backend = "torch" if without_onnx(about, device) or not onnx_agrees(bundle, about) else "onnx"
+    elif backend == "onnx" and not without_onnx(about, device):
+        open_backend(bundle, "onnx", "cpu", sha256=about.sha256)  # which refuses one that disagrees
     return replace(setting, device=device, backend=backend, threads=setting.threads or 1)
 
 

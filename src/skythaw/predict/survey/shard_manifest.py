@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from skythaw.errors import SpecError
 from skythaw.machine.files import replacing
+from skythaw.machine.sealed_table import require_sealed
 from skythaw.predict.prediction_files import LOCK
 from skythaw.predict.prediction_rows import BY_NUMBERS, INPUTS, OK
 from skythaw.predict.survey.survey_chunks import Chunk
@@ -49,12 +50,14 @@ class Shard:
 
         Raises
         ------
-        OSError, pyarrow.ArrowException
+        OSError, pyarrow.ArrowException, ValueError
             The content is damaged.
         """
         source = pa.BufferReader(data)
         columns = [name for name in COUNTED if name != INPUTS or name in pq.read_schema(source).names]
         table = pq.read_table(source, columns=None if whole else columns, page_checksum_verification=True)
+        if whole:
+            require_sealed(table, always=False)
         counts = ({row["values"]: row["counts"] for row in _counts(table, name)} for name in COUNTED)
         return cls(hashlib.sha256(data).hexdigest(), len(table), *counts)
 
@@ -187,7 +190,7 @@ def _whole(out: Path, chunk: Chunk, known: Mapping[str, str]) -> Shard | None:
     """A chunk's shard, if it is there and undamaged."""
     try:
         shard = Shard.of(shard_path(out, chunk.number).read_bytes(), whole=True)
-    except (OSError, pa.ArrowException, KeyError):
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     right = shard.rows == len(chunk) and known.get(_name(chunk.number), shard.sha256) == shard.sha256
     return shard if right else None
