@@ -31,6 +31,8 @@ from skythaw.data.decode import decode
 from skythaw.errors import BundleError, SpecError
 from skythaw.predict import predict_images
 from skythaw.predict.predict_images import PredictSettings, predict_to
+from skythaw.predict.prediction_rows import NO_PROBABILITIES, OK, rows_of, schema_of
+from skythaw.predict.survey.predict_survey import predict_survey
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,7 @@ def test_auto_goes_on_with_what_it_began_with(bundle, survey, tmp_path, monkeypa
     monkeypatch.undo()
     take(monkeypatch, other)
     summary = predict_to(bundle, [survey], out, setting)
-    assert (summary.resumed, summary.backend) == (100, first)
+    assert (summary.resumed, summary.backend) == (116, first), "whole batches: of 16, and of 2 at the end of a shard"
     assert out.read_bytes() == whole.read_bytes()
 
 
@@ -243,6 +245,32 @@ def odd_graphs(about):
     tensor = external.graph.initializer[0]
     for key, value in (("location", "/etc/passwd"), ("offset", "0"), ("length", "36")):
         tensor.external_data.add(key=key, value=value)
+    body = helper.make_graph(
+        [helper.make_node("Identity", [each], [f"{each}_out"]) for each in ("go", "small_in")],
+        "body",
+        [
+            helper.make_tensor_value_info("trip", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("small_in", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("small_in_out", TensorProto.FLOAT, None),
+        ],
+    )
+    many = [
+        helper.make_tensor("trips", TensorProto.INT64, [], [2**62]),
+        helper.make_tensor("yes", TensorProto.BOOL, [], [1]),
+    ]
+    loop = helper.make_node("Loop", ["trips", "yes", "small"], ["looped"], body=body)
+    flat = helper.make_node("Flatten", ["looped"], ["pooled"])
+    endless = graph([image], out.values(), [pooled[0], loop, flat, *p, *f], [*p_w, *f_w, *many])
+    yield "has a node 'Loop' that runs another graph", endless
+    hidden = onnx.ModelProto.FromString(good.SerializeToString())
+    hidden.functions.append(
+        helper.make_function("own", "Again", ["small"], ["looped"], [loop], [helper.make_opsetid("", 18)])
+    )
+    yield "has a node 'Loop' that runs another graph", hidden
     tensor.data_location = TensorProto.EXTERNAL
     tensor.ClearField("float_data")
     yield "refers to data outside of it", external
@@ -310,6 +338,46 @@ def test_a_graph_that_says_something_else_is_not_taken(bundle, copy):
     about = read_about(bundle)
     rebind(copy, dict(odd_graphs(about))[""].SerializeToString())
     assert isinstance(open_backend(copy, "auto", "cpu", list(stack_of(bundle)[:5])), Torch)
+
+
+def times(content, factors):
+    """The same network, whose probabilities are multiplied."""
+    model = onnx.load_from_string(content)
+    last = next(node for node in model.graph.node if "probability" in node.output)
+    last.output[list(last.output).index("probability")] = "before"
+    model.graph.initializer.append(helper.make_tensor("factors", TensorProto.FLOAT, [1, 3], factors))
+    model.graph.node.append(helper.make_node("Mul", ["before", "factors"], ["probability"]))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("factors", [(1000, 0, 0), (0.9, 1.1, 1.0), (float("nan"), 1, 1)])
+def test_a_file_of_other_probabilities_predicts_nothing(bundle, copy, survey, tmp_path, factors):
+    rebind(copy, times((bundle / ONNX).read_bytes(), factors))
+    with pytest.raises(BundleError, match="other probabilities or features than the bundle's weights"):
+        predict_to(copy, [survey], tmp_path / "o.csv", PredictSettings(device="cpu", backend="onnx"))
+    with pytest.raises(BundleError, match="other probabilities or features than the bundle's weights"):
+        predict_survey(copy, [str(survey)], tmp_path / "o", PredictSettings(device="cpu", backend="onnx"))
+    assert predict_survey(copy, [str(survey)], tmp_path / "auto", PredictSettings(device="cpu")).backend == "torch"
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_file_that_differs_on_real_images_alone_is_found_by_the_first_of_them(bundle, copy, survey, tmp_path):
+    rebind(copy, times((bundle / ONNX).read_bytes(), (0.9, 1.1, 1.0)))
+    classifier = skythaw.load(copy, device="cpu")
+    backend = Onnx((copy / ONNX).read_bytes(), classifier)
+    with pytest.raises(BundleError, match="other probabilities or features than the bundle's weights"):
+        backend.outputs(stack_of(bundle)[:20])
+
+
+def test_rows_that_are_no_probabilities_have_a_status_and_no_numbers(bundle):
+    classifier = skythaw.load(bundle, device="cpu")
+    p = np.array([[0.2, 0.3, 0.5], [474.9, 0, 0], [np.nan, 0, 1], [0.2, 0.2, 0.2], [-0.1, 0.6, 0.5]], np.float32)
+    output = ClassifierOutput(p, np.ones((5, classifier.about.features), np.float32))
+    status = np.full(5, OK, dtype=object)
+    table = rows_of(classifier, schema_of(classifier.about, "torch"), list("abcde"), status, output)
+    assert table["status"].to_pylist() == [OK, *[NO_PROBABILITIES] * 4]
+    assert table["label"].null_count == table["entropy"].null_count == 4
+    assert table[1].null_count == 4
 
 
 def test_a_tampered_file_is_refused(copy, survey, tmp_path, capsys):

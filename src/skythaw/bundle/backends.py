@@ -21,6 +21,8 @@ Name = Literal["torch", "onnx"]
 NAMES: tuple[Name, ...] = ("torch", "onnx")
 SLICE = 16
 """images that onnxruntime gets at once: what a layer gives for them stays in the processor's cache"""
+FEATURES_ALIKE = 1e-2
+"""largest difference of a feature from that of torch, as a share of the largest feature, or of 1"""
 ROUNDS, ENOUGH = 3, 0.4
 """times that each backend is tried, and seconds after which no further round begins"""
 
@@ -65,7 +67,7 @@ def open_backend(
     Raises
     ------
     BundleError
-        It is no bundle, or another one than before; or its ONNX file is another, or can't be run.
+        It is no bundle, or another one than before; or its ONNX file is another, can't be run, or disagrees with torch.
     SpecError
         There is no backend of that name, or it can't run here: see `require_backend`.
     """
@@ -80,6 +82,7 @@ def open_backend(
     assert content is not None
     onnx = Onnx(content, torch.classifier)
     if name == "onnx":
+        onnx.require_agreement(made_up(about))
         return onnx
     step = [images[i % len(images)] for i in range(about.cell.recipe.batch)]
     return fastest((torch, onnx), np.stack(step))
@@ -133,8 +136,28 @@ class Onnx:
     def __init__(self, content: bytes, classifier: Classifier) -> None:
         self.classifier = classifier
         self._session = open_session(content, classifier.about)
+        self._trusted = False
 
     def outputs(self, images: np.ndarray) -> ClassifierOutput:
+        if not self._trusted and len(images):
+            self.require_agreement(images[:SLICE])
+            self._trusted = True
+        return self.untried(images)
+
+    def require_agreement(self, images: np.ndarray) -> None:
+        """Raise `BundleError` unless the file gives what torch gives for these images."""
+        if not self.agrees(images):
+            raise BundleError(
+                f"{ONNX} gives other probabilities or features than the bundle's weights: it is of another network, or "
+                "was changed; use the backend torch"
+            )
+
+    def agrees(self, images: np.ndarray) -> bool:
+        """Whether the file gives what torch gives for these images."""
+        return agree(self.untried(images), Torch(self.classifier).outputs(images))
+
+    def untried(self, images: np.ndarray) -> ClassifierOutput:
+        """The same without the comparison with torch that comes before the first answer."""
         parts = [self._slice(images[i : i + SLICE]) for i in range(0, len(images), SLICE)]
         return ClassifierOutput(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -154,12 +177,24 @@ class Onnx:
         return p, features
 
 
+def onnx_agrees(folder: Path, about: BundleDescription) -> bool:
+    """Whether a bundle's ONNX file gives what torch gives, for made-up images; raises `BundleError`."""
+    content = read_file(folder, about, ONNX, LARGEST)
+    return content is not None and Onnx(content, load(folder, device="cpu")).agrees(made_up(about))
+
+
+def made_up(about: BundleDescription) -> np.ndarray:
+    """A few images of the form of training, for a comparison where no others are at hand: noise, smooth and black."""
+    rng, side = np.random.default_rng(0), about.cell.pixels.crop
+    noise = rng.random((4, side, side, len(about.expected.bands)))
+    smooth = np.linspace(0, 1, side)[:, None, None] * np.linspace(1, 0, side)[:, None] * noise[:2, :1, :1]
+    values = np.concatenate([noise, smooth, np.zeros_like(noise[:1])])
+    return (255 * values).astype(np.uint8) if about.expected.dtype == "uint8" else values.astype(np.float32)
+
+
 def fastest(backends: Sequence[Backend], images: np.ndarray) -> Backend:
     """Of backends that agree with the first on these images, the one that takes the least time for them."""
-    answers = [backend.outputs(images).p for backend in backends]  # which warms them up
-    agreeing = [
-        backend for backend, p in zip(backends, answers, strict=True) if backend is backends[0] or _agree(p, answers[0])
-    ]
+    agreeing = [backends[0], *(each for each in backends[1:] if _agrees(each, backends[0], images))]
     best = dict.fromkeys(agreeing, float("inf"))
     start = time.perf_counter()
     for _ in range(ROUNDS if len(agreeing) > 1 else 0):
@@ -172,5 +207,17 @@ def fastest(backends: Sequence[Backend], images: np.ndarray) -> Backend:
     return min(agreeing, key=best.__getitem__)
 
 
-def _agree(p: np.ndarray, wanted: np.ndarray) -> bool:
-    return bool(np.abs(p - wanted).max() <= TOLERANCE)
+def _agrees(backend: Backend, first: Backend, images: np.ndarray) -> bool:
+    try:
+        return agree(backend.outputs(images), first.outputs(images))  # which warms them up
+    except BundleError:
+        return False
+
+
+def agree(given: ClassifierOutput, wanted: ClassifierOutput) -> bool:
+    """Whether probabilities and features are alike, where the second has any."""
+    rows = np.isfinite(wanted.p).all(1) & np.isfinite(wanted.features).all(1)
+    far = np.abs(given.features[rows] - wanted.features[rows])
+    scale = max(1.0, float(np.abs(wanted.features[rows]).max(initial=0)))
+    near = np.abs(given.p[rows] - wanted.p[rows]) <= TOLERANCE
+    return bool(near.all() and (far <= FEATURES_ALIKE * scale).all())

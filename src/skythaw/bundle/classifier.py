@@ -18,8 +18,9 @@ from skythaw.bundle.bundle_weights import read_model, require_own
 from skythaw.bundle.given_images import read_given
 from skythaw.bundle.hub_bundle import HUB, fetched
 from skythaw.bundle.members import mean_of_networks, weight_files
-from skythaw.bundle.number_half import NumberHalf, read_number_half
+from skythaw.bundle.number_half import NEITHER, NumberHalf, read_number_half
 from skythaw.bundle.predicted import PredictedClasses
+from skythaw.bundle.probabilities import are_probabilities
 from skythaw.bundle.references import References, read_references
 from skythaw.bundle.table_given import Table, columns_given
 from skythaw.data.decode import BrokenImageError, decode
@@ -158,11 +159,14 @@ class Classifier:
                 raise DataError("this classifier takes images alone, and a table was given beside them")
             if not there.all():
                 raise DataError(f"image {there.argmin()} is None, and this classifier takes images alone")
-            return self.of_images(stack, calibrated=calibrated)
+            found = self.of_images(stack, calibrated=calibrated)
+            require_probabilities(found.p)
+            return found
         log_p, features = self.network_output(stack)
         given = None if table is None else columns_given(self.numbers.wants, table, len(there))
         values = self.numbers.wants.together(given, placed(self.numbers.wants.measure(stack), there))
         answer = self.numbers.judge(placed(log_p, there), values, calibrated=calibrated)
+        require_probabilities(answer.p[answer.inputs != NEITHER])
         return ClassifierOutput(answer.p, placed(features, there), answer.inputs)
 
     def of_images(self, stack: np.ndarray, *, calibrated: bool = True) -> ClassifierOutput:
@@ -242,6 +246,16 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     references, numbers = read_references(folder, about), read_number_half(folder, about)
     models = [read_model(folder, name, about, runs_on) for name in files]
     return Classifier(about, models, runs_on, references, numbers)
+
+
+def require_probabilities(p: Float32[np.ndarray, "object class"]) -> None:
+    """Raise `DataError` unless every row holds probabilities, which are finite, from 0 to 1, and 1 in all."""
+    if not (right := are_probabilities(p)).all():
+        first, count = int(right.argmin()), int((~right).sum())
+        raise DataError(
+            f"the classifier gives {p[first].tolist()} for object {first}, which are no probabilities ({count} of "
+            f"{len(p)} objects): the values of the images are too large, or the classifier is damaged"
+        )
 
 
 def placed(values: np.ndarray, there: np.ndarray) -> np.ndarray:

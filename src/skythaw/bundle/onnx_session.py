@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from skythaw.bundle.bundle_file import ONNX, BundleDescription
+from skythaw.bundle.onnx_nodes import require_straight
 from skythaw.errors import BundleError
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def open_session(content: bytes, about: BundleDescription, threads: int = 1) -> 
     Raises
     ------
     BundleError
-        It can't be run, refers to other files, or has other inputs or outputs than the classifier of this bundle.
+        It can't be run, refers to other files, has loops or branches, or other inputs or outputs than this classifier.
     """
     if ELSEWHERE in content:
         raise BundleError(f"{ONNX} refers to data outside of it; the graph of a bundle should hold all its data")
+    require_straight(content, ONNX)
     onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from skythaw.bundle.bundle_file import BundleDescription
-from skythaw.bundle.classifier import Classifier, load
+from skythaw.bundle.classifier import Classifier, load, require_probabilities
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.bundle.table_given import columns_given
 from skythaw.data.decode import BrokenImageError, decode, middle
@@ -127,6 +127,7 @@ def answer(classifier: Classifier, data: bytes, given: np.ndarray | None = None)
         numbers = half.wants.together(None if given is None else given[None], half.wants.measure(values[None]))
         judged = half.judge(np.asarray(seen.log_p), numbers)
         p, inputs = judged.p[0], str(judged.inputs[0])
+    require_probabilities(p[None])
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum() / np.log(len(p))
     found = {

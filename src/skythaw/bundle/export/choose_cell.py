@@ -9,7 +9,7 @@ from typing import Any, Literal
 from skythaw.errors import LedgerError, UnknownNameError
 from skythaw.spec import IMAGES
 from skythaw.study.cell_result import Result
-from skythaw.study.ledger import Entry
+from skythaw.study.ledger_rows import Entry
 
 SHORTEST_KEY = 6
 """letters of a cell's key that are enough where they name one cell"""

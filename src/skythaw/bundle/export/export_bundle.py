@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from skythaw.backbones.hub_catalogue import HUB_ENCODERS
 from skythaw.backbones.known_backbones import backbone, backbone_of
@@ -39,8 +39,8 @@ from skythaw.machine.files import sync_folder, writing
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Cell, WeightsChoice
 from skythaw.spec.validation_message import one_line
-from skythaw.study.ledger import Entry, Ledger
-from skythaw.study.trained_weights import weights_path
+from skythaw.study.ledger import Ledger
+from skythaw.study.trained_weights import read_weights
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 
 CHECKED = 32
@@ -159,6 +159,11 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     return about
 
 
+def _trained(network: Entry, run: Path) -> dict[str, torch.Tensor]:
+    """The weights that a cell trained."""
+    return read_weights(run, network.key, finished_result(network).weights_sha256)
+
+
 def _tensors(model: ThawedNetwork) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in named_tensors(model).items()}
 
@@ -196,15 +201,6 @@ def _data(cell: Cell, path: Path) -> Cutouts:
     if cutouts.sha256 != cell.data_sha256:
         raise DataError(f"the cell was not trained on {path}; give its training data with --data FILE")
     return cutouts
-
-
-def _trained(network: Entry, run: Path) -> dict[str, torch.Tensor]:
-    """The weights that a cell trained."""
-    path = weights_path(run, network.key)
-    try:
-        return load_file(path)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise LedgerError(f"can't read the trained weights {path}: {error}") from None
 
 
 def _model(cell: Cell, started: Weights, classes: int, trained: dict[str, torch.Tensor]) -> ThawedNetwork:

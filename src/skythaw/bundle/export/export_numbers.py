@@ -14,7 +14,7 @@ from skythaw.bundle.numbers_record import NumbersRecord
 from skythaw.errors import LedgerError
 from skythaw.stats.calibration import fit_temperature
 from skythaw.stats.scored_sample import read_sample
-from skythaw.study.ledger import Entry
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.number_weights import read_number_model, read_stack
 from skythaw.tuning.fusion import STACK
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from html import escape
+
 from huggingface_hub import EvalResult, ModelCardData
 
 from skythaw.bundle.bundle_file import BundleDescription
@@ -23,7 +26,7 @@ def model_card(about: BundleDescription, onnx: bool) -> str:
     macro = about.scores["macro_f1"]
     scale = "" if expected.pixel_scale is None else f" of {expected.pixel_scale:g} arcsec"
     kind = "JPEG or PNG" if expected.dtype == "uint8" else "FITS, float32"
-    pixels = cell.pixels
+    pixels, bands = cell.pixels, ", ".join(map(_text, expected.bands))
     resized = (
         "" if pixels.size == pixels.crop else f", resizes them to {pixels.size} ({pixels.interpolation}, antialiased)"
     )
@@ -32,7 +35,7 @@ def model_card(about: BundleDescription, onnx: bool) -> str:
 {_front_matter(about)}
 ---
 
-# {about.name}: {_listed(about.classes)}
+# {_text(about.name)}: {_listed(about.classes)}
 
 This classifier labels cutouts of the sky. {_network(about)} is {cell.backbone}, {_begun(about)}, and
 fine-tuned with skythaw. The network has {about.blocks} blocks; the upper {cell.depth} were trained (strategy
@@ -49,10 +52,10 @@ or `skythaw predict this/folder IMAGES... -o predictions.parquet`.
 
 ## What it expects
 
-The images are square ({kind}) and have the bands {", ".join(expected.bands)}. Each is centred on one object, and has at
-least {pixels.crop} pixels a side{scale}. Images should come from the same service or survey as the training images, and
-have their scale ({expected.side} pixels a side there). The classifier cuts out the central {pixels.crop}
-pixels{resized}, stretches them (`{pixels.stretch}`), and normalises each band.
+The images are square ({kind}) and have the bands {bands}.
+Each is centred on one object, and has at least {pixels.crop} pixels a side{scale}. Images should come from the same
+service or survey as the training images, and have their scale ({expected.side} pixels a side there). The classifier
+cuts out the central {pixels.crop} pixels{resized}, stretches them (`{pixels.stretch}`), and normalises each band.
 {numbers_section(about)}{_onnx(about) if onnx else ""}
 ## How good it is
 {_refit(about)}
@@ -216,9 +219,15 @@ def _classes(about: BundleDescription) -> str:
     rows = []
     for name in about.classes:
         values = " | ".join(interval(per_class[name][score]) for score in ("precision", "recall", "f1"))
-        rows.append(f"| {name} | {values} |")
+        rows.append(f"| {_text(name)} | {values} |")
     return "\n".join(rows)
 
 
+def _text(name: str) -> str:
+    """A user's word in Markdown: never HTML, and never a part of the table around it."""
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escape(name, quote=False))
+
+
 def _listed(names: tuple[str, ...]) -> str:
+    names = tuple(map(_text, names))
     return ", ".join(names[:-1]) + f" or {names[-1]}"
