@@ -32,7 +32,8 @@ from skythaw.stats.cell_predictions import predictions_path
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_task import CellTask
 from skythaw.study.depth_search import search
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.open_study import RunSettings
 from skythaw.study.run_study import run_study
 

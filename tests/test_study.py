@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -23,9 +24,10 @@ from helpers_study import make_survey, write_study
 from helpers_watched import failing, watched
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import split
-from skythaw.errors import LedgerError
+from skythaw.errors import LedgerError, OutputError
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
+from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
 from skythaw.study.run_study import run_study
@@ -144,6 +146,25 @@ def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, own_engin
     summary = run(here, cache, engine=engine, replace=QUICK)
     assert (summary.done, summary.failed) == (5, 1)
     assert "RuntimeError: a cosmic ray" in next(e.error for e in entries(here / "run") if e.state == "failed")
+    assert run(here, cache, replace=QUICK).done == 6
+
+
+def test_a_full_disk_stops_a_study_at_the_first_cell_and_keeps_what_is_done(here, cache, own_engine):
+    """It would fail every other cell, too."""
+    tried = []
+
+    def before(item):
+        if isinstance(item, CellTask):
+            tried.append(item.cell.key)
+            if len(tried) > 2:
+                file = here / "run" / "weights" / "x.safetensors"
+                raise OutputError(f"can't write {file}: {os.strerror(errno.ENOSPC)}")
+
+    with pytest.raises(OutputError, match=r"can't write .*x.safetensors: No space left on device; the study stops"):
+        run(here, cache, engine=own_engine(watched(before)), replace=QUICK)
+    assert len(tried) == 3
+    states = [entry.state for entry in entries(here / "run")]
+    assert (states.count("done"), states.count("waiting"), states.count("failed")) == (2, 4, 0)
     assert run(here, cache, replace=QUICK).done == 6
 
 

@@ -21,7 +21,9 @@ from skythaw.data.parquet_images import (
     images_in,
     read_beside,
     refuse_packed,
+    refuse_packed_texts,
     require_images,
+    rows_at_once,
 )
 from skythaw.data.parquet_labels import label_column, named_labels
 from skythaw.errors import DataError
@@ -86,7 +88,9 @@ def read_columns(path: Path, need_labels: bool) -> pa.Table:
         label = label_column(schema)
         if label is None and need_labels:
             raise DataError(f"{path} lacks the column label; it has {', '.join(schema.names)}")
-        table = file.read(columns=[name for name in schema.names if name != image_column(schema)])
+        names = [name for name in schema.names if name != image_column(schema)]
+        refuse_packed_texts(path, file, names)
+        table = file.read(columns=names)
     if label is None:
         table = table.append_column("label", pa.nulls(table.num_rows, pa.string()))
     else:
@@ -114,7 +118,8 @@ def stream_images(paths: Sequence[Path], start: int) -> Iterator[bytes]:
                     start -= rows
                     continue
                 refuse_packed(file, group, name)
-                for batch in file.iter_batches(64, row_groups=[group], columns=list(pieces)):
+                step = rows_at_once(file, group, name)
+                for batch in file.iter_batches(step, row_groups=[group], columns=list(pieces)):
                     images = batch.column(0)
                     for data, beside in images_in(images[start:]):
                         yield data or read_beside(path.parent, beside)

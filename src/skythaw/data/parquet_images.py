@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from skythaw.errors import DataError
 NAMES = ("image", "img", "jpg", "jpeg", "png", "image_bytes", "cutout")
 LARGEST_IMAGE = 256 << 20
 """bytes of one image's file; a larger one is no cutout"""
-PACKED, UNPACKED = 100, 64 << 20
+ROWS, AT_ONCE = 64, 128 << 20
+"""images that are read at once, and their bytes where they may be repeated"""
+LARGEST_TEXT, LARGEST_COLUMN = 1 << 16, 1 << 30
+"""bytes of a text in a column, and of a column in a row group, beyond which it is looked at more closely"""
+PACKED, UNPACKED = 100, 16 << 20
 """A row group whose images grow by more than this factor, to more than so many bytes, holds no images."""
 
 
@@ -104,6 +108,46 @@ def refuse_packed(file: pq.ParquetFile, group: int, column: str) -> None:
                 raise DataError(
                     f"row group {group} unpacks from {chunk.total_compressed_size} to {size} bytes, which no images do"
                 )
+
+
+def rows_at_once(file: pq.ParquetFile, group: int, column: str) -> int:
+    """How many images of a row group may be read at once: few where one of its bytes may stand for many images."""
+    about = file.metadata.row_group(group)
+    for number in range(about.num_columns):
+        chunk = about.column(number)
+        if chunk.path_in_schema in (column, f"{column}.bytes") and any("DICTIONARY" in e for e in chunk.encodings):
+            return int(max(1, min(ROWS, AT_ONCE // max(chunk.total_uncompressed_size, 1))))
+    return ROWS
+
+
+def refuse_packed_texts(path: Path | str, file: pq.ParquetFile, names: Iterable[str]) -> None:
+    """Raise `DataError` if columns other than the images would take far more memory than columns of a table do.
+
+    A short file may hold one text of gigabytes, or one text that counts for a million rows.
+    """
+    wanted = set(names)
+    for group in range(file.num_row_groups):
+        about = file.metadata.row_group(group)
+        for number in range(about.num_columns):
+            chunk = about.column(number)
+            name = chunk.path_in_schema.partition(".")[0]
+            size, rows = chunk.total_uncompressed_size, max(about.num_rows, 1)
+            if name in wanted and size > UNPACKED and size > LARGEST_TEXT * rows:
+                raise DataError(f"{path}: column {name!r} has {size} bytes in {rows} rows, as no table has")
+            repeated = any("DICTIONARY" in each for each in chunk.encodings) and chunk.physical_type == "BYTE_ARRAY"
+            if name in wanted and repeated and size * rows > LARGEST_COLUMN:
+                _refuse_repeated(path, group, name)
+
+
+def _refuse_repeated(path: Path | str, group: int, name: str) -> None:
+    """Look at the texts that stand for many rows, without repeating them."""
+    with pq.ParquetFile(path, read_dictionary=[name]) as once:
+        for values in once.read_row_group(group, columns=[name]).column(0).chunks:
+            if not pa.types.is_dictionary(values.type):
+                continue
+            longest = pc.max(pc.binary_length(values.dictionary)).as_py() or 0
+            if longest > LARGEST_TEXT:
+                raise DataError(f"{path}: column {name!r} repeats a text of {longest} bytes, as no table does")
 
 
 def features(schema: pa.Schema) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Decoded pixels, kept in the cache folder as one memory-mapped array per content.
 
 A store is built in a temporary folder under a lock, synced and renamed, so its name only ever holds a whole one: a
-second process waits, and after a kill the next one starts afresh.
+second process waits, and after a kill the next one starts afresh. A study compares the store with its checksum when it
+begins; one that is damaged is built again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -46,7 +48,14 @@ class Store:
     """bool [object], False where the image is broken"""
 
 
-def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, progress: Progress | None = None) -> Store:
+def open_store(
+    cutouts: Cutouts,
+    cache: Path,
+    *,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+    verify: bool = False,
+) -> Store:
     """The decoded images of `cutouts`: from the cache folder, or decoded now and put there.
 
     Safe with several processes at once, and at any kill. Memory does not grow with the number of objects.
@@ -61,6 +70,8 @@ def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, prog
         leave out images that can't be read, instead of refusing them
     progress
         called with the images and their number, if they have to be decoded
+    verify
+        compare all pixels with their checksum, and decode the images again if they differ
 
     Raises
     ------
@@ -69,13 +80,13 @@ def open_store(cutouts: Cutouts, cache: Path, *, skip_broken: bool = False, prog
     OutputError
         The cache folder can't be written.
     """
-    if store := find_store(cutouts, cache, skip_broken=skip_broken):
-        return store
     folder = _folder(cutouts, cache, skip_broken)
+    if store := _open(folder, cutouts, verify):
+        return store
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            store = _open(folder, cutouts)
+            store = _open(folder, cutouts, verify)
             if store is None:
                 _build(folder, cutouts, skip_broken, progress)
                 store = _open(folder, cutouts)
@@ -94,13 +105,17 @@ def _folder(cutouts: Cutouts, cache: Path, skip_broken: bool) -> Path:
     return Path(cache) / "pixels" / key
 
 
-def _open(folder: Path, cutouts: Cutouts) -> Store | None:
+def _open(folder: Path, cutouts: Cutouts, verify: bool = False) -> Store | None:
     """A store that is there and whole, or None."""
     try:
         about = json.loads((folder / "about.json").read_bytes())
+        if about.get("sha256", "") not in ("", _sha256(about)):  # older stores have no checksums
+            return None
         shape, broken = tuple(about["shape"]), dict(about["broken"])
         dtype, bands = np.dtype(about.get("dtype", "uint8")), tuple(about.get("bands", RGB))  # the first said neither
         if shape[0] != len(cutouts) or (folder / "pixels").stat().st_size != prod(shape) * dtype.itemsize:
+            return None
+        if verify and about.get("crc32") not in (None, _crc32(folder / "pixels")):
             return None
         pixels = np.memmap(folder / "pixels", dtype=dtype, mode="r", shape=shape)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -124,7 +139,8 @@ def _build(folder: Path, cutouts: Cutouts, skip_broken: bool, progress: Progress
             os.fsync(file.fileno())
         with (temporary / "about.json").open("w", encoding="utf-8") as file_about:
             about = {"format": FORMAT, "shape": shape, "dtype": form.dtype, "bands": form.bands, "broken": broken}
-            json.dump(about, file_about)
+            about["crc32"] = _crc32(temporary / "pixels")
+            json.dump(about | {"sha256": _sha256(about)}, file_about)
             file_about.flush()
             os.fsync(file_about.fileno())
         sync_folder(temporary)
@@ -133,6 +149,19 @@ def _build(folder: Path, cutouts: Cutouts, skip_broken: bool, progress: Progress
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _crc32(file: Path) -> int:
+    check = 0
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 24):
+            check = zlib.crc32(block, check)
+    return check
+
+
+def _sha256(about: dict[str, Any]) -> str:
+    said = {name: value for name, value in about.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _decode_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,18 +27,19 @@ def writing(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file open for writing that becomes `path` when the block ends, and vanishes if it ends by an exception.
 
-    It is written beside `path`, synced to the disk and renamed; folders on the way are made.
+    It is written beside `path`, synced to the disk and renamed; folders on the way are made. Meanwhile its name can't
+    be guessed, and no link that somebody has put there is followed.
 
     Raises
     ------
     OutputError
         The file can't be opened, synced or renamed. Errors inside the block pass as they are: see `writing`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = temporary.open("wb")
+            file = new_file(temporary)
         try:
             yield file
             with writing(path):
@@ -52,6 +54,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         discard(temporary)
         raise
+
+
+def new_file(path: Path) -> BinaryIO:
+    """A file open for writing that was not there before: neither a file nor a link of that name is opened.
+
+    Raises
+    ------
+    OSError
+        There is something of that name, or it can't be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
 
 
 def discard(path: Path) -> None:

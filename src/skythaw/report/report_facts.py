@@ -17,7 +17,8 @@ from skythaw.report.statistics.number_rows import number_facts, number_rows
 from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
 from skythaw.report.statistics.weight_comparison import weights_compared
 from skythaw.spec import IMAGES
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.study_status import status
 
 SCHEMA = 1

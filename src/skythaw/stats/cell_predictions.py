@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from skythaw.errors import LedgerError
 from skythaw.machine.files import replacing
+from skythaw.machine.sealed_table import require_sealed, sealed
 from skythaw.spec import Cell
 
 OUT_OF_FOLD = "out_of_fold"
@@ -63,7 +65,7 @@ def save_predictions(run: Path, cell: Cell, predictions: Predictions) -> None:
     """Write the predictions of a cell."""
     table = predictions.table().replace_schema_metadata({"skythaw": json.dumps({"schema": 1, "cell": cell.key})})
     with replacing(predictions_path(run, cell.key)) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(sealed(table), file, compression="zstd", write_page_checksum=True)
 
 
 def read_predictions(
@@ -85,7 +87,7 @@ def read_with_ids(
 ) -> tuple[tuple[str, ...], np.ndarray, Float[np.ndarray, "object class"]]:
     """The same, with the objects first."""
     columns = [f"p_{name}" for name in classes]
-    table = _read(run, key, part, ["object_id", "label", *columns])
+    table = read_part(run, key, part)
     p = np.stack([table[name].to_numpy() for name in columns], axis=1)
     return tuple(table["object_id"].to_pylist()), table["label"].to_numpy(), p
 
@@ -96,22 +98,27 @@ def read_log_probabilities(run: Path, key: str, part: str, classes: Sequence[str
     Files that were written before logarithms were kept have probabilities alone. A probability of 0 counts there as the
     smallest normal number of float32, 1e-38, which is as small as that 0 can be told from.
     """
-    file = predictions_path(run, key)
+    table = read_part(run, key, part)
     names = [f"logp_{name}" for name in classes]
-    try:
-        kept = set(names) <= set(pq.read_schema(file).names)
-    except (OSError, pa.ArrowException) as error:
-        raise LedgerError(f"can't read the predictions {file}: {error}") from None
-    if not kept:
+    if not set(names) <= set(table.column_names):
         p = read_predictions(run, key, part, classes)[1]
         return np.log(np.maximum(p, np.finfo(np.float32).tiny))
-    table = _read(run, key, part, names)
     return np.stack([table[name].to_numpy() for name in names], axis=1)
 
 
-def _read(run: Path, key: str, part: str, columns: list[str]) -> pa.Table:
+def read_part(run: Path, key: str, part: str) -> pa.Table:
+    """The rows of one part, as `Predictions.table` has them.
+
+    Raises
+    ------
+    LedgerError
+        The file is gone or damaged.
+    """
     file = predictions_path(run, key)
     try:
-        return pq.read_table(file, columns=columns, filters=[("part", "=", part)])
-    except (OSError, pa.ArrowException) as error:
-        raise LedgerError(f"can't read the predictions {file}: {error}") from None
+        table = pq.read_table(file, page_checksum_verification=True)
+        require_sealed(table, always=False)
+        return table.filter(pc.equal(table["part"], part))
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        mend = "put back a copy of it, or remove it to do without"
+        raise LedgerError(f"can't read the predictions {file}: {' '.join(str(error).split())}; {mend}") from None

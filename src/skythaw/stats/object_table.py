@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw.errors import LedgerError
+from skythaw.machine.sealed_table import require_sealed
 
 FIXED = ("object_id", "part", "group")
 
@@ -34,7 +35,9 @@ def read_objects(run: Path) -> pa.Table | None:
         return None
     try:
         found = pq.read_table(file)
+        require_sealed(found, always=False)
         found.select(FIXED)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise LedgerError(f"can't read {file}: {error}; remove it, and run the study again to have it anew") from None
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise LedgerError(f"can't read {file}: {why}; remove it, and run the study again to have it anew") from None
     return found

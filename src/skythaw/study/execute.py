@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from skythaw.errors import OutputError
 from skythaw.spec import IMAGES, Cell
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_log_probabilities
 from skythaw.study.cell_result import Result
@@ -27,6 +31,8 @@ from skythaw.tuning.frozen.reuse_plan import group_of
 from skythaw.tuning.locations import Locations
 
 SCORED = ("validation", "test")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""errors of a disk that takes no more bytes"""
 POLL = 1.0
 """seconds between two looks at a cell that another process runs"""
 
@@ -141,12 +147,24 @@ def _map_cells(
                 ran.append((outcome.item.cell, planned[key].cost, result.seconds["total"]))
                 run.watcher.scored(planned[key], result)
             else:
+                require_room(outcome.error, run.setting.out)
                 ledger.fail(key, outcome.error)
             if live:
                 live.ended(key)
             run.watcher.finished(planned[key], outcome.error)
     if run.engine.local:
         MachineSpeed(run.setting.cache).remember(ran)
+
+
+def require_room(error: str, out: Path) -> None:
+    """Raise `OutputError` if a cell failed because nothing can be written: so would every other one."""
+    last = error.strip().splitlines()[-1]
+    if reason := next((text for code in FULL if (text := os.strerror(code)) in last), None):
+        where = found[1] if (found := re.search(r"can't write (.+?): ", last)) else str(out)
+        raise OutputError(
+            f"can't write {where}: {reason}; the study stops. Finished cells are kept in {out}, and the same command "
+            "goes on when there is room"
+        )
 
 
 def _keys_done(run: OpenStudy) -> set[str]:

@@ -17,7 +17,6 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -27,6 +26,7 @@ from skythaw.errors import LedgerError, OutputError
 from skythaw.machine.files import writing
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
+from skythaw.study.ledger_rows import SEALED, Entry, State, entry_of, row_sha256, text_sha256
 
 SCHEMA = 1
 TABLES = """
@@ -42,28 +42,19 @@ CREATE TABLE IF NOT EXISTS cells (
     result TEXT,
     error TEXT,
     finished TEXT,
-    race INTEGER NOT NULL DEFAULT 0
+    race INTEGER NOT NULL DEFAULT 0,
+    sha256 TEXT
 );
 """
-State = Literal["waiting", "running", "done", "failed"]
+ADDED = {"race": "race INTEGER NOT NULL DEFAULT 0", "sha256": "sha256 TEXT"}
+"""columns that ledgers of older versions lack"""
+AGAIN = "put back a copy of the file, or run the study again in a new folder"
+CHECKSUM = ".sha256"
+"""ends the name of the remark that holds another one's checksum"""
 Role = Literal["cell", "trial", "numbers"]
 """cells of the study; trials of learning rates, or of a search; and cells without a network, on numbers alone"""
 ROLES: tuple[Role, ...] = ("cell", "trial", "numbers")
 """in the order in which the column `race` counts them"""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A cell's row."""
-
-    key: str
-    cell: Cell
-    cost: float
-    """forward FLOPs of the whole cell, roughly: for sharing out time"""
-    state: State
-    attempts: int
-    result: Result | None
-    error: str | None
 
 
 class Ledger:
@@ -100,8 +91,8 @@ class Ledger:
             with _transaction(db, folder):
                 for statement in TABLES.split(";"):
                     db.execute(statement)
-                if not _knows_races(db):
-                    db.execute("ALTER TABLE cells ADD COLUMN race INTEGER NOT NULL DEFAULT 0")
+                for column in ADDED.keys() - _columns(db):
+                    db.execute(f"ALTER TABLE cells ADD COLUMN {ADDED[column]}")
                 _same_study(db, folder, study)
         made = cls(folder, db)
         made.extend(cells)
@@ -133,6 +124,8 @@ class Ledger:
             raise LedgerError(f"{folder} is not a run folder{'' if tables else ' yet'}: {why}")
         with _damage(folder):
             _require_schema(db, folder)
+            if found := [each for (each,) in db.execute("PRAGMA quick_check(1)") if each != "ok"]:
+                raise sqlite3.DatabaseError(f"database disk image is malformed: {' '.join(found[0].split())}")
         return cls(folder, db)
 
     def extend(self, cells: list[tuple[Cell, float]], role: Role = "cell") -> None:
@@ -140,10 +133,12 @@ class Ledger:
         with _transaction(self._db, self.folder):
             first = self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM cells").fetchone()[0]
             rows = [
-                (c.key, first + i, c.model_dump_json(), cost, ROLES.index(role)) for i, (c, cost) in enumerate(cells)
+                (c.key, first + i, c.model_dump_json(), float(cost), ROLES.index(role), None, None)
+                for i, (c, cost) in enumerate(cells)
             ]
             self._db.executemany(
-                "INSERT OR IGNORE INTO cells (key, position, cell, cost, race) VALUES (?, ?, ?, ?, ?)", rows
+                f"INSERT OR IGNORE INTO cells ({', '.join(SEALED)}, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*row, row_sha256(row)) for row in rows],
             )
 
     def close(self) -> None:
@@ -158,30 +153,37 @@ class Ledger:
     @property
     def study(self) -> dict[str, Any]:
         """The study as it was when the folder was made, every default written out."""
-        return self._meta("study")
+        found = self._meta("study")
+        if not isinstance(found, dict):
+            raise LedgerError(f"can't read {self.folder / 'ledger.sqlite'}: it is damaged, and lacks the study")
+        return found
 
     def entries(self, role: Role = "cell") -> list[Entry]:
         """Every cell of the study, in order; or all that have another role.
 
         A running cell whose runner is gone is waiting again.
         """
-        columns = "key, cell, cost, state, attempts, result, error, runner"
+        columns = ("key", "position", "cell", "cost", "result", "error", "state", "attempts", "runner")
+        there = _columns(self._db)
+        added = [name if name in there else f"{0 if name == 'race' else 'NULL'} AS {name}" for name in ADDED]
         with _damage(self.folder):
-            kind = f"WHERE race = {ROLES.index(role)}" if _knows_races(self._db) else f"WHERE {role == 'cell'}"
-            rows = self._db.execute(f"SELECT {columns} FROM cells {kind} ORDER BY position").fetchall()
-        alive = {runner: self._alive(runner) for runner in {row[-1] for row in rows if row[3] == "running"}}
-        return [
-            Entry(
-                key=key,
-                cell=Cell.model_validate_json(cell),
-                cost=cost,
-                state="waiting" if state == "running" and not alive[runner] else state,
-                attempts=attempts,
-                result=Result.model_validate_json(result) if result else None,
-                error=error,
-            )
-            for key, cell, cost, state, attempts, result, error, runner in rows
-        ]
+            kind = f"WHERE race = {ROLES.index(role)}" if "race" in there else f"WHERE {role == 'cell'}"
+            found = self._db.execute(f"SELECT {', '.join((*columns, *added))} FROM cells {kind} ORDER BY position")
+            rows = [dict(zip((*columns, *ADDED), row, strict=True)) for row in found.fetchall()]
+        alive = {name: self._alive(name) for name in {row["runner"] for row in rows if row["state"] == "running"}}
+        for row in rows:
+            if row["state"] == "running" and not alive[row["runner"]]:
+                row["state"] = "waiting"
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: dict[str, Any]) -> Entry:
+        try:
+            return entry_of(row)
+        except ValueError as error:
+            raise LedgerError(
+                f"{self.folder / 'ledger.sqlite'}: the row of the cell {str(row['key'])[:12]!r} is damaged: {error}; "
+                f"{AGAIN}"
+            ) from None
 
     @contextmanager
     def runner(self) -> Iterator[str]:
@@ -223,7 +225,7 @@ class Ledger:
     def note(self, name: str, value: Any) -> None:
         """Keep a remark about the run (warnings, broken images) beside the study."""
         with _transaction(self._db, self.folder):
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+            _put(self._db, name, json.dumps(value))
 
     def remark(self, name: str) -> Any:
         """A remark kept by `note`, or None."""
@@ -231,10 +233,11 @@ class Ledger:
 
     def _finish(self, key: str, state: State, result: str | None, error: str | None) -> None:
         with _transaction(self._db, self.folder):
+            row = self._db.execute(f"SELECT {', '.join(SEALED[:-2])} FROM cells WHERE key = ?", (key,)).fetchone()
             self._db.execute(
-                "UPDATE cells SET state = ?, runner = NULL, result = ?, error = ?, finished = datetime('now') "
-                "WHERE key = ?",
-                (state, result, error, key),
+                "UPDATE cells SET state = ?, runner = NULL, result = ?, error = ?, sha256 = ?, "
+                "finished = datetime('now') WHERE key = ?",
+                (state, result, error, row_sha256((*row, result, error)), key),
             )
 
     def _sweep(self) -> None:
@@ -250,8 +253,13 @@ class Ledger:
 
     def _meta(self, name: str) -> Any:
         with _damage(self.folder):
-            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
+            value, sha256 = _got(self._db, name), _got(self._db, name + CHECKSUM)
+            if sha256 is not None and (value is None or sha256 != text_sha256(value)):
+                raise sqlite3.DatabaseError(f"the remark {name!r} is damaged: its checksum differs")
+            try:
+                return None if value is None else json.loads(value)
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"the remark {name!r} is damaged: {error}") from None
 
     def _alive(self, runner: str) -> bool:
         path = self._lock_path(runner)
@@ -285,7 +293,7 @@ def _damage(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from error
+        raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}; {AGAIN}") from error
 
 
 @contextmanager
@@ -311,14 +319,25 @@ def _transaction(db: sqlite3.Connection, folder: Path) -> Iterator[None]:
             raise
 
 
-def _knows_races(db: sqlite3.Connection) -> bool:
-    """Whether the ledger tells trials of learning rates from cells: older ones had none."""
-    return any(row[1] == "race" for row in db.execute("PRAGMA table_info(cells)"))
+def _columns(db: sqlite3.Connection) -> set[str]:
+    """The columns of the cells: older ledgers lack some."""
+    return {row[1] for row in db.execute("PRAGMA table_info(cells)")}
+
+
+def _got(db: sqlite3.Connection, name: str) -> str | None:
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _put(db: sqlite3.Connection, name: str, value: str) -> None:
+    """Keep a remark, and its checksum beside it."""
+    rows = [(name, value), (name + CHECKSUM, text_sha256(value))]
+    db.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", rows)
 
 
 def _require_schema(db: sqlite3.Connection, folder: Path) -> None:
     row = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    if row is None or json.loads(row[0]) != SCHEMA:
+    if row is None or row[0] != json.dumps(SCHEMA):
         found = row and row[0]
         raise LedgerError(f"{folder} was written by another version of skythaw (ledger {found}, here {SCHEMA})")
 
@@ -327,8 +346,8 @@ def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> 
     """Write the study into a new ledger; refuse another one in an old."""
     row = db.execute("SELECT value FROM meta WHERE name = 'study'").fetchone()
     if row is None:
-        db.execute("INSERT INTO meta VALUES ('schema', ?)", (json.dumps(SCHEMA),))
-        db.execute("INSERT INTO meta VALUES ('study', ?)", (json.dumps(study, sort_keys=True),))
+        _put(db, "schema", json.dumps(SCHEMA))
+        _put(db, "study", json.dumps(study, sort_keys=True))
         return
     _require_schema(db, folder)
     before, now = _flat(json.loads(row[0])), _flat(json.loads(json.dumps(study)))

@@ -22,7 +22,7 @@ from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predic
 from skythaw.study.axis_settings import settled_pixels
 from skythaw.study.cell_objects import PARTS, CellObjects, OpenSet, cell_objects
 from skythaw.study.cell_result import Result
-from skythaw.study.ledger import Entry
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.number_weights import save_number_model
 from skythaw.study.open_study import OpenStudy
 from skythaw.study.study_data import StudyData

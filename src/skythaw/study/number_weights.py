@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from skythaw.errors import BundleError, LedgerError
 from skythaw.machine.files import replacing
+from skythaw.machine.tensor_file import read_tensors, tensor_bytes
 from skythaw.spec import Cell
 from skythaw.tables.number_models import NumberModel
 from skythaw.tuning.fusion import Stack
@@ -53,12 +52,13 @@ def read_stack(run: Path, key: str) -> Stack:
 def _save(run: Path, cell: Cell, classes: tuple[str, ...], arrays: dict[str, np.ndarray]) -> None:
     metadata = {"schema": "1", "cell": cell.model_dump_json(), "classes": json.dumps(classes)}
     with replacing(number_weights_path(run, cell.key)) as file:
-        file.write(save({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata))
+        file.write(tensor_bytes(arrays, metadata))
 
 
 def _read(run: Path, key: str) -> dict[str, np.ndarray]:
     path = number_weights_path(run, key)
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise LedgerError(f"can't read the weights {path}: {error}") from None
+        return read_tensors(path)
+    except ValueError as error:
+        again = "put back a copy of it, or run the study again in a new folder"
+        raise LedgerError(f"can't read the weights {path}: {error}; {again}") from None

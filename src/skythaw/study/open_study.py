@@ -10,7 +10,8 @@ from typing import Any, Literal
 from skythaw.engines.engine import Engine
 from skythaw.machine.device import device_kind, parse_device
 from skythaw.study.cell_result import Result
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.on_cluster import Cluster
 from skythaw.study.plan import Plan, PlannedCell
 from skythaw.tuning.frozen.reuse_plan import BUDGET

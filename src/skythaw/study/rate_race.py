@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from skythaw.spec import RATES, Cell
-from skythaw.study.ledger import Entry
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.plan import PlannedCell
 
 SEED = 0

@@ -94,7 +94,7 @@ def _decode(study: Study, setting: RunSettings, watcher: Watcher) -> None:
     for path in (study.data.path, study.data.test_path):
         if path is not None:
             cutouts, skip = read_cutouts(path), study.data.skip_broken
-            store = open_store(cutouts, setting.cache, skip_broken=skip, progress=watcher.decoding)
+            store = open_store(cutouts, setting.cache, skip_broken=skip, progress=watcher.decoding, verify=True)
             for object_id, reason in store.broken.items():
                 watcher.warned(f"left out {object_id}: {reason}")
 

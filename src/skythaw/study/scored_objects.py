@@ -15,6 +15,7 @@ from skythaw.data.split_groups import given_parts, groups, sky_groups
 from skythaw.data.twins import merged, twin_basis, twin_groups
 from skythaw.errors import DataError, SpecError
 from skythaw.machine.files import replacing
+from skythaw.machine.sealed_table import sealed
 from skythaw.stats.object_table import FIXED, objects_path
 from skythaw.study.study_data import StudyData
 
@@ -28,8 +29,9 @@ def save_objects(run: Path, study_data: StudyData) -> None:
         test = _rows(study_data.cutouts, study_data.parts.test, "test", study_data)
     else:
         test = _rows(study_data.test, np.flatnonzero(study_data.tested), "test", study_data)
+    table = sealed(pa.concat_tables([validation, test], promote_options="default"))
     with replacing(objects_path(run)) as file:
-        pq.write_table(pa.concat_tables([validation, test], promote_options="default"), file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _rows(cutouts: Cutouts, rows: np.ndarray, part: str, study_data: StudyData) -> pa.Table:

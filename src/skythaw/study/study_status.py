@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 
 
 def status(ledger: Ledger) -> dict[str, Any]:

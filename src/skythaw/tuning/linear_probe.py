@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from skythaw.errors import DataError
 from skythaw.spec import Recipe
 from skythaw.tuning.frozen.crossing import crossing
 from skythaw.tuning.labelled_images import LabelledImages
@@ -83,14 +84,25 @@ def solve(
 
     Features are scaled to unit variance first, and the scaling is put into the weights afterwards. On a tie the
     stronger regularisation is taken. Strengths are tried from the strongest restraint on, up to `PATIENCE` beyond the
-    best. Class weights and the score that chooses are the recipe's.
+    best. Class weights and the score that chooses are the recipe's. Where all features are constant, the head gives
+    each class its share of the training images.
+
+    Raises
+    ------
+    DataError
+        A feature is not finite.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     (x, y), (x_validation, y_validation) = training, validation
     mean, scale = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-    scale[scale < 1e-6 * scale.max()] = np.inf  # a feature that is constant says nothing
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        raise DataError(
+            "the network gives features that are not finite: images or weights hold values that are far too large; "
+            "check mean, std and stretch"
+        )
+    scale[(scale < 1e-6 * scale.max()) | (scale <= 1e-9 * np.abs(mean))] = np.inf  # a constant feature says nothing
     scaled = x - mean  # float64, once and in place: with many images this is the largest array of a study
     scaled /= scale
     fitted = LogisticRegression(

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from skythaw.bundle.numbers_wanted import NumbersWanted
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SkythawError
 from skythaw.web.inference import InferenceQueue, numbers_of
 from skythaw.web.shown_run import PAGE, ObjectFilter, ShownRun
 
@@ -85,6 +85,8 @@ class RunStatus(BaseModel):
     failed: int
     running: int
     seconds_left: float | None
+    problem: str | None = None
+    """why it can't be shown; it counts no cells then"""
 
 
 class CellRow(BaseModel):
@@ -227,7 +229,7 @@ def _numbers(text: str, files: int) -> tuple[list[dict[str, str]], str]:
 @router.get("/api/v1/runs")
 def runs(request: Request) -> list[RunStatus]:
     """The runs that are shown."""
-    return [_status(name, run) for name, run in list(request.app.state.service.runs.items())]
+    return [_status_or_problem(name, run) for name, run in list(request.app.state.service.runs.items())]
 
 
 @router.get("/api/v1/runs/{name}")
@@ -277,6 +279,14 @@ def info(name: str, queue: InferenceQueue) -> ServedBundle:
         measured=int(NumbersWanted(about).is_measured.sum()) if about.numbers else 0,
         networks=len(about.members) or 1,
     )
+
+
+def _status_or_problem(name: str, run: ShownRun) -> RunStatus:
+    try:
+        return _status(name, run)
+    except (SkythawError, OSError):
+        nothing = dict.fromkeys(("cells", "done", "failed", "running"), 0)
+        return RunStatus(name=name, title=run.title, seconds_left=None, problem="it can't be read any more", **nothing)
 
 
 def _status(name: str, run: ShownRun) -> RunStatus:

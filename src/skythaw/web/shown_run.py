@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
 from skythaw.bundle.export.choose_cell import choose
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.data.cutouts import Cutouts, read_cutouts
-from skythaw.errors import DataError, LedgerError, UnknownNameError
+from skythaw.errors import DataError, UnknownNameError
 from skythaw.report.figures.object_pictures import picture_of
 from skythaw.report.page.html_page import render
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
 from skythaw.report.write_report import build_page, data_files
-from skythaw.stats.cell_predictions import predictions_path
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.stats.cell_predictions import read_part
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.study_status import status
 
 PAGE = 40
@@ -119,14 +118,7 @@ class ShownRun:
             raise DataError("that cell is not done yet: it has no predictions")
         classes = entry.result.classes
         names = [f"p_{name}" for name in classes]
-        try:
-            table = pq.read_table(
-                predictions_path(self.folder, entry.key),
-                columns=["object_id", "label", "predicted", *names],
-                filters=[("part", "=", wanted.part)],
-            )
-        except (OSError, pa.ArrowException):
-            raise LedgerError("the predictions of that cell can't be read") from None
+        table = read_part(self.folder, entry.key, wanted.part)
         sure = pc.max_element_wise(*(table[name] for name in names)) if len(names) > 1 else table[names[0]]
         keep = pc.greater_equal(sure, wanted.least)
         for column, value in (("label", wanted.label), ("predicted", wanted.predicted)):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw.data.parquet import reading
-from skythaw.data.parquet_images import refuse_packed
+from skythaw.data.parquet_images import refuse_packed, refuse_packed_texts
 from skythaw.data.sources.array_images import PixelStack, import_stack
 from skythaw.data.sources.folder import ImportResult, Progress
 from skythaw.data.sources.hdf5_arrays import refuse_options
@@ -47,6 +47,7 @@ def import_pixel_parquet(
             shown = ", ".join(schema.names[:20])
             raise DataError(f"{path} has no images: no column image with bytes or flux; it has {shown}")
         kept = [one.name for one in schema if plain(one.type) is not None]
+        refuse_packed_texts(path, file, kept)
         table = file.read(columns=kept)
         first = next(_images(file), None)
         if first is None:

@@ -21,6 +21,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from skythaw.data.parquet_images import refuse_packed_texts
 from skythaw.data.sources.astropy_tables import LARGEST_TEXT, UNIT, astropy_batches
 from skythaw.data.sources.excel_table import excel_batches
 from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
@@ -107,6 +108,7 @@ def table_format(path: Path) -> str:
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path) as file:
         names = [field.name for field in file.schema_arrow if plain(field.type) is not None]
+        refuse_packed_texts(path, file, names)
         for batch in file.iter_batches(10_000, columns=names):
             batch.validate(full=True)  # text that is no UTF-8
             arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]

@@ -20,7 +20,8 @@ from skythaw.stats.bootstrap import MAIN as MAIN_SCORES
 from skythaw.stats.intervals import SeedSpread, limits, mean_draws, spread_within, stream_of, unlike
 from skythaw.study.cell_result import Result
 from skythaw.study.convergence import together
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 
 CHOSEN = ("lr",)
 """Axes that validation decides, for each row."""

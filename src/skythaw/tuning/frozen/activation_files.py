@@ -1,9 +1,11 @@
 """Frozen activations, kept: what crosses one cut, for the objects of one data set in each of the eight views.
 
-A folder holds ``about.json`` (shapes and precision), one file of values a crossing tensor, and ``present``, a byte for
-each view and object. The files have room for every object and view but are sparse: what was not written takes no space.
-A value is marked present after it is on the disk, so a kill at any moment loses work, never truth. Two processes that
-write the same value write the same bytes, because a value depends on nothing but its image, view and network.
+A folder holds ``about.json`` (shapes and precision), one file of values a crossing tensor, ``checks``, a CRC-32 of the
+values of each view and object, and ``present``, a byte for each. Values are compared with their checksum when a process
+reads them for the first time; damaged ones count as absent, so they are computed again. The files have room for every
+object and view but are sparse: what was not written takes no space. A value is marked present after it is on the disk,
+so a kill at any moment loses work, never truth. Two processes that write the same value write the same bytes, because a
+value depends on nothing but its image, view and network.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -52,14 +56,24 @@ class Activations:
     """for each crossing tensor, float16 or float32 [view x object, value]"""
     present: np.memmap
     """uint8 [view x object]"""
+    checks: np.memmap
+    """uint32 [view x object]"""
+    verified: np.ndarray
+    """bool [view x object]: what this process has compared with its checksum, and found whole"""
 
     @property
     def objects(self) -> int:
         return len(self.present) // VIEWS
 
-    def absent(self, views: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Which of these are not there: bool [batch]."""
-        return np.asarray(self.present[views * self.objects + rows]) == 0
+    def absent(self, views: np.ndarray, rows: np.ndarray, *, verify: bool = True) -> np.ndarray:
+        """Which of these are not there, or, with `verify`, are damaged: bool [batch]."""
+        places = views * self.objects + rows
+        there = np.asarray(self.present[places]) != 0
+        if not verify:
+            return ~there
+        for place in places[there & ~self.verified[places]].tolist():
+            self.verified[place] = _crc32(array[place] for array in self.arrays) == self.checks[place]
+        return ~(there & self.verified[places])
 
     def read(self, views: np.ndarray, rows: np.ndarray, device: torch.device) -> tuple[Tensor, ...]:
         """Values of objects, each in its view, float32 [batch, ...]; all must be present."""
@@ -80,6 +94,7 @@ def find(folder: Path, objects: int) -> Activations | None:
         dtype = np.dtype(about["dtype"])
         places = VIEWS * objects
         present = np.memmap(folder / "present", np.uint8, "r", shape=(places,))
+        checks = np.memmap(folder / "checks", "<u4", "r", shape=(places,))
         arrays = []
         for number, shape in enumerate(shapes):
             file = folder / f"values-{number}"
@@ -88,7 +103,7 @@ def find(folder: Path, objects: int) -> Activations | None:
             arrays.append(np.memmap(file, dtype, "r", shape=(places, prod(shape))))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Activations(folder, shapes, tuple(arrays), present)
+    return Activations(folder, shapes, tuple(arrays), present, checks, np.zeros(places, dtype=bool))
 
 
 def create(folder: Path, objects: int, shapes: Shapes, dtype: torch.dtype) -> Activations:
@@ -108,6 +123,7 @@ def create(folder: Path, objects: int, shapes: Shapes, dtype: torch.dtype) -> Ac
         for number, shape in enumerate(shapes):
             _room(made / f"values-{number}", VIEWS * objects * prod(shape) * kind.itemsize)
         _room(made / "present", VIEWS * objects)
+        _room(made / "checks", VIEWS * objects * 4)
         (made / "about.json").write_text(json.dumps({"shapes": shapes, "dtype": kind.name}))
         try:
             made.rename(folder)
@@ -128,28 +144,36 @@ class Writer:
     def __init__(self, kept: Activations) -> None:
         self.kept = kept
         self._files = [(kept.folder / f"values-{n}").open("r+b", buffering=0) for n in range(len(kept.shapes))]
-        self._places: list[np.ndarray] = []
+        self._put: list[tuple[int, int]] = []
+        """places, and checksums"""
 
     def put(self, views: np.ndarray, rows: np.ndarray, values: tuple[Tensor, ...]) -> None:
         """Write values; a full disk raises OSError (a write through the memory map would kill the process)."""
         places = views * self.kept.objects + rows
+        checks = [0] * len(places)
         for file, array, value in zip(self._files, self.kept.arrays, values, strict=True):
             whole = as_kept(value).reshape(len(places), -1).cpu().numpy().astype(array.dtype)
-            for place, one in zip(places.tolist(), whole, strict=True):
+            for number, (place, one) in enumerate(zip(places.tolist(), whole, strict=True)):
                 file.seek(place * one.nbytes)
                 file.write(one.tobytes())
-        self._places.append(places)
+                checks[number] = zlib.crc32(one.tobytes(), checks[number])
+        self._put += zip(places.tolist(), checks, strict=True)
 
     def commit(self) -> None:
         """Sync what was put, then mark it present."""
         for file in self._files:
             os.fsync(file.fileno())
+        with (self.kept.folder / "checks").open("r+b", buffering=0) as checks:
+            for place, check in self._put:
+                checks.seek(4 * place)
+                checks.write(check.to_bytes(4, "little"))
+            os.fsync(checks.fileno())
         with (self.kept.folder / "present").open("r+b", buffering=0) as marks:
-            for place in np.concatenate([np.zeros(0, dtype=np.int64), *self._places]).tolist():
+            for place, _ in self._put:
                 marks.seek(place)
                 marks.write(b"\x01")
             os.fsync(marks.fileno())
-        self._places = []
+        self._put = []
 
     def __enter__(self) -> Writer:
         return self
@@ -157,6 +181,13 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
+
+
+def _crc32(values: Iterable[np.ndarray]) -> int:
+    check = 0
+    for each in values:
+        check = zlib.crc32(each.tobytes(), check)
+    return check
 
 
 def _room(file: Path, size: int) -> None:
