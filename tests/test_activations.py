@@ -173,7 +173,7 @@ def test_values_are_on_the_disk_before_they_are_marked(tmp_path, monkeypatch):
     with Writer(kept) as writer:
         writer.put(np.array([0]), np.array([1]), (torch.ones(1, 3),))
         writer.commit()
-    assert synced == [("values-0", 0), ("present", 1)]
+    assert synced == [("values-0", 0), ("checks", 0), ("present", 1)]
 
 
 class TestFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import struct
 
@@ -259,6 +260,18 @@ def test_bundles_without_a_checksum_of_their_weights_are_of_older_versions_and_a
     (copy / ABOUT).write_text(about.canonical())
     save_file(load_file(copy / WEIGHTS), copy / WEIGHTS, {"about_sha256": about.sha256})
     assert package.load(copy).classes == about.classes
+
+
+def test_a_card_holds_no_html_and_no_table_of_a_users_words(bundle):
+    about = read_about(bundle)
+    names = ("<img src=x onerror=alert(1)>", "a|b", "**QSO** [x](javascript:alert(1))")
+    scores = about.scores | {"per_class": dict(zip(names, about.scores["per_class"].values(), strict=True))}
+    expected = about.expected.model_copy(update={"bands": ("<b>g", "r", "i")})
+    changed = about.model_copy(update={"classes": names, "scores": scores, "expected": expected, "name": "<h1>x"})
+    body = model_card(changed, False).split("---\n", 2)[2]
+    assert not re.search(r"<(img|b|h1)", body)
+    assert r"a\|b" in body
+    assert "[x](" not in body
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, ABOUT, ONNX])

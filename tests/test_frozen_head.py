@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from skythaw.errors import DataError
 from skythaw.spec import Recipe
 from skythaw.tuning import frozen_head, linear_probe
 from skythaw.tuning.frozen_head import (
@@ -18,7 +19,7 @@ from skythaw.tuning.frozen_head import (
     solved_heads,
     starting_head,
 )
-from skythaw.tuning.linear_probe import LinearProbe, pooled, pooled_views, start_from
+from skythaw.tuning.linear_probe import LinearProbe, pooled, pooled_views, solve, start_from
 from skythaw.tuning.training_loop import fit, predict
 from test_training import images, model
 
@@ -108,3 +109,19 @@ def test_an_object_with_far_features_is_not_judged_for_sure():
     features[0] *= 1000
     found = out_of_fold(features, targets, groups, RECIPE)
     assert np.abs(found[0]).max() < 2 * np.abs(found[1:]).max()
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 3.7, 1e6])
+def test_constant_features_are_solved_to_the_shares_of_the_classes(value):
+    """As wrong preprocessing gives them: of no use, but no reason to stop."""
+    x, y = np.full((40, 5), value, np.float32), np.array([0] * 20 + [1] * 12 + [2] * 8)
+    probe = solve((x, y), (x, y), RECIPE)
+    assert probe(x).mean(0) == pytest.approx([0.5, 0.3, 0.2], abs=1e-3)
+    judged = out_of_fold(x, y, np.arange(40), RECIPE)
+    assert np.isfinite(judged).all()
+
+
+def test_features_that_are_not_finite_are_one_line():
+    x, y = np.full((6, 2), np.nan, np.float32), np.array([0, 1, 2] * 2)
+    with pytest.raises(DataError, match=r"features that are not finite: .*check mean, std and stretch"):
+        solve((x, y), (x, y), RECIPE)

@@ -411,7 +411,7 @@ def begin(bundle, folder, out, backend):
 
 def stop(process, part: Path, shards: int, how):
     """Send a signal as soon as there are so many shards."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while len(list(part.glob("[0-9]*.parquet"))) < shards:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
@@ -535,7 +535,7 @@ def test_one_flipped_bit_in_what_is_done_is_found_and_these_rows_are_predicted_a
 def test_what_is_said_to_be_kept_is_there(bundle, images, tmp_path, monkeypatch, capsys):
     put(tmp_path / "in", images)
 
-    def stopped(*_arguments):
+    def stopped(*_arguments, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("skythaw.predict.predict_images.open_backend", stopped)

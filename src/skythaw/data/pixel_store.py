@@ -118,7 +118,7 @@ def _open(folder: Path, cutouts: Cutouts, verify: bool = False) -> Store | None:
         if verify and about.get("crc32") not in (None, _crc32(folder / "pixels")):
             return None
         pixels = np.memmap(folder / "pixels", dtype=dtype, mode="r", shape=shape)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
     return Store(pixels, bands, broken, np.array([name not in broken for name in cutouts.object_ids], dtype=bool))
 

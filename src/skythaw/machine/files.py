@@ -36,10 +36,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         The file can't be opened, synced or renamed. Errors inside the block pass as they are: see `writing`.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = new_file(temporary)
     try:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = new_file(temporary)
         try:
             yield file
             with writing(path):

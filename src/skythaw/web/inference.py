@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,12 +24,24 @@ from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.bundle.table_given import columns_given
 from skythaw.data.decode import BrokenImageError, decode, middle
 from skythaw.errors import DataError, SkythawError
+from skythaw.machine.allocator import trim
 from skythaw.machine.numerics import numerics
 from skythaw.predict.object_numbers import wanted_columns
 
 WAITING = 64
 """questions that may wait for one bundle"""
+AT_ONCE = 2
+"""files of questions that are in memory: one that is answered, and the next"""
+CROWD = 8
+"""questions at once, after more than which memory is handed back to the system"""
 Value = TypeVar("Value")
+
+
+class Upload(Protocol):
+    """A file that was sent."""
+
+    async def read(self) -> bytes:
+        """Its content."""
 
 
 class BusyError(SkythawError):
@@ -53,33 +65,52 @@ class InferenceQueue:
         self._classifier = load(folder, device=device)
         self.about: BundleDescription = self._classifier.about
         self._pool, self._device = pool, device
-        self._asked = 0
+        self._asked = self._crowd = 0
+        """questions that wait or are answered; and the most since memory was handed back"""
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     @property
     def wants(self) -> NumbersWanted | None:
         """The columns that it takes beside an image; None if it takes none."""
         return wanted_columns(self.about)
 
-    async def probabilities(self, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
+    async def probabilities(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
         """What the classifier says of one image file, and of the numbers that columns give of its object."""
-        return await self._ask(lambda classifier: answer(classifier, data, given))
+        return await self._ask(file, lambda classifier, data: answer(classifier, data, given))
 
-    async def explained(self, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
+    async def explained(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
         """The same, with the image as it was seen, the reasons, and the training images that look like it."""
-        return await self._ask(lambda classifier: answer(classifier, data, given) | reasons(classifier, data, given))
 
-    async def _ask(self, question: Callable[[Classifier], Value]) -> Value:
+        def both(classifier: Classifier, data: bytes) -> dict[str, Any]:
+            return answer(classifier, data, given) | reasons(classifier, data, given)
+
+        return await self._ask(file, both)
+
+    async def _ask(self, file: bytes | Upload, question: Callable[[Classifier, bytes], Value]) -> Value:
+        """Ask when it is this file's turn; what was uploaded stays on the disk until then."""
         if self._asked >= WAITING:
             raise BusyError("too many images wait already; ask again in a moment")
         self._asked += 1
+        self._crowd = max(self._crowd, self._asked)
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, question)
+            async with self._turn(loop):
+                data = file if isinstance(file, bytes) else await file.read()
+                return await loop.run_in_executor(self._pool, self._work, question, data)
         finally:
             self._asked -= 1
+            if not self._asked and self._crowd > CROWD:
+                self._crowd = 0
+                loop.run_in_executor(self._pool, trim)
 
-    def _work(self, question: Callable[[Classifier], Value]) -> Value:
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = loop, asyncio.Semaphore(AT_ONCE)
+        return self._turns[1]
+
+    def _work(self, question: Callable[[Classifier, bytes], Value], data: bytes) -> Value:
         with numerics(1, self.about.seed, self._device):
-            return question(self._classifier)
+            return question(self._classifier, data)
 
 
 def numbers_of(wants: NumbersWanted | None, typed: Mapping[str, str]) -> np.ndarray | None:

@@ -203,12 +203,11 @@ async def predict(
     said = []
     given, why = _numbers(numbers, len(files))
     for number, file in enumerate(files):
-        data = await file.read()
         try:
             if why:
                 raise DataError(why)
             beside = numbers_of(queue.wants, given[number])
-            said.append(Prediction(file=f"{number}", status="ok", **await queue.probabilities(data, beside)))
+            said.append(Prediction(file=f"{number}", status="ok", **await queue.probabilities(file, beside)))
         except DataError as error:
             said.append(Prediction(file=f"{number}", status=" ".join(str(error).split())))
     return PredictionReply(bundle=queue.about.sha256, predictions=said)

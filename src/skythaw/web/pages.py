@@ -211,8 +211,7 @@ async def ask(request: Request, name: str, queue: OneQueue, files: list[UploadFi
     if beside is not None and len(given) > 1:
         raise HTTPException(422, f"numbers are of one object, and there are {len(given)} images: give one image")
     results = [
-        (_shown_name(f.filename, i), *await _explained(request, name, await f.read(), beside), None)
-        for i, f in enumerate(given)
+        (_shown_name(f.filename, i), *await _explained(request, name, f, beside), None) for i, f in enumerate(given)
     ]
     bad = all(said is None for _, said, _, _ in results)
     return _bundle(request, name, results, 422 if bad else 200, typed)
@@ -233,11 +232,11 @@ def _shown_name(given: str | None, number: int) -> str:
 
 
 async def _explained(
-    request: Request, name: str, data: bytes, given: np.ndarray | None
+    request: Request, name: str, file: bytes | UploadFile, given: np.ndarray | None
 ) -> tuple[dict[str, Any] | None, str]:
     """What a bundle says of an image, or why nothing."""
     try:
-        return await queue_of(request, name).explained(data, given), ""
+        return await queue_of(request, name).explained(file, given), ""
     except DataError as error:
         return None, " ".join(str(error).split())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -125,7 +126,7 @@ def make_app(service: Service) -> Guard:
     app.include_router(set_pages.router, include_in_schema=False)
     app.include_router(start_page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=str(files("skythaw.web") / "static")), name="static")
-    for kind in (HTTPException, RequestValidationError, SkythawError):
+    for kind in (HTTPException, RequestValidationError, SkythawError, OSError):
         app.add_exception_handler(kind, refusal)
     return Guard(app, service.rules, refusal)
 
@@ -145,6 +146,8 @@ def _said(error: Exception) -> tuple[int, str, dict[str, str]]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         return 422, f"{where}: {first['msg'].lower()}", {}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 503, "the service has no room on its disk for what was sent; ask who runs it", {"retry-after": "60"}
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     if status == 500:  # its message names folders of this machine
         return status, "what is served here can't be read any more; ask who runs the service", {}
