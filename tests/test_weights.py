@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import pickle
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -236,6 +239,26 @@ def test_download_from_an_address(zipped, tmp_path, state, monkeypatch):
         with pytest.raises(WeightsError, match=r"the download failed .*Not Found"):
             locate(of_address(address + "/none.pth"), None, store=tmp_path / "new")
         assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_an_address_that_never_ends_its_answer_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("skythaw.backbones.pretrained_weights.LONGEST", 1.0)
+    over = threading.Event()
+
+    def drip(listening):
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not over.wait(0.05):
+                connection.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=(listening,), daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/w.pth"
+        with pytest.raises(WeightsError, match="was not whole within"):
+            locate(of_address(address), None, store=tmp_path / "new")
+        over.set()
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_what_to_do_is_said(tmp_path, monkeypatch):

@@ -9,12 +9,16 @@ import hashlib
 import http.client
 import shutil
 import tempfile
+import threading
+import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from platformdirs import user_cache_path
 
@@ -24,6 +28,9 @@ from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.errors import WeightsError
 from skythaw.spec import WeightsChoice
 
+T = TypeVar("T")
+LONGEST = 4 * 3600.0
+"""seconds that a download may take, with its head"""
 OLD_STORES = (Path("~/.cache/torch/hub/checkpoints"), Path("~/.torch/models"))
 """Where timm and pytorchcv keep what they downloaded."""
 
@@ -132,9 +139,8 @@ def _fetch_address(address: str, digest: str, store: Path) -> Path:
     target = store / _file_name(address)
     with tempfile.TemporaryDirectory(dir=store) as folder:
         part = Path(folder) / "part"
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, part.open("wb") as file:
-            shutil.copyfileobj(answer, file)
-        if part.stat().st_size != int(answer.headers.get("Content-Length", part.stat().st_size)):
+        size = _in_time(lambda: _download(address, part), address)
+        if part.stat().st_size != int(size or part.stat().st_size):
             raise _DownloadError(f"{address} broke off")
         if address.endswith(".zip"):
             try:
@@ -148,6 +154,36 @@ def _fetch_address(address: str, digest: str, store: Path) -> Path:
             raise _DownloadError(f"{address} has other content than published: its checksum is not {digest}")
         part.replace(target)
     return target
+
+
+def _download(address: str, part: Path) -> str | None:
+    """Write the content of an address; the length that its head says."""
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, part.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+            return answer.headers.get("Content-Length")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _DownloadError(reason_of(error)) from None
+
+
+def _in_time(work: Callable[[], T], address: str) -> T:
+    """What the work gives, in a thread of its own that is left alone after `LONGEST`, whatever it waits for."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return found.result(LONGEST)
+    except TimeoutError as error:
+        if found.done():  # its own
+            raise
+        raise _DownloadError(f"{address} was not whole within {LONGEST / 3600:g} hours") from error
 
 
 def _file_name(address: str) -> str:
