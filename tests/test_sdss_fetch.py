@@ -157,7 +157,7 @@ def test_a_torn_state_file_is_named(url, tmp_path):
 
 
 def test_rows_of_one_object_of_the_sky_are_fetched_once(tmp_path):
-    from skythaw.data.sources.sdss.fetch_state import SkyObject
+    from skythaw.data.sources.sdss.state_rows import SkyObject
 
     state = FetchState(tmp_path / "s")
     items = [

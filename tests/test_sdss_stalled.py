@@ -133,6 +133,8 @@ def altered(path, statement, *values):
     [
         ("update objects set object_id = cast(? as text) where place = 3", b"\xff\xfe\x80"),
         ("update objects set extra = ? where place = 3", "{no json"),
+        ("update objects set ra = ra + ? where place = 3", 1e-9),
+        ("update objects set label = ? where place = 3", "QSO2"),
         ("update about set value = ? where name = 'request'", "[1, "),
     ],
 )
@@ -154,6 +156,7 @@ def read_all(path):
     one = FetchState(path)
     try:
         one.bind(one.get("request"))
+        one.mend()
         list(one.outcomes())
         return len(list(one.fetched()))
     finally:

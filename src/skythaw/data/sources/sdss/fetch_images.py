@@ -7,13 +7,14 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from skythaw.data.sources.sdss.fetch_state import FetchState, Target
+from skythaw.data.sources.sdss.fetch_state import FetchState
 from skythaw.data.sources.sdss.frames import fetch_cubes
 from skythaw.data.sources.sdss.http_client import Client
 from skythaw.data.sources.sdss.image_services import fetch_fits, fetch_jpeg
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import Stopped
 from skythaw.data.sources.sdss.sdss_request import Request
+from skythaw.data.sources.sdss.state_rows import Target
 from skythaw.errors import RemoteError
 
 GIVE_UP = 20

@@ -22,11 +22,12 @@ from skythaw.data.cutouts import write_cutouts
 from skythaw.data.sources.column_names import FRAME
 from skythaw.data.sources.sdss import spectra_query
 from skythaw.data.sources.sdss.fetch_images import fetch_all
-from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState, SkyObject
+from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState
 from skythaw.data.sources.sdss.http_client import Client, HttpSettings
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
 from skythaw.data.sources.sdss.positions import read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
+from skythaw.data.sources.sdss.state_rows import SkyObject
 from skythaw.errors import DataError, RemoteError
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]

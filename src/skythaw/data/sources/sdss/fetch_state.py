@@ -12,19 +12,26 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
+from skythaw.data.sources.sdss.state_rows import (
+    SEALED,
+    UNKNOWN,
+    SkyObject,
+    Target,
+    as_kept,
+    known_frame,
+    on_sky,
+    row_sha256,
+)
 from skythaw.errors import DataError, OutputError, SkythawError
 
 FORMAT = 1
 WAITING, FETCHED = "waiting", "fetched"
-UNKNOWN = (-1, -1, -1)
-"""run, camcol and field where they are not known"""
 PAGE = 500
 """rows read at once"""
 TABLES = """
@@ -32,38 +39,11 @@ create table if not exists about (name text primary key, value text not null) wi
 create table if not exists objects (
     place integer primary key, object_id text not null unique, source text unique, state text not null,
     detail text, label text, ra real, dec real,
-    run integer not null, camcol integer not null, field integer not null, extra text not null
+    run integer not null, camcol integer not null, field integer not null, extra text not null, row_sha256 text
 );
 create index if not exists by_field on objects (state, run, camcol, field, place);
 create table if not exists images (place integer primary key, sha256 text not null, bytes blob not null);
 """
-
-
-@dataclass(frozen=True)
-class SkyObject:
-    """An object of the request."""
-
-    object_id: str
-    label: str | None
-    ra: float | None
-    """ICRS degrees, as all positions here"""
-    dec: float | None
-    source: str | None
-    """the survey's name of the object, if there is another; two rows with the same `source` are one object"""
-    frame: tuple[int, int, int] | None
-    """run, camcol and field"""
-    extra: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Target:
-    """An object whose image is still to be fetched."""
-
-    place: int
-    object_id: str
-    ra: float
-    dec: float
-    frame: tuple[int, int, int] | None
 
 
 class FetchState:
@@ -85,6 +65,8 @@ class FetchState:
                 self._db.execute("pragma journal_mode = wal")
                 self._db.execute("pragma synchronous = normal")
                 self._db.executescript(TABLES)
+                if not any(row[1] == "row_sha256" for row in self._db.execute("pragma table_info(objects)")):
+                    self._db.execute("alter table objects add column row_sha256 text")  # written by an older version
                 self._require_format()
         except BaseException:
             self._file_lock.release()
@@ -176,7 +158,7 @@ class FetchState:
                 ).fetchall()
             for place, object_id, ra, dec, *frame in rows:
                 last = (*frame, place)
-                yield Target(place, object_id, ra, dec, _known(frame))
+                yield Target(place, object_id, ra, dec, known_frame(frame))
             if not rows:
                 return
 
@@ -199,8 +181,17 @@ class FetchState:
             return db.execute(f"update objects set state = '{WAITING}' where state in ({marks})", names).rowcount
 
     def mend(self) -> int:
-        """Let objects wait again whose image differs from its checksum; returns how many they are."""
+        """Let objects wait again whose image differs from its checksum; returns how many they are.
+
+        Raises
+        ------
+        DataError
+            What is known of an object differs from its checksum.
+        """
         with self._reading() as db:
+            for place, sha256, *values in db.execute(f"select place, row_sha256, {', '.join(SEALED)} from objects"):
+                if sha256 not in (None, row_sha256(values)):
+                    raise ValueError(f"the checksum of row {place} differs")
             rows = db.execute(
                 "select place, sha256, bytes from objects left join images using (place) where state = ?", (FETCHED,)
             )
@@ -220,7 +211,7 @@ class FetchState:
                 (FETCHED,),
             )
             for object_id, label, ra, dec, source, *frame, extra, data in rows:
-                yield SkyObject(object_id, label, ra, dec, source, _known(frame), json.loads(extra)), data
+                yield SkyObject(object_id, label, ra, dec, source, known_frame(frame), json.loads(extra)), data
 
     def outcomes(self) -> Iterator[tuple[str, float | None, float | None, str, bytes | None]]:
         """Id, ra, dec, state and image (None where there is none) of every object, in the order of the request."""
@@ -240,19 +231,17 @@ class FetchState:
     def _insert(self, db: sqlite3.Connection, item: SkyObject) -> bool:
         """Add an object; returns whether it counts."""
         state, detail, source = WAITING, None, item.source
-        if not _on_sky(item.ra, item.dec):
+        if not on_sky(item.ra, item.dec):
             state, detail, source = Reason.BAD_POSITION.value, f"ra = {item.ra}, dec = {item.dec}", None
         elif source and (row := db.execute("select object_id from objects where source = ?", (source,)).fetchone()):
             state, detail, source = Reason.DUPLICATE.value, f"the same as {row[0]}", None
         try:
+            frame, extra = item.frame or UNKNOWN, json.dumps(item.extra, sort_keys=True)
+            values = (item.object_id, source, item.label, as_kept(item.ra), as_kept(item.dec), *map(int, frame), extra)
+            marks = ", ".join("?" * (len(values) + 3))
             db.execute(
-                "insert into objects (object_id, source, state, detail, label, ra, dec, run, camcol, field, extra) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(item.object_id, source, state, detail, item.label, item.ra, item.dec),
-                    *(item.frame or UNKNOWN),
-                    json.dumps(item.extra, sort_keys=True),
-                ),
+                f"insert into objects ({', '.join(SEALED)}, state, detail, row_sha256) values ({marks})",
+                (*values, state, detail, row_sha256(values)),
             )
         except sqlite3.IntegrityError:
             raise DataError(f"object_id {item.object_id!r} occurs twice; every object needs an id of its own") from None
@@ -295,13 +284,3 @@ class FetchState:
             raise DataError(f"{self.path} is damaged ({error}); delete it to begin again") from None
         except OSError as error:
             raise OutputError(f"can't write {self.path}: {error.strerror or error}") from None
-
-
-def _known(frame: Sequence[int]) -> tuple[int, int, int] | None:
-    run, camcol, field = frame
-    return None if (run, camcol, field) == UNKNOWN else (run, camcol, field)
-
-
-def _on_sky(ra: float | None, dec: float | None) -> bool:
-    """Whether these are degrees on the sky. For others, SkyServer would send another part of the sky."""
-    return ra is not None and dec is not None and 0 <= ra < 360 and -90 <= dec <= 90

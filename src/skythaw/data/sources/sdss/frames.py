@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from skythaw.data.fits import encode_fits
-from skythaw.data.sources.sdss.fetch_state import Target
 from skythaw.data.sources.sdss.http_client import Client
 from skythaw.data.sources.sdss.image_services import check_covered, filled
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.sdss_request import Request
+from skythaw.data.sources.sdss.state_rows import Target
 
 FOLDERS = {18: "dr18/prior-surveys/sdss4-dr17-eboss"}
 RERUN = 301

@@ -22,7 +22,7 @@ from skythaw.data.sources.column_names import (
     given_columns,
 )
 from skythaw.data.sources.rounded_ids import RoundedIds, refuse_rounded, refuse_ruined
-from skythaw.data.sources.sdss.fetch_state import SkyObject
+from skythaw.data.sources.sdss.state_rows import SkyObject
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
 from skythaw.data.sources.user_tables import IDS, UNIT, UNREADABLE, batches_of, plain
 from skythaw.errors import DataError
