@@ -15,8 +15,10 @@ from skythaw.errors import OutputError
 
 CONNECTIONS = 1000
 """at a time; one more gets 503"""
-CROWD = 900
+CROWD = 600
 """connections, beyond which one that only waits for its client is closed for each new one: idle ones first"""
+BACKLOG = 256
+"""connections that wait, and are taken at once: with `CROWD` fewer than the 1,024 files that a process may open"""
 HEAD = 10.0
 """seconds that a connection may be without a request: the head of each has to arrive in this time"""
 SENDING = 120.0
@@ -91,7 +93,7 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen(512)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise OutputError(
@@ -111,6 +113,7 @@ def run(app: ASGIApp, listening: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,
+        backlog=BACKLOG,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=32 << 10,
