@@ -186,6 +186,22 @@ class TestFolder:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(count, 3, 2, 2, generator=generator), torch.randn(count, 5, generator=generator)
 
+    @pytest.mark.parametrize("file", ["values-0", "values-1", "checks", "present"])
+    def test_one_flipped_bit_is_found_and_the_value_counts_as_absent(self, tmp_path, file):
+        kept, views, rows = self.make(tmp_path / "a"), np.array([0, 7, 3]), np.array([9, 0, 4])
+        with Writer(kept) as writer:
+            writer.put(views, rows, self.values(3))
+            writer.commit()
+        size = (tmp_path / "a" / file).stat().st_size // (VIEWS * 10)
+        with (tmp_path / "a" / file).open("r+b") as opened:
+            opened.seek((7 * 10 + 0) * size)
+            byte = opened.read(1)[0] ^ 1
+            opened.seek(-1, os.SEEK_CUR)
+            opened.write(bytes([byte]))
+        found = find(tmp_path / "a", 10)
+        assert found.absent(views, rows).tolist() == [False, True, False]
+        assert found.absent(views, rows, verify=False).tolist() == [False, file == "present", False]
+
     def test_what_is_put_comes_back_after_commit(self, tmp_path):
         kept = self.make(tmp_path / "a", torch.float32)
         values, views, rows = self.values(3), np.array([0, 7, 3]), np.array([9, 0, 4])

@@ -129,6 +129,22 @@ def test_a_store_of_the_first_version_is_opened(tmp_path):
     assert again.bands == ("red", "green", "blue")
 
 
+def test_one_flipped_bit_in_a_store_is_found_when_it_is_verified_and_the_images_are_decoded_again(tmp_path):
+    cutouts, rng, rebuilt = make(tmp_path / "a.parquet"), np.random.default_rng(0), []
+    right = np.array(open_store(cutouts, tmp_path / "cache").pixels)
+    (folder,) = (path for path in (tmp_path / "cache" / "pixels").iterdir() if path.is_dir())
+    for name in ("pixels", "about.json") * 6:
+        data = bytearray((folder / name).read_bytes())
+        data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        (folder / name).write_bytes(data)
+        store = open_store(
+            cutouts, tmp_path / "cache", verify=True, progress=lambda items, total: rebuilt.append(1) or items
+        )
+        assert np.array_equal(store.pixels, right)
+        assert store.broken == {}
+    assert len(rebuilt) >= 10, "a bit of a name that nobody reads may pass"
+
+
 def test_a_torn_store_is_built_again(tmp_path):
     cutouts = make(tmp_path / "a.parquet")
     right = np.array(open_store(cutouts, tmp_path / "cache").pixels)
