@@ -107,7 +107,8 @@ def test_hostile_frames_cost_their_field_and_no_memory(tmp_path):
     chosen += [i for i, field in enumerate(of) if not universe.frame_hostile(*field)][:20]
     catalog = write_catalog(tmp_path / "c.csv", universe, sorted({*chosen, *fields.values()}))
     with serving(sky) as url:
-        code, _, errors, memory = run(out, url, "--catalog", catalog, "--images", "fits", "--bands", "gr")
+        options = ("--images", "fits", "--bands", "gr", "--timeout", 20)  # frames are large, and machines busy
+        code, _, errors, memory = run(out, url, "--catalog", catalog, *options)
     assert code == 0, errors
     found = reasons(out)
     assert found[f"o{fields['bz2_bomb']:05d}"] == "too_large"
