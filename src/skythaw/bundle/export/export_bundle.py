@@ -39,7 +39,8 @@ from skythaw.machine.files import sync_folder, writing
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Cell, WeightsChoice
 from skythaw.spec.validation_message import one_line
-from skythaw.study.ledger import Entry, Ledger
+from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 from skythaw.study.trained_weights import read_weights
 from skythaw.tuning.thawed_network import ThawedNetwork, assemble
 

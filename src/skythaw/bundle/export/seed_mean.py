@@ -19,7 +19,7 @@ from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.calibration import fit_temperature, tempered
 from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import Sample, read_sample
-from skythaw.study.ledger import Entry
+from skythaw.study.ledger_rows import Entry
 from skythaw.tuning.scores import all_scores
 
 KEY = "mean"
