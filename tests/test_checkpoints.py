@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from helpers_networks import network
 from helpers_soak import few
+from skythaw.backbones.checkpoint import read_checkpoint
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import locate
@@ -140,3 +141,17 @@ def test_torchvisions_mobilenet_gives_what_torchvision_gives(tmp_path):
     assert "matched by the order and shapes" in net.read_how
     with torch.inference_mode():
         assert torch.allclose(net.features(x), other.features(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("version", "reads"), [("2.6.0", False), ("2.9.1+cpu", False), ("2.10.0", True)])
+def test_an_old_pytorch_reads_no_pickled_file_but_those_of_installed_packages(tmp_path, monkeypatch, version, reads):
+    file = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(2)}, file)
+    monkeypatch.setattr(torch, "__version__", version)
+    if reads:
+        assert read_checkpoint(file)
+        return
+    with pytest.raises(WeightsError, match=r"install PyTorch 2\.10 or newer, or give the weights as safetensors"):
+        read_checkpoint(file)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert read_checkpoint(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sysconfig
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ OF_KERAS = "keras"
 """key of the tensors of a file of Keras"""
 DEEPEST = 3
 """dictionaries inside one another"""
+SAFE_TORCH = (2, 10)
+"""the first PyTorch without a known way round ``weights_only`` (CVE-2026-24747)"""
 SAVE_ALONE = "save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
 
 
@@ -71,6 +74,7 @@ def _content(path: Path) -> Any:
         if is_keras(path):
             return {OF_KERAS: read_keras(path)}
         _require_plain(path)
+        _require_safe_torch(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # it then loads, or fails
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -86,6 +90,17 @@ def _require_plain(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if sum(each.file_size for each in archive.infolist()) > path.stat().st_size:
                 raise ValueError(f"it is compressed, as torch.save never does; {SAVE_ALONE}")
+
+
+def _require_safe_torch(path: Path) -> None:
+    """An old PyTorch reads pickled files of installed packages alone, whose code runs anyway."""
+    version = tuple(int(each) for each in re.findall(r"\d+", torch.__version__)[:2])
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    if version < SAFE_TORCH and installed.isdisjoint(path.resolve().parents):
+        raise ValueError(
+            f"a file can make PyTorch {torch.__version__} run hidden code (CVE-2026-24747); install PyTorch "
+            "2.10 or newer, or give the weights as safetensors"
+        )
 
 
 def _is_safetensors(path: Path) -> bool:
