@@ -47,13 +47,20 @@ def _sha256(table: pa.Table) -> str:
     """Of names, types and values; what stands behind a null does not count."""
     digest = hashlib.sha256()
     for name, column in zip(table.column_names, table.columns, strict=True):
-        digest.update(f"{name} {column.type} {len(column)} ".encode())
+        digest.update(f"{name} {_kind(column.type)} {len(column)} ".encode())
         digest.update(column.is_valid().to_numpy().astype(np.uint8).tobytes())
         digest.update(_values(column))
     return digest.hexdigest()
 
 
+def _kind(kind: pa.DataType) -> str:
+    """A type as it is before and after Parquet, which gives the values of lists another name."""
+    return f"{kind.list_size} of {kind.value_type}" if pa.types.is_fixed_size_list(kind) else str(kind)
+
+
 def _values(column: pa.ChunkedArray) -> bytes:
+    if pa.types.is_fixed_size_list(column.type):
+        return _values(pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type))
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return column.fill_null(0).to_numpy().tobytes()
     texts = ["" if value is None else str(value) for value in column.to_pylist()]
