@@ -176,7 +176,7 @@ def test_a_kill_loses_nothing_and_changes_nothing(night, tmp_path):
     with pytest.raises(SkythawError, match="unfinished prediction of another features"):
         features_to(other, [night], out, setting)
     summary = features_to(CHOICE, [night], out, setting)
-    assert (whole.resumed, summary.resumed, summary.objects, summary.ok) == (0, 5, 12, 10)
+    assert (whole.resumed, summary.resumed, summary.objects, summary.ok) == (0, 9, 12, 10), "whole batches"
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not (tmp_path / "out.parquet.part").exists()
 

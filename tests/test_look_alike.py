@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_searched_is_refused(tmp_path, kind, capsys):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--images", "a"], "nothing to serve: give --run RUN, --bundle BUNDLE, --features FILE"),
+        (["--images", "a"], "--images are those of the objects of --features FILE, which is missing"),
         (["--bundle", "b", "--images", "a"], "--images are those of the objects of --features FILE, which is missing"),
     ],
 )

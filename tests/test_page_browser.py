@@ -418,8 +418,9 @@ def test_where_there_is_no_browser_one_line_says_so(monkeypatch):
         missing()
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("name", ["rich", "study"])
+@pytest.mark.parametrize(
+    ("name", "size"), soak([("rich", PHONE), ("rich", WIDE), ("study", PHONE), ("study", WIDE)])
+)
 def test_axe_finds_nothing_on_the_report(window, name, size):
     window.show(name, size)
     assert findings(window) == []

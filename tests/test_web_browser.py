@@ -107,7 +107,7 @@ def browser(service, driver):
 
 @pytest.mark.parametrize(("size", "dark"), soak([(PHONE, False), (WIDE, False), (WIDE, True)]))
 def test_pages_can_be_read(browser, size, dark):
-    for path in (*PAGES, *SETS):
+    for path in (*SETS, *PAGES):
         browser.at(path, size, dark)
         assert browser("return document.documentElement.scrollWidth <= innerWidth"), path
         low = [what for ratio, what in browser(CONTRAST) if ratio < 4.5]
@@ -284,7 +284,7 @@ def watch(study, driver, live):
 def test_axe_finds_nothing_on_any_page(browser, folder, size):
     found = {}
     for dark in (False, True):
-        for path in (*PAGES, *SETS):
+        for path in (*SETS, *PAGES):
             browser.at(path, size, dark)
             found[path, dark] = findings(browser)
         for link in ("/runs/run/cells", "/runs/run/objects"):
