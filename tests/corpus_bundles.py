@@ -327,7 +327,7 @@ class Corpus:
 
     def missing(self) -> dict[str, Change]:
         """A key gone, one too many, one of another type; the weights belong to it."""
-        optional = {"files", "refit"}
+        optional = {"files", "refit", "tensors_sha256"}  # which older bundles lack
         found = {f"no {key}": self.said(lambda a, key=key: a.pop(key)) for key in self.about if key not in optional}
         found |= {
             f"{key} is {{1}}": self.said(lambda a, key=key: a.update({key: {"1": 1}}))
