@@ -312,6 +312,19 @@ def test_before_training_has_converged_no_input_is_called_better(ran):
     assert "what the numbers beside the images add, before the training has converged" in said(False)
 
 
+def test_by_one_seed_no_input_is_called_better(ran):
+    _, _, facts = ledger_of(ran / "run")
+    changed = deepcopy(facts)
+    for gain in [changed["control"][0]["network"], *changed["inputs"][0]["pairs"]]:
+        gain |= {"low_simultaneous": 0.1, "high_simultaneous": 0.2, "converged": True}
+    changed["inputs"][0] |= {"converged": True, "seeds": 1}
+    changed["control"][0]["seeds"] = 1
+    said = " ".join([*control_sentences(changed), *input_sentences(changed)])
+    assert "(10.0 to 20.0) better" not in said
+    assert "There is one seed, so none of them is called better" in said
+    assert "has one seed, so it is not called better or worse than the control" in said
+
+
 def test_what_both_add_is_corrected_for_the_depths_that_were_tried(ran, monkeypatch):
     def spied(contenders, pairs, score, families=1):
         corrected.add((len(pairs), score, families))

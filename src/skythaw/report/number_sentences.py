@@ -42,7 +42,9 @@ def control_sentences(facts: Mapping[str, Any]) -> list[str]:
     found = []
     for row in facts["control"]:
         network = row["network"]
-        beside = f" {network['network']} at depth {network['depth']} {_beside(network)}." if network else ""
+        beside = (
+            f" {network['network']} at depth {network['depth']} {_beside(network, row['seeds'])}." if network else ""
+        )
         found.append(
             f"Control: a forest on {row['numbers']} numbers measured from {row['train_size']:,} of the same images has "
             f"macro-F1 {with_interval(row['macro_f1'])}.{beside}"
@@ -50,9 +52,11 @@ def control_sentences(facts: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _beside(network: Mapping[str, Any]) -> str:
+def _beside(network: Mapping[str, Any], seeds: int) -> str:
     if not network["converged"]:
         return "has not converged, so it is not called better or worse than the control"
+    if seeds < 2:
+        return "has one seed, so it is not called better or worse than the control"
     return f"is {against(together(network), 'it')}"
 
 
@@ -72,6 +76,8 @@ def _inputs(each: Mapping[str, Any]) -> str:
     )
     if not each["converged"]:
         return f"{reached} The network has not converged, so none of them is called better. Recommended: {depth}."
+    if each["seeds"] < 2:
+        return f"{reached} There is one seed, so none of them is called better. Recommended: {depth}."
     return (
         f"{reached} Both are {against(gains['images'], 'images alone')}, and "
         f"{against(gains['table'], 'numbers alone')}. Recommended: {depth}. {_class_pairs(each)}"
