@@ -9,7 +9,7 @@ import pytest
 from helpers_study import make_survey, write_study
 from skythaw.machine.processor import processor
 from skythaw.spec import Study
-from skythaw.study.machine_speed import LEAST, SLOWER, USUAL, MachineSpeed
+from skythaw.study.machine_speed import LEAST, USUAL, MachineSpeed
 from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
@@ -26,32 +26,56 @@ def deep(cells, seed=0):
     return next(cell for cell in cells if cell.depth > 0 and cell.seed == seed)
 
 
-def test_small_cells_and_busy_hours_do_not_spoil_what_is_known(tmp_path, cells):
+def seconds(total, processor=None):
+    return {"total": total, "processor": total if processor is None else processor}
+
+
+def test_small_cells_and_heads_say_nothing(tmp_path, cells):
     pace = MachineSpeed(tmp_path / "c")
-    pace.remember([(deep(cells), 0.9 * LEAST, 100.0)])
+    pace.remember([(deep(cells), 0.9 * LEAST, seconds(100.0))])
     assert not pace.measured(deep(cells)), "small: its seconds are not those of FLOPs"
-    pace.remember([(deep(cells), LEAST, 10.0)])
-    pace.remember([(deep(cells), LEAST, 1000.0)])
-    assert pace.rate(deep(cells)) == pytest.approx(SLOWER * LEAST / 10)
-    pace.remember([(deep(cells), LEAST, 5.0)])
-    assert pace.rate(deep(cells)) == pytest.approx(LEAST / 5)
     head = next(cell for cell in cells if cell.depth == 0)
-    pace.remember([(head, 10 * LEAST, 1.0)])
-    assert pace.rate(head) == pytest.approx(LEAST / 5), "a head alone says nothing"
+    pace.remember([(head, 10 * LEAST, seconds(1.0))])
+    assert not pace.measured(deep(cells)), "a head alone says nothing"
+    pace.remember([(deep(cells), LEAST, {"total": 10.0})])
+    assert pace.rate(deep(cells)) == pytest.approx(LEAST / 10), "older results have no time of the processor"
+
+
+def test_a_busy_hour_is_forgotten_when_it_is_over(tmp_path, cells):
+    pace = MachineSpeed(tmp_path / "c")
+    pace.remember([(deep(cells), LEAST, seconds(10.0))])
+    for _ in range(3):
+        pace.remember([(deep(cells), LEAST, seconds(100.0, 10.0))])
+        assert pace.rate(deep(cells)) == pytest.approx(LEAST / 100), "others had nine tenths of the core"
+    head = next(cell for cell in cells if cell.depth == 0)
+    pace.remember([(head, 1.0, seconds(0.5, 0.1))])
+    assert pace.rate(deep(cells)) == pytest.approx(LEAST / 100), "too short to tell"
+    pace.remember([(head, 1.0, seconds(2.0))])
+    assert MachineSpeed(tmp_path / "c").rate(deep(cells)) == pytest.approx(LEAST / 10)
+
+
+def test_threads_share_the_time_of_the_processor(tmp_path, cells):
+    pace = MachineSpeed(tmp_path / "c")
+    cell = deep(cells)
+    two = cell.model_copy(update={"recipe": cell.recipe.model_copy(update={"threads": 2})})
+    pace.remember([(two, LEAST, seconds(10.0, 10.0))])
+    assert pace.rate(two) == pytest.approx(LEAST / 10)
+    pace.remember([(two, LEAST, seconds(10.0, 30.0))])
+    assert pace.rate(two) == pytest.approx(LEAST / 10), "never more than all of the time"
 
 
 def test_what_was_measured_is_read_again(tmp_path, cells):
     pace = MachineSpeed(tmp_path / "c")
     assert pace.rate(cells[0]) == USUAL
     assert not pace.measured(cells[0])
-    pace.remember([(deep(cells), 3e11, 1.0), (deep(cells, 1), 1e11, 3.0)])
+    pace.remember([(deep(cells), 3e11, seconds(1.0)), (deep(cells, 1), 1e11, seconds(3.0))])
     again = MachineSpeed(tmp_path / "c")
     assert again.measured(cells[2]), "any cell of the same network, size and threads"
     assert again.rate(cells[0]) == pytest.approx(1e11)
 
 
 def test_another_processor_size_or_thread_counts_for_nothing(tmp_path, cells):
-    MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, 1.0)])
+    MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, seconds(1.0))])
     wide = cells[0].model_copy(update={"recipe": cells[0].recipe.model_copy(update={"threads": 7})})
     large = cells[0].model_copy(update={"pixels": cells[0].pixels.model_copy(update={"size": 400})})
     assert not MachineSpeed(tmp_path / "c").measured(wide)
@@ -66,13 +90,13 @@ def test_a_damaged_file_is_as_none(tmp_path, cells, content):
     (tmp_path / "speed.json").write_text(content)
     pace = MachineSpeed(tmp_path)
     assert not pace.measured(cells[0])
-    pace.remember([(deep(cells), 3e11, 3.0)])
+    pace.remember([(deep(cells), 3e11, seconds(3.0))])
     assert MachineSpeed(tmp_path).rate(cells[0]) == pytest.approx(1e11)
 
 
 def test_a_cache_that_can_not_be_written_is_no_harm(tmp_path, cells):
     (tmp_path / "c").write_text("a file where the folder should be")
-    MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, 3.0)])
+    MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, seconds(3.0))])
     assert (tmp_path / "c").is_file()
 
 

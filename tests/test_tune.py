@@ -185,9 +185,9 @@ def test_heads_alone_do_not_say_how_fast_a_machine_is(tmp_path, cache):
                         "grid": {"backbone": ["timm:test_efficientnet"], "depth": ["0%", "100%"]}})  # fmt: skip
     frozen, whole = (p.cell for p in make_plan(base, cache).cells[::3])
     speed = MachineSpeed(tmp_path)
-    speed.remember([(frozen, 1e12, 1.0)])
+    speed.remember([(frozen, 1e12, {"total": 1.0})])
     assert not speed.measured(whole)
-    speed.remember([(frozen, 1e12, 1.0), (whole, 6e11, 20.0)])
+    speed.remember([(frozen, 1e12, {"total": 1.0}), (whole, 6e11, {"total": 20.0})])
     assert MachineSpeed(tmp_path).rate(whole) == 3e10
 
 

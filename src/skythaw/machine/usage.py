@@ -15,6 +15,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._started = self._last = time.perf_counter()
+        self._processor = time.process_time()
         self._laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
@@ -23,7 +24,9 @@ class Stopwatch:
         self._last = now
 
     def seconds(self) -> dict[str, float]:
-        return {**self._laps, "total": time.perf_counter() - self._started}
+        """Of each phase, all of them (``total``), and those in which cores worked, added up (``processor``)."""
+        processor = time.process_time() - self._processor
+        return {**self._laps, "total": time.perf_counter() - self._started, "processor": processor}
 
 
 def reset_peak_memory() -> None:

@@ -71,7 +71,7 @@ class Result(BaseModel):
     latency: float | None
     """milliseconds for one image alone, median; None of a trial"""
     seconds: dict[str, float]
-    """``prepare``, ``train``, ``score``, and ``total``"""
+    """``prepare``, ``train``, ``score``, ``total``, and ``processor``: those in which a core worked"""
     peak_memory: int
     """bytes of resident memory, at most, while the cell ran"""
     device: str

@@ -135,7 +135,7 @@ def _map_cells(
     done = _keys_done(run) & set(planned)
     _fill(plan, done, run)
     run.watcher.started(plan, done, what)
-    ran: list[tuple[Cell, float, float]] = []
+    ran: list[tuple[Cell, float, dict[str, float]]] = []
     with ledger.runner() as runner, live_epochs(run.engine, run.watcher, planned) as live:
         claimed = _claimed(runner, plan, run, rates, beside or {})
         tasks = (replace(task, epochs=live.folder) for task in claimed) if live else claimed
@@ -144,7 +144,7 @@ def _map_cells(
             if outcome.error is None:
                 result = bring(outcome.value, run.setting.out)
                 ledger.add(key, result)
-                ran.append((outcome.item.cell, planned[key].cost, result.seconds["total"]))
+                ran.append((outcome.item.cell, planned[key].cost, result.seconds))
                 run.watcher.scored(planned[key], result)
             else:
                 require_room(outcome.error, run.setting.out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +17,10 @@ USUAL = 4e10
 """FLOPs a second of one core in training, where nothing was measured yet: docs/performance.md"""
 LEAST = 2e11
 """FLOPs, together, from which on cells tell a rate: the time of smaller ones goes into other things"""
-SLOWER = 0.5
-"""A run may make the rate smaller by this factor at most: others may have used the machine for a while."""
+SHARE = "share of a core"
+"""name of what cells got of their cores in the last run: less than all where other work ran beside them"""
+ENOUGH = 1.0
+"""seconds, together, from which on cells tell that share"""
 
 
 class MachineSpeed:
@@ -37,27 +39,38 @@ class MachineSpeed:
             self._rates = {str(name): float(rate) for name, rate in json.loads(self._file.read_text()).items()}
 
     def rate(self, cell: Cell) -> float:
-        """FLOPs a second."""
-        return self._rates.get(_kind(cell), USUAL)
+        """FLOPs a second, if other work leaves as much of a core as it left in the last run."""
+        return self._rates.get(_kind(cell), USUAL) * self._rates.get(SHARE, 1.0)
 
     def measured(self, cell: Cell) -> bool:
         """Whether a cell of this kind was run on this machine."""
         return _kind(cell) in self._rates
 
-    def remember(self, runs: Iterable[tuple[Cell, float, float]]) -> None:
+    def remember(self, runs: Iterable[tuple[Cell, float, Mapping[str, float]]]) -> None:
         """Keep what was measured: cells, their FLOPs, their seconds. A cache that can't be written is no harm.
 
-        Cells of a head alone count for nothing, nor do few small ones.
+        What a core does in a second that it works is kept apart from how much it worked: busy hours are over some day.
+        Cells of a head alone count nothing for the first, nor do few small ones.
+
+        Parameters
+        ----------
+        runs
+            cell, FLOPs, and seconds as `skythaw.machine.usage.Stopwatch` gives them
         """
         totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        worked = waited = 0.0
         for cell, flops, seconds in runs:
-            if cell.depth == 0:
-                continue
-            totals[_kind(cell)][0] += flops
-            totals[_kind(cell)][1] += seconds
-        for kind, (flops, seconds) in totals.items():
-            if flops >= LEAST and seconds > 0:
-                self._rates[kind] = max(flops / seconds, SLOWER * self._rates.get(kind, 0))
+            whole = seconds["total"]
+            busy = min(whole, seconds.get("processor", whole) / cell.recipe.threads)
+            worked, waited = worked + busy, waited + whole
+            if cell.depth > 0:
+                totals[_kind(cell)][0] += flops
+                totals[_kind(cell)][1] += busy
+        for kind, (flops, busy) in totals.items():
+            if flops >= LEAST and busy > 0:
+                self._rates[kind] = flops / busy
+        if waited >= ENOUGH:
+            self._rates[SHARE] = worked / waited
         with suppress(OSError, OutputError), replacing(self._file) as file:
             file.write(json.dumps(self._rates, indent=1, sort_keys=True).encode())
 
