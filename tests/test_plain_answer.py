@@ -120,6 +120,32 @@ def test_of_one_seed_it_speaks_of_these_trained_networks():
     assert "surely" not in said
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_seed_is_above_or_below_and_never_better_or_worse(sign):
+    """Another training may differ: nothing that names a winner of trainings rests on one of each."""
+    ends = sorted((sign * 0.03, sign * 0.08))
+    gain = {"difference": sign * 0.055, "low": ends[0], "high": ends[1]}
+    pair = {**gain, "low_simultaneous": ends[0], "high_simultaneous": ends[1]}
+    score = {"mean": 0.8, "low": 0.78, "high": 0.82}
+    changes = {
+        "above_frozen": gain,
+        "control": {"numbers": 47, "macro_f1": score, "network": {**pair, "converged": True}},
+        "inputs": {
+            "pairs": [{"first": "both", "second": other, **pair} for other in ("images", "table")],
+            "depths": {"images": 10, "both": 10},
+            "macro_f1": {"both": score},
+            "converged": True,
+        },
+        "sure": None,
+    }
+    one, three = (answer(seeds=seeds, **changes) for seeds in (1, 3))
+    word, other = ("above", "better than") if sign > 0 else ("below", "worse than")
+    assert one.count(f"(3.0 to 8.0) {word} ") == 4, "frozen, control, images alone, numbers alone"
+    for never in ("better than", "worse", "not worth its price", "surely"):
+        assert never not in one
+    assert three.count(f"(3.0 to 8.0) {other} ") == (4 if sign > 0 else 3)
+
+
 def test_a_training_that_has_not_converged_is_said_with_its_reason():
     said = answer(converged=False, not_converged=["best at the end: epoch 6 of 6"], sure=None)
     assert "has not converged (best at the end: epoch 6 of 6)" in said

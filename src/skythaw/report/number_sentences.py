@@ -28,12 +28,13 @@ def together(pair: Gain) -> dict[str, float]:
     return {"difference": pair["difference"], "low": pair["low_simultaneous"], "high": pair["high_simultaneous"]}
 
 
-def against(gain: Gain, other: str) -> str:
-    """How a score lies to another one."""
+def against(gain: Gain, other: str, seeds: int = 2) -> str:
+    """How a score lies to another one; of one seed it is above or below, for better and worse are said of trainings."""
+    better, worse = ("better than", "worse than") if seeds > 1 else ("above", "below")
     if gain["low"] > 0:
-        return f"{with_ends(gain)} better than {other}"
+        return f"{with_ends(gain)} {better} {other}"
     if gain["high"] < 0:
-        return f"{with_ends(turned(gain))} worse than {other}"
+        return f"{with_ends(turned(gain))} {worse} {other}"
     return f"not surely better or worse than {other} ({with_ends(gain)})"
 
 
@@ -42,9 +43,7 @@ def control_sentences(facts: Mapping[str, Any]) -> list[str]:
     found = []
     for row in facts["control"]:
         network = row["network"]
-        beside = (
-            f" {network['network']} at depth {network['depth']} {_beside(network, row['seeds'])}." if network else ""
-        )
+        beside = f" {network['network']} at depth {network['depth']} {_beside(network)}." if network else ""
         found.append(
             f"Control: a forest on {row['numbers']} numbers measured from {row['train_size']:,} of the same images has "
             f"macro-F1 {with_interval(row['macro_f1'])}.{beside}"
@@ -52,10 +51,10 @@ def control_sentences(facts: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _beside(network: Mapping[str, Any], seeds: int) -> str:
+def _beside(network: Mapping[str, Any]) -> str:
     if not network["converged"]:
         return "has not converged, so it is not called better or worse than the control"
-    if seeds < 2:
+    if network["seeds"] < 2:
         return "has one seed, so it is not called better or worse than the control"
     return f"is {against(together(network), 'it')}"
 

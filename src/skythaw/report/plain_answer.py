@@ -189,10 +189,10 @@ def _above_control(choice: Choice) -> list[str]:
     said = f"A forest on {numbers} numbers measured from the same images reaches {score}"
     if not control["network"]["converged"]:
         return [f"{said}."]
-    if found["low"] > 0:
-        return [f"{said}: the network is {with_ends(found)} better."]
-    if found["high"] < 0:
+    if found["high"] < 0 and choice["seeds"] > 1:
         return [f"{said}: the network is {with_ends(turned(found))} worse. It is not worth its price here."]
+    if found["low"] > 0 or found["high"] < 0:
+        return [f"{said}: the network is {against(found, 'it', choice['seeds'])}."]
     return [f"{said}: the network may be no better (the difference is {with_ends(found)})."]
 
 
@@ -203,7 +203,8 @@ def _with_numbers(choice: Choice) -> list[str]:
         return []
     found = {pair["second"]: together(pair) for pair in inputs["pairs"] if pair["first"] == "both"}
     said = [
-        against(found[name], f"{what} alone") for name, what in (("images", "the images"), ("table", "the numbers"))
+        against(found[name], f"{what} alone", choice["seeds"])
+        for name, what in (("images", "the images"), ("table", "the numbers"))
     ]
     depth = f" (depth {inputs['depths']['both']})" if inputs["depths"]["both"] != choice["depth"] else ""
     score = _interval(inputs["macro_f1"]["both"])
@@ -215,10 +216,8 @@ def _above_frozen(choice: Choice) -> list[str]:
     above = choice["above_frozen"]
     if above is None:
         return []
-    if above["low"] > 0:
-        return [f"That is {with_ends(above)} better than the same network left frozen."]
-    if above["high"] < 0:
-        return [f"That is {with_ends(turned(above))} worse than the same network left frozen."]
+    if above["low"] > 0 or above["high"] < 0:
+        return [f"That is {against(above, 'the same network left frozen', choice['seeds'])}."]
     return [f"The same network left frozen may be as good: the difference is {with_ends(above)}."]
 
 

@@ -24,7 +24,7 @@ def short_answer(choice: Mapping[str, Any] | None) -> str:
     how = f"{choice['network']} with {trained} trained" if depth else f"{choice['network']} left frozen"
     on = f"of {choice['objects']:,} test objects" if choice["objects"] else "of the test objects"
     right = f"{percent(choice['accuracy']['mean'])} {on} rightly"
-    worth = _beside_control(choice["control"])
+    worth = _beside_control(choice["control"], choice["seeds"])
     if choice["converged"] is False:
         worth += "; its training is not finished"
     if choice["unfinished"]:
@@ -32,12 +32,13 @@ def short_answer(choice: Mapping[str, Any] | None) -> str:
     return f"Use {how} on {images:,} images: it classifies {right}{worth}."
 
 
-def _beside_control(control: Mapping[str, Any] | None) -> str:
+def _beside_control(control: Mapping[str, Any] | None, seeds: int) -> str:
     """What is to be said of a forest on measured numbers: nothing where the network is surely better."""
     if control is None or not control["network"]["converged"]:
         return ""
     found = together(control["network"])
     if found["low"] > 0:
         return ""
-    said = "does better" if found["high"] < 0 else "may do as well"
+    better = "does better" if seeds > 1 else "scores higher (one seed)"
+    said = better if found["high"] < 0 else "may do as well"
     return f", but a forest on numbers measured from the same images {said}"

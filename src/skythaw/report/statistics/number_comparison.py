@@ -46,6 +46,7 @@ def against_control(evidence: Evidence, row: ReportRow) -> dict[str, Any] | None
     return {
         **evidence.named(key),
         "depth": best.depth,
+        "seeds": min(len(best.seeds), control.seeds),
         "converged": not best.not_converged,
         **found[[candidate for _, candidate in tried].index(best)].said_together(),
     }
