@@ -50,8 +50,8 @@ FIVE = ("0%", "25%", "50%", "75%", "100%")
 CASES = (
     Case("mobilenetv2", 300, FIVE, (0, 1), (20, 60)),
     Case("efficientnet_lite0", 300, FIVE, (0, 1), (20, 60)),
-    Case("mobilenetv2", 1500, FIVE, (0, 1), (12, 36)),
-    Case("mobilenetv2", 16_000, ("0%", "50%", "100%"), (0,), (4, 12)),
+    Case("mobilenetv2", 1500, FIVE, (0, 1), (6, 18)),
+    Case("mobilenetv2", 16_000, ("0%", "50%", "100%"), (0,), (2, 5)),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -202,6 +203,37 @@ def hostile(kind, path):
         data = zipped(path / "b.zip", jpegs("A/a.jpg")).read_bytes()
         (path / "a.zip").write_bytes(data[:60] + bytes([data[60] ^ 255]) + data[61:])
         return path / "a.zip"
+    if kind == "short zip":
+        data = zipped(path / "b.zip", jpegs("A/a.jpg")).read_bytes()
+        (path / "a.zip").write_bytes(data[:-30])
+        return path / "a.zip"
+    if kind == "locked zip":
+        data = bytearray(zipped(path / "b.zip", jpegs("A/a.jpg")).read_bytes())
+        data[data.index(b"PK\1\2") + 8] |= 1
+        (path / "a.zip").write_bytes(data)
+        return path / "a.zip"
+    if kind == "zip twice":
+        with zipfile.ZipFile(path / "a.zip", "w") as archive:
+            archive.writestr("A/a.jpg", encode(picture(0)))
+            with pytest.warns(UserWarning, match="Duplicate"):
+                archive.writestr("A/a.jpg", encode(picture(1)))
+        return path / "a.zip"
+    if kind == "twice tar":
+        with tarfile.open(path / "a.tar", "w") as archive:
+            for number in range(2):
+                data = encode(picture(number))
+                info = tarfile.TarInfo("A/a.jpg")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        return path / "a.tar"
+    if kind == "pipe":
+        os.mkfifo(path / "a.h5")
+        return path / "a.h5"
+    if kind == "code npy":
+        text = b"__import__('os').abort()".ljust(117) + b"\n"
+        (path / "a.npy").write_bytes(b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text)
+        np.save(path / "l.npy", np.arange(2))
+        return path / "a.npy"
     if kind == "huge hdf5":
         with h5py.File(path / "a.h5", "w") as file:
             file.create_dataset("images", (10**9, 64, 64, 3), "u1", chunks=(1, 64, 64, 3))
@@ -244,6 +276,13 @@ def hostile(kind, path):
         ("zip link", "'A/b.jpg' is a link, which is not followed"),
         ("zip bomb", "unpacks to more bytes than images have"),
         ("cut zip", "can't unpack .*a.zip"),
+        ("short zip", "is a .zip archive that is cut off or damaged"),
+        ("locked zip", "is locked by a password; unpack it"),
+        ("zip twice", "holds 'A/a.jpg' twice; unpack it"),
+        ("twice tar", "holds 'A/a.jpg' twice; unpack it"),
+        ("tar A/" + "x" * 300 + ".jpg", "can't unpack .*a.tar: File name too long"),
+        ("pipe", "is a pipe or a device"),
+        ("code npy", "'a.npy' has a damaged header"),
         ("huge hdf5", "'images' announces 12288000000000 bytes, and . are there"),
         ("external hdf5", "the values of 'images' lie in another file"),
         ("object npy", "holds Python objects, which are pickles and never opened"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,17 @@ def test_class_folders(tmp_path):
 
 def test_names_that_clash_become_paths(tmp_path):
     assert load(put(tmp_path / "i", "A/1.jpg", "B/1.jpg", "B/2.png")).object_ids == ["A/1.jpg", "B/1.jpg", "B/2.png"]
+
+
+def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path):
+    for name, folder in ((b"a.jpg", b"A"), (b"b.jpg", b"B"), (b"\xff.jpg", b"A")):
+        place = os.fsencode(tmp_path) + b"/in/" + folder
+        os.makedirs(place, exist_ok=True)  # noqa: PTH103 - bytes
+        with open(place + b"/" + name, "wb") as file:  # noqa: PTH123 - bytes
+            file.write(encode(picture(name[0], 16)))
+    found = import_folder(tmp_path / "in", tmp_path / "out.parquet")
+    assert found.left_out == {"A/\\udcff.jpg": "its name is not in UTF-8, so it can't be written: rename the file"}
+    assert found.objects == 2
 
 
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 
@@ -102,6 +103,14 @@ def test_a_flipped_bit_is_broken(tmp_path):
     at = data.index(rows(3)[2]["image"]) + 300
     path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     assert inspect(path)["broken"] == [{"object_id": "obj00002", "reason": "its bytes differ from their checksum"}]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, skythaw):
+    os.mkfifo(tmp_path / "a.parquet")
+    for command in ("inspect", "verify"):
+        ended = skythaw("data", command, tmp_path / "a.parquet")
+        assert ended.returncode == 2
+        assert "is a pipe or a device" in ended.stderr
 
 
 def test_overlaps_by_coordinates_and_none(tmp_path):

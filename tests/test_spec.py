@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,20 @@ def test_the_share_of_an_internal_test_set_does_not_count_with_an_external_one()
 def test_a_missing_section_is_named():
     with pytest.raises(SpecError, match="'grid' is missing"):
         Study.parse({"data": {"path": "x"}})
+
+
+def test_a_study_file_may_begin_with_a_mark_of_its_encoding(tmp_path):
+    """As some editors on Windows write it."""
+    text = '[data]\npath = "a.parquet"\n[grid]\nbackbone = ["resnet50"]\ndepth = [1]\n'
+    (tmp_path / "s.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert Study.load(tmp_path / "s.toml").grid.depth == (1,)
+
+
+def test_the_data_given_as_study_are_not_read_whole(tmp_path):
+    (tmp_path / "survey.parquet").write_bytes(b"PAR1" + bytes(1_000_000))
+    for path in (tmp_path / "survey.parquet", Path("/dev/zero")):
+        with pytest.raises(SpecError, match=r"is larger than a study file is .*: give the TOML file, not the data"):
+            Study.load(path)
 
 
 def test_a_file_that_is_not_there_and_one_that_is_not_toml(tmp_path):

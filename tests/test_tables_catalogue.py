@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -187,6 +190,32 @@ def test_a_fits_header_that_promises_too_much_is_refused(tmp_path):
     path.write_bytes(content.replace(naxis, b"NAXIS2  =         999999999999"))
     with pytest.raises(DataError, match="is truncated"):
         join(path, CUTOUTS, RADIUS)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_never_ends_is_not_waited_for(tmp_path, kind):
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        os.mkfifo(path := tmp_path / "c.csv")
+    with pytest.raises(DataError, match="is a pipe or a device, not a file"):
+        join(path, CUTOUTS, RADIUS)
+
+
+def test_texts_are_bounded_before_they_are_all_there(tmp_path, monkeypatch):
+    """A column that repeats one text takes a few bytes in the file."""
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"object_id": pa.array(["a" * 1000] * 50_000).dictionary_encode()}), path)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("skythaw.tables.catalogue_files.LARGEST_TEXTS", 20 << 20)
+    with pytest.raises(DataError, match="its texts take more than 20 MiB; leave out the columns of texts"):
+        join(path, CUTOUTS, RADIUS)
+
+
+def test_decimal_fractions_of_a_database_are_numbers(tmp_path):
+    magnitudes = pa.array([Decimal(f"{each:.2f}") for each in MAGNITUDE])
+    pq.write_table(pa.table({"object_id": IDS, "modelMag_u": magnitudes}), tmp_path / "c.parquet")
+    table, _ = joined(tmp_path / "c.parquet")
+    np.testing.assert_allclose(table["modelMag_u"].to_numpy(), MAGNITUDE)
 
 
 def test_there_is_no_file():

@@ -54,6 +54,8 @@ def find_files(path: Path) -> tuple[Path, ...]:
         raise DataError(f"the folder {path} holds no *.parquet file; folders of images: skythaw data import")
     if not os.path.exists(path):  # noqa: PTH110
         raise DataError(f"there is no file {path}, or it may not be read")
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise DataError(f"{path} is a pipe or a device; a Parquet file or a folder of them is read")
     return (path,)
 
 

@@ -23,6 +23,8 @@ from skythaw.spec.weights_choice import WeightsChoice, name_within, without_path
 
 INPUTS = (IMAGES, "table", "both", "both:mean", "both:stack")
 """What a classifier is given: images; numbers alone; or both, combined in the way that is named, or the best one."""
+LARGEST = 1_000_000
+"""bytes of a study file"""
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
 
 
@@ -146,14 +148,18 @@ class Study(Frozen):
             No such file, not TOML, an unknown key or a bad value: named by its dotted name, with the nearest right one.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            with Path(path).open("rb") as file:
+                content = file.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise SpecError(f"{path} is larger than a study file is (1 MB): give the TOML file, not the data")
+            text = content.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"can't read the study file {path}: {getattr(error, 'strerror', None) or error}") from None
         try:
-            content = tomllib.loads(text)
+            parsed = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise SpecError(f"{path} is not TOML: {error}") from None
-        return cls.parse(content, name=str(path)).relative_to(Path(path).parent)
+        return cls.parse(parsed, name=str(path)).relative_to(Path(path).parent)
 
     @classmethod
     def parse(cls, content: dict[str, Any], name: str = "study") -> Study:

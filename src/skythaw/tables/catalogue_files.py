@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from skythaw.data.sources.user_tables import UNREADABLE, batches_of
 from skythaw.errors import DataError
+
+LARGEST_TEXTS = 256 << 20
+"""bytes of all texts of a catalogue, which is held in memory: ids of some ten million objects"""
 
 
 def read_catalogue(path: Path) -> pa.Table:
@@ -16,13 +20,23 @@ def read_catalogue(path: Path) -> pa.Table:
     Raises
     ------
     DataError
-        There is no such file, it is no table, is damaged, or has no rows.
+        There is no such file, it is no table, is damaged, holds texts of more than `LARGEST_TEXTS`, or has no rows.
     """
     try:
-        batches = list(batches_of(Path(path), set()))
+        batches = list(_bounded(batches_of(Path(path), set())))
     except UNREADABLE as error:
         text = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"can't read {path} as a catalogue: {text}") from None
     if not sum(batch.num_rows for batch in batches):
         raise DataError(f"{path} has no rows")
     return pa.Table.from_batches(batches)
+
+
+def _bounded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, until their texts are too many: a few bytes of a hostile file may stand for a gigabyte of them."""
+    size = 0
+    for batch in batches:
+        size += sum(each.nbytes for each in batch.columns if pa.types.is_string(each.type))
+        if size > LARGEST_TEXTS:
+            raise ValueError(f"its texts take more than {LARGEST_TEXTS >> 20} MiB; leave out the columns of texts")
+        yield batch

@@ -29,6 +29,7 @@ PLAIN_ENDINGS = (
 PLAIN = frozenset(PLAIN_ENDINGS.split())
 """endings of what is obviously no image"""
 NOT_IMAGE = "not an image"
+NO_UTF8 = "its name is not in UTF-8, so it can't be written: rename the file"
 OTHER = {
     ".zip": "an archive: unpack it",
     ".tar": "an archive: unpack it",
@@ -97,11 +98,12 @@ def find_images(folder: str, without: tuple[str, ...] = ()) -> FoundFiles:
         for name in names:
             path = f"{here}/{name}"
             inside = posixpath.relpath(path, Path(folder).as_posix())
-            reason = why_no_image(path)
+            plain = inside.encode("utf-8", "backslashreplace").decode()
+            reason = why_no_image(path) if plain == inside else NO_UTF8
             if reason is None:
                 images.append(inside)
             else:
-                left_out[inside] = reason
+                left_out[plain] = reason
     return FoundFiles(sorted(images), dict(sorted(left_out.items())), closed, _bare(below, images))
 
 

@@ -67,7 +67,10 @@ class _Array:
         self.name, self._stream = name, stream
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        self.shape, self._fortran, self.dtype = read(stream)
+        try:
+            self.shape, self._fortran, self.dtype = read(stream)
+        except (ValueError, SyntaxError, TypeError):
+            raise ValueError(f"{name!r} has a damaged header") from None
         if self.dtype.hasobject:
             raise ValueError(f"{name!r} holds Python objects, which are pickles and never opened; save plain numbers")
         self.size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize

@@ -36,12 +36,14 @@ class Unpacking:
         Raises
         ------
         DataError
-            The name leads out of the folder; or it, or all files together, are too large.
+            The name leads out of the folder, or was there before; or it, or all files together, are too large.
         """
         target = self.folder / safe_name(self.archive, name)
         self._files += 1
         if self._files > MOST_MEMBERS:
             raise DataError(f"{self.archive} holds more than {MOST_MEMBERS} files")
+        if target.exists():
+            raise DataError(f"{self.archive} holds {name!r} twice; unpack it, and import the folder")
         size = 0
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:

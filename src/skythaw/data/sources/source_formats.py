@@ -29,6 +29,7 @@ MAGIC = {
     b"BZh": "a bzip2 file; unpack it first",
     b"\xfd7zXZ": "an xz file; unpack it first",
     b"\x28\xb5\x2f\xfd": "a zstandard file; unpack it first",
+    b"PK\x03\x04": "a .zip archive that is cut off or damaged; get it again",
     b"SQLite": "an SQLite database; write its images as files, and import the folder",
     b"SIMPLE  =": "one FITS file; give the folder that holds the images, and a table with --labels",
     b"\xff\xd8\xff": "one JPEG image; give the folder that holds the images",
@@ -70,6 +71,8 @@ def source_of(path: Path) -> str:
         return _folder_source(path)
     if not os.path.exists(path):  # noqa: PTH110 (the same)
         return "folder"
+    if not os.path.isfile(path):  # noqa: PTH113 (the same)
+        raise DataError(f"{path} is a pipe or a device; {READ}")
     try:
         with path.open("rb") as file:
             start = file.read(600)

@@ -66,8 +66,8 @@ def read_text_table(path: Path) -> PlainTable:
         It can't be read, is no text in an encoding that is known, has no header, two columns of one name, or a row
         of another length; or it is a compressed file that unpacks to more than `LARGEST_UNPACKED` bytes.
     """
-    opened = opening(path)
     try:
+        opened = opening(path)
         encoding = encoding_of(opened)
         with opened() as file, io.TextIOWrapper(file, encoding, newline="") as text:
             header, rows, separator = _cells(path, text)
@@ -81,7 +81,15 @@ def read_text_table(path: Path) -> PlainTable:
 
 
 def opening(path: Path) -> Opened:
-    """What opens a file, and unpacks it where it was compressed by gzip; the bytes that it gives are bounded."""
+    """What opens a file, and unpacks it where it was compressed by gzip; the bytes that it gives are bounded.
+
+    Raises
+    ------
+    ValueError
+        It is a pipe or a device, which has no end and can't be read twice.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError("it is a pipe or a device, not a file; write the table to a file first")
 
     def opened() -> BinaryIO:
         file = path.open("rb")

@@ -111,8 +111,14 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
         refuse_packed_texts(path, file, names)
         for batch in file.iter_batches(10_000, columns=names):
             batch.validate(full=True)  # text that is no UTF-8
-            arrays = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
-            yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+            yield pa.RecordBatch.from_arrays([_as_plain(c) for c in batch.columns], names=batch.schema.names)
+
+
+def _as_plain(values: pa.Array) -> pa.Array:
+    """Values of a dictionary one by one, and decimal fractions as numbers."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
 
 
 def _json_lines(opened: Opened) -> Iterator[pa.RecordBatch]:
@@ -233,4 +239,4 @@ def plain(kind: pa.DataType) -> pa.DataType | None:
         return kind
     if pa.types.is_large_string(kind):
         return pa.string()
-    return pa.float64() if pa.types.is_floating(kind) else None
+    return pa.float64() if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else None

@@ -93,7 +93,8 @@ def _unpack(path: Path, images: Path) -> tuple[Notes, dict[str, str]]:
     except SkythawError:
         raise
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"can't unpack {path}: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"can't unpack {path}: {reason}") from None
     return notes, names
 
 

@@ -14,6 +14,9 @@ from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.packed_folder import Unpacking, beside, is_hidden, top_of
 from skythaw.errors import DataError
 
+ENCRYPTED = 1
+"""flag of a member that only a password opens"""
+
 
 def import_zip(path: Path, out: Path, labels: LabelSettings | Path | None = None, **options: Any) -> ImportResult:
     """Unpack an archive beside the output, and import it as `import_folder` imports a folder.
@@ -36,6 +39,8 @@ def import_zip(path: Path, out: Path, labels: LabelSettings | Path | None = None
                     is_link = stat.S_ISLNK(info.external_attr >> 16)
                     if is_link:
                         raise DataError(f"{path}: {info.filename!r} is a link, which is not followed; it is refused")
+                    if info.flag_bits & ENCRYPTED:
+                        raise DataError(f"{path} is locked by a password; unpack it, and import the folder")
                     if not info.is_dir() and not is_hidden(info.filename):
                         with archive.open(info) as stream:
                             unpacking.write(info.filename, stream)  # type: ignore[arg-type]
