@@ -275,6 +275,31 @@ def test_bad_arguments_get_one_line(here, skythaw, arguments, says):
     assert sorted(p.name for p in here.iterdir()) == ["study.toml", "survey.parquet"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tune", "{}"),
+        ("tune", "survey.parquet", "--out", "{}"),
+        ("study", "init", "{}"),
+        ("study", "run", "study.toml", "--out", "{}"),
+        ("data", "import", "survey.parquet", "{}"),
+        ("data", "mock", "{}"),
+        ("features", "{}", "survey.parquet", "-o", "f.parquet"),
+        ("report", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have_is_one_line(here, skythaw, arguments):
+    name = "x" * 300
+    before = sorted(here.iterdir())
+    ended = skythaw(*(each.format(name) for each in arguments), cwd=here)
+    assert ended.returncode == 2
+    assert ended.stderr.count("error: ") == 1
+    assert len(ended.stderr.strip().splitlines()) <= 2, "tune says first what it reads"
+    assert name in ended.stderr
+    assert sorted(here.iterdir()) == before
+
+
 def test_usage_errors_have_exit_code_2(skythaw):
     for arguments in (["nonsense"], ["study", "run", "x.toml"], ["blocks", "vgg16", "--size", "big"]):
         done = skythaw(*arguments)

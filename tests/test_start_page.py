@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -116,6 +117,8 @@ BAD = {
     "no labels": ({"labels": "nowhere.csv"}, "There is no "),
     "no time": ({"budget": "soon"}, "Budget &#39;soon&#39; is no time: write for example 90s"),
     "no path": ({"out": "a\0b"}, "is no path"),
+    "a long name": ({"out": "a" * 300}, "is no path"),
+    "long images": ({"images": "a" * 300}, "is no path"),
     "a folder of something else": ({"out": "thesis"}, "not made by skythaw tune"),
 }
 
@@ -128,6 +131,17 @@ def test_bad_input_is_one_sentence_and_what_was_typed_stays(desk, folder, change
     assert answer.status_code == 422
     assert sentence in said(answer)
     assert 'value="survey.parquet"' in answer.text
+
+
+def test_a_machine_without_room_for_another_process_says_so(desk, monkeypatch):
+    def none_left(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr("skythaw.web.started_tune.subprocess.Popen", none_left)
+    answer = post(desk, GOOD | {"secret": desk.secret})
+    assert answer.status_code == 422
+    assert "The run can&#39;t be begun: Cannot allocate memory" in said(answer)
+    assert desk.now is None
 
 
 def test_one_run_at_a_time(desk):

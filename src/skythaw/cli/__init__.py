@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -88,5 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="skythaw")
     except SkythawError as error:
-        typer.echo("error: " + plain_line(str(error)), err=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        if error.filename is None or not error.strerror:
+            raise
+        _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}")  # too long a name, a folder that vanished, ...
+
+
+def _refuse(why: str) -> NoReturn:
+    typer.echo("error: " + plain_line(why), err=True)
+    sys.exit(2)

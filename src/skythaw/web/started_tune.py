@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from skythaw.api.choose_study import TuneRequest
 from skythaw.api.tune_folder import TuneFolder
+from skythaw.errors import OutputError
 from skythaw.web.tune_process import BAD_INPUT
 
 COMMAND = (sys.executable, "-P", "-m", "skythaw.web.tune_process")
@@ -51,7 +52,7 @@ class TuneState:
 
 
 class StartedTune:
-    """Begins `tune`; raises `OutputError` where its folder is of something else.
+    """Begins `tune`; raises `OutputError` where its folder is of something else, or the machine is full.
 
     Parameters
     ----------
@@ -76,11 +77,15 @@ class StartedTune:
             "cache": str(request.cache),
             "budget": seconds,
         }
-        with self._log("events").open("wb") as events, self._log("said").open("wb") as said:
-            # in a session of its own, for which a Ctrl-C at the service's terminal is not meant
-            self._process = subprocess.Popen(
-                COMMAND, stdin=subprocess.PIPE, stdout=events, stderr=said, start_new_session=True
-            )
+        try:
+            with self._log("events").open("wb") as events, self._log("said").open("wb") as said:
+                # in a session of its own, for which a Ctrl-C at the service's terminal is not meant
+                self._process = subprocess.Popen(
+                    COMMAND, stdin=subprocess.PIPE, stdout=events, stderr=said, start_new_session=True
+                )
+        except OSError as error:
+            self._logs.cleanup()
+            raise OutputError(f"the run can't be begun: {error.strerror or error}") from None
         self._order(json.dumps(wanted).encode() + b"\n")
 
     @property

@@ -98,6 +98,7 @@ class TuneDesk:
             return None
         try:
             path = self.root.absolute() / Path(text).expanduser()
+            path.exists()  # a name may be too long
             if len(text) <= LONGEST and path.resolve().is_relative_to(self.root.resolve()):
                 return path
         except (ValueError, OSError, RuntimeError):
