@@ -7,7 +7,8 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -295,6 +296,15 @@ def test_an_answer_that_drips_is_cut_off_at_the_timeout(head):
 
 NUMBERS = st.from_regex(r"[-+]?\d+(\.\d*)?([eE]\d+)?")
 DATES = st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [-+]?\w{1,6}")
+
+
+@pytest.mark.parametrize("hours", [-30, 0, 30])
+def test_a_clock_that_is_wrong_does_not_change_the_pause(hours):
+    """Set back, or never set: the service's own date tells what its other one means."""
+    now = datetime.now(UTC) + timedelta(hours=hours)
+    wish, date = format_datetime(now + timedelta(seconds=7)), format_datetime(now)
+    assert seconds_to_wait(wish, date) == 7
+    assert seconds_to_wait(wish, "nonsense") == pytest.approx(max(0, 3600 * hours + 7), abs=3)
 
 
 @fuzz(1000, st.one_of(st.text(), DATES, NUMBERS, st.datetimes().map(lambda t: t.ctime())))

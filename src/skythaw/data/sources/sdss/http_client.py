@@ -180,7 +180,7 @@ class Client:
             if answer.has_redirect_location:
                 return _inside(address, answer.headers.get("location", ""))
             if answer.status_code != 200:
-                pause = seconds_to_wait(answer.headers.get("retry-after"))
+                pause = seconds_to_wait(answer.headers.get("retry-after"), answer.headers.get("date"))
                 gist = await _gist_of(answer, self.settings.timeout / 2)
                 ours = answer.status_code < 500 or OUR_FAULT.search(gist)
                 reason = STATUSES.get(answer.status_code, Reason.REFUSED if ours else Reason.UNAVAILABLE)
@@ -221,14 +221,20 @@ def _inside(address: str, target: str) -> str:
     return urlunsplit(new)
 
 
-def seconds_to_wait(wish: str | None) -> float | None:
-    """What `Retry-After` asks for: seconds, or until a date; None without it."""
+def seconds_to_wait(wish: str | None, now: str | None = None) -> float | None:
+    """What `Retry-After` asks for: seconds, or until a date; None without it.
+
+    `now` is the date of the answer: a date of the service is compared with its own clock, for ours may be wrong.
+    """
     if not wish:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d+)?", wish.strip()):
         return float(wish)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(wish).timestamp() - time.time())
+        until = email.utils.parsedate_to_datetime(wish).timestamp()
+        with suppress(ValueError, TypeError, OverflowError):
+            return max(0.0, until - email.utils.parsedate_to_datetime(now or "").timestamp())
+        return max(0.0, until - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
 
