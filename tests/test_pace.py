@@ -9,7 +9,7 @@ import pytest
 from helpers_study import make_survey, write_study
 from skythaw.machine.processor import processor
 from skythaw.spec import Study
-from skythaw.study.machine_speed import LEAST, USUAL, MachineSpeed
+from skythaw.study.machine_speed import LEAST, LEAST_SHARE, USUAL, MachineSpeed
 from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
@@ -45,11 +45,13 @@ def test_a_busy_hour_is_forgotten_when_it_is_over(tmp_path, cells):
     pace = MachineSpeed(tmp_path / "c")
     pace.remember([(deep(cells), LEAST, seconds(10.0))])
     for _ in range(3):
-        pace.remember([(deep(cells), LEAST, seconds(100.0, 10.0))])
-        assert pace.rate(deep(cells)) == pytest.approx(LEAST / 100), "others had nine tenths of the core"
+        pace.remember([(deep(cells), LEAST, seconds(20.0, 10.0))])
+        assert pace.rate(deep(cells)) == pytest.approx(LEAST / 20), "others had half of the core"
     head = next(cell for cell in cells if cell.depth == 0)
     pace.remember([(head, 1.0, seconds(0.5, 0.1))])
-    assert pace.rate(deep(cells)) == pytest.approx(LEAST / 100), "too short to tell"
+    assert pace.rate(deep(cells)) == pytest.approx(LEAST / 20), "too short to tell"
+    pace.remember([(deep(cells), LEAST, seconds(1000.0, 10.0))])
+    assert pace.rate(deep(cells)) == pytest.approx(LEAST_SHARE * LEAST / 10), "no plan despairs of the machine"
     pace.remember([(head, 1.0, seconds(2.0))])
     assert MachineSpeed(tmp_path / "c").rate(deep(cells)) == pytest.approx(LEAST / 10)
 

@@ -98,6 +98,16 @@ def test_the_same_call_again_does_nothing_twice(tuned, cache):
     assert ledger.exists()
 
 
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"answer": 1, "complete": true}'])
+def test_a_damaged_answer_is_written_again(tuned, cache, content, capsys):
+    run, survey, _ = tuned
+    file = run.folder / "answer.json"
+    before = json.loads(file.read_text())
+    file.write_text(content)
+    assert tune(survey, budget="10m", out=run.folder, cache=cache, **NETWORK).answer == before["answer"]
+    assert json.loads(file.read_text())["sentences"] == before["sentences"]
+
+
 def test_another_request_is_refused_in_that_folder(tuned, cache, tmp_path, skythaw):
     run, survey, _ = tuned
     other = make_survey(tmp_path / "other.parquet", objects=120, seed=1)

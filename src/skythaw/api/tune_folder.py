@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skythaw.bundle.bundle_file import ABOUT
 from skythaw.errors import OutputError
 from skythaw.machine.files import replacing
 from skythaw.study.ledger import Ledger
@@ -58,8 +59,16 @@ class TuneFolder:
 
     @property
     def whole(self) -> bool:
-        """Whether report, classifier and answer are there."""
-        return self.report.is_file() and self.classifier.is_dir() and self.answer.is_file()
+        """Whether report, classifier and answer are there, and the answer can be read."""
+        return self.report.is_file() and (self.classifier / ABOUT).is_file() and self.read_answer() is not None
+
+    def read_answer(self) -> dict[str, Any] | None:
+        """What `answer` holds; None where it is not there or damaged."""
+        try:
+            content = json.loads(self.answer.read_bytes())
+            return content if isinstance(content["answer"], str) and "complete" in content else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
 
     @property
     def any_done(self) -> bool:

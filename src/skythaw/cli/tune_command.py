@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,10 +71,10 @@ def tune(
             cache=context.obj,
         )
     folder = TuneFolder(out)
-    ended = json.loads(folder.answer.read_text(encoding="utf-8"))
-    if not ended["complete"]:
+    ended = folder.read_answer() or {}
+    if not ended.get("complete"):
         warn(f"the budget was used up before the study was finished; the same command with more than {budget} goes on")
-    say(f"took {duration(ended['seconds'])}\n")
+    say(f"took {duration(ended.get('seconds', 0.0))}\n")
     print_answer(run.facts)
     _say_next(folder)
 

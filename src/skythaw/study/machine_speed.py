@@ -19,6 +19,8 @@ LEAST = 2e11
 """FLOPs, together, from which on cells tell a rate: the time of smaller ones goes into other things"""
 SHARE = "share of a core"
 """name of what cells got of their cores in the last run: less than all where other work ran beside them"""
+LEAST_SHARE = 0.25
+"""A plan reckons with at least this: others seldom take more for long."""
 ENOUGH = 1.0
 """seconds, together, from which on cells tell that share"""
 
@@ -70,7 +72,7 @@ class MachineSpeed:
             if flops >= LEAST and busy > 0:
                 self._rates[kind] = flops / busy
         if waited >= ENOUGH:
-            self._rates[SHARE] = worked / waited
+            self._rates[SHARE] = max(worked / waited, LEAST_SHARE)
         with suppress(OSError, OutputError), replacing(self._file) as file:
             file.write(json.dumps(self._rates, indent=1, sort_keys=True).encode())
 

@@ -137,9 +137,8 @@ class StartedTune:
         return {}
 
     def _answer(self) -> str:
-        with suppress(OSError, ValueError, KeyError):
-            return str(json.loads(self.folder.answer.read_text(encoding="utf-8"))["answer"])
-        return ""
+        content = self.folder.read_answer()
+        return content["answer"] if content else ""
 
     def _log(self, name: str) -> Path:
         return Path(self._logs.name, name)
