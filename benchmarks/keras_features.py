@@ -1,6 +1,6 @@
 """Features of Keras's own networks beside ours with their weights converted: are they the same?
 
-In an environment with Keras (``pip install keras h5py``, ``KERAS_BACKEND=torch``)::
+In an environment with Keras (``pip install keras jax h5py``, ``KERAS_BACKEND=jax``; on torch it has no NASNetMobile)::
 
     python benchmarks/keras_features.py make FOLDER
 
@@ -20,11 +20,15 @@ from typing import Any
 import numpy as np
 
 NETWORKS = {
+    "resnet50": "ResNet50",
     "vgg16": "VGG16",
     "densenet121": "DenseNet121",
     "efficientnet_b2": "EfficientNetB2",
     "mobilenetv2": "MobileNetV2",
+    "xception": "Xception",
+    "nasnet_mobile": "NASNetMobile",
 }
+BLUE_FIRST = ("vgg16", "resnet50")
 SIZES = (96, 97)
 
 
@@ -44,19 +48,22 @@ def make(folder: Path) -> None:
                 model.save(folder / f"{ours}.h5")
             model.set_weights(weights)
             images = rng.normal(size=(2, size, size, 3)).astype(np.float32)
-            given = images[..., ::-1] if ours == "vgg16" else images  # it takes blue, green, red
+            given = images[..., ::-1] if ours in BLUE_FIRST else images
             features = np.asarray(_without_scaling(model).predict(given, verbose=0))
             np.savez(folder / f"{ours}-{size}.npz", images=images, features=features)
 
 
 def _draw(model: Any, rng: np.random.Generator) -> None:
-    """Draw the scales, shifts and statistics of every batch norm."""
+    """Draw the scales, shifts and statistics of every batch norm, and the biases of convolutions."""
     for layer in model.layers:
         if type(layer).__name__ == "BatchNormalization":
             n = layer.gamma.shape
             layer.set_weights(
                 [rng.uniform(0.5, 1.5, n), *(rng.normal(0, 0.2, n) for _ in range(2)), rng.uniform(0.5, 1.5, n)]
             )
+        elif getattr(layer, "bias", None) is not None:
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel, rng.normal(0, 0.2, bias.shape)])
 
 
 def _without_scaling(model: Any) -> Any:

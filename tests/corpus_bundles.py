@@ -416,6 +416,7 @@ class Corpus:
             "output_stride": 10**9,
             "drop_rate": 2,
             "pad_type": "../x",
+            "built_as": "../x",
             "bn_eps": "x",
             "drop_path_rate": "x",
         }

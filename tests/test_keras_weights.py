@@ -1,9 +1,10 @@
-"""Files of Keras are read in the order of their layers; networks that differ are refused. The features: benchmarks/."""
+"""Files of Keras are read by names or in the order of their layers; others are refused. The features: benchmarks/."""
 
 from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 import torch
 
 from helpers_networks import network
-from skythaw.backbones.keras_networks import DIFFERENT, of_keras
+from skythaw.backbones.cut import cut
+from skythaw.backbones.keras_names import TABLES
+from skythaw.backbones.keras_networks import KERAS, of_keras
 from skythaw.backbones.known_backbones import backbone, chosen
 from skythaw.backbones.network import build
-from skythaw.backbones.pretrained_weights import locate
-from skythaw.errors import WeightsError
+from skythaw.backbones.pretrained_weights import RANDOM, locate
+from skythaw.errors import SpecError, WeightsError
 from skythaw.spec import WeightsChoice
 
 KERAS_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -39,6 +42,31 @@ def layers_of(state):
     return {name.replace(".", "_"): each for name, each in found.items()}
 
 
+def renamed(state, network):
+    """What Keras would keep of a network that branches: its names, its order of layers turned round, and biases."""
+    theirs = {ours: name for table in TABLES[network] for ours, name in table()}
+    found: dict[str, tuple[str, dict[str, np.ndarray]]] = {}
+    for name, tensor in state.items():
+        words, kind = name.split(".")[:-1], name.split(".")[-1]
+        if kind == "num_batches_tracked":
+            continue
+        whole = ".".join(words) in theirs
+        layer = theirs[".".join(words if whole else words[:-1])]
+        layer = layer.replace("skip_conv", "conv2d").replace("skip_bn", "batch_normalization")
+        if tensor.ndim == 1:
+            found.setdefault(layer, ("BatchNormalization", {}))[1][KERAS_NAMES[kind]] = tensor.numpy()
+        elif whole:
+            found[layer] = ("Conv2D", {"kernel": tensor.permute(2, 3, 1, 0).numpy()})
+            if network == "ResNet50":
+                found[layer][1]["bias"] = np.full(len(tensor), 0.5, np.float32)
+        elif words[-1] in ("conv1", "dw_conv"):
+            found[layer] = ("SeparableConv2D", {"depthwise_kernel": tensor.permute(2, 3, 0, 1).numpy()})
+        else:
+            found[layer][1]["pointwise_kernel"] = tensor.permute(2, 3, 1, 0).numpy()
+    numbered = [name for name in found if name.startswith(("conv2d", "batch_normalization"))]
+    return {name: found[name] for name in (*numbered, *(each for each in reversed(found) if each not in numbered))}
+
+
 def write_h5(path, layers):
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights")
@@ -59,7 +87,7 @@ def write_keras(path, layers):
             group.attrs["name"] = name
             for j, array in enumerate(arrays.values()):
                 group[str(j)] = array
-    config = {"config": {"layers": [{"class_name": kind, "config": {"name": n}} for n, (kind, _) in layers.items()]}}
+    config = {"config": {"layers": config_of(layers)}}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps(config))
         archive.write(path.with_suffix(".part"), "model.weights.h5")
@@ -80,6 +108,94 @@ def test_every_tensor_finds_its_place(write, file, tmp_path):
     assert net.read_how == "converted from Keras"
     assert net.preprocessing.mean == net.preprocessing.std == (0.5, 0.5, 0.5)
     assert net.features.bn1.eps == 1e-3
+
+
+@pytest.mark.parametrize("write", [write_h5, write_keras])
+@pytest.mark.parametrize("name", ["resnet50", "xception", "nasnet_mobile"])
+def test_a_network_that_branches_is_read_by_names(name, write, tmp_path):
+    net = network(name)
+    state = net.features.state_dict()
+    theirs = KERAS[backbone(name).model]
+    path = write(tmp_path / ("w.h5" if write is write_h5 else "w.keras"), renamed(state, theirs.name))
+    there = built(name, path).features.state_dict()
+    first = next(iter(state))
+    for tensor, expected in state.items():
+        if tensor.endswith("running_var"):
+            continue
+        shifted = expected - 0.5 if name == "resnet50" and tensor.endswith("running_mean") else expected
+        assert torch.equal(there[tensor], shifted.flip(1) if tensor == first and theirs.blue_first else shifted), tensor
+
+
+def test_names_of_keras():
+    """Written down by hand, for what writes the files of the tests above takes them from the code."""
+    resnet, old, xception, nasnet = (
+        dict(t()) for name in ("ResNet50", "Xception", "NASNetMobile") for t in TABLES[name]
+    )
+    assert resnet["layer2.0.downsample.0"] == "conv3_block1_0_conv"
+    assert (old["layer3.5.conv2"], old["layer1.0.bn3"]) == ("res4f_branch2b", "bn2a_branch2c")
+    assert (xception["block1.rep.3"], xception["block12.rep.5"]) == ("block2_sepconv2", "block13_sepconv2_bn")
+    assert nasnet["stage2.unit2.path.path2.conv"] == "adjust_conv_2_5"
+    assert nasnet["stage3.unit5.comb1_left.conv2.bn"] == "separable_conv_2_bn_normal_left2_12"
+    assert nasnet["stem1_unit.comb4_left.conv1.conv"] == "separable_conv_1_reduction_left4_stem_1"
+
+
+def test_networks_are_built_as_in_keras():
+    """By hand: where Keras halves a map, and what it pads. The features: benchmarks/keras_features.py."""
+    as_there = {name: shape(name) for name in ("resnet50", "xception", "nasnet_mobile")}
+    block = as_there["resnet50"].layer2[0]
+    assert (block.conv1.stride, block.conv2.stride, block.downsample[0].stride) == ((2, 2), (1, 1), (2, 2))
+    pool = as_there["xception"].block1.rep[-1]
+    assert pool(torch.arange(16.0).view(1, 1, 4, 4)).flatten().tolist() == [10, 11, 14, 15]  # nothing on the left
+    assert pool(torch.arange(9.0).view(1, 1, 3, 3)).flatten().tolist() == [4, 5, 7, 8]
+    pool = as_there["nasnet_mobile"].stem1_unit.comb2_left
+    assert pool(torch.ones(1, 1, 4, 4)).flatten().tolist() == pytest.approx([1, 6 / 9, 6 / 9, 4 / 9])  # zeros count
+    assert as_there["nasnet_mobile"](torch.zeros(1, 3, 40, 40)).shape == (1, 1056, 2, 2)  # pytorchcv's own can't
+
+
+def shape(name):
+    return build(replace(backbone(name), options=(("built_as", "keras"),)), RANDOM).features
+
+
+@pytest.mark.parametrize("name", ["xception", "nasnet_mobile"])
+def test_a_network_built_as_in_keras_is_cut(name):
+    net = build(replace(backbone(name), options=(("built_as", "keras"),)), RANDOM)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        parts = cut(net, 5)
+        assert torch.equal(parts.suffix(*parts.prefix(images)), net(images))
+
+
+def test_built_as_what():
+    for name, value in (("vgg16", "keras"), ("resnet50", "jax")):
+        with pytest.raises(SpecError, match="built_as"):
+            build(replace(backbone(name), options=(("built_as", value),)), RANDOM)
+
+
+def test_a_model_within_a_model(tmp_path):
+    """As transfer learning leaves it; partly frozen, its tensors stand in another order than its layers."""
+    state = network("mobilenetv2").features.state_dict()
+    layers = layers_of(state)
+    inner = {"class_name": "Functional", "config": {"name": "base", "layers": config_of(layers)}}
+    config = {"config": {"layers": [{"class_name": "Rescaling", "config": {"name": "scale"}}, inner]}}
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        root = file.create_group("model_weights")
+        root.attrs["layer_names"] = ["scale", "base"]
+        root.create_group("scale").attrs["weight_names"] = np.array([], "S1")
+        weights = {f"{name}/{kind}": array for name, (_, arrays) in layers.items() for kind, array in arrays.items()}
+        weights = dict(sorted(weights.items(), key=lambda each: "moving" in each[0])[::-1])
+        root.create_group("base").attrs["weight_names"] = list(weights)
+        for name, array in weights.items():
+            root[f"base/{name}"] = array
+    there = built("mobilenetv2", tmp_path / "w.h5").features.state_dict()
+    assert all(torch.equal(there[name], each) for name, each in state.items() if not name.endswith("_tracked"))
+    with h5py.File(tmp_path / "w.h5", "a") as file:
+        del file.attrs["model_config"]
+    assert "does not say in which order" in refused("mobilenetv2", tmp_path / "w.h5")
+
+
+def config_of(layers):
+    return [{"class_name": kind, "config": {"name": name}} for name, (kind, _) in layers.items()]
 
 
 def test_blue_comes_first_and_epsilon_is_made_up_for(tmp_path):
@@ -111,9 +227,8 @@ def refused(name, path, choice=None):
 def test_what_is_refused(tmp_path):
     layers = layers_of(network("mobilenetv2").features.state_dict())
     path = write_h5(tmp_path / "w.h5", layers)
-    for name in ("resnet50", "xception", "nasnet_mobile"):
-        assert DIFFERENT[backbone(name).model] in refused(name, path)
-    assert "weights of Keras are read for vgg16" in refused("timm:test_resnet", path)
+    assert "not of resnet50" in refused("resnet50", path)
+    assert "can't take weights of Keras: they are read for vgg16" in refused("timm:test_resnet", path)
     assert "not of efficientnet_b2" in refused("efficientnet_b2", path)
     assert 'need options = { pad_type = "same" }' in refused("mobilenetv2", path, WeightsChoice(file=path))
     with h5py.File(tmp_path / "w.weights.h5", "w") as file:

@@ -1,4 +1,4 @@
-"""Which networks of ``keras.applications`` timm has too, and what their weights expect. No torch, and no Keras."""
+"""Which networks of ``keras.applications`` we have too, and what their weights expect. No torch, and no Keras."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from skythaw.spec import WeightsChoice
 
 ENDINGS = (".h5", ".hdf5", ".keras")
 SAME = (("bn_eps", 1e-3), ("pad_type", "same"))
+BUILT = (("built_as", "keras"),)
+"""what `skythaw.backbones.built_as_keras` does"""
 
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """A network of Keras whose features timm's network gives."""
+    """A network of Keras whose features ours gives."""
 
     name: str
     """in ``keras.applications``"""
@@ -25,28 +27,25 @@ class KerasNetwork:
     epsilon: float = 1e-3
     """of batch norm"""
     options: tuple[tuple[str, Option], ...] = ()
-    """with which timm builds the same network"""
+    """with which the same network is built"""
     blue_first: bool = False
     """whether its first convolution takes blue, green, red"""
+    named: bool = False
+    """whether its tensors are found by their layers' names; else by their order"""
 
 
+BLUE_FIRST = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
+"""what networks expect that were trained on blue, green and red, and whose first convolution is turned"""
 KERAS = {
-    "vgg16": KerasNetwork(
-        "VGG16",
-        (123.68 / 255, 116.779 / 255, 103.939 / 255),
-        (1 / 255, 1 / 255, 1 / 255),
-        blue_first=True,
-    ),
+    "vgg16": KerasNetwork("VGG16", *BLUE_FIRST, blue_first=True),
+    "resnet50": KerasNetwork("ResNet50", *BLUE_FIRST, 1.001e-5, BUILT, blue_first=True, named=True),
     "densenet121": KerasNetwork("DenseNet121", IMAGENET.mean, IMAGENET.std, 1.001e-5),
     "efficientnet_b2": KerasNetwork("EfficientNetB2", IMAGENET.mean, IMAGENET.std, options=SAME),
     "mobilenetv2_100": KerasNetwork("MobileNetV2", INCEPTION.mean, INCEPTION.std, options=SAME),
+    "legacy_xception": KerasNetwork("Xception", INCEPTION.mean, INCEPTION.std, options=BUILT, named=True),
+    "nasnet_4a1056": KerasNetwork("NASNetMobile", INCEPTION.mean, INCEPTION.std, options=BUILT, named=True),
 }
-"""By timm's names; `benchmarks/keras_features.py` holds their features against those of Keras."""
-DIFFERENT = {
-    "resnet50": "Keras's ResNet50 halves the map in the first convolution of a block, and timm's in the second",
-    "legacy_xception": "Keras's Xception pads maps of an even size on one side before it pools, and timm's on both",
-    "nasnet_4a1056": "whether Keras's NASNetMobile is that of pytorchcv was not tried",
-}
+"""By the library's names; `benchmarks/keras_features.py` holds their features against those of Keras."""
 
 
 def keras_network(network: Backbone) -> KerasNetwork:
@@ -55,12 +54,14 @@ def keras_network(network: Backbone) -> KerasNetwork:
     Raises
     ------
     WeightsError
-        It has none, or another one under this name; says what differs.
+        It has none.
     """
     model = network.model.partition(".")[0]
     if model not in KERAS:
-        why = DIFFERENT.get(model, f"weights of Keras are read for {', '.join(KERAS)}")
-        raise WeightsError(f"{network.name} can't take weights of Keras: {why}")
+        raise WeightsError(
+            f"{network.name} can't take weights of Keras: they are read for {', '.join(KERAS)}, where the features are "
+            "those of Keras"
+        )
     return KERAS[model]
 
 

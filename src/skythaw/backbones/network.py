@@ -207,7 +207,7 @@ def _probe(features: nn.Module, backbone: Backbone) -> Traversal:
 def _timm(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
     import timm
 
-    options: dict[str, Any] = dict(backbone.options)
+    options, built_as = _options(backbone)
     try:
         model: Any = timm.create_model(backbone.model, num_classes=0, in_chans=backbone.bands, **options)
     except Exception as error:  # whatever a network raises on options that it does not take
@@ -225,6 +225,7 @@ def _timm(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
             f"{backbone.name} takes images whose size is a multiple of {patch} pixels, not {backbone.input_size}: "
             f"set size = {sizes}"
         )
+    _require_as(model, backbone, built_as)
     model.forward = model.forward_features
     matcher = getattr(model, "group_matcher", None)
     return model, timm_groups(matcher(coarse=False)) if matcher else tree_groups(model)
@@ -235,15 +236,36 @@ def _pytorchcv(backbone: Backbone) -> tuple[nn.Module, GroupOf]:
         provider = importlib.import_module("pytorchcv.model_provider")
     except ImportError:
         raise UnknownNameError(f"{backbone.name} needs the package pytorchcv: pip install 'skythaw[nasnet]'") from None
+    options, built_as = _options(backbone)
     try:
-        model: Any = provider.get_model(backbone.model, in_channels=backbone.bands, **dict(backbone.options))
+        model: Any = provider.get_model(backbone.model, in_channels=backbone.bands, **options)
     except (TypeError, ValueError) as error:
         raise _bad_options(backbone, error) from None
     model.features.final_pool = nn.Identity()
+    _require_as(model.features, backbone, built_as)
     return model.features, pytorchcv_group
 
 
 LIBRARIES = {"timm": _timm, "pytorchcv": _pytorchcv}
+
+
+def _options(backbone: Backbone) -> tuple[dict[str, Any], Any]:
+    """Arguments for the library, and whether the network is built as another library does."""
+    options: dict[str, Any] = dict(backbone.options)
+    return options, options.pop("built_as", None)
+
+
+def _require_as(features: nn.Module, backbone: Backbone, built_as: Any) -> None:
+    if built_as is None:
+        return
+    from skythaw.backbones.built_as_keras import build_as_keras
+
+    if built_as != "keras":
+        raise _bad_options(backbone, "built_as is 'keras', or left out")
+    try:
+        build_as_keras(features, backbone.model)
+    except ValueError as error:
+        raise _bad_options(backbone, error) from None
 
 
 def _bad_size(backbone: Backbone, error: Exception) -> str:

@@ -45,6 +45,7 @@ LARGEST_STEP = 1 << 28
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PLAIN_OPTIONS: dict[str, tuple[str | int, ...]] = {
     "pad_type": ("", "same", "valid"),
+    "built_as": ("keras",),
     "output_stride": (8, 16, 32),
     **dict.fromkeys(("bn_eps", "bn_momentum", "drop_rate", "drop_path_rate"), ()),
 }
