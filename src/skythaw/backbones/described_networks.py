@@ -6,6 +6,7 @@ Whatever a config says, timm builds the network: no code comes with weights.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,9 +80,9 @@ def of_hub(model: str) -> Backbone:
     repository, _, revision = model.partition("@")
     name = f"hf_hub:{model}"
     if not REPOSITORY.fullmatch(repository):
-        raise UnknownNameError(
-            f"{name!r} is no name of the Hugging Face Hub: write hf_hub:OWNER/NAME, or hf_hub:OWNER/NAME@REVISION"
-        )
+        address = re.fullmatch(r"https?://[^/]+/([^/]+/[^/?#]+).*", repository)
+        forms = f"hf_hub:{address[1]}" if address else "hf_hub:OWNER/NAME, or hf_hub:OWNER/NAME@REVISION"
+        raise UnknownNameError(f"{name!r} is no name of the Hugging Face Hub: write {forms}")
     try:
         config = fetch_file(repository, (CONFIG,), revision or None)
     except HubError as error:
@@ -98,6 +99,9 @@ def of_folder(folder: Path) -> Backbone:
         One of the two is not there, or timm can't build the network.
     """
     name = f"local-dir:{folder}"
+    if not folder.is_dir():
+        there = 'a file, which goes to [weights]: NETWORK = "FILE"' if folder.exists() else "not there"
+        raise WeightsError(f"{name} has to be a folder with {CONFIG} and weights; it is {there}")
     files = [folder / each for each in WEIGHT_FILES if (folder / each).is_file()]
     if not (folder / CONFIG).is_file() or not files:
         lacking = CONFIG if files else WEIGHT_FILES[0] if (folder / CONFIG).is_file() else f"{CONFIG}, nor weights"
@@ -117,6 +121,10 @@ def of_torchvision(model: str) -> Backbone:
 
     plain, _, wanted = model.partition(".")
     known = {name: TORCHVISION.get(name, name) for name in models.list_models(models) if _same_in_timm(name)}
+    if plain in models.list_models(models) and plain not in known:
+        raise UnknownNameError(
+            f"torchvision:{plain} can't be built: timm's network is not the same; `timm:NAME` has weights of its own"
+        )
     if plain not in known:
         raise UnknownNameError.among("network of torchvision", plain, known)
     sets = models.get_model_weights(plain)

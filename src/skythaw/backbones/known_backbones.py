@@ -7,16 +7,14 @@ package adds its own `Backbone` by an entry point in the group ``skythaw.backbon
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from skythaw import registry
-from skythaw.backbones.hub_catalogue import HUB_ENCODERS
-from skythaw.errors import SpecError, UnknownNameError, nearest
+from skythaw.backbones.nearest_network import meant
+from skythaw.errors import SpecError, UnknownNameError
 from skythaw.spec import Cell, WeightsChoice
 
 Option = str | int | float | bool
@@ -115,28 +113,9 @@ def backbone(name: str) -> Backbone:
         return _of_timm(model)
     known = registry.names("backbone")
     if name not in known and name not in registry.problems("backbone"):
-        raise UnknownNameError(f"unknown backbone {name!r}; {_meant(name, known)}")
+        raise UnknownNameError(f"unknown backbone {name!r}; {meant(name, known)}")
     found: Backbone = registry.get("backbone", name)
     return found
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    """Which network a wrong name probably means: one of ours, of timm's, or of the Hub's that we know."""
-    plain = name.removeprefix("timm:").partition("@")[0]
-    if plain.count("/") == 1:
-        return f"is it a model of the Hugging Face Hub? Then write 'hf_hub:{plain.rpartition(':')[2]}'"
-    import timm
-
-    ours = (*known, *(each.name for each in HUB_ENCODERS if each.name.startswith("hf_hub:")))
-    names = {each.lower(): each for each in ours}
-    names |= {each.name.lower().rpartition("/")[2]: each.name for each in HUB_ENCODERS if "/" in each.name}
-    names |= {f"timm:{each}".lower(): f"timm:{each}" for each in (*timm.list_models(), *timm.list_pretrained())}
-    same = names.get(name.lower()) or names.get(f"timm:{name.lower()}")
-    close = [same] if same else get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    close = close or get_close_matches(f"timm:{name.lower()}", names, n=1, cutoff=0.75)
-    if close:
-        return f"did you mean {names.get(close[0], close[0])!r}?"
-    return "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
 
 
 def chosen(backbone: Backbone, choice: WeightsChoice | None) -> Backbone:
@@ -181,9 +160,7 @@ def _of_timm(model: str) -> Backbone:
     import timm
 
     if not timm.is_model(model) or ("." in model and model not in timm.list_pretrained()):
-        hint = nearest(model, [*timm.list_models(), *timm.list_pretrained()])
-        hint = hint if hint.startswith("did") else "timm.list_models() shows all"
-        raise UnknownNameError(f"unknown timm network {model!r}; {hint}")
+        raise UnknownNameError(f"unknown timm network {model!r}; {meant(f'timm:{model}', ())}")
     config = timm.get_pretrained_cfg(model) or timm.models.PretrainedCfg()
     readable = not config.custom_load and not config.hf_hub_filename
     official = str(config.hf_hub_id or config.url or "") if readable else ""
