@@ -93,6 +93,52 @@ def test_two_sets_that_fit_are_asked_for(state, tmp_path):
     assert_is(loaded(tmp_path / "w.pth", {"model": state, "model_ema": dict(state)}), state)
 
 
+def test_the_key_that_is_proposed_tells_them_apart(state, tmp_path):
+    """As DINO keeps student and teacher: both names end in the same word."""
+    other = {f"backbone.{name}": each * 2 for name, each in state.items()}
+    content = {
+        "student": {f"module.backbone.{n}": each for n, each in state.items()},
+        "teacher": other,
+        "optimizer": {},
+    }
+    with pytest.raises(WeightsError, match='key = "teacher"') as said:
+        loaded(tmp_path / "w.pth", content)
+    key = str(said.value).rpartition("key = ")[2].strip('" }')
+    assert_is(loaded(tmp_path / "w.pth", content, key), {name: each * 2 for name, each in state.items()})
+
+
+def test_deep_in_the_file_and_in_lists(state, tmp_path):
+    for content in ({"a": {"b": {"c": {"d": state}}}}, {"models": [state]}, [{"x": 1}, {"model": state}]):
+        assert_is(loaded(tmp_path / "w.pth", content), state)
+
+
+def test_what_stands_beside_a_network_is_left_out_and_said(state, tmp_path):
+    content = state | {"decoder.0.weight": torch.ones(3, 3), "mask_token": torch.ones(1)}
+    net = loaded(tmp_path / "w.pth", content)
+    assert_is(net, state)
+    assert net.read_how == "without decoder, mask_token beside it"
+
+
+def test_a_file_without_weights_says_what_it_holds(tmp_path):
+    moments = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}
+    with pytest.raises(WeightsError, match=r"there are no named tensors in it, only 'optimizer', 'epoch'$"):
+        loaded(tmp_path / "w.pth", {"optimizer": moments, "epoch": 3})
+
+
+def test_a_file_that_holds_itself_takes_no_time(tmp_path):
+    whole: dict[str, object] = {}
+    whole.update({str(number): whole for number in range(1000)})
+    with pytest.raises(WeightsError, match="there are no named tensors in it"):
+        loaded(tmp_path / "w.pth", whole)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_numbers_of_another_kind_are_refused(kind, state, tmp_path):
+    content = {name: each.to(kind) if each.is_floating_point() else each for name, each in state.items()}
+    with pytest.raises(WeightsError, match=f"are {str(kind)[6:]} in conv1.*give floating-point numbers"):
+        loaded(tmp_path / "w.pth", content)
+
+
 def test_arguments_of_a_script_beside_the_weights_do_no_harm(state, tmp_path):
     content = {
         "state_dict": {f"model.{n}": t for n, t in state.items()},

@@ -7,6 +7,7 @@ import re
 import sysconfig
 import warnings
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,12 @@ from skythaw.errors import WeightsError
 State = dict[str, Tensor]
 OF_KERAS = "keras"
 """key of the tensors of a file of Keras"""
-DEEPEST = 3
-"""dictionaries inside one another"""
+DEEPEST = 6
+"""dictionaries and lists inside one another"""
+MOST = 10_000
+"""dictionaries and lists that are looked into: a small file can hold one of them again and again"""
+SHOWN = 4
+"""keys of a file in a message"""
 SAFE_TORCH = (2, 10)
 """the first PyTorch without a known way round ``weights_only`` (CVE-2026-24747)"""
 SAVE_ALONE = "save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
@@ -46,9 +51,12 @@ def read_checkpoint(path: Path) -> list[TensorSet]:
     WeightsError
         It is torn, needs code to be read, or holds no named tensors.
     """
-    found = list(_sets(_content(path), "", DEEPEST))
+    content = _content(path)
+    found = list(_sets(content))
     if not found:
-        raise WeightsError(f"can't read the weights {path}: there are no named tensors in it")
+        keys = [repr(key) for key in content if isinstance(key, str)] if isinstance(content, dict) else []
+        only = f", only {', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''}" if keys else ""
+        raise WeightsError(f"can't read the weights {path}: there are no named tensors in it{only}")
     _require_kept(found, path)
     return found
 
@@ -120,13 +128,17 @@ def _reason(text: str, error: Exception) -> str:
     return text.partition("\n")[0] or type(error).__name__
 
 
-def _sets(content: Any, key: str, depth: int) -> Iterator[TensorSet]:
-    """The tensors of a dictionary, then those of the dictionaries in it."""
-    if not isinstance(content, dict):
-        return
-    tensors = {name: each for name, each in content.items() if isinstance(name, str) and isinstance(each, Tensor)}
-    if tensors:
-        yield TensorSet(key, tensors)
-    for name, each in content.items() if depth else ():
-        if isinstance(name, str):
-            yield from _sets(each, f"{key}.{name}" if key else name, depth - 1)
+def _sets(content: Any) -> Iterator[TensorSet]:
+    """The tensors of a dictionary, then those of the dictionaries and lists in it, the outer ones first."""
+    waiting, looked = deque([("", content, DEEPEST)] if isinstance(content, dict | list) else []), 0
+    while waiting and looked < MOST:
+        key, each, depth = waiting.popleft()
+        looked += 1
+        named = each if isinstance(each, dict) else dict(enumerate(each))
+        tensors = {name: value for name, value in named.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        if tensors:
+            yield TensorSet(key, tensors)
+        for name, value in named.items() if depth else ():
+            deeper = isinstance(value, dict | list) and (isinstance(name, str) or isinstance(each, list))
+            if deeper and looked + len(waiting) < MOST:
+                waiting.append((f"{key}.{name}" if key else str(name), value, depth - 1))

@@ -36,11 +36,11 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
     """Load weights into a backbone, in place; random weights leave it as it is.
 
     The tensors may stand anywhere in a checkpoint, and their names may have any prefix: what fits by names and shapes
-    is taken, and two sets that fit are never guessed between. Names of a classifier may stand beside the backbone's,
-    and `COUNTER` may be missing. Names of another library are translated where timm can, or where all tensors have the
-    same shapes in the same order. Of a network for other than three bands, the convolution called `first` is made from
-    that for red, green and blue as timm does it: their sum for a single band, else repeated in turn, and scaled so that
-    equal bands give what they gave before.
+    is taken, and two sets that fit are never guessed between. Names of a classifier, or of other modules that such a
+    network can't have (a decoder), may stand beside the backbone's, and `COUNTER` may be missing. Names of another
+    library are translated where timm can, or where all tensors have the same shapes in the same order. Of a network for
+    other than three bands, the convolution called `first` is made from that for red, green and blue as timm does it:
+    their sum for a single band, else repeated in turn, and scaled so that equal bands give what they gave before.
 
     Returns
     -------
@@ -73,11 +73,19 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
         size = f"; they are not for images of {backbone.input_size} pixels" if fixed else ""
         raise WeightsError(f"the weights in {weights.path} are not of {whose}: {fault}{size}")
     used = {name: tensor for name, tensor in found.items() if name in own}
+    whole = [name for name, tensor in used.items() if own[name].is_floating_point() and not tensor.is_floating_point()]
+    if whole:
+        kind = str(used[whole[0]].dtype).removeprefix("torch.")
+        raise WeightsError(
+            f"the weights in {weights.path} are {kind} in {_some(whole)}: give floating-point numbers, not quantised "
+            "ones"
+        )
     bad = [name for name, tensor in used.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise WeightsError(f"the weights in {weights.path} are not finite numbers in {_some(bad)}")
     features.load_state_dict(used, strict=False)
-    return fit.words
+    beside = dict.fromkeys(name.partition(".")[0] for name in _foreign(features, own, found))
+    return ", ".join(filter(None, (fit.words, f"without {_some(list(beside))} beside it" if beside else "")))
 
 
 @dataclass(frozen=True)
@@ -158,12 +166,18 @@ def _one_of(fits: list[Reading], weights: Weights, backbone: Backbone, own: Stat
     others = [each for each in fits[1:] if not _equal(fits[0].state, each.state, own)]
     if others:
         several = ", ".join(repr(key) if key else "the file itself" for key in dict.fromkeys(e.key for e in fits))
-        example = others[-1].key.rpartition(".")[2] or fits[0].key
+        example = _distinct(others[-1].key or fits[0].key, [each.key for each in fits])
         raise WeightsError(
             f"{weights.path} holds several sets of weights that fit {backbone.name}: {several}; say which in [weights]"
             f': {{ file = "{weights.path.name if weights.path else ""}", key = "{example}" }}'
         )
     return fits[0]
+
+
+def _distinct(key: str, keys: list[str]) -> str:
+    """The last word of a key that no other key has; the whole key if there is none."""
+    taken = {word for other in keys if other != key for word in other.split(".")}
+    return next((word for word in reversed(key.split(".")) if word not in taken), key)
 
 
 def _equal(one: State, other: State, own: State) -> bool:
@@ -232,9 +246,8 @@ def _difference(features: nn.Module, own: State, state: State) -> str:
     """What the file lacks, has too much, or has in another shape; empty if nothing."""
     needed = _needed(own)
     missing = [name for name in own if name in needed and name not in state]
-    dropped = {name for name, child in features.named_children() if not child.state_dict()}
-    foreign = [name for name in state if name not in own and not name.endswith(COUNTER)]
-    extra = [name for name in foreign if name.partition(".")[0] not in CLASSIFIERS | dropped]
+    foreign = _foreign(features, own, state)
+    extra = [name for name in foreign if missing or hasattr(features, name.partition(".")[0])]
     shapes = [
         f"{name}: file {tuple(state[name].shape)}, network {tuple(own[name].shape)}"
         for name in own
@@ -248,6 +261,13 @@ def _difference(features: nn.Module, own: State, state: State) -> str:
     if shapes:
         faults.append(f"{len(shapes)} of other shape ({_some(shapes)})")
     return ", ".join(faults)
+
+
+def _foreign(features: nn.Module, own: State, state: State) -> list[str]:
+    """Names that neither the network has nor its classifier."""
+    dropped = {name for name, child in features.named_children() if not child.state_dict()}
+    foreign = [name for name in state if name not in own and not name.endswith(COUNTER)]
+    return [name for name in foreign if name.partition(".")[0] not in CLASSIFIERS | dropped]
 
 
 def _some(names: list[str]) -> str:
