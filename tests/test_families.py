@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import families_table
 import pytest
 import timm
@@ -73,6 +75,21 @@ def test_a_size_that_positions_cannot_take(name, size, message):
     with pytest.raises(CutError, match=message) as error:
         build(backbone(f"timm:{name}").with_size(size), RANDOM)
     assert "\n" not in str(error.value)
+
+
+def test_the_nearest_size_that_works_is_said(cache):
+    with pytest.raises(CutError, match=r"levit_128s doesn't work on images of 40 pixels, .*: set size = 64$"):
+        facts(backbone("timm:levit_128s").with_size(40), cache)
+
+
+def test_a_buffer_that_is_not_used():
+    """EVA-02 keeps what its positions were computed from; the pass takes the positions."""
+    eva = build(replace(backbone("timm:eva02_tiny_patch14_224"), options=(("depth", 2),)).with_size(28), RANDOM)
+    assert "rope.bands" in eva.block_of()
+    sent = torch.randn(2, 3, 28, 28)
+    with torch.no_grad():
+        parts = cut(eva, 1)
+        assert torch.equal(parts.suffix(*parts.prefix(sent)), eva(sent))
 
 
 class Nothing(nn.Module):

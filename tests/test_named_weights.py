@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 
@@ -108,6 +109,18 @@ def test_what_timm_saves_is_read(tmp_path):
     timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
     found = backbone(f"local-dir:{tmp_path}")
     assert build(found, locate(found, None)).channels == 256
+
+
+@pytest.mark.parametrize("size", [160, 64])
+def test_a_transformer_that_timm_saves_is_read(size, tmp_path):
+    """timm writes the size of its positions as two numbers."""
+    saved = timm.create_model("test_vit", img_size=size, num_classes=0)
+    timm.models.save_for_hf(saved, tmp_path)
+    found = backbone(f"local-dir:{tmp_path}")
+    assert found.input_size == size
+    net = build(found, locate(found, None))
+    assert torch.equal(net.features.pos_embed, saved.pos_embed)
+    assert build(found.with_size(96), locate(found, None)).features.pos_embed.shape == (1, 37, 64)
 
 
 def test_options_of_a_config_build_the_network(tmp_path, state):

@@ -109,7 +109,8 @@ def first_convolution(features: nn.Module, calls: dict[str, int]) -> str:
 def find_blocks(features: nn.Module, calls: dict[str, int], group_of: GroupOf) -> tuple[Block, ...]:
     """Divide a network into blocks, in forward order.
 
-    A group without weights of two or more dimensions (DenseNet's last batch norm) joins the block below it.
+    A group without weights of two or more dimensions (DenseNet's last batch norm) joins the block below it. A buffer
+    that is not used (what positions were computed from) goes with its group, or belongs to the last block.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def find_blocks(features: nn.Module, calls: dict[str, int], group_of: GroupOf) -
     """
     parameters = dict(features.named_parameters())
     names = [*parameters, *dict(features.named_buffers())]
-    if idle := [name for name in names if _owner(name) not in calls and name not in calls]:
+    if idle := [name for name in parameters if _owner(name) not in calls and name not in calls]:
         raise CutError(f"can't be divided into blocks: {idle[0]} belongs to a module that the forward pass never calls")
 
     def when(name: str) -> int:

@@ -160,7 +160,12 @@ def _of_config(path: Path, name: str) -> Backbone:
             f"{nearest(model, timm.list_models()).partition('known:')[0]}a newer timm may have it (pip install -U timm)"
         )
     usual, expected = timm.get_pretrained_cfg(model) or timm.models.PretrainedCfg(), config.pretrained_cfg
+    options = dict(_options(config.model_args, name))
     size = expected.input_size or usual.input_size
+    if usual.fixed_input_size and (built_for := options.get("img_size")):
+        size = (size[0], int(built_for), int(built_for))
+        if built_for == usual.input_size[-1]:
+            del options["img_size"]
     try:
         mean, std = (per_band(values, size[0]) for values in (expected.mean or usual.mean, expected.std or usual.std))
     except SpecError as error:
@@ -173,7 +178,7 @@ def _of_config(path: Path, name: str) -> Backbone:
         input_size=size[-1],
         official=None,
         licence=expected.license or "not stated",
-        options=_options(config.model_args, name),
+        options=tuple(options.items()),
         bands=size[0],
         fixed_size=usual.fixed_input_size,
     )
@@ -205,6 +210,9 @@ def _read_config(path: Path, name: str) -> _Config:
 def _options(arguments: dict[str, Any], name: str) -> tuple[tuple[str, Option], ...]:
     """What a config tells timm of how to build the network."""
     wanted = {key: value for key, value in arguments.items() if key not in NOT_OURS}
+    side = wanted.get("img_size")
+    if isinstance(side, list) and len(side) == 2 and side[0] == side[1]:
+        wanted["img_size"] = side[0]  # as timm writes it
     for key, value in wanted.items():
         if key in FORBIDDEN or not isinstance(value, str | int | float | bool):
             raise WeightsError(f"can't read {name}: its {CONFIG} asks for {key} = {value!r}, which is not supported")

@@ -17,6 +17,7 @@ from skythaw.errors import CutError, SpecError
 from skythaw.spec import parse_depth
 
 if TYPE_CHECKING:
+    from skythaw.backbones.network import Network
     from skythaw.backbones.part_parameters import Part
 
 FOLDER = "networks"
@@ -217,42 +218,61 @@ def _keep(file: Path, content: dict[str, Any]) -> None:
 
 
 def _measure(backbone: Backbone) -> Facts:
-    from skythaw.backbones.network import shape_of
     from skythaw.backbones.part_parameters import count_parts, counted
     from skythaw.backbones.smallest_input import smallest_input
 
-    network = shape_of(backbone)
+    network = _of_size(backbone, backbone.input_size)
     features = network.features
     counts = [(counted(features, b.parameters), count_parts(features, b.parameters)) for b in network.blocks]
     blocks = [BlockFacts(b.name, *every, parts) for b, (every, parts) in zip(network.blocks, counts, strict=True)]
     return Facts(backbone.name, tuple(blocks), network.channels, smallest_input(backbone, network))
 
 
+def _of_size(backbone: Backbone, size: int) -> Network:
+    """The network on the meta device for images of that size."""
+    from skythaw.backbones.network import shape_of
+
+    try:
+        return shape_of(backbone.with_size(size))
+    except CutError as error:
+        if not backbone.fixed_size or "set size" in str(error):
+            raise
+        raise _wrong_size(backbone, size) from None
+
+
+def _wrong_size(backbone: Backbone, size: int) -> CutError:
+    from skythaw.backbones.smallest_input import nearest_size
+
+    near = nearest_size(backbone, size)
+    return CutError(
+        f"{backbone.name} doesn't work on images of {size} pixels, but on such of {near}: set size = {near}"
+    )
+
+
 def _look_at_cuts(backbone: Backbone, size: int) -> tuple[CutFacts, ...]:
     from skythaw.backbones.cut_size import footprints
     from skythaw.backbones.fold_batchnorm import fold
-    from skythaw.backbones.network import shape_of
 
-    network = shape_of(backbone.with_size(size))
+    network = _of_size(backbone, size)
     fold(network.features)
     try:
         return tuple(CutFacts(*each) for each in footprints(network, size))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise CutError(f"{backbone.name} doesn't work on images of {size} pixels: {error}") from None
+    except (RuntimeError, ValueError, AssertionError):
+        raise _wrong_size(backbone, size) from None
 
 
 def _count_flops(backbone: Backbone, size: int) -> tuple[int, ...]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from skythaw.backbones.network import blocks_within, shape_of
+    from skythaw.backbones.network import blocks_within
 
-    network = shape_of(backbone.with_size(size)).requires_grad_(False)
+    network = _of_size(backbone, size).requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
             network(torch.empty(1, network.bands, size, size, device="meta"))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise CutError(f"{backbone.name} doesn't work on images of {size} pixels: {error}") from None
+        except (RuntimeError, ValueError, AssertionError):
+            raise _wrong_size(backbone, size) from None
     root = type(network).__name__ + ".features"
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     flops = [0] * len(network.blocks)

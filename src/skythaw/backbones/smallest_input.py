@@ -10,6 +10,8 @@ from skythaw.errors import CutError
 
 LARGEST_PROBE = 512
 """pixels: a network that doesn't work up to here is given up"""
+STEP, TRIED = 32, 6
+"""pixels between the sizes that are tried in the place of one that does not work, and how many are"""
 
 
 def smallest_input(backbone: Backbone, network: Network) -> int:
@@ -48,6 +50,23 @@ def _of_fixed_size(backbone: Backbone, network: Network) -> int:
         except CutError:
             continue
     return backbone.input_size
+
+
+def nearest_size(backbone: Backbone, size: int) -> int:
+    """Of the multiples of `STEP`, that next to `size` on which the network works; else the one it was made for."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone.model) if backbone.library == "timm" else None
+    own = config.input_size[-1] if config else backbone.input_size
+    near = sorted(range(STEP, max(own, size) + STEP, STEP), key=lambda each: abs(each - size))
+    for each in [each for each in near if each != size][:TRIED]:
+        try:
+            network = shape_of(backbone.with_size(each))
+        except CutError:
+            continue
+        if each >= _stride(network) and _passes(network, each):
+            return each
+    return own
 
 
 def _stride(network: Network) -> int:
