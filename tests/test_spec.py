@@ -68,6 +68,7 @@ def test_the_documented_form_is_read():
         ("weights.resnet50", {"file": "x", "random": True}, "give a file or random = true, not both"),
         ("grid.lrr", [1], "no such axis: 'lrr'; did you mean 'lr'?"),
         ("grid.seed", [0, 0], "seed = [0, 0] has the same value twice"),
+        ("grid.weights", ["random", "random"], "weights = ['random', 'random'] has the same value twice"),
         ("grid.crop", 32, "crop = 32 must be a list"),
         ("grid.batch", [0], "grid.batch"),
         ("grid.depth", ["fifty%"], "depth 'fifty%' is not a count of blocks (3), a share of blocks ('25%')"),

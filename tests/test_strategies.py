@@ -247,6 +247,8 @@ def test_the_factor_of_layer_decay_is_a_choice():
     rates = strategy("layer_decay:75")(19, 4).rates
     assert rates == {18: 1.0, 17: 0.75, 16: 0.75**2, 15: 0.75**3}
     assert strategy("layer_decay:100")(19, 2).rates == {18: 1.0, 17: 1.0}
+    with pytest.raises(SpecError, match="the rank should be from 1 to 1024"):
+        strategy("lora:100000")(9, 3)
     with pytest.raises(SpecError, match="from 1 to 100"):
         strategy("layer_decay:101")(19, 2)
 

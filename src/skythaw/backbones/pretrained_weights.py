@@ -107,7 +107,20 @@ def _of_file(source: Literal["file", "package", "download"], path: Path) -> Weig
         with path.open("rb") as file:
             return Weights(source, path, hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
-        raise WeightsError(f"can't read the weights {path}: {error.strerror}") from None
+        raise WeightsError(f"can't read the weights {path}: {error.strerror}{_instead(path)}") from None
+
+
+def _instead(path: Path) -> str:
+    """What was probably meant by what is no file."""
+    if path.is_dir():
+        return f"; if timm wrote the folder, write local-dir:{path}"
+    if ":" in str(path):
+        return (
+            "; an address has to be downloaded first, and names begin with timm:, torchvision:, hf_hub: or local-dir:"
+        )
+    if path.suffix:
+        return ""
+    return '; weights are a file, "imagenet", "random", or a name: timm:NAME.TAG, torchvision:NAME, hf_hub:OWNER/NAME'
 
 
 def _packaged(backbone: Backbone) -> Path | None:

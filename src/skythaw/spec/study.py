@@ -117,7 +117,7 @@ class Grid(BaseModel):
                 raise ValueError(f"{name} = {values!r} must be a list with at least one value")
         for name, values in [*self.axes.items(), *((n, getattr(self, n)) for n in type(self).model_fields)]:
             if len({json.dumps(v, default=str) for v in values}) < len(values):
-                raise ValueError(f"{name} = {list(values)!r} has the same value twice")
+                raise ValueError(f"{name} = {[getattr(v, 'label', v) for v in values]!r} has the same value twice")
         return self
 
     @property
