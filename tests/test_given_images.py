@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ import skythaw
 from helpers_bundle import make_bundle
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
-from skythaw.errors import BundleError, DataError, RemoteError
+from skythaw.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -196,29 +195,6 @@ def test_what_it_gives_is_an_array_as_before(model, stack):
     assert "<table>" in p._repr_html_()
     assert p.table(format="astropy").colnames == ["object_id", "label", *(f"p_{each}" for each in model.classes)]
     assert len(model.predict([]).table(format="astropy")) == 0
-
-
-def test_a_bundle_on_the_hub_is_fetched_and_read(bundle, tmp_path, monkeypatch):
-    import huggingface_hub
-
-    from skythaw.bundle import hub_bundle
-
-    asked = []
-
-    def fetch(repository, *, revision, allow_patterns, local_dir):
-        asked.append((repository, revision))
-        if repository == "sky/none":
-            raise OSError("404: there is no such repository\nmore")
-        shutil.copytree(bundle, local_dir, dirs_exist_ok=True)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    monkeypatch.setattr(hub_bundle, "user_cache_path", lambda name: tmp_path)
-    assert skythaw.load("hf://sky/galaxies@v1").classes == skythaw.load(bundle).classes
-    assert asked == [("sky/galaxies", "v1")]
-    with pytest.raises(RemoteError, match="can't fetch hf://sky/none from the Hugging Face Hub: 404: there is no such"):
-        skythaw.load("hf://sky/none")
-    with pytest.raises(BundleError, match="should be hf://owner/name"):
-        skythaw.load("hf://galaxies")
 
 
 def test_a_classifier_has_a_short_representation(model):

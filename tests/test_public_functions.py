@@ -34,6 +34,7 @@ PUBLIC = {
     "study init": skythaw.init_study,
     "evaluate": skythaw.evaluate,
     "features": skythaw.features,
+    "push": skythaw.push,
 }
 ONLY_COMMANDS = {"serve": "it listens until it is stopped", "demo": "it tells a story of the other commands"}
 PRINTING = {"context", "as_json", "wide"}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skythaw.api.finished_run import Run
     from skythaw.api.init_study import init_study
     from skythaw.api.network_functions import backbones, blocks
+    from skythaw.api.push_function import push
     from skythaw.api.python_study import RunnableStudy as Study
     from skythaw.api.sdss_function import fetch_sdss
     from skythaw.api.study_functions import plan_study, report, run_study, search, study_status
@@ -52,6 +53,7 @@ __all__ = [
     "make_mock",
     "plan_study",
     "predict",
+    "push",
     "report",
     "run_study",
     "search",
@@ -70,6 +72,7 @@ _PLACES = {
     "skythaw.api.init_study": ("init_study",),
     "skythaw.api.tune": ("tune",),
     "skythaw.api.network_functions": ("blocks",),
+    "skythaw.api.push_function": ("push",),
     "skythaw.api.python_study": ("Study",),
     "skythaw.api.sdss_function": ("fetch_sdss",),
     "skythaw.api.study_functions": ("plan_study", "run_study", "search", "study_status"),

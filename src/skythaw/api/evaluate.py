@@ -21,6 +21,7 @@ from skythaw.api.progress_bar import tracked
 from skythaw.api.run_choices import cache_folder
 from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.bundle.export.pick_references import thumbnail
+from skythaw.bundle.hub_bundle import bundle_folder
 from skythaw.bundle.references import read_references
 from skythaw.data.cutouts import Cutouts, is_number
 from skythaw.data.decode import decode, middle
@@ -108,7 +109,7 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
     BundleError, DataError
         It is no bundle; the images can't be read; a label is no class of the classifier; nothing can be scored.
     """
-    bundle, labelled = Path(bundle), Path(labelled)
+    bundle, labelled = bundle_folder(bundle), Path(labelled)
     about = read_about(bundle)
 
     def shown(items: Iterable[Any], total: int) -> Iterable[Any]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skythaw.machine.hub_repository import HubRepository, reason_of, why_not
+
 TIMEOUT = 10.0
 """seconds without an answer after which a download has failed"""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -74,12 +76,6 @@ def fetch_file(repository: str, names: Sequence[str], revision: str | None = Non
     raise HubError(f"{repository} has no {' or '.join(names)}")
 
 
-def reason_of(error: Exception) -> str:
-    """The first line of what an error says, or its kind."""
-    text = str(getattr(error, "reason", None) or error).strip().partition("\n")[0]
-    return text or type(error).__name__
-
-
 def _ask(address: str) -> None:
     """Fail if nothing answers at an address; what it answers is for the hub's library to judge."""
     try:
@@ -96,18 +92,8 @@ def _why(error: Exception, repository: str, revision: str | None) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    page = f"https://huggingface.co/{repository}"
-    if isinstance(error, GatedRepoError):
-        return f"{repository} is gated: accept its terms at {page}, then run `hf auth login`"
-    if isinstance(error, DisabledRepoError):
-        return f"{repository} was disabled by the Hub"
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"the Hub shows no repository {repository}: the name is wrong, or it was deleted, or it is private (then "
-            "run `hf auth login`)"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return f"{repository} has no revision {revision!r}: give a branch, a tag or a commit that it has"
+    if isinstance(error, GatedRepoError | DisabledRepoError | RepositoryNotFoundError | RevisionNotFoundError):
+        return why_not(error, HubRepository(repository, revision=revision))
     why = "the Hub is switched off by HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else reason_of(error)
     pinned = f" --revision {revision}" if revision else ""
     return (

@@ -22,10 +22,11 @@ from typing import Literal, TypeVar
 
 from platformdirs import user_cache_path
 
-from skythaw.backbones.hub_files import TIMEOUT, WEIGHT_FILES, HubError, cached_file, fetch_file, reason_of
+from skythaw.backbones.hub_files import TIMEOUT, WEIGHT_FILES, HubError, cached_file, fetch_file
 from skythaw.backbones.known_backbones import Backbone
 from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.errors import WeightsError
+from skythaw.machine.hub_repository import reason_of
 from skythaw.spec import WeightsChoice
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from skythaw.backbones.last_map import LastMap, last_map
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import read_model, require_own
 from skythaw.bundle.given_images import read_given
-from skythaw.bundle.hub_bundle import HUB, fetched
+from skythaw.bundle.hub_bundle import bundle_folder
 from skythaw.bundle.members import mean_of_networks, weight_files
 from skythaw.bundle.number_half import NEITHER, NumberHalf, read_number_half
 from skythaw.bundle.predicted import PredictedClasses
@@ -222,7 +222,7 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     Parameters
     ----------
     bundle
-        its folder, or ``hf://owner/name`` on the Hugging Face Hub
+        its folder; or ``hf://owner/name`` or ``hf://owner/name@revision`` on the Hugging Face Hub
     device
         ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``
 
@@ -236,9 +236,9 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     BundleError
         It is no bundle, is damaged, or its parts do not belong together.
     RemoteError
-        The hub can't be reached, or has no such bundle.
+        The Hub can't be reached, or has no such bundle.
     """
-    folder = fetched(str(bundle)) if str(bundle).startswith(HUB) else Path(bundle)
+    folder = bundle_folder(bundle)
     about, runs_on = read_about(folder), find_device(device)
     files = weight_files(WEIGHTS, about.members)
     for name in files:

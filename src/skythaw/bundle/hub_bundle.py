@@ -7,42 +7,35 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from skythaw.errors import BundleError, RemoteError
+from skythaw.errors import BundleError
+from skythaw.machine.hub_repository import HubRepository, fetch_repository, is_hub_address
 
-HUB = "hf://"
-ADDRESS = re.compile(r"hf://(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+ADDRESS = re.compile(r"hf:/+(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 PARTS = ("*.json", "*.safetensors", "*.onnx", "README.md")
 """files of a bundle; nothing else of a repository is fetched"""
 
 
-def fetched(address: str, store: Path | None = None) -> Path:
-    """The folder of a bundle on the hub; what is there already is not fetched again.
+def bundle_folder(bundle: Path | str, store: Path | None = None) -> Path:
+    """The folder of a bundle, which may be on the Hub: fetched then, all files of one commit.
 
     Parameters
     ----------
-    address
-        ``hf://owner/name``, or ``hf://owner/name@revision``
+    bundle
+        a folder; or ``hf://owner/name``, or ``hf://owner/name@revision``: a branch, a tag or a commit
     store
         folder for bundles; by default in the user's cache folder
 
     Raises
     ------
     BundleError
-        It is no such address.
-    RemoteError
-        The hub can't be reached, or has no such repository.
+        It begins like an address, and is none.
+    RemoteError, OutputError
+        The Hub can't be reached, or has no such bundle; or it can't be written here.
     """
-    match = ADDRESS.fullmatch(address)
+    if not is_hub_address(bundle):
+        return Path(bundle)
+    match = ADDRESS.fullmatch(str(bundle))
     if match is None:
-        raise BundleError(f"{address} should be hf://owner/name, or hf://owner/name@revision")
-    from huggingface_hub import snapshot_download
-
-    owner, name, revision = match["owner"], match["name"], match["revision"]
-    kept = f"{owner}--{name}--{(revision or 'main').replace('/', '-')}"
-    folder = (store or user_cache_path("skythaw") / "bundles") / kept
-    try:  # into a folder of its own: the hub's cache is made of links, and a bundle is read without following any
-        snapshot_download(f"{owner}/{name}", revision=revision, allow_patterns=list(PARTS), local_dir=folder)
-    except Exception as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RemoteError(f"can't fetch {address} from the Hugging Face Hub: {why}") from None
-    return folder
+        raise BundleError(f"{bundle} should be hf://owner/name, or hf://owner/name@revision")
+    wanted = HubRepository(match["name"], "model", match["revision"])
+    return fetch_repository(wanted, PARTS, store or user_cache_path("skythaw", appauthor=False) / "bundles").path

@@ -19,6 +19,7 @@ from skythaw.cli import (
     export_command,
     features_command,
     predict_command,
+    push_command,
     report_command,
     serve_command,
     study_command,
@@ -48,6 +49,7 @@ app.command("predict")(predict_command.predict)
 app.command("features")(features_command.features)
 app.command("evaluate")(evaluate_command.evaluate)
 app.command("explain")(explain_command.explain)
+app.command("push")(push_command.push)
 app.command("serve")(serve_command.serve)
 app.command("demo")(demo_command.demo)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skythaw.cli.shared_options import Json
+from skythaw.cli.shared_options import BundleGiven, Json
 from skythaw.cli.terminal import plain_line, print_json, say, say_wrapped, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
 
@@ -20,7 +20,7 @@ SHOWN = 8
 
 def evaluate(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The classifier's folder.")],
+    bundle: BundleGiven,
     labelled: Annotated[
         Path,
         typer.Argument(metavar="LABELLED", help="Labelled images: a folder of class folders, an archive, or Parquet."),

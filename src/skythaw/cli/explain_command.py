@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skythaw.cli.print_report import print_classifier
-from skythaw.cli.shared_options import Device
+from skythaw.cli.shared_options import BundleGiven, Device
 from skythaw.cli.terminal import print_json, say, say_wrapped
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ JSON_SCHEMA = 1
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(help="A folder that `skythaw export` wrote.")],
+    bundle: BundleGiven,
     image: Annotated[str, typer.Argument(help="An image file, or DATA.parquet:OBJECT_ID.")],
     out: Annotated[Path, typer.Option("--output", "-o", metavar="PNG", help="The picture to write.")],
     label: Annotated[
@@ -38,6 +38,7 @@ def explain(
     """One picture of why a classifier says what it says: where it looks, and which training images are near."""
     from skythaw.api.bundle_functions import explain as ask
     from skythaw.bundle.bundle_file import read_about
+    from skythaw.bundle.hub_bundle import bundle_folder
 
     found = ask(bundle, image, out, label=label, table=table, device=device)
     if as_json:
@@ -49,7 +50,7 @@ def explain(
             say_wrapped(sentence)
     say(found.verdict)
     say(f"wrote {out}")
-    print_classifier(read_about(bundle))
+    print_classifier(read_about(bundle_folder(bundle)))
 
 
 def _facts(found: Explanation, out: Path) -> dict[str, Any]:

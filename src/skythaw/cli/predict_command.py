@@ -13,6 +13,7 @@ from skythaw.cli.print_report import print_classifier
 from skythaw.cli.shared_options import (
     Address,
     BandFrom,
+    BundleGiven,
     Device,
     Ext,
     GpuShare,
@@ -46,7 +47,7 @@ NAMED = 10
 
 def predict(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(help="A folder that `skythaw export` wrote.")],
+    bundle: BundleGiven,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -127,6 +128,7 @@ def predict(
     """Probabilities of each class for any number of images. You can stop it at any time; the same command goes on."""
     from skythaw.api.bundle_functions import predict as run
     from skythaw.bundle.bundle_file import read_about
+    from skythaw.bundle.hub_bundle import bundle_folder
 
     require_cluster(context, engine)
     with stoppable(lambda: f"{what_is_kept(out, sdss)}, and the same command goes on"):
@@ -161,7 +163,7 @@ def predict(
         )
     _show(summary, out, as_json)
     if not as_json:
-        print_classifier(read_about(bundle))
+        print_classifier(read_about(bundle_folder(bundle)))
 
 
 def _show(summary: PredictSummary | SurveySummary, out: Path, as_json: bool) -> None:

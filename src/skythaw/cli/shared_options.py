@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["cores_for"]  # as before, beside what is defined here
 
+BundleGiven = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="The classifier's folder, or hf://OWNER/NAME on the Hugging Face Hub.")
+]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Engine = Annotated[str, typer.Option(help="What runs the cells: processes, serial, or ray (a Ray cluster).")]

@@ -19,11 +19,12 @@ from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.bundle.bundle_file import BundleDescription, Expected, read_about
 from skythaw.bundle.classifier import load
-from skythaw.bundle.hub_bundle import HUB, fetched
+from skythaw.bundle.hub_bundle import bundle_folder
 from skythaw.data.decode import BrokenImageError, probe
 from skythaw.data.image_form import Form
 from skythaw.errors import DataError, SpecError, UnknownNameError
 from skythaw.machine.device import find_device
+from skythaw.machine.hub_repository import is_hub_address
 from skythaw.predict.feature_network import STEP, FeatureNetwork, LastFeatures, features_at, require_depth
 from skythaw.predict.find_inputs import Inputs
 from skythaw.predict.in_threads import Item
@@ -164,12 +165,12 @@ def find_source(choice: FeatureChoice, images: Inputs) -> FeatureSource:
         The choice contradicts itself; or not one of the first images can be read.
     """
     given = choice.network
-    if not given.startswith(HUB) and not Path(given).is_dir():
+    if not is_hub_address(given) and not Path(given).is_dir():
         return _of_backbone(choice, images)
     for name in ("weights", "crop", "input_size", "stretch"):
         if getattr(choice, name) is not None:
             raise SpecError(f"{name} is of a backbone, and the bundle {given} has its own: leave it out")
-    folder = fetched(given) if given.startswith(HUB) else Path(given)
+    folder = bundle_folder(given)
     about = read_about(folder)
     require_depth(choice.depth, about.blocks, about.cell.backbone)
     return BundleSource(folder, about, choice.depth)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.bundle.bundle_file import read_about
+from skythaw.bundle.hub_bundle import bundle_folder
 from skythaw.data.sources.read_images import ImageOptions
 from skythaw.errors import SpecError
 from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
@@ -66,7 +67,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     BundleError, DataError, SpecError, OutputError, RemoteError
         See `predict_to`, `predict_survey`, and `skythaw.predict.from_sky.fetch_catalogue`.
     """
-    bundle, out, told = Path(bundle), Path(out), told or (lambda _step, _done, _all: None)
+    bundle, out, told = bundle_folder(bundle), Path(out), told or (lambda _step, _done, _all: None)
     if out.suffix and engine_choice and engine_choice.engine != "processes":
         raise SpecError(
             f"the engine {engine_choice.engine} makes a folder of shards: give a name without an ending, not {out}"

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.export.card_numbers import interval, numbers_section
+from skythaw.bundle.export.hub_card import licence_fields
 from skythaw.spec import Cell
 
 
@@ -94,8 +95,7 @@ def _front_matter(about: BundleDescription) -> str:
     return ModelCardData(
         library_name="skythaw",
         pipeline_tag="image-classification",
-        license="other",
-        license_name=about.licence,
+        **licence_fields(about.licence),
         tags=["astronomy", "image-classification", about.cell.backbone],
         metrics=["f1", "accuracy"],
         model_name=about.name,
