@@ -174,6 +174,21 @@ def hub_server() -> Iterator[HubServer]:
             server.shutdown()
 
 
+@contextmanager
+def asked_instead_of_the_hub(monkeypatch: Any) -> Iterator[HubServer]:
+    """In this process, the Hub's own library asks the stand-in, and does not wait before it asks again."""
+    from huggingface_hub import constants
+
+    with hub_server() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_of_the_stand_in")
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        yield server
+
+
 def _answered(state: HubServer, method: str, path: str, body: bytes) -> tuple[str, int, Any, str]:
     """The step, the status, the answer and the commit of a request."""
     parts = path.split("/")

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 import skythaw
 from helpers_bundle import make_bundle
-from hub_server import hub_server
+from hub_server import asked_instead_of_the_hub
 from skythaw.bundle import hub_bundle
 from skythaw.cli import main
 from skythaw.errors import BundleError, RemoteError, SkythawError, SpecError
@@ -27,16 +27,8 @@ def made(tmp_path_factory, cache):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    from huggingface_hub import constants
-
-    with hub_server() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.address)
-        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with asked_instead_of_the_hub(monkeypatch) as server:
         monkeypatch.setattr(hub_bundle, "user_cache_path", lambda name, **_: tmp_path / "cache")
-        monkeypatch.setenv("HF_TOKEN", "hf_of_the_stand_in")
-        monkeypatch.setattr("time.sleep", lambda seconds: None)  # its library waits before it asks again
         yield server
 
 

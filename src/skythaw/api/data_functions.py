@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from skythaw import registry
 from skythaw.api.progress_bar import tracked
 from skythaw.errors import SpecError
+from skythaw.machine.hub_repository import is_hub_address
 
 if TYPE_CHECKING:
     from skythaw.data.sources.folder import ImportResult
@@ -67,6 +68,7 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
     drop_conflicts: bool = False,
     level: int | None = None,
     unlabelled: bool = False,
+    cache: Path | str | None = None,
     progress: bool = True,
 ) -> ImportResult:
     """Gather labelled images in one Parquet file of cutouts; docs/inputs.md says what is read.
@@ -74,7 +76,8 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
     Parameters
     ----------
     folder
-        with a folder of images for each class; or with `labels`, any folder of images; an archive, or arrays
+        with a folder of images for each class; or with `labels`, any folder of images; an archive, or arrays; or
+        ``hf://datasets/owner/name@revision``, of the Hugging Face Hub
     out
         the Parquet file to write
     labels
@@ -91,6 +94,8 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
         how FITS files and bands are read
     merge, drop_conflicts, level, unlabelled
         what is done with look-alike classes and copies; which folders name the classes; images without labels
+    cache
+        folder for what is fetched; by default the user's own
     progress
         show a bar
 
@@ -103,17 +108,25 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
     ------
     DataError, SpecError, OutputError
         The images or the table can't be used, or the file can't be written.
+    RemoteError
+        The Hub can't be reached, or has no such dataset.
     """
+    from skythaw.api.run_choices import cache_folder
+    from skythaw.data.sources.hub_dataset import fetch_dataset
     from skythaw.data.sources.set_choices import SetChoices
     from skythaw.data.sources.source_formats import source_of
 
-    found: ImportResult = registry.get("source", source_of(Path(folder)))(
-        Path(folder),
+    folder, origin = Path(folder), ""
+    if is_hub_address(folder):
+        folder, origin = fetch_dataset(folder, cache_folder(cache) / "datasets")
+        labels = folder / labels if labels is not None and (folder / labels).exists() else labels
+    found: ImportResult = registry.get("source", source_of(folder))(
+        folder,
         Path(out),
         label_settings(labels, column, argmax, labelled_only, skip_missing),
         skip_broken=skip_broken,
         images=image_options(size, resize, ext, band_from, max_nan),
-        choices=SetChoices(merge, drop_conflicts, level, unlabelled),
+        choices=SetChoices(merge, drop_conflicts, level, unlabelled, origin),
         progress=lambda items, total: tracked(items, total, "importing", shown=progress),
     )
     return found

@@ -38,4 +38,4 @@ def bundle_folder(bundle: Path | str, store: Path | None = None) -> Path:
     if match is None:
         raise BundleError(f"{bundle} should be hf://owner/name, or hf://owner/name@revision")
     wanted = HubRepository(match["name"], "model", match["revision"])
-    return fetch_repository(wanted, PARTS, store or user_cache_path("skythaw", appauthor=False) / "bundles").path
+    return fetch_repository(wanted, [PARTS], store or user_cache_path("skythaw", appauthor=False) / "bundles").path

@@ -47,11 +47,13 @@ def mock(
 
 @app.command("import")
 def import_(
+    context: typer.Context,
     folder: Annotated[
         Path,
         typer.Argument(
             help="A folder with a folder of images for each class; or with --labels, a folder of images. Or a .zip of "
-            "one, a WebDataset .tar, arrays (HDF5, .npz, .npy), or Parquet with images."
+            "one, a WebDataset .tar, arrays (HDF5, .npz, .npy), Parquet with images, or "
+            "hf://datasets/OWNER/NAME@REVISION of the Hugging Face Hub."
         ),
     ],
     out: Out,
@@ -126,6 +128,7 @@ def import_(
         drop_conflicts=drop_conflicts,
         level=level,
         unlabelled=unlabelled,
+        cache=context.obj,
     )
     print_import(result, out, as_json=as_json)
 

@@ -65,8 +65,8 @@ def is_hub_address(given: Path | str) -> bool:
     return HUB.match(str(given)) is not None
 
 
-def fetch_repository(wanted: HubRepository, patterns: Sequence[str], store: Path) -> HubFolder:
-    """The files of a repository whose names match one of the patterns, all of one commit.
+def fetch_repository(wanted: HubRepository, choices: Sequence[Sequence[str]], store: Path) -> HubFolder:
+    """The files of a repository whose names match patterns, all of one commit.
 
     What is there already is not fetched again. A commit that is there needs no network; of a branch or a tag, the
     commit that it named when it was last looked up is taken where there is no network.
@@ -75,8 +75,8 @@ def fetch_repository(wanted: HubRepository, patterns: Sequence[str], store: Path
     ----------
     wanted
         the repository, and the revision of it
-    patterns
-        of names of files, such as ``*.parquet``
+    choices
+        patterns of names of files, such as ``*.parquet``, in groups: the first group that any file matches is taken
     store
         folder for repositories
 
@@ -92,6 +92,7 @@ def fetch_repository(wanted: HubRepository, patterns: Sequence[str], store: Path
         commit = _commit(wanted, home)
         folder = home / commit
         listing = _listing(wanted, commit, folder)
+        patterns = next((each for each in choices if any(_matches(name, each) for name in listing)), choices[-1])
         files = {name: size for name, size in listing.items() if _matches(name, patterns)}
         into = folder / wanted.name.rpartition("/")[2]
         if not files:

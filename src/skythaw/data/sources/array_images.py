@@ -106,7 +106,7 @@ def import_stack(
         copies.refuse()
 
     columns = [(name, arrays[name].type) for name in names]
-    count = write_cutouts(out, rows(), columns, {"source": "arrays", "file": stack.path.name})
+    count = write_cutouts(out, rows(), columns, {"source": "arrays", "file": stack.path.name} | choices.recipe)
     changed = {UNLABELLED: found.count(None)} if found and None in found else {}
     left_out = broken | dict.fromkeys(stack.unread, "an array that is neither the images nor a value for each of them")
     return ImportResult(count, broken, left_out, changed | named.changed, (*notes, *named.said))

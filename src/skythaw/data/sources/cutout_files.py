@@ -55,7 +55,7 @@ def import_cutouts(  # noqa: PLR0913 (those of every source)
     columns = [(name, cutouts.table[name].type) for name in kept]
     rows = _rows(_items(cutouts, named.labels, conflicts, progress), reader, broken, skip_broken)
     done = reader.options.recipe | ({} if reader.side is None else {"size": reader.side})
-    recipe = {"source": "cutouts", "file": Path(path).name} | ({"images": done} if done else {})
+    recipe = {"source": "cutouts", "file": Path(path).name} | ({"images": done} if done else {}) | choices.recipe
     count = write_cutouts(out, rows, columns, recipe)
     return ImportResult(count, broken, conflicts | broken, named.changed | reader.changed, named.said)
 

@@ -25,6 +25,13 @@ class SetChoices:
     """which level of folders names the classes, from 1, the outermost; None finds it"""
     unlabelled: bool = False
     """take images of a folder without labels, whatever its folders are called: to be predicted"""
+    origin: str = ""
+    """the address that the images were fetched from, with its commit; it stands in the file"""
+
+    @property
+    def recipe(self) -> dict[str, str]:
+        """What the file says of its origin."""
+        return {"origin": self.origin} if self.origin else {}
 
 
 @dataclass(frozen=True)

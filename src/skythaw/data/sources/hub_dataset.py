@@ -1,0 +1,70 @@
+"""A dataset of images on the Hugging Face Hub: its files come into the cache, and other sources read them there."""
+
+from __future__ import annotations
+
+import re
+from glob import escape
+from pathlib import Path
+
+from skythaw.data.sources.image_files import ENDINGS as ENDINGS_OF_IMAGES
+from skythaw.data.sources.packed_folder import SHARDS
+from skythaw.data.sources.source_formats import TABLE_ENDINGS, source_of
+from skythaw.errors import DataError
+from skythaw.machine.hub_repository import HubFolder, HubRepository, fetch_repository
+
+ADDRESS = re.compile(
+    r"hf:/+datasets/(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.%-]+))?(?:/(?P<inside>[^@]+))?/?", re.ASCII
+)
+PARQUET = (".parquet",)
+FILES = (*ENDINGS_OF_IMAGES, *TABLE_ENDINGS)
+ARCHIVES = (".zip", *SHARDS, ".h5", ".hdf5", ".npz", ".npy")
+"""endings of what is fetched: of Parquet, where there is any; else of images and tables; else of archives"""
+
+
+def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
+    """The folder or file on this machine that holds a dataset of the Hub, and its address with the commit.
+
+    Parameters
+    ----------
+    address
+        ``hf://datasets/owner/name``, with ``@revision`` (a branch, a tag or a commit) if need be, and with the folder
+        or file inside it that is wanted: ``hf://datasets/owner/name@v1/data/train``
+    store
+        folder for repositories
+
+    Raises
+    ------
+    DataError
+        It is no such address.
+    RemoteError, OutputError
+        See `skythaw.machine.hub_repository.fetch_repository`.
+    """
+    match = ADDRESS.fullmatch(str(address))
+    if match is None or ".." in str(address).split("/"):
+        raise DataError(
+            f"{address} should be hf://datasets/OWNER/NAME, with @REVISION and /FOLDER behind it if need be"
+        )
+    wanted = HubRepository(match["name"], "dataset", (match["revision"] or "").replace("%2F", "/") or None)
+    inside = match["inside"] or ""
+    found = _fetched(wanted, inside, [PARQUET, FILES, ARCHIVES], store)
+    if source_of(_place(found, inside)) == "folder":  # Parquet may be a table of the images beside it
+        found = _fetched(wanted, inside, [(*PARQUET, *FILES), ARCHIVES], store)
+    behind = f"/{inside}" if inside else ""
+    return _place(found, inside), f"hf://datasets/{wanted.name}@{found.commit}{behind}"
+
+
+def _fetched(wanted: HubRepository, inside: str, kinds: list[tuple[str, ...]], store: Path) -> HubFolder:
+    """Files of the first kind that there is; of a folder or a file inside the repository, if that is wanted."""
+    before = f"{escape(inside)}/*" if inside else "*"
+    own = [(escape(inside),)] if inside.lower().endswith((*PARQUET, *ARCHIVES)) else []
+    sets = [[before + each for ending in kind for each in {ending, ending.upper()}] for kind in kinds]
+    return fetch_repository(wanted, [*own, *sets], store)
+
+
+def _place(found: HubFolder, inside: str) -> Path:
+    """What is to be read: the folder, or the one archive in it."""
+    place = found.path / inside
+    if not place.is_dir():
+        return place
+    files = [each for each in place.rglob("*") if each.is_file() and ".cache" not in each.relative_to(place).parts]
+    return files[0] if len(files) == 1 and files[0].name.lower().endswith(ARCHIVES) else place
