@@ -50,6 +50,14 @@ FRAME = re.compile(
 )
 VIEWER = re.compile(r"/viewer/(?:cutout\.(jpg|fits)|(jpeg|fits)-cutout)")
 HIPS = "/hips-image-services/hips2fits"
+RECORDS = "/MocServer/query"
+SKIES = {
+    "CDS/P/SDSS9": ("color", *BANDS),
+    "CDS/P/DSS2": ("color", "red", "blue"),
+    "CDS/P/2MASS": ("color", *"JHK"),
+    "CDS/P/Rare": ("color", "g"),
+}
+"""surveys of CDS: their colour images and their bands"""
 SQL_FAULTS = ("json500", "html200", "error_table", "html503", "lb200", "cut", "wrong_header", "duplicate_row",
               "foreign_class", "bad_id", "hang", "endless")  # fmt: skip
 HOSTILE = ("gzip_bomb", "bz2_bomb", "endless", "redirect_host", "redirect_file", "redirect_loop", "html200",
@@ -148,6 +156,10 @@ class Sdss:
                 return self.viewer("fits" if "fits" in match.groups() else "jpg", query)
             if path == HIPS:
                 return self.hips(query)
+            if path == RECORDS:
+                survey, _, what = query.get("id", "").rpartition("/")
+                found = [{"ID": query["id"]}] if what in SKIES.get(survey, ()) else []
+                return Reply(200, json.dumps(found).encode(), "application/json")
         except BadRequestError as error:
             if path == HIPS:
                 return hips_error(400, str(error))
@@ -227,7 +239,8 @@ class Sdss:
         index = self.universe.nearest(ra % 360, dec)
         if form == "jpg":
             if index is None:
-                return Reply(200, black_jpeg(*size), JPEG)
+                blank = np.full((*size[::-1], 3), self.config.get("blank", 0), np.uint8)
+                return Reply(200, encode(blank), JPEG)
             return self.image(f"viewer/{index}", index, self.jpeg(index, size))
         if index is None:
             return Reply(500, b"<h1>Server Error (500)</h1>", HTML)
@@ -254,7 +267,7 @@ class Sdss:
         size = tuple(int(max(1, number(query, name))) for name in ("width", "height"))
         form, (survey, _, what) = query.get("format", "fits"), query.get("hips", "").rpartition("/")
         index = self.universe.nearest(ra % 360, dec)
-        if survey != "CDS/P/SDSS9" or what not in ("color", *BANDS):
+        if what not in SKIES.get(survey, ()):
             return hips_error(404, f"No HiPS found for {query.get('hips')}")
         if (form == "jpg") != (what == "color") or form not in ("jpg", "fits"):
             return hips_error(400, f"Format {form} is not available for {query['hips']}")
@@ -264,7 +277,7 @@ class Sdss:
             return self.image(f"hips/{index}", index, self.jpeg(index, size))
         if index is None:
             return Reply(200, fits_bytes(np.full(size[::-1], np.nan, np.float32), {}), "image/fits")
-        picture = self.cube(index, what, size, {}, (ra, dec, fov * 3600 / size[0]))
+        picture = self.cube(index, what if what in BANDS else "r", size, {}, (ra, dec, fov * 3600 / size[0]))
         return self.image(f"hips/{what}/{index}", index, picture)
 
     def image(self, key: str, index: int | None, picture: Picture, hostile: str | None = None,

@@ -20,6 +20,7 @@ PUBLIC = {
     "data mock": skythaw.make_mock,
     "data import": skythaw.import_images,
     "data sdss": skythaw.fetch_sdss,
+    "data cutouts": skythaw.fetch_cutouts,
     "data inspect": skythaw.inspect,
     "data verify": skythaw.verify,
     "study plan": skythaw.plan_study,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skythaw.api.bundle_functions import explain, export, predict
     from skythaw.api.callbacks import CellEvent, EpochEvent
+    from skythaw.api.cutouts_function import fetch_cutouts
     from skythaw.api.data_functions import import_images, inspect, make_mock, verify
     from skythaw.api.estimator import SkythawClassifier
     from skythaw.api.evaluate import evaluate
@@ -45,6 +46,7 @@ __all__ = [
     "explain",
     "export",
     "features",
+    "fetch_cutouts",
     "fetch_sdss",
     "import_images",
     "init_study",
@@ -64,6 +66,7 @@ __all__ = [
 _PLACES = {
     "skythaw.api.bundle_functions": ("export",),
     "skythaw.api.callbacks": ("CellEvent", "EpochEvent"),
+    "skythaw.api.cutouts_function": ("fetch_cutouts",),
     "skythaw.api.data_functions": ("import_images", "inspect", "make_mock", "verify"),
     "skythaw.api.estimator": ("SkythawClassifier",),
     "skythaw.api.evaluate": ("evaluate",),

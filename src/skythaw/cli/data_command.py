@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from skythaw.cli.cutouts_command import cutouts
 from skythaw.cli.print_import import print_import
 from skythaw.cli.sdss_command import sdss
 from skythaw.cli.shared_options import BandFrom, Ext, Json, MaxNan, Resize, Size
@@ -16,6 +17,7 @@ from skythaw.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Make, import and inspect sets of cutouts.")
 app.command("sdss")(sdss)
+app.command("cutouts")(cutouts)
 KINDS = {"JPEG or PNG": "8 bits, such as JPEG or PNG", "FITS": "floats, such as FITS or 16 bits"}
 Out = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")]
 

@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from skythaw.cli.terminal import print_json, say, stoppable, warn
-from skythaw.cli.terminal_table import TerminalTable, print_table
-
-JSON_SCHEMA = 1
+from skythaw.cli.print_fetched import print_fetched
+from skythaw.cli.terminal import stoppable
 
 
 def sdss(
@@ -70,26 +68,9 @@ def sdss(
 ) -> None:
     """Labelled cutouts from the Sloan Digital Sky Survey. You can stop it at any time; the same command goes on."""
     from skythaw.api.sdss_function import fetch_sdss, request_of
-    from skythaw.data.sources.sdss.missing_reasons import Reason
 
     given = {name: value for name, value in locals().items() if name in signature(fetch_sdss).parameters}
     request = request_of(given)
     with stoppable("what was fetched is kept, and the same command goes on"):
         summary = fetch_sdss(**given)
-    for note in summary.notes:
-        warn(note)
-    if as_json:
-        numbers = {"asked": summary.asked, "fetched": summary.fetched, "rejected": summary.rejected}
-        print_json({"schema": JSON_SCHEMA, **numbers, "state": str(summary.state), "file": str(out)})
-        return
-    table = TerminalTable(f"{summary.asked} objects asked for", ("result", "objects"))
-    table.add("fetched", str(summary.fetched))
-    for name, number in summary.rejected.items():
-        table.add(f"{name}: {Reason(name).words}", str(number))
-    print_table(table)
-    wanted = request.wanted * len(request.strata)
-    if wanted > summary.asked:
-        warn(f"the survey has {summary.asked} such objects, not {wanted}")
-    if again := sum(number for name, number in summary.rejected.items() if Reason(name).passes):
-        warn(f"{again} of them may be there another time; run the same command again")
-    say(f"wrote {summary.fetched} cutouts of {size} px to {out}; {summary.state} has the reason for every object")
+    print_fetched(summary, out, size, wanted=request.wanted * len(request.strata), as_json=as_json)

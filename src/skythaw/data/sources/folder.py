@@ -141,12 +141,8 @@ def import_folder(  # noqa: PLR0913 (options of the command, in two groups)
         conflicts = _conflicts(items, reader)
         items, left_out = [item for item in items if item.name not in conflicts], left_out | conflicts
     broken: dict[str, str] = {}
-    source = "none" if choices.unlabelled else "folders"
-    recipe = (
-        {"source": "folder", "labels": source if labels is None else labelled.where.name}
-        | _done(reader)
-        | choices.recipe
-    )
+    source = ("none" if choices.unlabelled else "folders") if labels is None else labelled.where.name
+    recipe = {"source": "folder", "labels": source} | _done(reader) | choices.recipe
     rows = _rows(shown(items, len(items)), reader, broken, skip_broken)
     count = write_cutouts(out, rows, labelled.columns, recipe)
     for item in items:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from skythaw.data.sources.sdss.fetch_state import FetchState
 from skythaw.data.sources.sdss.frames import fetch_cubes
 from skythaw.data.sources.sdss.http_client import Client
-from skythaw.data.sources.sdss.image_services import fetch_fits, fetch_jpeg
+from skythaw.data.sources.sdss.image_services import Wanted, fetch_fits, fetch_jpeg
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import Stopped
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -22,7 +22,7 @@ GIVE_UP = 20
 Job = Sequence[Target]
 
 
-def fetch_all(state: FetchState, client: Client, request: Request, workers: int) -> Iterator[Target]:
+def fetch_all(state: FetchState, client: Client, request: Wanted, workers: int) -> Iterator[Target]:
     """Fetch all missing images, and yield each object when it has its image or its reason.
 
     Raises
@@ -55,7 +55,7 @@ def fetch_all(state: FetchState, client: Client, request: Request, workers: int)
 class _Fetchers:
     """The state that the threads share."""
 
-    def __init__(self, state: FetchState, client: Client, request: Request) -> None:
+    def __init__(self, state: FetchState, client: Client, request: Wanted) -> None:
         self.state, self.client, self.request = state, client, request
         self.settled: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
         """jobs that are done, errors, and None from each thread that ends"""
@@ -84,7 +84,7 @@ class _Fetchers:
             return next(self._jobs, None)
 
     def _fetch(self, job: Job) -> Iterable[tuple[Target, bytes | Fault]]:
-        if self.request.images == "fits" and self.request.service == "skyserver":
+        if isinstance(self.request, Request) and _from_frames(self.request):
             return fetch_cubes(self.client, self.request, job)
         fetch = fetch_jpeg if self.request.images == "jpeg" else fetch_fits
         found: list[tuple[Target, bytes | Fault]] = []
@@ -108,8 +108,13 @@ class _Fetchers:
                 )
 
 
-def _jobs(targets: Iterator[Target], request: Request) -> Iterator[Job]:
+def _from_frames(request: Wanted) -> bool:
+    """Whether images are cut here, from the frames of SDSS."""
+    return request.images == "fits" and request.service == "skyserver"
+
+
+def _jobs(targets: Iterator[Target], request: Wanted) -> Iterator[Job]:
     """The jobs of the threads: one object each, or all objects of a field whose frames are fetched."""
-    if request.images == "jpeg" or request.service != "skyserver":
+    if not _from_frames(request):
         return ([target] for target in targets)
     return (list(group) for _, group in itertools.groupby(targets, key=lambda target: target.frame))

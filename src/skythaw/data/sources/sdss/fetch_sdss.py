@@ -24,6 +24,7 @@ from skythaw.data.sources.sdss import spectra_query
 from skythaw.data.sources.sdss.fetch_images import fetch_all
 from skythaw.data.sources.sdss.fetch_state import FETCHED, WAITING, FetchState
 from skythaw.data.sources.sdss.http_client import Client, HttpSettings
+from skythaw.data.sources.sdss.image_services import Wanted
 from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
 from skythaw.data.sources.sdss.positions import read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
@@ -102,14 +103,14 @@ def fetch_sdss(
         progress=progress,
     )
     try:
-        return _build(out, state, request)
+        return build(out, state, request)
     finally:
         state.close()
 
 
 def settle(
     path: Path,
-    request: Request,
+    request: Wanted,
     http: HttpSettings,
     *,
     workers: int = 2,
@@ -153,18 +154,21 @@ def ask(client: Client, request: Request, query: str, read: Callable[[bytes], An
         raise RemoteError(f"SkyServer, DR{request.release}, to a query: {fault.detail}") from None
 
 
-def _list_objects(state: FetchState, client: Client, request: Request, show: Progress) -> None:
+def _list_objects(state: FetchState, client: Client, request: Wanted, show: Progress) -> None:
     """Write every object of the request to the state file, unless all are there."""
     if state.get("listed"):
         return
-    if request.catalog is None and request.sql is None:
+    if isinstance(request, Request) and request.catalog is None and request.sql is None:
         for stratum in request.strata:
             listing = _list_stratum(state, client, request, stratum)
             for _ in show(listing, request.wanted, f"looking for {', '.join(stratum)}"):
                 pass
         state.add([], listed=True)
         return
-    source = request.catalog or ask(client, request, " ".join((request.sql or "").split()), _whole_table)
+    source = request.catalog
+    if isinstance(request, Request) and request.sql is not None:
+        source = ask(client, request, " ".join(request.sql.split()), _whole_table)
+    assert source is not None
     catalog = read_catalog(source, request.columns)
     columns = [(name, str(kind)) for name, kind in catalog.columns]
     notes: dict[str, Any] = {"columns": columns}
@@ -218,7 +222,7 @@ def _item(row: spectra_query.Row) -> SkyObject:
     return SkyObject(row["specObjID"], row["class"], row["photoRa"], row["photoDec"], row["bestObjID"], frame, extra)
 
 
-def _build(out: Path, state: FetchState, request: Request) -> FetchSummary:
+def build(out: Path, state: FetchState, request: Wanted) -> FetchSummary:
     """Write the result from the state file, and count the objects."""
     counts = state.counts()
     summary = FetchSummary(
@@ -233,7 +237,8 @@ def _build(out: Path, state: FetchState, request: Request) -> FetchSummary:
         raise DataError(f"there is no image to write to {out}; {why} ({state.path} has the reason for every object)")
     position: tuple[tuple[str, pa.DataType], ...] = (("ra", pa.float64()), ("dec", pa.float64()))
     frame = [(name, pa.int64()) for name in FRAME] if state.has_frames() else []
-    added = (("release", pa.string()), ("pixel_scale", pa.float64()))
+    added = [(name, pa.string() if isinstance(value, str) else pa.float64()) for name, value in request.common.items()]
+    extra = [each for each in _extra_columns(state) if each[0] not in request.common]
     recipe = {
         **request.describe(),
         "replies": state.get("replies") or {},
@@ -241,9 +246,9 @@ def _build(out: Path, state: FetchState, request: Request) -> FetchSummary:
         "rejected": summary.rejected,
         "skythaw": version("skythaw"),
     }
-    if request.sql is None and request.catalog is None:
+    if isinstance(request, Request) and request.sql is None and request.catalog is None:
         recipe["query"] = spectra_query.slice_query(request.classes, 0, request.limits)
-    write_cutouts(out, _rows(state, request), [*position, *frame, *_extra_columns(state), *added], recipe)
+    write_cutouts(out, _rows(state, request), [*position, *frame, *extra, *added], recipe)
     return summary
 
 
@@ -257,10 +262,9 @@ def _extra_columns(state: FetchState) -> list[tuple[str, pa.DataType]]:
     return [(name, kinds.get(name, pa.float64())) for name in names]
 
 
-def _rows(state: FetchState, request: Request) -> Iterator[dict[str, Any]]:
+def _rows(state: FetchState, request: Wanted) -> Iterator[dict[str, Any]]:
     ending = "jpg" if request.images == "jpeg" else "fits"
-    common = {"release": f"DR{request.release}", "pixel_scale": request.scale}
     for item, image in state.fetched():
         frame = dict(zip(FRAME, item.frame or (None,) * 3, strict=True))
         own = {"object_id": item.object_id, "label": item.label, "ra": item.ra, "dec": item.dec, "image": image}
-        yield {**item.extra, **frame, **common, **own, "image_path": f"{item.object_id}.{ending}"}
+        yield {**item.extra, **frame, **request.common, **own, "image_path": f"{item.object_id}.{ending}"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.data.sources.sdss.spectra_query import CLASSES, RELEASES, Limits
+from skythaw.data.sources.surveys.sky_surveys import SDSS, SkySurvey
 from skythaw.errors import SpecError, nearest
 
 SERVICES = {"skyserver": "ugriz", "legacy": "gri", "hips2fits": "ugriz"}
@@ -55,12 +56,7 @@ class Request:
             raise SpecError(f"release {self.release} is none of DR{RELEASES[0]} to DR{RELEASES[-1]}")
         if self.service == "skyserver" and not SIZES[0] <= self.size <= SIZES[1]:
             raise SpecError(f"size {self.size} should be {SIZES[0]} to {SIZES[1]} pixels: SkyServer gives no others")
-        if not 8 <= self.size <= SIZES[1]:
-            raise SpecError(f"size {self.size} should be 8 to {SIZES[1]} pixels")
-        if not 0.015 <= self.scale <= 60:
-            raise SpecError(f"scale {self.scale} should be 0.015 to 60 arcsec per pixel; SDSS has {NATIVE}")
-        if not 0 <= self.max_black <= 1:
-            raise SpecError(f"max_black = {self.max_black} should be a share from 0 to 1")
+        check_image(self.size, self.scale, self.max_black, f"SDSS has {NATIVE}")
         self._check_bands()
         self._check_sample()
 
@@ -113,6 +109,16 @@ class Request:
         """Objects of each stratum."""
         return self.per_class or self.total or 0
 
+    @property
+    def survey(self) -> SkySurvey:
+        """SDSS, as a service calls it that is not its own."""
+        return SDSS[self.service]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Columns that are alike for all objects."""
+        return {"release": f"DR{self.release}", "pixel_scale": self.scale}
+
     def describe(self) -> dict[str, Any]:
         """Everything that decides the result, JSON-able; a catalogue is described by its checksum."""
         about: dict[str, Any] = {
@@ -127,7 +133,7 @@ class Request:
         if self.images == "fits":
             about["bands"] = "".join(self.bands)
         if self.catalog is not None:
-            return about | {"catalog_sha256": _file_sha256(self.catalog), "columns": self.columns}
+            return about | {"catalog_sha256": file_sha256(self.catalog), "columns": self.columns}
         if self.sql is not None:
             return about | {"sql": self.sql, "columns": self.columns}
         sample = {"per_class": self.per_class} if self.per_class else {"total": self.total}
@@ -135,7 +141,18 @@ class Request:
         return about | {"sample": {**sample, "classes": list(self.classes), "seed": self.seed, **limits}}
 
 
-def _file_sha256(path: Path) -> str:
+def check_image(size: int, scale: float, max_black: float, native: str) -> None:
+    """Raise `SpecError` unless a service can be asked for such images."""
+    if not 8 <= size <= SIZES[1]:
+        raise SpecError(f"size {size} should be 8 to {SIZES[1]} pixels")
+    if not 0.015 <= scale <= 60:
+        raise SpecError(f"scale {scale} should be 0.015 to 60 arcsec per pixel; {native}")
+    if not 0 <= max_black <= 1:
+        raise SpecError(f"max_black = {max_black} should be a share from 0 to 1")
+
+
+def file_sha256(path: Path) -> str:
+    """The checksum of a catalogue."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
