@@ -76,7 +76,8 @@ def test_the_same_again_changes_nothing(hub, made):
     first = push(made)
     sent = hub.asked.count("put")
     assert sent
-    assert push(made).commit == first.commit
+    again = push(made)
+    assert (again.commit, again.changed, first.changed) == (first.commit, False, True)
     assert hub.asked.count("put") == sent
     assert len(hub.repositories[f"models/{NAME}"].commits) == 2
 

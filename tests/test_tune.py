@@ -423,3 +423,29 @@ def test_a_search_joins_numbers_to_what_is_left(tmp_path, cache):
     search(study, RunSettings(out=tmp_path / "run", cache=cache, engine="serial"))
     rows = Run(tmp_path / "run").facts["rows"]
     assert {row["inputs"] for row in rows} == {"images", "both:mean", "table"}
+
+
+@pytest.mark.parametrize(("numbers", "said"), [(None, True), (object(), False)])
+def test_numbers_that_came_to_nothing_within_the_budget_are_named(tmp_path, monkeypatch, numbers, said):
+    from types import SimpleNamespace
+
+    from skythaw.api import tune as module
+    from skythaw.api.time_budget import TimeBudget, TimeIsUp
+
+    def over(*_):
+        raise TimeIsUp
+
+    notes = []
+    monkeypatch.setattr(module, "choose_study", over)
+    monkeypatch.setattr(module, "_end", lambda *_, complete: None)
+    monkeypatch.setattr(module, "read_about", lambda _: SimpleNamespace(numbers=numbers))
+    request = SimpleNamespace(told={}, table=tmp_path / "a.csv")
+    folder = SimpleNamespace(
+        **dict.fromkeys(("cutouts", "look", "study"), tmp_path / "none"),
+        any_done=True,
+        classifier=tmp_path,
+        keep=lambda *_, **__: None,
+    )
+    watcher = SimpleNamespace(noted=notes.append, warned=notes.append, step=lambda _: None)
+    module._tune(request, folder, TimeBudget.begin(60, 0.0), watcher)
+    assert any("a.csv was finished, so the classifier takes images alone" in note for note in notes) is said

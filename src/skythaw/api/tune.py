@@ -14,6 +14,7 @@ from skythaw.api.run_choices import cache_folder
 from skythaw.api.stopping import stopping_says
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
 from skythaw.api.tune_folder import TuneFolder
+from skythaw.bundle.bundle_file import read_about
 from skythaw.errors import SpecError
 from skythaw.machine.files import replacing
 from skythaw.report.plain_answer import plain_answer
@@ -146,6 +147,11 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
     watcher.step("writing the report and the classifier")
     _end(folder, clock, complete=complete)
     folder.keep(request.told, clock.used, complete=complete)
+    if request.table is not None and not complete and read_about(folder.classifier).numbers is None:
+        watcher.warned(
+            f"no training with the numbers of {request.table} was finished, so the classifier takes images alone; the "
+            "same command with a larger --budget goes on"
+        )
 
 
 def _end(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:

@@ -39,8 +39,8 @@ def push(
     with stoppable("nothing is there by half, and the same command goes on"):
         done = send(bundle, repository, public=public, licence=licence, dataset=dataset, dry_run=dry_run)
     if as_json:
-        facts = {"repository": done.repository, "private": done.private, "commit": done.commit, "files": done.files}
-        print_json({"schema": JSON_SCHEMA, **facts, "removed": list(done.removed), "address": done.address})
+        facts = {"schema": JSON_SCHEMA, **vars(done), "address": done.address}
+        print_json({name: value for name, value in facts.items() if name != "card"})
         return
     who = "for its owner alone" if done.private else "for everyone to see"
     table = TerminalTable(f"{'would go to' if dry_run else 'is now in'} {repository}, {who}:", ("file", "MB"))
@@ -51,6 +51,8 @@ def push(
         say("its card begins so:")
         say(done.card[: done.card.find("\n---", 4) + 4])
         return
+    if not done.changed:
+        say("all of it was there already, so nothing was changed")
     if done.removed:
         say(f"removed there, because this classifier has no such files: {', '.join(done.removed)}")
     say_wrapped(f"https://huggingface.co/{repository} has it, at the commit {done.commit}")

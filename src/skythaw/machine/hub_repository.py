@@ -253,7 +253,20 @@ def _download(wanted: HubRepository, commit: str, patterns: Sequence[str], folde
 
 @contextmanager
 def bars_on_terminals(shown: bool = True) -> Iterator[None]:
-    """Inside, the Hub's library draws its bars on a terminal alone, and none if they are not to be shown."""
+    """Inside, the Hub's library draws bars on a terminal alone, if they are to be shown, and says nothing."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with _bars(shown):
+            yield
+    finally:
+        logging.set_verbosity(before)
+
+
+@contextmanager
+def _bars(shown: bool) -> Iterator[None]:
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled() or (shown and sys.stderr.isatty()):

@@ -37,6 +37,8 @@ class PushSummary:
     """40 hexadecimal digits; None of a dry run"""
     card: str
     """the text of README.md there"""
+    changed: bool = True
+    """whether anything was not there already"""
 
     @property
     def address(self) -> str:
@@ -98,12 +100,12 @@ def push_bundle(  # noqa: PLR0913 (each is an option of the command)
     wanted = HubRepository(repository)
     try:
         with bars_on_terminals(progress):
-            commit, removed = _commit(wanted, files, card, public)
+            commit, removed, changed = _commit(wanted, files, card, public)
     except SkythawError:
         raise
     except Exception as error:  # its errors come from several libraries
         raise RemoteError(f"can't push to {repository} on the Hugging Face Hub: {why_not(error, wanted)}") from None
-    return PushSummary(repository, not public, sizes, removed, commit, card)
+    return PushSummary(repository, not public, sizes, removed, commit, card, changed)
 
 
 def _files(bundle: Path, about: BundleDescription) -> dict[str, Path]:
@@ -119,8 +121,10 @@ def _files(bundle: Path, about: BundleDescription) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path.exists()}
 
 
-def _commit(wanted: HubRepository, files: dict[str, Path], card: str, public: bool) -> tuple[str, tuple[str, ...]]:
-    """Make the repository if need be, and one commit; which it is, and what was removed."""
+def _commit(
+    wanted: HubRepository, files: dict[str, Path], card: str, public: bool
+) -> tuple[str, tuple[str, ...], bool]:
+    """Make the repository if need be, and one commit; which it is, what was removed, and whether it is new."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 
     api = HfApi(endpoint=constants.ENDPOINT)
@@ -133,7 +137,7 @@ def _commit(wanted: HubRepository, files: dict[str, Path], card: str, public: bo
     operations += [CommitOperationAdd(name, str(path)) for name, path in files.items()]
     operations += [CommitOperationDelete(name) for name in removed]
     done = api.create_commit(wanted.name, operations, commit_message="A classifier of skythaw", parent_commit=info.sha)
-    return done.oid, removed
+    return done.oid, removed, done.oid != info.sha
 
 
 def _require_ours(wanted: HubRepository, info: Any, there: set[str], public: bool) -> None:
