@@ -183,7 +183,7 @@ def asked_instead_of_the_hub(monkeypatch: Any) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
         monkeypatch.setenv("HF_TOKEN", "hf_of_the_stand_in")
         monkeypatch.setattr("time.sleep", lambda seconds: None)
         yield server
