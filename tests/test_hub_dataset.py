@@ -118,6 +118,15 @@ def test_offline_from_the_cache(read, hub, tmp_path):
         skythaw.import_images(NAME + "@v1", out, cache=tmp_path / "cache", progress=False)
 
 
+def test_a_file_that_is_not_whole_is_fetched_again(read, tmp_path):
+    first, commit = read(SHARDS)
+    torn = next((tmp_path / "cache").rglob("train-00000*.parquet"))
+    torn.write_bytes(torn.read_bytes()[:100])
+    out = tmp_path / "again.parquet"
+    skythaw.import_images(f"{NAME}@{commit}", out, cache=tmp_path / "cache", progress=False)
+    assert [data for _, data, _ in read_cutouts(out).images()] == [data for _, data, _ in first.images()]
+
+
 @pytest.mark.parametrize(
     ("step", "fault", "words"),
     [

@@ -156,6 +156,21 @@ def test_nothing_of_others_is_overwritten_or_shown(hub, made):
         skythaw.push(made, "sky/other", licence="mit")
 
 
+def test_what_another_pushes_meanwhile_is_not_overwritten(hub, made, monkeypatch):
+    push(made)
+    stored, about = hub.repositories[f"models/{NAME}"], hub.about
+
+    def overtaken(name, revision):
+        found = about(name, revision)
+        stored.commit({"bundle.json": b"theirs"})
+        return found
+
+    monkeypatch.setattr(hub, "about", overtaken)
+    with pytest.raises(RemoteError, match="can't push to sky/galaxies"):
+        push(made, licence="mit")
+    assert stored.commits[stored.find("main")] == {"bundle.json": b"theirs"}
+
+
 def test_a_damaged_bundle_stays_here(hub, made, tmp_path):
     own = shutil.copytree(made, tmp_path / "own")
     data = bytearray((own / "references.safetensors").read_bytes())

@@ -22,7 +22,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from skythaw.errors import OutputError, RemoteError
-from skythaw.machine.files import replacing, writing
+from skythaw.machine.files import discard, replacing, writing
 
 HUB = re.compile(r"hf:/+")
 """how an address begins; one slash is what `Path` leaves of two"""
@@ -102,6 +102,8 @@ def fetch_repository(wanted: HubRepository, choices: Sequence[Sequence[str]], st
             )
         if missing := _missing(into, files):
             _require_room(wanted, home, sum(missing.values()))
+            for name in missing:
+                discard(into / name)  # its library would take a torn file for the one that it fetched
             _download(wanted, commit, patterns, into)
             if missing := _missing(into, files):
                 raise RemoteError(f"{wanted}: {min(missing)} did not come whole; the same call goes on")
