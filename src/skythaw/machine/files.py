@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from skythaw.errors import OutputError
+
+OPENED = Path("/proc/self/fd")
+"""where Linux shows what this process has open; from there a file without a name gets one"""
 
 
 @contextmanager
@@ -27,8 +30,9 @@ def writing(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file open for writing that becomes `path` when the block ends, and vanishes if it ends by an exception.
 
-    It is written beside `path`, synced to the disk and renamed; folders on the way are made. Meanwhile its name can't
-    be guessed, and no link that somebody has put there is followed.
+    It is written beside `path`, synced to the disk and renamed; folders on the way are made. Meanwhile it has no name
+    (Linux), so that nothing is left where the process is killed, or else one that can't be guessed; no link that
+    somebody has put there is followed.
 
     Raises
     ------
@@ -38,13 +42,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = new_file(temporary)
+        unnamed = _unnamed_file(path.parent)
+        file = unnamed or new_file(temporary)
+    has_name = unnamed is None
     try:
         try:
             yield file
             with writing(path):
                 file.flush()
                 os.fsync(file.fileno())
+                if not has_name:
+                    _give_name(file, temporary)
+                    has_name = True
         finally:
             with writing(path):
                 file.close()
@@ -52,7 +61,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.replace(path)
             sync_folder(path.parent)
     except BaseException:
-        discard(temporary)
+        if has_name:
+            discard(temporary)
         raise
 
 
@@ -66,6 +76,23 @@ def new_file(path: Path) -> BinaryIO:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o666), "wb")
+
+
+def _unnamed_file(folder: Path) -> BinaryIO | None:
+    """A file in a folder, open for writing, that vanishes with this process; None where the system has none such."""
+    if not hasattr(os, "O_TMPFILE") or not OPENED.is_dir():
+        return None
+    with suppress(OSError):  # the file system has none; what else is wrong is said when a named one is opened
+        return os.fdopen(os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666), "wb")
+    return None
+
+
+def _give_name(file: BinaryIO, path: Path) -> None:
+    folder = os.open(OPENED, os.O_RDONLY)
+    try:
+        os.link(str(file.fileno()), path, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def discard(path: Path) -> None:
