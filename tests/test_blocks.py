@@ -134,7 +134,7 @@ def test_random_weights_are_the_same_and_leave_torch_alone():
     ("name", "message"),
     [
         ("resnet5O", "did you mean 'resnet50'"),
-        ("timm:resnet5O", "unknown timm network 'resnet5O'; did you mean 'resnet50'"),
+        ("timm:resnet5O", "unknown timm network 'resnet5O'; did you mean 'timm:resnet50'"),
         ("timm:resnet50.nope", "unknown timm network"),
         ("timm:zzzzzz", r"timm\.list_models"),
         ("timm:", "unknown backbone"),

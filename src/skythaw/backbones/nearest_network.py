@@ -43,6 +43,8 @@ def meant(name: str, known: Sequence[str]) -> str:
         return f"is it a model of the Hugging Face Hub? Then write 'hf_hub:{repository}'"
     if plain and (found := _nearest(name, known)):
         return f"did you mean {found!r}?"
+    if name.strip().startswith("timm:"):
+        return "timm.list_models() shows all"
     return "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
 
 
