@@ -146,7 +146,7 @@ def test_weights_go_to_the_networks_that_they_are_of(folder, cache):
         (AXIS, "hf_hub:zoo/encoder", "", SpecError, "are named twice: .*write 'timm:test_efficientnet'"),
         (AXIS, "timm:test_efficientnet.r160_in1k", "", SpecError, "are named twice: .*write 'timm:test_efficientnet'"),
         ('{ name = "mine" }', f"timm:{NETWORK}", "", SpecError, "'mine' is no name of published weights"),
-        ('"timm:convnext_nanno.in12k"', f"timm:{NETWORK}", "", UnknownNameError, "mean 'timm:convnext_nano.in12k'"),
+        ('"timm:convnext_nanno.in12k"', f"timm:{NETWORK}", "", UnknownNameError, "'timm:convnext_nano.in12k'"),
         ('"hf_hub:zoo/other"', f"timm:{NETWORK}", "", WeightsError, "switched off by HF_HUB_OFFLINE"),
         ('"a.pth", "b/a.pth"', f"timm:{NETWORK}", "", SpecError, "two sets called 'a.pth'"),
         ('"none.pth"', f"timm:{NETWORK}", "", WeightsError, "can't read the weights .*none.pth"),

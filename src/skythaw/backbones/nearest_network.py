@@ -41,11 +41,10 @@ def meant(name: str, known: Sequence[str]) -> str:
     if REPOSITORY.fullmatch(plain.rpartition(":")[2]) and "://" not in plain:
         repository = plain.rpartition(":")[2]
         return f"is it a model of the Hugging Face Hub? Then write 'hf_hub:{repository}'"
-    if plain and (found := _nearest(name, known)):
-        return f"did you mean {found!r}?"
-    if name.strip().startswith("timm:"):
-        return "timm.list_models() shows all"
-    return "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
+    found = _nearest(name, known) if plain else None
+    rest = "`skythaw backbones` lists ours, and timm:NAME is any network of timm"
+    rest = "timm.list_models() shows all" if name.strip().startswith("timm:") else rest
+    return f"did you mean {found!r}?" if found else rest
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:
