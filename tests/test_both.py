@@ -318,7 +318,7 @@ def test_by_one_seed_no_input_is_called_better(ran):
     for gain in [changed["control"][0]["network"], *changed["inputs"][0]["pairs"]]:
         gain |= {"low_simultaneous": 0.1, "high_simultaneous": 0.2, "converged": True}
     changed["inputs"][0] |= {"converged": True, "seeds": 1}
-    changed["control"][0]["seeds"] = 1
+    changed["control"][0]["network"]["seeds"] = 1
     said = " ".join([*control_sentences(changed), *input_sentences(changed)])
     assert "(10.0 to 20.0) better" not in said
     assert "There is one seed, so none of them is called better" in said

@@ -153,7 +153,10 @@ BAD = {
         study_with('"timm:test_efficientnet"]', '"hf_hub:nobody"]'),
         "write hf_hub:OWNER/NAME",
     ),
-    "no such folder": (study_with('"timm:test_efficientnet"]', '"local-dir:none"]'), "has no config.json, nor weights"),
+    "no such folder": (
+        study_with('"timm:test_efficientnet"]', '"local-dir:none"]'),
+        "has to be a folder with config.json and weights; it is not there",
+    ),
     "weights named twice": (
         study_with("[75]", '[75]\nweights = ["random"]'),
         "are named twice: in [grid] weights, and",

@@ -228,7 +228,7 @@ def test_a_survey_has_the_features_of_the_single_file(bundle, survey, tmp_path):
 REFUSED = [
     ({"out": "a.csv"}, "features are lists of numbers, which need Parquet"),
     ({"out": "folder"}, "features are lists of numbers, which need Parquet"),
-    ({"network": "timm:test_resnt"}, "did you mean 'test_resnet'"),
+    ({"network": "timm:test_resnt"}, "did you mean 'timm:test_resnet'"),
     ({"network": "no/bundle"}, "no/bundle is neither the folder of a bundle nor a backbone"),
     ({"depth": 5}, "has 5 blocks, so there are features at the depths 0 to 4"),
     ({"depth": -1}, "has 5 blocks, so there are features at the depths 0 to 4"),

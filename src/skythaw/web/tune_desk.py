@@ -98,8 +98,8 @@ class TuneDesk:
             return None
         try:
             path = self.root.absolute() / Path(text).expanduser()
-            path.exists()  # a name may be too long
             if len(text) <= LONGEST and path.resolve().is_relative_to(self.root.resolve()):
+                path.exists()  # a name may be too long
                 return path
         except (ValueError, OSError, RuntimeError):
             raise SpecError(f"{name}: {text[:80]!r} is no path") from None
