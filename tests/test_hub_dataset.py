@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -175,3 +176,23 @@ def test_a_disk_without_room(read, monkeypatch):
     monkeypatch.setattr(hub_repository, "SPARE", 1 << 60)
     with pytest.raises(OutputError, match="GB left; name a part of it"):
         read(SHARDS)
+
+
+def zipped(files):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def test_tables_beside_an_archive_do_not_hide_it(read):
+    files = {"data.zip": zipped(FOLDERS), "dataset_infos.json": b"{}", "classes.csv": b"a,b\n1,2\n"}
+    assert sorted(data for _, data, _ in read(files)[0].images()) == sorted(JPEGS)
+
+
+def test_of_several_archives_one_has_to_be_named(read):
+    files = {"test.zip": zipped(FOLDERS), "train.zip": zipped(FOLDERS), "info.json": b"{}"}
+    with pytest.raises(DataError, match=rf"holds archives: say which one .* such as {NAME}/test\.zip$"):
+        read(files)
+    assert len(read(files, f"{NAME}/train.zip")[0]) == 12

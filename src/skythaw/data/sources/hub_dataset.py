@@ -18,7 +18,7 @@ ADDRESS = re.compile(
 PARQUET = (".parquet",)
 FILES = (*ENDINGS_OF_IMAGES, *TABLE_ENDINGS)
 ARCHIVES = (".zip", *SHARDS, ".h5", ".hdf5", ".npz", ".npy")
-"""endings of what is fetched: of Parquet, where there is any; else of images and tables; else of archives"""
+"""endings of what is fetched: of Parquet, where there is any; else of images, and tables with them; else of archives"""
 
 
 def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
@@ -35,7 +35,7 @@ def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
     Raises
     ------
     DataError
-        It is no such address.
+        It is no such address, or several archives are there.
     RemoteError, OutputError
         See `skythaw.machine.hub_repository.fetch_repository`.
     """
@@ -46,9 +46,15 @@ def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
         )
     wanted = HubRepository(match["name"], "dataset", (match["revision"] or "").replace("%2F", "/") or None)
     inside = match["inside"] or ""
-    found = _fetched(wanted, inside, [PARQUET, FILES, ARCHIVES], store)
+    found = _fetched(wanted, inside, [PARQUET, ENDINGS_OF_IMAGES, ARCHIVES], store)
     if source_of(_place(found, inside)) == "folder":  # Parquet may be a table of the images beside it
-        found = _fetched(wanted, inside, [(*PARQUET, *FILES), ARCHIVES], store)
+        _fetched(wanted, inside, [ENDINGS_OF_IMAGES, ARCHIVES, PARQUET], store)
+        place = found.path / inside
+        archives = _there(place, ARCHIVES)
+        if archives and not _there(place, ENDINGS_OF_IMAGES):
+            name = archives[0].relative_to(found.path).as_posix()
+            raise DataError(f"{wanted} holds archives: say which one is to be read, such as {wanted}/{name}")
+        _fetched(wanted, inside, [(*PARQUET, *FILES)], store)
     behind = f"/{inside}" if inside else ""
     return _place(found, inside), f"hf://datasets/{wanted.name}@{found.commit}{behind}"
 
@@ -64,7 +70,12 @@ def _fetched(wanted: HubRepository, inside: str, kinds: list[tuple[str, ...]], s
 def _place(found: HubFolder, inside: str) -> Path:
     """What is to be read: the folder, or the one archive in it."""
     place = found.path / inside
-    if not place.is_dir():
-        return place
-    files = [each for each in place.rglob("*") if each.is_file() and ".cache" not in each.relative_to(place).parts]
-    return files[0] if len(files) == 1 and files[0].name.lower().endswith(ARCHIVES) else place
+    archives = _there(place, ARCHIVES)
+    return archives[0] if len(archives) == 1 and not _there(place, (*PARQUET, *ENDINGS_OF_IMAGES)) else place
+
+
+def _there(place: Path, endings: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with such endings; none if it is no folder."""
+    files = sorted(place.rglob("*")) if place.is_dir() else []
+    own = [each for each in files if ".cache" not in each.relative_to(place).parts]
+    return [each for each in own if each.name.lower().endswith(endings) and each.is_file()]
