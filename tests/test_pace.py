@@ -87,11 +87,12 @@ def test_another_processor_size_or_thread_counts_for_nothing(tmp_path, cells):
     assert not MachineSpeed(tmp_path / "c").measured(cells[0])
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"a": "fast"}', "{"])
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": "fast"}', '{"a": null}', '{"share of a core": 0}', "{"])
 def test_a_damaged_file_is_as_none(tmp_path, cells, content):
     (tmp_path / "speed.json").write_text(content)
     pace = MachineSpeed(tmp_path)
     assert not pace.measured(cells[0])
+    assert pace.rate(cells[0]) == USUAL
     pace.remember([(deep(cells), 3e11, seconds(3.0))])
     assert MachineSpeed(tmp_path).rate(cells[0]) == pytest.approx(1e11)
 

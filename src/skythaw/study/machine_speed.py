@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -37,8 +38,9 @@ class MachineSpeed:
     def __init__(self, cache: Path) -> None:
         self._file = cache / "speed.json"
         self._rates: dict[str, float] = {}
-        with suppress(OSError, ValueError, AttributeError):
-            self._rates = {str(name): float(rate) for name, rate in json.loads(self._file.read_text()).items()}
+        with suppress(OSError, ValueError, AttributeError, TypeError, RecursionError):
+            kept = {str(name): float(rate) for name, rate in json.loads(self._file.read_text()).items()}
+            self._rates = {name: rate for name, rate in kept.items() if 0 < rate < math.inf}
 
     def rate(self, cell: Cell) -> float:
         """FLOPs a second, if other work leaves as much of a core as it left in the last run."""
