@@ -13,8 +13,11 @@ import skythaw
 from helpers_bundle import make_bundle
 from hub_server import asked_instead_of_the_hub
 from skythaw.bundle import hub_bundle
-from skythaw.cli import main
+from skythaw.bundle.bundle_file import read_about
+from skythaw.bundle.export import hub_card
+from skythaw.cli import main, predict_command
 from skythaw.errors import BundleError, RemoteError, SkythawError, SpecError
+from skythaw.machine.hub_repository import reason_of
 
 NAME = "sky/galaxies"
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>'")  # the Hub's library uploads as its own warns of
@@ -166,7 +169,7 @@ def test_what_another_pushes_meanwhile_is_not_overwritten(hub, made, monkeypatch
         return found
 
     monkeypatch.setattr(hub, "about", overtaken)
-    with pytest.raises(RemoteError, match="can't push to sky/galaxies"):
+    with pytest.raises(RemoteError, match="was changed by somebody else meanwhile: look at it, then"):
         push(made, licence="mit")
     assert stored.commits[stored.find("main")] == {"bundle.json": b"theirs"}
 
@@ -291,3 +294,66 @@ def test_an_address_that_is_none_and_a_repository_that_is_not_there(hub):
     with pytest.raises(RemoteError, match="the Hub shows no repository sky/none"):
         skythaw.load("hf://sky/none")
     assert huggingface_hub.constants.ENDPOINT.startswith("http://127.")
+
+
+def test_nothing_private_becomes_public_in_silence(hub, made):
+    done = push(made)
+    with pytest.raises(
+        SpecError, match=r"for its owner alone: leave out --public, .* at https://\S+/sky/galaxies/sett"
+    ):
+        push(made, public=True)
+    stored = hub.repositories[f"models/{NAME}"]
+    assert (stored.private, stored.find("main")) == (True, done.commit)
+
+
+@pytest.mark.parametrize("stated", ["license: other\nlicense_name: mine", "license: mine", "license: [mit, mine]"])
+def test_a_licence_that_the_owner_wrote_is_not_replaced(hub, made, tmp_path, stated, monkeypatch):
+    own = shutil.copytree(made, tmp_path / "own")
+    card = (own / "README.md").read_text()
+    before = "license: other\nlicense_name: unknown (weights of the user's own)"
+    assert before in card
+    (own / "README.md").write_text(card.replace(before, stated))
+    monkeypatch.setattr(hub_card, "LICENCES", hub_card.LICENCES | {read_about(made).licence})  # as if it were known
+    with pytest.raises(SpecError, match=r"the card states the licence .*mine"):
+        push(own, licence=None)
+    assert hub.asked == []
+
+
+def test_a_card_that_is_too_long_is_not_cut(hub, made, tmp_path):
+    own = shutil.copytree(made, tmp_path / "own")
+    with (own / "README.md").open("a") as file:
+        file.write("x" * (1 << 20))
+    with pytest.raises(BundleError, match="too many for a card"):
+        push(own)
+
+
+@pytest.mark.parametrize("token", ["hf_SE\vCRET", "hf_SECRETé"])
+def test_a_token_that_is_none_is_never_shown(hub, made, capsys, monkeypatch, token):
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert run("push", made, NAME, "--licence", "mit") == 2
+    said = capsys.readouterr().err
+    assert "your token holds a letter that no token has: run `hf auth login` again" in said
+    assert "CRET" not in said
+
+
+def test_what_the_hub_says_of_a_bad_request_is_said(hub, made, capsys):
+    hub.faults["commit"] = 400
+    assert run("push", made, NAME, "--licence", "mit") == 2
+    assert capsys.readouterr().err.endswith("the Hugging Face Hub: a fault\n")
+
+
+def test_an_address_that_lets_anybody_in_is_not_shown():
+    error = RuntimeError("'410 Gone' for url 'https://store.example/a?X-Signature=SECRET&b' and https://x.example?y=1")
+    assert reason_of(error) == "'410 Gone' for url 'https://store.example/a' and https://x.example"
+
+
+def test_a_classifier_is_looked_up_once(hub, made, tmp_path, monkeypatch):
+    push(made)
+    show = predict_command._show
+
+    def fails_from_now_on(*arguments):
+        hub.faults["about"] = 500
+        show(*arguments)
+
+    monkeypatch.setattr(predict_command, "_show", fails_from_now_on)
+    assert run("predict", f"hf://{NAME}", made.parent / "survey.parquet", "-o", tmp_path / "p.csv") == 0

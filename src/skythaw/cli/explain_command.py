@@ -40,6 +40,7 @@ def explain(
     from skythaw.bundle.bundle_file import read_about
     from skythaw.bundle.hub_bundle import bundle_folder
 
+    bundle = bundle_folder(bundle)  # once: see `predict`
     found = ask(bundle, image, out, label=label, table=table, device=device)
     if as_json:
         print_json(_facts(found, out))
@@ -50,7 +51,7 @@ def explain(
             say_wrapped(sentence)
     say(found.verdict)
     say(f"wrote {out}")
-    print_classifier(read_about(bundle_folder(bundle)))
+    print_classifier(read_about(bundle))
 
 
 def _facts(found: Explanation, out: Path) -> dict[str, Any]:

@@ -132,6 +132,7 @@ def predict(
 
     require_cluster(context, engine)
     with stoppable(lambda: f"{what_is_kept(out, sdss)}, and the same command goes on"):
+        bundle = bundle_folder(bundle)  # once: the Hub may have another one, or no answer, when all is done
         summary = run(
             bundle,
             inputs,
@@ -163,7 +164,7 @@ def predict(
         )
     _show(summary, out, as_json)
     if not as_json:
-        print_classifier(read_about(bundle_folder(bundle)))
+        print_classifier(read_about(bundle))
 
 
 def _show(summary: PredictSummary | SurveySummary, out: Path, as_json: bool) -> None:

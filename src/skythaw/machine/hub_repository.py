@@ -29,6 +29,10 @@ HUB = re.compile(r"hf:/+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SPARE = 256 << 20
 """bytes that a disk should have left after a download"""
+SIGNED = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*")
+"""an address with what stands behind its path, which may let anybody in who has it"""
+LONGEST = 400
+"""letters of a reason"""
 Kind = Literal["model", "dataset"]
 
 
@@ -141,12 +145,17 @@ def why_not(error: Exception, wanted: HubRepository) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what an error says, or its kind; of the error behind it, where it says nothing itself."""
-    text = str(getattr(error, "reason", None) or error).strip().partition("\n")[0]
+    """What an error says in one line, or its kind; of the error behind it, where it says nothing itself. No secrets."""
+    if isinstance(error, UnicodeEncodeError) or "Bearer " in str(error):  # such an error shows the token
+        return "your token holds a letter that no token has: run `hf auth login` again"
+    told = getattr(error, "server_message", None)
+    text = " ".join(str(told).split()) if told else str(getattr(error, "reason", None) or error).strip()
     behind = error.__cause__
     if behind is not None and (isinstance(error, RuntimeError) or type(error).__name__ == "LocalEntryNotFoundError"):
         return reason_of(behind)
-    return text or type(error).__name__
+    first, *others = text.splitlines() or [""]
+    listed = [line for line in others if line.startswith("- ")]
+    return SIGNED.sub(r"\1", " ".join([first, *listed]))[:LONGEST] or type(error).__name__
 
 
 def status_of(error: BaseException | None) -> int | None:
@@ -165,6 +174,9 @@ def _of_status(error: Exception, wanted: HubRepository) -> str | None:
         401: "it does not know who asks: run `hf auth login` with a token that has the right to do this",
         403: f"your token has no right to do this with {wanted.name}: see the rights of tokens in your settings there",
         404: f"it has no {wanted.name}, or does not show it to you: is the owner right?",
+        **dict.fromkeys(
+            (409, 412), "it was changed by somebody else meanwhile: look at it, then the same call goes on"
+        ),
         429: "it asks for fewer requests: wait some minutes, then the same call goes on",
     }
     if status is not None and status >= 500:
@@ -181,7 +193,8 @@ def _commit(wanted: HubRepository, home: Path) -> str:
     from huggingface_hub import HfApi, constants
 
     try:
-        found = HfApi(endpoint=constants.ENDPOINT).repo_info(wanted.name, revision=revision, repo_type=wanted.kind)
+        with bars_on_terminals():
+            found = HfApi(endpoint=constants.ENDPOINT).repo_info(wanted.name, revision=revision, repo_type=wanted.kind)
     except Exception as error:
         if status_of(error) is None and known.exists():  # no answer at all
             return known.read_text(encoding="ascii")
@@ -205,8 +218,9 @@ def _listing(wanted: HubRepository, commit: str, folder: Path) -> Mapping[str, i
     from huggingface_hub.hf_api import RepoFile
 
     api = HfApi(endpoint=constants.ENDPOINT)
-    entries = api.list_repo_tree(wanted.name, recursive=True, revision=commit, repo_type=wanted.kind)
-    found = {each.path: each.size for each in entries if isinstance(each, RepoFile)}
+    with bars_on_terminals():
+        entries = api.list_repo_tree(wanted.name, recursive=True, revision=commit, repo_type=wanted.kind)
+        found = {each.path: each.size for each in entries if isinstance(each, RepoFile)}
     for name in found:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             raise RemoteError(f"{wanted} has a file {name!r}, whose name leads out of its folder")

@@ -53,7 +53,7 @@ def hub_card(
     Raises
     ------
     SpecError
-        The licence is not known, or has no name that the Hub knows.
+        The licence is not known, or has no name that the Hub knows: that of the card, too, which is never replaced.
     BundleError
         The card has no header of YAML.
     """
@@ -66,6 +66,12 @@ def hub_card(
     if licence is not None:
         _state(card, licence)
     elif said not in LICENCES and not (said == OTHER and card.data.get("license_link")):
+        own = card.data.get("license_name") or said
+        if own and own != about.licence:
+            raise SpecError(
+                f"the card states the licence {own!r}, which is none that the Hub knows, and no license_link: say "
+                "which one it is, with --licence and a name such as cc-by-4.0, or the address of its text"
+            )
         if about.licence.lower() not in LICENCES:
             raise SpecError(
                 f"the licence of the pretrained weights is {about.licence!r}, which is none that can be stated: say "

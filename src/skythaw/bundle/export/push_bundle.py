@@ -78,7 +78,8 @@ def push_bundle(  # noqa: PLR0913 (each is an option of the command)
     BundleError
         It is no bundle, or is damaged.
     SpecError
-        The name is none; the licence is not known; the repository is public, or holds something else.
+        The name is none; the licence is not known; the repository is there for others to see, or not to see, or holds
+        something else.
     RemoteError
         The Hub refuses, or can't be reached.
     """
@@ -92,7 +93,10 @@ def push_bundle(  # noqa: PLR0913 (each is an option of the command)
     if own is None:
         raise BundleError(f"{bundle} has no {CARD}, which is its card on the Hub; export the bundle again")
     with opened(own) as file:
-        text = file.read(LARGEST_CARD).decode("utf-8", "replace")
+        content = file.read(LARGEST_CARD + 1)
+    if len(content) > LARGEST_CARD:
+        raise BundleError(f"{own} has more than {LARGEST_CARD} bytes, too many for a card")
+    text = content.decode("utf-8", "replace")
     card = hub_card(text, about, repository, licence=licence, datasets=tuple(datasets))
     sizes = {CARD: len(card.encode())} | {name: path.stat().st_size for name, path in files.items()}
     if dry_run:
@@ -141,9 +145,14 @@ def _commit(
 
 
 def _require_ours(wanted: HubRepository, info: Any, there: set[str], public: bool) -> None:
-    """Raise `SpecError` if others would see what was to be private, or if the repository holds something else."""
+    """Raise `SpecError` if another audience would see it than was asked for, or if the repository is of others."""
     if not public and info.private is False:
         raise SpecError(f"{wanted.name} is on the Hub already, for everyone to see: say --public, or take another name")
+    if public and info.private is True:
+        raise SpecError(
+            f"{wanted.name} is on the Hub already, for its owner alone: leave out --public, or let everyone see all of "
+            f"it at {wanted.page}/settings first"
+        )
     if ABOUT not in there and (others := sorted(there - THEIRS)):
         raise SpecError(
             f"{wanted.name} holds something else on the Hub ({', '.join(others[:3])}): take another name, or empty it"
