@@ -13,7 +13,7 @@ from sdss_universe import Universe
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.fits import probe_fits
 from skythaw.data.sources.surveys.sky_surveys import SURVEYS, find_survey
-from skythaw.errors import DataError, RemoteError, SkythawError, UnknownNameError
+from skythaw.errors import DataError, SkythawError, UnknownNameError
 
 UNIVERSE = Universe(12, 4)
 
@@ -123,8 +123,19 @@ def test_a_survey_that_does_not_exist_is_answered_with_the_nearest(asked, tmp_pa
 
 
 def test_a_layer_that_does_not_exist_is_no_fault_of_the_positions(asked):
-    with pytest.raises((RemoteError, DataError), match=r"no such layer|refused"):
+    with pytest.raises(DataError, match=r"refused: 12; of the first: no such layer \("):
         asked("legacy:ls-dr99", scale=1.0)
+
+
+def test_a_column_of_the_catalogue_that_the_file_has_itself_is_named(tmp_path):
+    catalog = write_catalog(tmp_path / "c.csv", UNIVERSE)
+    head, *rows = catalog.read_text().splitlines()
+    catalog.write_text("\n".join([f"{head},survey", *(f"{row},mine" for row in rows)]))
+    with serving({"objects": 12, "seed": 4}) as url:
+        common = {"base_url": url, "rate": 1000, "progress": False}
+        summary = sky.fetch_cutouts(tmp_path / "o.parquet", survey="dss2", catalog=catalog, **common)
+    assert summary.notes[-1] == "the catalogue's column survey is not in the file, which has its own"
+    assert set(read_cutouts(tmp_path / "o.parquet").table["survey"].to_pylist()) == {"dss2"}
 
 
 @pytest.mark.parametrize(

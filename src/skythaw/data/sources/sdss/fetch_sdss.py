@@ -224,21 +224,26 @@ def _item(row: spectra_query.Row) -> SkyObject:
 
 def build(out: Path, state: FetchState, request: Wanted) -> FetchSummary:
     """Write the result from the state file, and count the objects."""
-    counts = state.counts()
+    counts, found = state.counts(), _extra_columns(state)
+    hidden = [name for name, _ in found if name in request.common]
+    ours = [f"the catalogue's column {name} is not in the file, which has its own" for name in hidden]
     summary = FetchSummary(
         asked=sum(counts.values()),
         fetched=counts.get(FETCHED, 0),
         rejected={name: counts[name] for name in map(str, Reason) if name in counts},
         state=state.path,
-        notes=tuple(state.get("said") or ()),
+        notes=(*(state.get("said") or ()), *ours),
     )
     if not summary.fetched:
         why = ", ".join(f"{name}: {count}" for name, count in summary.rejected.items()) or "no object was found"
-        raise DataError(f"there is no image to write to {out}; {why} ({state.path} has the reason for every object)")
+        first = next((f"; of the first: {detail}" for _, _, detail in state.failed() if detail), "")
+        raise DataError(
+            f"there is no image to write to {out}; {why}{first} ({state.path} has the reason for every object)"
+        )
     position: tuple[tuple[str, pa.DataType], ...] = (("ra", pa.float64()), ("dec", pa.float64()))
     frame = [(name, pa.int64()) for name in FRAME] if state.has_frames() else []
     added = [(name, pa.string() if isinstance(value, str) else pa.float64()) for name, value in request.common.items()]
-    extra = [each for each in _extra_columns(state) if each[0] not in request.common]
+    extra = [each for each in found if each[0] not in request.common]
     recipe = {
         **request.describe(),
         "replies": state.get("replies") or {},
