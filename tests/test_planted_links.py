@@ -63,6 +63,28 @@ def test_what_is_there_under_that_name_is_not_opened(tmp_path, precious, monkeyp
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_where_a_file_can_get_no_name_it_is_copied_whole_or_not_at_all(tmp_path, monkeypatch, full):
+    def refused(*_arguments, **_options):
+        raise PermissionError(1, "Operation not permitted")
+
+    def half(_whole, copy, _length):
+        copy.write(b"xy")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refused)
+    if full:
+        monkeypatch.setattr(files.shutil, "copyfileobj", half)
+        with pytest.raises(OutputError, match="No space left"), replacing(tmp_path / "out") as file:
+            file.write(b"xyz" * 1_000_000)
+        assert not list(tmp_path.iterdir())
+        return
+    with replacing(tmp_path / "out") as file:
+        file.write(b"xyz" * 1_000_000)
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"xyz" * 1_000_000
+
+
 def test_a_killed_process_leaves_nothing_of_what_it_was_writing(tmp_path):
     before = tmp_path / "report.html"
     before.write_text("before")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,16 +84,34 @@ def _unnamed_file(folder: Path) -> BinaryIO | None:
     if not hasattr(os, "O_TMPFILE") or not OPENED.is_dir():
         return None
     with suppress(OSError):  # the file system has none; what else is wrong is said when a named one is opened
-        return os.fdopen(os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666), "wb")
+        return os.fdopen(os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o666), "wb")
     return None
 
 
 def _give_name(file: BinaryIO, path: Path) -> None:
+    """Where a file without a name can get none (rights of shared folders), what it holds goes into one that has."""
     folder = os.open(OPENED, os.O_RDONLY)
     try:
         os.link(str(file.fileno()), path, src_dir_fd=folder, follow_symlinks=True)
+    except FileExistsError:
+        raise
+    except OSError:
+        _copy(file, path)
     finally:
         os.close(folder)
+
+
+def _copy(file: BinaryIO, path: Path) -> None:
+    copy = new_file(path)
+    try:
+        with copy, os.fdopen(os.dup(file.fileno()), "rb") as whole:
+            whole.seek(0)
+            shutil.copyfileobj(whole, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except BaseException:
+        discard(path)
+        raise
 
 
 def discard(path: Path) -> None:
