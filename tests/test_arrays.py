@@ -226,6 +226,9 @@ def hostile(kind, path):
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
         return path / "a.tar"
+    if kind == "both zip":
+        zipped(path / "a.zip", {"A": b"x", "A/a.jpg": b"x"})
+        return path / "a.zip"
     if kind == "pipe":
         os.mkfifo(path / "a.h5")
         return path / "a.h5"
@@ -280,6 +283,7 @@ def hostile(kind, path):
         ("locked zip", "is locked by a password; unpack it"),
         ("zip twice", "holds 'A/a.jpg' twice; unpack it"),
         ("twice tar", "holds 'A/a.jpg' twice; unpack it"),
+        ("both zip", r"can't unpack 'A/a.jpg' of .*a.zip: (File exists|Not a directory)"),
         ("tar A/" + "x" * 300 + ".jpg", "can't unpack .*a.tar: File name too long"),
         ("pipe", "is a pipe or a device"),
         ("code npy", "'a.npy' has a damaged header"),

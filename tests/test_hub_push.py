@@ -327,7 +327,7 @@ def test_a_card_that_is_too_long_is_not_cut(hub, made, tmp_path):
         push(own)
 
 
-@pytest.mark.parametrize("token", ["hf_SE\vCRET", "hf_SECRETé"])
+@pytest.mark.parametrize("token", ["hf_SE\vCRET", "hf_SECRET€"])
 def test_a_token_that_is_none_is_never_shown(hub, made, capsys, monkeypatch, token):
     monkeypatch.setenv("HF_TOKEN", token)
     assert run("push", made, NAME, "--licence", "mit") == 2

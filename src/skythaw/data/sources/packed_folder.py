@@ -36,7 +36,8 @@ class Unpacking:
         Raises
         ------
         DataError
-            The name leads out of the folder, or was there before; or it, or all files together, are too large.
+            The name leads out of the folder, was there before, or can't be written; or it, or all files together, are
+            too large.
         """
         target = self.folder / safe_name(self.archive, name)
         self._files += 1
@@ -45,8 +46,12 @@ class Unpacking:
         if target.exists():
             raise DataError(f"{self.archive} holds {name!r} twice; unpack it, and import the folder")
         size = 0
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as file:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            opened = target.open("wb")
+        except OSError as error:  # a file and a folder of one name, too long a name, ...
+            raise DataError(f"can't unpack {name!r} of {self.archive}: {error.strerror or error}") from None
+        with opened as file:
             while chunk := stream.read(CHUNK):
                 size += len(chunk)
                 if size > min(LARGEST_MEMBER, self._room):
