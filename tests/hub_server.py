@@ -177,12 +177,13 @@ def hub_server() -> Iterator[HubServer]:
 @contextmanager
 def asked_instead_of_the_hub(monkeypatch: Any) -> Iterator[HubServer]:
     """In this process, the Hub's own library asks the stand-in, and does not wait before it asks again."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     with hub_server() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        for module in (constants, file_download):  # the oldest one has a copy of its own
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
         monkeypatch.setenv("HF_TOKEN", "hf_of_the_stand_in")
         monkeypatch.setattr("time.sleep", lambda seconds: None)
