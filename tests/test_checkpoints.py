@@ -112,6 +112,11 @@ def test_deep_in_the_file_and_in_lists(state, tmp_path):
         assert_is(loaded(tmp_path / "w.pth", content), state)
 
 
+def test_a_long_log_before_the_weights_does_not_hide_them(state, tmp_path):
+    log = [{"loss": 1.0} for _ in range(12_000)]
+    assert_is(loaded(tmp_path / "w.pth", {"history": log, "model": {"net": state}}), state)
+
+
 def test_what_stands_beside_a_network_is_left_out_and_said(state, tmp_path):
     content = state | {"decoder.0.weight": torch.ones(3, 3), "mask_token": torch.ones(1)}
     net = loaded(tmp_path / "w.pth", content)

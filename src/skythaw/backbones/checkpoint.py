@@ -27,6 +27,8 @@ DEEPEST = 6
 """dictionaries and lists inside one another"""
 MOST = 10_000
 """dictionaries and lists that are looked into: a small file can hold one of them again and again"""
+OF_A_LIST = 100
+"""entries of a list that are looked into: a longer one is the log of a training"""
 SHOWN = 4
 """keys of a file in a message"""
 SAFE_TORCH = (2, 10)
@@ -134,7 +136,7 @@ def _sets(content: Any) -> Iterator[TensorSet]:
     while waiting and looked < MOST:
         key, each, depth = waiting.popleft()
         looked += 1
-        named = each if isinstance(each, dict) else dict(enumerate(each))
+        named = each if isinstance(each, dict) else dict(enumerate(each[:OF_A_LIST]))
         tensors = {name: value for name, value in named.items() if isinstance(name, str) and isinstance(value, Tensor)}
         if tensors:
             yield TensorSet(key, tensors)
