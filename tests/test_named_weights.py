@@ -194,6 +194,7 @@ def test_torchvision_names():
         ("torchvision:swin_t", "timm's network is not the same"),
         ("hf_hub:zoo", "'hf_hub:zoo' is no name of the Hugging Face Hub: write hf_hub:OWNER/NAME"),
         ("hf_hub:../x/y", "is no name of the Hugging Face Hub"),
+        ("hf://zoo/encoder@v1", "Then write 'hf_hub:zoo/encoder'"),
         ("zoo/encoder", "Then write 'hf_hub:zoo/encoder'"),
         ("timm:zoo/encoder", "Then write 'hf_hub:zoo/encoder'"),
         ("resnet18", "did you mean 'timm:resnet18'?"),

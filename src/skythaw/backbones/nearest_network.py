@@ -31,7 +31,8 @@ def meant(name: str, known: Sequence[str]) -> str:
     A prefix without a name, a path, a model of the Hub, the same letters in other case, a name with a typing error, the
     shortest name that holds this one, a name that is a little like it.
     """
-    plain = name.strip().removeprefix("timm:").partition("@")[0].removeprefix("https://huggingface.co/")
+    plain = name.strip().removeprefix("timm:").partition("@")[0]
+    plain = plain.removeprefix("https://huggingface.co/").removeprefix("hf://")  # that of a classifier or of data
     if form := FORMS.get(plain.rstrip(":")) or FORMS.get(name.strip().rstrip(":")):
         return f"write {form}"
     if plain.endswith(FILES):
