@@ -196,3 +196,10 @@ def test_of_several_archives_one_has_to_be_named(read):
     with pytest.raises(DataError, match=rf"holds archives: say which one .* such as {NAME}/test\.zip$"):
         read(files)
     assert len(read(files, f"{NAME}/train.zip")[0]) == 12
+
+
+def test_who_takes_no_address_says_what_to_run_first(tmp_path):
+    with pytest.raises(
+        DataError, match=r"is on the Hugging Face Hub: first run skythaw data import hf:/\S+ DATA\.parq"
+    ):
+        skythaw.tune(NAME, out=tmp_path / "out", budget="1m")

@@ -14,6 +14,7 @@ from skythaw.data.sources.image_files import ENDINGS as ENDINGS_OF_IMAGES
 from skythaw.data.sources.image_files import PLAIN
 from skythaw.data.sources.packed_folder import SHARDS
 from skythaw.errors import DataError
+from skythaw.machine.hub_repository import is_hub_address
 from skythaw.machine.walk_folders import walk
 
 BEGINNINGS = {
@@ -69,6 +70,8 @@ def source_of(path: Path) -> str:
     """
     if os.path.isdir(path):  # noqa: PTH112 (False, where it may not be looked at)
         return _folder_source(path)
+    if is_hub_address(path):
+        raise DataError(f"{path} is on the Hugging Face Hub: first run skythaw data import {path} DATA.parquet")
     if not os.path.exists(path):  # noqa: PTH110 (the same)
         return "folder"
     if not os.path.isfile(path):  # noqa: PTH113 (the same)
