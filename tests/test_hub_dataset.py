@@ -82,6 +82,23 @@ def test_shards_of_parquet_with_names_of_classes(read, tmp_path):
     assert not fetched & {"train.py", "old.bin"}
 
 
+def test_folders_that_may_be_several_sets_are_named(hub, tmp_path):
+    """Configurations, as the Hub calls them: the same objects in other sizes, or other objects."""
+    half = {"train-0.parquet": shard(JPEGS[:6], [0, 1] * 3)}, {"train-0.parquet": shard(JPEGS[6:], [0, 1] * 3)}
+    for names, says in ((("64px", "128px"), True), (("train", "test"), False)):
+        files = {f"{name}/{file}": data for name, part in zip(names, half, strict=True) for file, data in part.items()}
+        commit = serve(hub, files)
+        address = f"{NAME}@{commit}"
+        found = skythaw.import_images(address, tmp_path / "o.parquet", cache=tmp_path / "c", progress=False)
+        assert found.objects == 12
+        said = " ".join(found.notes)
+        assert (
+            f"2 folders (128px, 64px) were read as one set; if they are several, import one of them: {address}/128px"
+            in said
+        ) is says
+        assert "as one set" not in said or says
+
+
 @pytest.mark.parametrize("files", [FOLDERS, TABLE], ids=["class folders", "a table of labels"])
 def test_folders_of_images(read, files):
     cutouts, commit = read(files)

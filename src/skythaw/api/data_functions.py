@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -112,7 +113,7 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
         The Hub can't be reached, or has no such dataset.
     """
     from skythaw.api.run_choices import cache_folder
-    from skythaw.data.sources.hub_dataset import fetch_dataset
+    from skythaw.data.sources.hub_dataset import fetch_dataset, folders_as_one
     from skythaw.data.sources.set_choices import SetChoices
     from skythaw.data.sources.source_formats import source_of
 
@@ -129,7 +130,8 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
         choices=SetChoices(merge, drop_conflicts, level, unlabelled, origin),
         progress=lambda items, total: tracked(items, total, "importing", shown=progress),
     )
-    return found
+    note = folders_as_one(folder, origin) if origin else ""
+    return replace(found, notes=(*found.notes, note)) if note else found
 
 
 def inspect(file: Path | str, *, sheet: Path | str | None = None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ PARQUET = (".parquet",)
 FILES = (*ENDINGS_OF_IMAGES, *TABLE_ENDINGS)
 ARCHIVES = (".zip", *SHARDS, ".h5", ".hdf5", ".npz", ".npy")
 """endings of what is fetched: of Parquet, where there is any; else of images, and tables with them; else of archives"""
+PARTS = {"data", "train", "training", "test", "testing", "validation", "valid", "val", "dev"}
+"""names of folders that are parts of one set"""
 
 
 def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
@@ -57,6 +59,19 @@ def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
         _fetched(wanted, inside, [(*PARQUET, *FILES)], store)
     behind = f"/{inside}" if inside else ""
     return _place(found, inside), f"hf://datasets/{wanted.name}@{found.commit}{behind}"
+
+
+def folders_as_one(place: Path, origin: str) -> str:
+    """What is to be said where Parquet files lie in folders that may be sets of their own, such as ``64px``."""
+    files = _there(place, PARQUET)
+    inside = [each.relative_to(place).parts for each in files]
+    folders = sorted({parts[0] for parts in inside if len(parts) > 1} - PARTS)
+    if len(folders) < 2:
+        return ""
+    return (
+        f"the Parquet files of {len(folders)} folders ({', '.join(folders[:5])}) were read as one set; if they are "
+        f"several, import one of them: {origin}/{folders[0]}"
+    )
 
 
 def _fetched(wanted: HubRepository, inside: str, kinds: list[tuple[str, ...]], store: Path) -> HubFolder:
