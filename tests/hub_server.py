@@ -211,7 +211,7 @@ def _answered(state: HubServer, method: str, path: str, body: bytes) -> tuple[st
         return "unknown", 401, "RepoNotFound", ""
     if parts[0] == "api":
         if not rest or rest[0] == "revision":
-            return ("about", *state.about(name, rest[1] if rest else "main"), "")
+            return ("about", *state.about(name, "/".join(rest[1:]) or "main"), "")
         if rest[0] == "tree":
             return ("tree", *state.tree(name, rest[1]), "")
         if rest[0] == "preupload":

@@ -99,6 +99,14 @@ def test_folders_that_may_be_several_sets_are_named(hub, tmp_path):
         assert "as one set" not in said or says
 
 
+def test_a_name_of_the_hub_for_what_it_converted(read, hub):
+    commit = serve(hub, SHARDS)
+    hub.repositories["datasets/sky/survey"].names["refs/convert/parquet"] = commit
+    for name in ("refs/convert/parquet", "refs%2Fconvert%2Fparquet"):
+        cutouts, _ = read(SHARDS, f"{NAME}@{name}")
+        assert len(cutouts) == 12
+
+
 @pytest.mark.parametrize("files", [FOLDERS, TABLE], ids=["class folders", "a table of labels"])
 def test_folders_of_images(read, files):
     cutouts, commit = read(files)

@@ -13,7 +13,9 @@ from skythaw.errors import DataError
 from skythaw.machine.hub_repository import HubFolder, HubRepository, fetch_repository
 
 ADDRESS = re.compile(
-    r"hf:/+datasets/(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.%-]+))?(?:/(?P<inside>[^@]+))?/?", re.ASCII
+    r"hf:/+datasets/(?P<name>[\w.-]+/[\w.-]+?)"
+    r"(?:@(?P<revision>refs/(?:convert|pr)/[\w-]+|[\w.%-]+))?(?:/(?P<inside>[^@]+))?/?",
+    re.ASCII,
 )
 PARQUET = (".parquet",)
 FILES = (*ENDINGS_OF_IMAGES, *TABLE_ENDINGS)
