@@ -1,4 +1,4 @@
-"""Print which families of timm work, for decision 30: ``python docs/scripts/families_table.py [FAMILY ...]``.
+"""Print which families of timm work, for `docs/backbones.md`: ``python docs/scripts/families_table.py [FAMILY ...]``.
 
 A family is a module of timm. Of each, one small network is built with random weights and examined: its blocks hold
 every parameter and buffer once; cut in the middle it computes what it computes whole, to the last bit; and after a step
