@@ -49,10 +49,8 @@ PLAIN_OPTIONS: dict[str, tuple[str | int, ...]] = {
     "output_stride": (8, 16, 32),
     **dict.fromkeys(("bn_eps", "bn_momentum", "drop_rate", "drop_path_rate"), ()),
 }
-"""Options of the network that a bundle may set, and their values; without values, a number from 0 to 1.
-
-Other options could make the library that builds the network read files.
-"""
+"""Options of the network that a bundle may set, and their values; without values, a number from 0 to 1. Others could
+make the library that builds the network read files."""
 Level = Annotated[float, Field(ge=-1e6, le=1e6)]
 """a mean or deviation of pixels that are scaled to 0..1"""
 

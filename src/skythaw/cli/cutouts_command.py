@@ -7,13 +7,26 @@ from typing import Annotated
 
 import typer
 
+from skythaw.cli.fetch_options import (
+    Attempts,
+    BaseUrl,
+    Contact,
+    Form,
+    MaxBlack,
+    PixelsASide,
+    Rate,
+    Requests,
+    RetryFailed,
+    Target,
+    Timeout,
+)
 from skythaw.cli.print_fetched import print_fetched
 from skythaw.cli.shared_options import Json
 from skythaw.cli.terminal import stoppable
 
 
 def cutouts(
-    out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The file to write.")],
+    out: Target,
     survey: Annotated[
         str,
         typer.Option(
@@ -33,26 +46,20 @@ def cutouts(
             "dec or label.",
         ),
     ] = None,
-    images: Annotated[str, typer.Option(help="jpeg (colour) or fits (float32).")] = "jpeg",
+    images: Form = "jpeg",
     bands: Annotated[
         str, typer.Option(help="Bands of FITS images, such as gri or W1,W2. Default: all that are known.")
     ] = "",
-    size: Annotated[int, typer.Option(metavar="PX", help="Pixels a side.")] = 64,
+    size: PixelsASide = 64,
     scale: Annotated[float | None, typer.Option(help="Arcsec per pixel. Default: about the survey's own.")] = None,
-    max_black: Annotated[float, typer.Option(help="Largest share of an image without data.")] = 0.05,
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Replaces the scheme and host of the services.")
-    ] = None,
-    rate: Annotated[float, typer.Option(help="Requests per second, at most.")] = 1.0,
-    contact: Annotated[
-        str | None, typer.Option(envvar="SKYTHAW_CONTACT", help="Your e-mail or page, which the service is told.")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Requests under way at once.")] = 2,
-    timeout: Annotated[float, typer.Option(help="Seconds for one answer.")] = 60.0,
-    attempts: Annotated[int, typer.Option(help="How often to ask for one image.")] = 5,
-    retry_failed: Annotated[
-        bool, typer.Option(help="Try again after all failures; without it, only after those that may pass.")
-    ] = False,
+    max_black: MaxBlack = 0.05,
+    base_url: BaseUrl = None,
+    rate: Rate = 1.0,
+    contact: Contact = None,
+    workers: Requests = 2,
+    timeout: Timeout = 60.0,
+    attempts: Attempts = 5,
+    retry_failed: RetryFailed = False,
     as_json: Json = False,
 ) -> None:
     """Cutouts of your own positions from any survey. You can stop it at any time; the same command goes on."""
