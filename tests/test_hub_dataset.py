@@ -17,6 +17,7 @@ from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
 from skythaw.errors import DataError, OutputError, RemoteError
 from skythaw.machine import hub_repository
+from skythaw.machine.hub_repository import reason_of
 
 NAME = "hf://datasets/sky/survey"
 JPEGS = [encode(picture(number, 16)) for number in range(12)]
@@ -228,3 +229,18 @@ def test_who_takes_no_address_says_what_to_run_first(tmp_path):
         DataError, match=r"is on the Hugging Face Hub: first run skythaw data import hf:/\S+ DATA\.parq"
     ):
         skythaw.tune(NAME, out=tmp_path / "out", budget="1m")
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("[Errno -2] Name or service not known", True),
+        ("[Errno -3] Temporary failure in name resolution", True),
+        ("[Errno 101] Network is unreachable", True),
+        ("[Errno 111] Connection refused", False),
+    ],
+)
+def test_a_machine_without_a_network_is_asked_for_one(text, asks):
+    said = reason_of(OSError(text))
+    assert ("is there a network?" in said) is asks
+    assert text in said

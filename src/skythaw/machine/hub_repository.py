@@ -29,6 +29,7 @@ HUB = re.compile(r"hf:/+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SPARE = 256 << 20
 """bytes that a disk should have left after a download"""
+UNREACHED = re.compile(r"Errno -[23]\b|getaddrinfo|name resolution|Name or service|nodename|Network is unreachable")
 SIGNED = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*")
 """an address with what stands behind its path, which may let anybody in who has it"""
 LONGEST = 400
@@ -155,7 +156,8 @@ def reason_of(error: BaseException) -> str:
         return reason_of(behind)
     first, *others = text.splitlines() or [""]
     listed = [line for line in others if line.startswith("- ")]
-    return SIGNED.sub(r"\1", " ".join([first, *listed]))[:LONGEST] or type(error).__name__
+    said = SIGNED.sub(r"\1", " ".join([first, *listed]))[:LONGEST] or type(error).__name__
+    return f"this machine can't reach it: is there a network? ({said})" if UNREACHED.search(first) else said
 
 
 def status_of(error: BaseException | None) -> int | None:
