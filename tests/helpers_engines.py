@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -26,16 +27,17 @@ def die_on_three(x):
 
 
 def die_while_answering(x):
-    """The worker is killed by its own answer, when half of it is in the pipe."""
-    return Deadly() if x == 3 else x
+    """The worker kills itself when half of its answer is in the pipe."""
+    if x == 3:
+        Connection._send = _half
+        return b"x" * 200_000
+    return x
 
 
-class Deadly:
-    def __reduce__(self):
-        import threading
-
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        return bytes, (b"x" * 200_000_000,)
+def _half(pipe, message):
+    os.write(pipe.fileno(), message if len(message) == 4 else message[: len(message) // 2])  # its length comes first
+    if len(message) > 4:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def pid_after_a_while(x):

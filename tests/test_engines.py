@@ -100,10 +100,7 @@ def test_a_killed_worker_costs_its_item_alone():
 
 
 def test_a_worker_killed_in_the_middle_of_its_answer_costs_its_item_alone():
-    outcomes = {}
-    for outcome in Processes(2).map(die_while_answering, range(6)):
-        time.sleep(1 if outcome.item < 3 else 0)  # so that the big answer waits in the pipe
-        outcomes[outcome.item] = outcome
+    outcomes = {outcome.item: outcome for outcome in Processes(2).map(die_while_answering, range(6))}
     assert sorted(outcomes) == list(range(6))
     assert "the worker process died" in outcomes[3].error
     assert all(o.error is None for x, o in outcomes.items() if x != 3)
