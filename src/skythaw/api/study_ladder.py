@@ -43,9 +43,11 @@ LADDER = (
     Rung(THREE, 3, 500, 1e-3),
     Rung(THREE, 3, 250, 1e-3),
     Rung(TWO, 3, 250, 1e-3),
-    Rung(TWO, 3, 120, 1e-3),
+    Rung(TWO, 2, 250, 1e-3),
+    Rung(TWO, 1, 250, 1e-3),
     Rung(TWO, 1, 120, 1e-3),
 )
+"""Seeds are given up before steps: of a training that is cut short nothing can be said, however many there are."""
 
 
 GOOD, LEAST = LADDER[5], LADDER[-1]
