@@ -57,6 +57,15 @@ def read(path, content=None, **called):
 ROWS = "007,10.5,-1,STAR\n1237648720693755918,0,90,\na b,359.999,+2.5,QSO\n"
 
 
+def test_columns_that_the_images_bring_are_named(tmp_path):
+    (tmp_path / "c.csv").write_text("ra,dec,release,mag,pixel_scale\n1,2,DR7,19,0.3\n")
+    catalog = read_catalog(tmp_path / "c.csv", {})
+    assert [name for name, _ in catalog.columns] == ["mag"]
+    assert catalog.notes == [f"left out of {tmp_path / 'c.csv'}, for the images bring their own: release, pixel_scale"]
+    (tmp_path / "d.csv").write_text("ra,dec,mag,run\n1,2,3,4\n")
+    assert read_catalog(tmp_path / "d.csv", {}).notes == []
+
+
 @pytest.mark.parametrize(
     "content",
     [

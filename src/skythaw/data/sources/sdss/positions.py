@@ -93,8 +93,10 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     columns = [(field.name, plain(field.type)) for field in others]
     columns = [(column, kind) for column, kind in columns if kind is not None]
     extra = [column for column, _ in columns]
+    gone = [column for column in first.schema.names if column not in used | set(extra) and column.lower() not in FRAME]
     rounded = RoundedIds(columns_of.get("object_id", ""))
-    reading = _Reading(name, columns_of, extra, PositionCheck(), rounded, [])
+    notes = [f"left out of {name}, for the images bring their own: {', '.join(gone)}"]
+    reading = _Reading(name, columns_of, extra, PositionCheck(), rounded, notes if gone else [])
     return Catalog(columns, _items(first, batches, reading), reading.notes)
 
 
