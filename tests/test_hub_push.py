@@ -143,6 +143,8 @@ def test_a_known_licence_of_the_weights_is_taken(hub, made, tmp_path):
 
 @pytest.mark.parametrize("name", ["galaxies", "a/b/c", "../x", "hf://a/b", "a/"])
 def test_names_that_are_none(hub, made, name):
+    with pytest.raises(SpecError, match=r"hf://sky/net is on the Hub already; give the folder of a classifier"):
+        skythaw.push("hf://sky/net", "sky/other")
     with pytest.raises(SpecError, match="should be OWNER/NAME"):
         skythaw.push(made, name)
     assert hub.asked == []

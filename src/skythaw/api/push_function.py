@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skythaw.api.data_functions import several_names
+from skythaw.errors import SpecError
 
 if TYPE_CHECKING:
     from skythaw.bundle.export.push_bundle import PushSummary
@@ -56,7 +57,10 @@ def push(  # noqa: PLR0913 (each is an option of the command)
         The name or the licence can't be used; the bundle is damaged; the Hub refuses or can't be reached.
     """
     from skythaw.bundle.export.push_bundle import push_bundle
+    from skythaw.machine.hub_repository import is_hub_address
 
+    if is_hub_address(bundle):
+        raise SpecError(f"{bundle} is on the Hub already; give the folder of a classifier on this machine")
     return push_bundle(
         Path(bundle),
         repository,
