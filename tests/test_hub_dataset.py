@@ -224,6 +224,18 @@ def test_of_several_archives_one_has_to_be_named(read):
     assert len(read(files, f"{NAME}/train.zip")[0]) == 12
 
 
+@pytest.mark.parametrize("images", [SHARDS, FOLDERS], ids=["Parquet", "files"])
+def test_archives_beside_images_are_named(hub, images, tmp_path):
+    one = {"old/all.zip": zipped(FOLDERS)}
+    for left, says in (({}, ""), (one, "an archive"), (one | {"new.tar": b"tar"}, "2 archives")):
+        commit = serve(hub, images | left)
+        found = skythaw.import_images(f"{NAME}@{commit}", tmp_path / "o.parquet", cache=tmp_path / "c", progress=False)
+        assert found.objects == 12
+        assert any(note.startswith(f"{says} beside the images") for note in found.notes) is bool(says)
+        first = f"import {NAME}@{commit}/{min(left, default='')}"
+        assert not says or found.notes[-1].endswith(first)
+
+
 def test_who_takes_no_address_says_what_to_run_first(tmp_path):
     with pytest.raises(
         DataError, match=r"is on the Hugging Face Hub: first run skythaw data import hf:/\S+ DATA\.parq"

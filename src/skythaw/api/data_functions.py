@@ -113,25 +113,24 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
         The Hub can't be reached, or has no such dataset.
     """
     from skythaw.api.run_choices import cache_folder
-    from skythaw.data.sources.hub_dataset import fetch_dataset, folders_as_one
+    from skythaw.data.sources.hub_dataset import fetch_dataset
     from skythaw.data.sources.set_choices import SetChoices
     from skythaw.data.sources.source_formats import source_of
 
-    folder, origin = Path(folder), ""
-    if is_hub_address(folder):
-        folder, origin = fetch_dataset(folder, cache_folder(cache) / "datasets")
-        labels = folder / labels if labels is not None and (folder / labels).exists() else labels
+    hub = fetch_dataset(folder, cache_folder(cache) / "datasets") if is_hub_address(folder) else None
+    folder = hub.place if hub else Path(folder)
+    if hub and labels is not None and (folder / labels).exists():
+        labels = folder / labels
     found: ImportResult = registry.get("source", source_of(folder))(
         folder,
         Path(out),
         label_settings(labels, column, argmax, labelled_only, skip_missing),
         skip_broken=skip_broken,
         images=image_options(size, resize, ext, band_from, max_nan),
-        choices=SetChoices(merge, drop_conflicts, level, unlabelled, origin),
+        choices=SetChoices(merge, drop_conflicts, level, unlabelled, hub.origin if hub else ""),
         progress=lambda items, total: tracked(items, total, "importing", shown=progress),
     )
-    note = folders_as_one(folder, origin) if origin else ""
-    return replace(found, notes=(*found.notes, note)) if note else found
+    return replace(found, notes=(*found.notes, *hub.notes)) if hub else found
 
 
 def inspect(file: Path | str, *, sheet: Path | str | None = None) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class HubFolder:
     path: Path
     commit: str
     """40 hexadecimal digits"""
+    names: tuple[str, ...]
+    """of all files of the commit, fetched or not"""
 
 
 def is_hub_address(given: Path | str) -> bool:
@@ -102,9 +104,8 @@ def fetch_repository(wanted: HubRepository, choices: Sequence[Sequence[str]], st
         into = folder / wanted.name.rpartition("/")[2]
         if not files:
             some = ", ".join(sorted(listing)[:5]) or "nothing"
-            raise RemoteError(
-                f"{wanted} has none of the files that are needed ({', '.join(patterns[:6])}); it has {some}"
-            )
+            needed = ", ".join(dict.fromkeys(each.lower() for group in choices for each in group))
+            raise RemoteError(f"{wanted} has none of the files that are needed ({needed}); it has {some}")
         if missing := _missing(into, files):
             _require_room(wanted, home, sum(missing.values()))
             for name in missing:
@@ -116,7 +117,7 @@ def fetch_repository(wanted: HubRepository, choices: Sequence[Sequence[str]], st
         raise
     except Exception as error:  # its errors come from several libraries
         raise RemoteError(f"can't fetch {wanted} from the Hugging Face Hub: {why_not(error, wanted)}") from None
-    return HubFolder(into, commit)
+    return HubFolder(into, commit, tuple(sorted(listing)))
 
 
 def why_not(error: Exception, wanted: HubRepository) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
@@ -25,8 +26,20 @@ PARTS = {"data", "train", "training", "test", "testing", "validation", "valid", 
 """names of folders that are parts of one set"""
 
 
-def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
-    """The folder or file on this machine that holds a dataset of the Hub, and its address with the commit.
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset of the Hub on this machine."""
+
+    place: Path
+    """the folder or file that holds it"""
+    origin: str
+    """its address, with the commit"""
+    notes: tuple[str, ...]
+    """what is to be said of it"""
+
+
+def fetch_dataset(address: Path | str, store: Path) -> HubDataset:
+    """A dataset of the Hub, brought to this machine.
 
     Parameters
     ----------
@@ -59,11 +72,25 @@ def fetch_dataset(address: Path | str, store: Path) -> tuple[Path, str]:
             name = archives[0].relative_to(found.path).as_posix()
             raise DataError(f"{wanted} holds archives: say which one is to be read, such as {wanted}/{name}")
         _fetched(wanted, inside, [(*PARQUET, *FILES)], store)
-    behind = f"/{inside}" if inside else ""
-    return _place(found, inside), f"hf://datasets/{wanted.name}@{found.commit}{behind}"
+    place, base = _place(found, inside), f"hf://datasets/{wanted.name}@{found.commit}"
+    origin = f"{base}/{inside}" if inside else base
+    notes = (_folders_as_one(place, origin), _archives_left(found, place, base))
+    return HubDataset(place, origin, tuple(note for note in notes if note))
 
 
-def folders_as_one(place: Path, origin: str) -> str:
+def _archives_left(found: HubFolder, place: Path, base: str) -> str:
+    """What is to be said where archives lie beside the images that were read."""
+    if not place.is_dir():
+        return ""
+    below = "" if place == found.path else f"{place.relative_to(found.path).as_posix()}/"
+    left = [name for name in found.names if name.startswith(below) and name.lower().endswith(ARCHIVES)]
+    if not left:
+        return ""
+    several = f"{len(left)} archives beside the images were" if len(left) > 1 else "an archive beside the images was"
+    return f"{several} left out; to read {'one' if left[1:] else 'it'}, import {base}/{left[0]}"
+
+
+def _folders_as_one(place: Path, origin: str) -> str:
     """What is to be said where Parquet files lie in folders that may be sets of their own, such as ``64px``."""
     files = _there(place, PARQUET)
     inside = [each.relative_to(place).parts for each in files]
