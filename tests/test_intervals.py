@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from scipy.stats import norm, studentized_range, t, ttest_rel
+from scipy.stats import binomtest, norm, studentized_range, t, ttest_rel
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
 from helpers_run import sample_of
 from helpers_soak import fuzz, soak
 from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.scores_of_one import scores_of_one
 from skythaw.stats.bootstrap import Bootstrap, drawn, scores_of, widening
 from skythaw.stats.depth_posterior import depth_posterior
 from skythaw.stats.differences import Means, difference, differences
@@ -21,6 +22,7 @@ from skythaw.stats.intervals import (
     limits,
     mcnemar,
     mean_draws,
+    share_limits,
     spread_of_differences,
     spread_within,
 )
@@ -215,6 +217,30 @@ def test_no_interval_leaves_the_range_of_the_score():
     assert limits(mean_draws(scores, spread, largest=np.inf))[1] > 1.0
     found = difference(Means(np.repeat([[0.9], [0.0]], 201, axis=1), (spread,), (0, 0), (3, 3)))
     assert -1 <= found.low < found.high == 1.0
+
+
+@pytest.mark.parametrize("objects", [1, 20, 1000])
+def test_a_share_of_none_or_all_has_the_interval_of_the_binomial_distribution(objects):
+    for right in (0, objects):
+        exact = binomtest(right, objects).proportion_ci(0.95, "exact")
+        assert share_limits(np.full(500, right / objects), objects) == pytest.approx((exact.low, exact.high))
+    draws = np.linspace(0.2, 0.8, 1001)
+    assert share_limits(draws, objects) == limits(draws)
+
+
+def test_a_classifier_that_is_always_right_is_not_sure_to_stay_so():
+    true = np.repeat([0, 1], [20, 5])
+    draws = {name: values[0] for name, values in Bootstrap(sample_of(true, {"a": true})).scores(["a"]).items()}
+    found = scores_of_one(draws, np.diag([20, 5]), ("A", "B"))
+    assert found["accuracy"] == {"mean": 1, "low": pytest.approx(binomtest(25, 25).proportion_ci().low), "high": 1}
+    lows = [binomtest(n, n).proportion_ci().low for n in (20, 5)]
+    assert [each["purity"]["low"] for each in found["classes"].values()] == pytest.approx(lows)
+    assert found["macro_f1"]["low"] == found["balanced_accuracy"]["low"] == pytest.approx(np.mean(lows))
+    said = np.where(np.arange(25) == 3, 1, true)
+    draws = {name: values[0] for name, values in Bootstrap(sample_of(true, {"a": said})).scores(["a"]).items()}
+    found = scores_of_one(draws, np.array([[19, 1], [0, 5]]), ("A", "B"))
+    assert found["classes"]["A"]["purity"]["low"] < 0.83
+    assert found["classes"]["B"]["completeness"]["low"] == pytest.approx(lows[1])
 
 
 def test_with_one_seed_nothing_is_added():

@@ -35,10 +35,10 @@ from skythaw.report.page.evaluation_page import evaluation_page
 from skythaw.report.page.html_page import save_page
 from skythaw.report.statistics.chosen_cells import LEVELS, purity
 from skythaw.report.statistics.failures import errors_by_column, mistakes
+from skythaw.report.statistics.scores_of_one import scores_of_one
 from skythaw.spec import Split
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.calibration import reliability
-from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import Sample
 from skythaw.tables.measured import SHAPES, measured_of
 
@@ -49,7 +49,6 @@ LEAST = 1e-15
 """of a probability, in a logarithm"""
 BRIGHTNESS = {"brightness": "ring 3", "size": "size", "sky": "sky"}
 """in words, the measured numbers that errors are held against, in the middle band; and the concentration"""
-SCORES = {"completeness": "recall", "purity": "precision", "f1": "f1"}
 
 
 @dataclass(frozen=True)
@@ -229,14 +228,11 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
     bootstrap = Bootstrap(sample)
     draws = {name: values[0] for name, values in bootstrap.scores([KEY]).items()}
     log_p = np.log(np.maximum(said.p, LEAST))
-    counts = Counter(sample.true.tolist())
     confusion = np.zeros((len(about.classes), len(about.classes)), dtype=int)
     np.add.at(confusion, (sample.true, sample.said[KEY]), 1)
-    there = {name: i for i, name in enumerate(about.classes) if counts[i]}
     return {
         "schema": SCHEMA,
-        **{name: _interval(draws[name]) for name in ("macro_f1", "accuracy", "balanced_accuracy")},
-        "log_loss": _interval(draws["log_loss"], np.inf),
+        **scores_of_one(draws, confusion, about.classes),
         "bundle": str(bundle),
         "labelled": str(labelled),
         "objects": len(sample),
@@ -246,10 +242,6 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
         "own_test": about.scores["own"],
         "inputs": said.inputs,
         "own_interval": {end: about.scores["macro_f1"].get(end) for end in ("low", "high")},
-        "classes": {
-            name: {"objects": counts[i]} | {o: _interval(draws[f"{theirs} {name}"]) for o, theirs in SCORES.items()}
-            for name, i in there.items()
-        },
         "confusion": {"classes": list(about.classes), "counts": confusion.tolist()},
         "completeness_and_purity": _curves(said.p, sample),
         "calibration": reliability([log_p], bootstrap),
@@ -268,11 +260,6 @@ def _doubts(said: Predicted, sample: Sample) -> list[str]:
         reasons = Counter(said.left_out.values()).most_common(3)
         found.append(f"{len(said.left_out)} images are not scored: " + ", ".join(f"{n}: {why}" for why, n in reasons))
     return found
-
-
-def _interval(draws: np.ndarray, largest: float = 1.0) -> dict[str, float]:
-    low, high = (float(np.clip(end, 0, largest)) for end in limits(draws))
-    return {"mean": float(draws[0]), "low": low, "high": high}
 
 
 def _curves(p: np.ndarray, sample: Sample) -> list[dict[str, Any]]:

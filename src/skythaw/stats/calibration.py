@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.calibration_error import calibration_error
-from skythaw.stats.intervals import limits
+from skythaw.stats.intervals import share_limits
 from skythaw.stats.scored_sample import Sample
 
 BINS = 15
@@ -98,7 +98,7 @@ def reliability(several: Sequence[Float[np.ndarray, "object class"]], bootstrap:
         "ece_plain": float(np.abs(draws[0]).sum()),
         "log_loss": float(np.mean(losses)),
         "bins": [
-            _bin(i, count[:, i], sure[:, i], hit[:, i], bootstrap) | {"objects": float(count[0, i]) / len(several)}
+            _bin(i, count[:, i] / len(several), sure[:, i] / len(several), hit[:, i] / len(several), bootstrap)
             for i in range(BINS)
             if count[0, i]
         ],
@@ -108,7 +108,7 @@ def reliability(several: Sequence[Float[np.ndarray, "object class"]], bootstrap:
 def _bin(i: int, count: np.ndarray, sure: np.ndarray, hit: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
     drawn = count > 0
     share = bootstrap.widened(hit[drawn] / count[drawn])
-    low, high = (float(np.clip(end, 0, 1)) for end in limits(share))
+    low, high = share_limits(share, max(1, round(count[0])))
     return {
         "from": i / BINS,
         "to": (i + 1) / BINS,
@@ -116,4 +116,5 @@ def _bin(i: int, count: np.ndarray, sure: np.ndarray, hit: np.ndarray, bootstrap
         "accuracy": float(hit[0] / count[0]),
         "low": low,
         "high": high,
+        "objects": float(count[0]),
     }

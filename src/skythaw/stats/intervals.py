@@ -138,6 +138,33 @@ def limits(draws: Float[np.ndarray, " draw"], level: float = LEVEL) -> tuple[flo
     return float(low), float(high)
 
 
+def share_limits(draws: Float[np.ndarray, " draw"], objects: int, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a share of objects, and of a score that is 1 where all are right.
+
+    Where no object counts, or every one, all draws are alike; the end beyond them is then the exact one of the binomial
+    distribution (Clopper & Pearson, Biometrika 26, 404, 1934): of 20 objects that are all right, 0.83 to 1.
+
+    Parameters
+    ----------
+    draws
+        of the share; the first is the sample's
+    objects
+        of which it is the share
+
+    Examples
+    --------
+    >>> share_limits(np.ones(1000), 20)
+    (0.8315..., 1.0)
+    """
+    low, high = np.clip(limits(draws, level), 0.0, 1.0)
+    others = 1 - ((1 - level) / 2) ** (1 / objects)
+    if draws[0] >= 1:
+        low = min(low, 1 - others)
+    if draws[0] <= 0:
+        high = max(high, others)
+    return float(low), float(high)
+
+
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
     """Exact McNemar test of two models on the same objects (Psychometrika 12, 153, 1947).
 

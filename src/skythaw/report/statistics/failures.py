@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from skythaw.report.statistics.suspect_labels import suspect_labels
 from skythaw.stats.bootstrap import Bootstrap
-from skythaw.stats.intervals import limits
+from skythaw.stats.intervals import share_limits
 from skythaw.stats.scored_sample import Sample
 
 BINS = 8
@@ -65,13 +65,13 @@ def _edges(values: np.ndarray) -> list[tuple[float, float]]:
 def _bin(low: float, high: float, inside: np.ndarray, wrong: np.ndarray, bootstrap: Bootstrap) -> dict[str, float]:
     count, errors = bootstrap.totals([inside.astype(float), np.where(inside, wrong, 0.0)]).T
     drawn = count > 0
-    error = errors[drawn] / count[drawn]
-    at_least, at_most = (float(np.clip(end, 0, 1)) for end in limits(bootstrap.widened(error)))
+    objects = int(inside.sum())
+    at_least, at_most = share_limits(bootstrap.widened(errors[drawn] / count[drawn]), objects)
     return {
         "from": float(low),
         "to": float(high),
-        "objects": int(inside.sum()),
-        "error": float(error[0]),
+        "objects": objects,
+        "error": float(errors[0] / count[0]),
         "low": at_least,
         "high": at_most,
     }
