@@ -27,11 +27,14 @@ from skythaw.data.split import split
 from skythaw.errors import LedgerError, OutputError
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Study
+from skythaw.study import run_cell
 from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
+from skythaw.study.rate_race import slower_rates
 from skythaw.study.run_study import run_study
 from skythaw.study.study_status import status
+from skythaw.tuning.training_loop import fit
 
 QUICK = {"epochs = 7": "epochs = 1"}
 """for tests of what happens around the training"""
@@ -223,6 +226,29 @@ def test_rates_race_once_for_all_seeds(here, cache):
     run(here, cache, replace=auto)
     with Ledger.read(here / "run") as ledger:
         assert {e.attempts for e in (*ledger.entries(), *ledger.entries("trial"))} == {1}
+
+
+def test_a_training_that_stumbles_begins_anew_at_a_lower_rate(here, cache, monkeypatch):
+    tried = []
+
+    def stumbling(model, training, validation, recipe, seed, told):
+        tried.append(recipe.lr)
+        found = fit(model, training, validation, recipe, seed, told)
+        found.stumbled = True
+        return found
+
+    monkeypatch.setattr(run_cell, "fit", stumbling)
+    short = {'"0%", "50%", "100%"': '"50%"', "seed = [0, 1]": "seed = [0]", "epochs = 7": "max_steps = 15"}
+    run(here, cache, replace=short | {"lr = 5e-3": 'lr = "auto"'})
+    (cell,) = entries(here / "run")
+    raced = max(cell.result.lr_trials, key=lambda t: (t["score"], -t["lr"]))["lr"]
+    assert tried[len(cell.result.lr_trials) :] == [raced, *slower_rates(cell.cell, raced)]
+    assert cell.result.lr == tried[-1] < raced
+    monkeypatch.undo()
+    run(here, cache, "given", replace=short | {"lr = 5e-3": f"lr = {cell.result.lr}"})
+    (given,) = entries(here / "given")
+    assert given.result.scores == cell.result.scores
+    assert slower_rates(given.cell, cell.result.lr) == ()
 
 
 def test_two_threads_give_the_same_bits_in_any_engine(here, cache):

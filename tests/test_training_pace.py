@@ -80,6 +80,20 @@ def test_where_the_most_steps_are_reached_it_says_that_it_is_not_finished():
     assert pace.unfinished(700) == ("it still gained after 500 steps, the most that max_steps allows",)
 
 
+def test_what_gained_nothing_for_long_is_not_called_cut_short():
+    pace, _ = went(lambda step: abs(step - 100) / 100, most=200)
+    assert pace.fall_from == pytest.approx(100, abs=10)
+    assert pace.unfinished(pace.fall_from) == ()
+
+
+def test_a_training_that_never_gains_after_its_first_steps_is_not_finished():
+    pace, steps = went(lambda step: step / 100)
+    assert pace.fall_from == 10
+    assert pace.stumbled
+    assert steps > FEWEST
+    assert pace.unfinished(12) == ("nothing was gained after step 10, when its learning rate had hardly risen",)
+
+
 @settings(deadline=None)
 @given(some.lists(some.floats(0.01, 5), min_size=20, max_size=20), some.integers(1, 3000))
 def test_every_curve_ends_between_its_bounds(values, most):

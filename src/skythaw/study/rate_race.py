@@ -71,6 +71,11 @@ def next_rates(scores: Mapping[float, float]) -> tuple[float, ...]:
     return ()
 
 
+def slower_rates(cell: Cell, rate: float) -> tuple[float, ...]:
+    """The rates for a cell whose training stumbles at the raced one; none where the cell itself says its rate."""
+    return (_beside(rate, -1), _beside(rate, -2)) if cell.recipe.lr == "auto" else ()
+
+
 def _winner(scores: Mapping[float, float]) -> float:
     """The rate with the best score; the smaller on a tie."""
     return max(sorted(scores), key=lambda rate: scores[rate])

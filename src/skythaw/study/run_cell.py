@@ -5,6 +5,7 @@ Cutouts -> parts -> backbone -> cut at the depth -> train what lies above -> sco
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.machine.numerics import numerics
 from skythaw.machine.usage import Stopwatch, peak_memory, reset_peak_memory
-from skythaw.spec import Cell
+from skythaw.spec import Cell, Recipe
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
 from skythaw.study.cell_objects import PARTS
 from skythaw.study.cell_result import Result
@@ -23,6 +24,7 @@ from skythaw.study.cell_sets import CellSets, load_sets, with_activations
 from skythaw.study.cell_task import CellTask
 from skythaw.study.live_epochs import epochs_written
 from skythaw.study.measure import latency, versions
+from skythaw.study.rate_race import slower_rates
 from skythaw.study.trained_weights import save_weights
 from skythaw.tuning.frozen_head import TRAINED, SolvedHeads, out_of_fold, solved_heads, starting_head
 from skythaw.tuning.linear_probe import LinearProbe, pooled, start_from
@@ -42,19 +44,14 @@ def run_cell(task: CellTask) -> Result:
         watch = Stopwatch()
         reset_peak_memory()
         sets = load_sets(cell, locations, device, ("train", "validation") if task.trial else PARTS)
-        network = build(backbone_of(cell), locations.weights)
-        model = assemble(network, cell, len(sets.classes)).to(device).to(memory_format=torch.channels_last)
+        model = _assembled(task, len(sets.classes), device)
         sets = with_activations(sets, cell, locations, model.cut_depth)
-        if locations.compiled:
-            model.compile_training()
         watch.lap("prepare")
         training, validation = sets.images["train"], sets.images["validation"]
         recipe = cell.recipe.model_copy(update={"lr": task.rate.lr})
         heads = solved_heads(model, training, validation, recipe) if cell.depth == 0 and not task.trial else None
-        if model.thaw.head == "solved":
-            start_from(model, starting_head(model, training, validation, recipe))
         with epochs_written(task.epochs, cell.key) as told:
-            fitted = fit(model, training, validation, recipe, cell.seed, told)
+            model, recipe, fitted = _fitted(task, model, sets, told)
         solved = heads.better_than(fitted.score) if heads else None
         if solved:
             start_from(model, solved[1])
@@ -76,7 +73,7 @@ def run_cell(task: CellTask) -> Result:
             head=solved[0] if solved else TRAINED,
             **_size(cell, locations, model),
             probe=_probe_scores(heads, solved, model, sets, cell) if heads else None,
-            lr=task.rate.lr,
+            lr=float(recipe.lr),
             lr_trials=list(task.rate.trials),
             latency=None if task.trial else latency(model, training),
             seconds=watch.seconds(),
@@ -85,6 +82,32 @@ def run_cell(task: CellTask) -> Result:
             weights_sha256=digest,
             versions=versions(),
         )
+
+
+def _assembled(task: CellTask, classes: int, device: torch.device) -> ThawedNetwork:
+    """The pretrained network, cut and thawed, with a new head."""
+    network = build(backbone_of(task.cell), task.locations.weights)
+    model = assemble(network, task.cell, classes).to(device).to(memory_format=torch.channels_last)
+    if task.locations.compiled:
+        model.compile_training()
+    return model
+
+
+def _fitted(
+    task: CellTask, model: ThawedNetwork, sets: CellSets, told: Callable[[dict[str, float]], None] | None
+) -> tuple[ThawedNetwork, Recipe, Fit]:
+    """Train, at the rate that was raced for. A training that stumbles begins anew, at a lower rate."""
+    cell, training, validation = task.cell, sets.images["train"], sets.images["validation"]
+    for rate in (task.rate.lr, *slower_rates(cell, task.rate.lr)):
+        if rate != task.rate.lr:
+            model = _assembled(task, len(sets.classes), training.device)
+        recipe = cell.recipe.model_copy(update={"lr": rate})
+        if model.thaw.head == "solved":
+            start_from(model, starting_head(model, training, validation, recipe))
+        fitted = fit(model, training, validation, recipe, cell.seed, told)
+        if not fitted.stumbled:
+            break
+    return model, recipe, fitted
 
 
 def _predictions_of(sets: CellSets, log_p: dict[str, np.ndarray], held_out: np.ndarray | None) -> Predictions:

@@ -39,6 +39,8 @@ class Fit:
     fall_from: int | None = None
     """the step of the course from which the rate fell on the way to the kept weights; None where it did not, or where
     the length was given"""
+    stumbled: bool = False
+    """whether nothing was gained once the rate had risen: then it is too high"""
 
     @property
     def kept(self) -> int:
@@ -111,6 +113,7 @@ def fit(
             trainer.go_back(place)
     restore(model, best)
     model.merge()
+    result.stumbled = pace.stumbled
     result.not_converged += (*pace.unfinished(result.place), *_worse_than_chance(result, model))
     return result
 

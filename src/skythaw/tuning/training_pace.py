@@ -52,6 +52,11 @@ class Pace(ABC):
     fall_from: int | None = None
     """the step from which the rate falls as the curve demands; None as long as it does not"""
 
+    @property
+    def stumbled(self) -> bool:
+        """Whether nothing was gained once the rate had risen: then it is too high."""
+        return False
+
     @abstractmethod
     def rate(self, step: int) -> float:
         """The learning rate of a step, as a share of the peak rate."""
@@ -139,6 +144,10 @@ class CurvePace(Pace):
         self._cut_short: int | None = None
 
     @property
+    def stumbled(self) -> bool:
+        return self.fall_from is not None and self.fall_from <= WARM < self._most
+
+    @property
     def steps(self) -> int | None:
         """Of the whole training; None as long as nobody knows."""
         return None if self.fall_from is None else self.fall_from + falling_steps(self.fall_from)
@@ -163,8 +172,8 @@ class CurvePace(Pace):
             self._highest = score
         if lower or higher:
             self._gained = done
-        waited = done >= max(FEWEST, WAIT * self._gained)
-        if waited or done >= self._most:
+        waited = done >= WAIT * self._gained
+        if (waited and done >= FEWEST) or done >= self._most:
             self._cut_short = None if waited else done
             self.fall_from = self._gained
             self._next = self._gained + max(OFTEN, self._gained // 6)
@@ -176,6 +185,8 @@ class CurvePace(Pace):
         return done == self.steps
 
     def unfinished(self, best: int) -> tuple[str, ...]:
+        if self.stumbled:
+            return (f"nothing was gained after step {self.fall_from}, when its learning rate had hardly risen",)
         if self._cut_short is None:
             return ()
         return (f"it still gained after {self._cut_short:,} steps, the most that max_steps allows",)
