@@ -254,7 +254,7 @@ class TestFailures:
         folder, _ = made_up(skills(LEARNT, CELLS), AUTO)
         gone = next(e for e in entries(folder) if e.cell.depth == 4)
         predictions_path(folder, gone.key).unlink()
-        with pytest.raises(LedgerError, match="give the search a new folder"):
+        with pytest.raises(LedgerError, match="give the study a new folder"):
             made_up(skills(LEARNT, CELLS), AUTO)
         with pytest.raises(LedgerError, match="can't read the predictions"):
             read_predictions(tmp_path, "0" * 64, "validation", ["A"])

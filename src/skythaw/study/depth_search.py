@@ -12,13 +12,13 @@ does not show, and the report says of every other depth how much better it is.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from skythaw.errors import DataError
 from skythaw.spec import IMAGES, Study
 from skythaw.study.cell_result import Result
+from skythaw.study.competing_settings import ContestKey, Contests, TrialSetting, contests
 from skythaw.study.convergence import together
 from skythaw.study.execute import execute, run_trials, settle_rates, to_the_end
 from skythaw.study.number_cells import run_number_cells
@@ -28,38 +28,8 @@ from skythaw.study.rate_race import SettledRate, given_rate, setting_of, trial_o
 from skythaw.study.run_study import opened
 from skythaw.study.search_standing import CHANCE, LEVEL, MARGIN, ROUNDS, RoundScores, SearchRound, Standing, fates
 
-ContestKey = tuple[str, str, int]
-"""network with its weights, strategy, training size: settings of one contest compete with each other"""
-
-
 LEFT = ("goes on", "best", "as good as can be told")
 """fates of a setting that is not dropped"""
-
-
-@dataclass(frozen=True)
-class TrialSetting:
-    """A setting: the cells that differ by their seed alone."""
-
-    name: str
-    cells: tuple[PlannedCell, ...]
-
-    @property
-    def first(self) -> PlannedCell:
-        """Its cell with the first seed."""
-        return self.cells[0]
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it trains a head alone."""
-        return self.first.cell.depth == 0
-
-    @property
-    def cost(self) -> float:
-        """FLOPs of all its cells."""
-        return sum(planned.cost for planned in self.cells)
-
-
-Contests = dict[ContestKey, list[TrialSetting]]
 
 
 def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -> list[Standing]:
@@ -80,7 +50,7 @@ def search(study: Study, setting: RunSettings, watcher: Watcher | None = None) -
     rules = {"level": LEVEL, "chance": CHANCE, "margin": MARGIN}
     with opened(study, setting, watcher or Watcher(), rules) as run:
         run_number_cells(run)
-        going = _contests([p for p in run.plan.cells if p.cell.inputs == IMAGES], list(study.grid.axes))
+        going = contests([p for p in run.plan.cells if p.cell.inputs == IMAGES], list(study.grid.axes))
         in_full = _in_full(going, run)
         standings: list[Standing] = []
         for stage in ROUNDS:
@@ -103,18 +73,6 @@ def _run_both(left: Contests, run: OpenStudy) -> None:
     cells = [p for p in run.plan.cells if p.cell.inputs != IMAGES and p.cell.on_images_alone.key in on_images]
     if cells:
         execute(run, plan_trials(run.plan, cells, run.setting.cache, run.setting.cache_size, trial=False))
-
-
-def _contests(cells: Iterable[PlannedCell], axes: Sequence[str]) -> Contests:
-    groups: dict[ContestKey, dict[str, list[PlannedCell]]] = defaultdict(lambda: defaultdict(list))
-    for planned in cells:
-        cell = planned.cell
-        name = ", ".join([f"depth {cell.depth}", *(f"{axis} {cell.setting(axis)}" for axis in axes)])
-        groups[cell.network, cell.strategy, cell.train_size][name].append(planned)
-    return {
-        contest: [TrialSetting(name, tuple(some)) for name, some in settings.items()]
-        for contest, settings in groups.items()
-    }
 
 
 def _in_full(contests: Contests, run: OpenStudy) -> list[ContestKey]:

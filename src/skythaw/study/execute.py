@@ -64,15 +64,26 @@ def execute(run: OpenStudy, plan: Plan) -> None:
 def _beside(run: OpenStudy, cells: Sequence[Cell]) -> dict[str, Beside]:
     """What cells of both start from, by their keys; those are left out that lack a finished cell to start from."""
     out, found = run.setting.out, {}
-    on_images = {e.key: e.result for e in run.ledger.entries() if e.result}
-    on_numbers = {(e.cell.train_size, e.cell.seed): e for e in run.ledger.entries("numbers") if is_table(e)}
-    for cell in cells:
-        result, table = on_images.get(cell.on_images_alone.key), on_numbers.get((cell.train_size, cell.seed))
-        if result and table and table.result:
-            images = _said(out, result, SCORED)
-            numbers = _said(out, table.result, (*SCORED, OUT_OF_FOLD))
-            found[cell.key] = Beside(result, images, numbers, {"images": result.key, "table": table.key})
+    for key, (result, table) in _starts(run, cells).items():
+        images = _said(out, result, SCORED)
+        numbers = _said(out, table, (*SCORED, OUT_OF_FOLD))
+        found[key] = Beside(result, images, numbers, {"images": result.key, "table": table.key})
     return found
+
+
+def _starts(run: OpenStudy, cells: Sequence[Cell]) -> dict[str, tuple[Result, Result]]:
+    """The finished cells, on images and on numbers, that cells of both start from; by the keys of these."""
+    on_images = {e.key: e.result for e in run.ledger.entries() if e.result}
+    tables = [e for e in run.ledger.entries("numbers") if is_table(e)]
+    on_numbers = {(e.cell.train_size, e.cell.seed): e.result for e in tables}
+    both = {c.key: (on_images.get(c.on_images_alone.key), on_numbers.get((c.train_size, c.seed))) for c in cells}
+    return {key: (images, table) for key, (images, table) in both.items() if images and table}
+
+
+def can_start(run: OpenStudy, cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """Of some cells of both, those that have the finished cells they start from."""
+    found = _starts(run, [p.cell for p in cells])
+    return [p for p in cells if p.cell.key in found]
 
 
 def _said(out: Path, result: Result, parts: Iterable[str]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from skythaw.data.pixel_store import open_store
 from skythaw.engines.engine import Engine, open_engine
 from skythaw.errors import LedgerError
 from skythaw.spec import Study
+from skythaw.study.depth_race import race
 from skythaw.study.execute import execute
 from skythaw.study.ledger import Ledger
 from skythaw.study.look_ahead import look_ahead
@@ -24,6 +25,7 @@ from skythaw.study.number_cells import run_number_cells
 from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import Plan, make_plan
 from skythaw.study.scored_objects import save_objects
+from skythaw.study.study_status import RACE, status
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,18 @@ class StudySummary:
     failed: int
     elsewhere: int
     """being run by another process"""
+    stopped: int = 0
+    """not trained, because their depths can no longer be the best"""
 
 
-def run_study(study: Study, setting: RunSettings, watcher: Watcher | None = None) -> StudySummary:
+def run_study(
+    study: Study, setting: RunSettings, watcher: Watcher | None = None, *, with_race: bool = False
+) -> StudySummary:
     """Run every cell that the run folder lacks, and keep each result as it comes.
 
     Everything is checked before anything is written: names, data, split, sizes, weights, every image. A cell that fails
     is recorded with its traceback, does not stop the others, and is tried again by the next run. Two runs on one folder
-    share the work.
+    share the work. With a race, depths that can no longer be the best get no further seeds (`depth_race.py`).
 
     Raises
     ------
@@ -53,9 +59,14 @@ def run_study(study: Study, setting: RunSettings, watcher: Watcher | None = None
     with opened(study, setting, watcher or Watcher()) as run:
         run.ledger.extend([(p.cell, p.cost) for p in run.plan.cells])  # so that all who look see what is to come
         run_number_cells(run)
-        execute(run, run.plan)
-        states = [entry.state for entry in run.ledger.entries()]
-    return StudySummary(len(states), states.count("done"), states.count("failed"), states.count("running"))
+        if with_race:
+            race(run)
+        else:
+            if run.ledger.remark(RACE):
+                run.ledger.note(RACE, [])  # what it left is trained now
+            execute(run, run.plan)
+        found = status(run.ledger)
+    return StudySummary(*(found[name] for name in ("cells", "done", "failed", "running", "stopped")))
 
 
 @contextmanager

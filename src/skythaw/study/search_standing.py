@@ -84,19 +84,9 @@ class RoundScores:
 
     @classmethod
     def read(cls, run: OpenStudy, keys: Sequence[Sequence[str]]) -> RoundScores:
-        """Score cells by the predictions that they left; `keys` has those of each setting.
-
-        Raises
-        ------
-        LedgerError
-            Predictions are gone or damaged.
-        """
-        every = [key for some in keys for key in some]
-        sample = read_sample(run.setting.out, "validation", run.plan.classes, every)
-        if sample is None or sample.missing:
-            gone = predictions_path(run.setting.out, sample.missing[0] if sample else every[0])
-            raise LedgerError(f"can't read the predictions {gone}: give the search a new folder")
-        bootstrap = Bootstrap(sample, DRAWS)
+        """Score cells by the predictions that they left; `keys` has those of each setting: see `read_draws`."""
+        bootstrap = read_draws(run, keys)
+        sample = bootstrap.sample
         losses = [np.mean([np.minimum(sample.loss[key], LARGEST_LOSS) for key in some], axis=0) for some in keys]
         scores = np.stack([bootstrap.scores(some)["macro_f1"].mean(0) for some in keys])
         return cls(bootstrap.balanced_log_loss(losses), scores, len(np.unique(sample.true)))
@@ -114,6 +104,22 @@ class RoundScores:
         """Of each setting, the intervals of how far its log loss and its macro-F1 are behind those of one of them."""
         losses, scores = self.log_loss - self.log_loss[best], self.macro_f1[best] - self.macro_f1
         return [(limits(loss, LEVEL), limits(score, LEVEL)) for loss, score in zip(losses, scores, strict=True)]
+
+
+def read_draws(run: OpenStudy, keys: Sequence[Sequence[str]]) -> Bootstrap:
+    """The predictions of some cells on validation, in draws of the sky; `keys` has those of each setting.
+
+    Raises
+    ------
+    LedgerError
+        Predictions are gone or damaged.
+    """
+    every = [key for some in keys for key in some]
+    sample = read_sample(run.setting.out, "validation", run.plan.classes, every)
+    if sample is None or sample.missing:
+        gone = predictions_path(run.setting.out, sample.missing[0] if sample else every[0])
+        raise LedgerError(f"can't read the predictions {gone}: give the study a new folder")
+    return Bootstrap(sample, DRAWS)
 
 
 def fates(scores: RoundScores, stage: SearchRound, spared: Sequence[bool]) -> list[str]:

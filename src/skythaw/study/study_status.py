@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from skythaw.study.ledger import Ledger
 from skythaw.study.ledger_rows import Entry
+
+RACE = "race"
+"""the remark of a ledger that has the settings which a race of depths gave no further seeds"""
 
 
 def status(ledger: Ledger) -> dict[str, Any]:
@@ -14,10 +18,12 @@ def status(ledger: Ledger) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``cells``, ``done``, ``failed``, ``running``; ``seconds_left`` (None before the first cell is done), from the
-        cost of the cells left, the seconds per cost of those done, and how many run at once; ``failures``
+        ``cells``, ``done``, ``failed``, ``running``; ``stopped`` (what a race of depths left untrained);
+        ``seconds_left`` (None before the first cell is done), from the cost of the cells left, the seconds per cost of
+        those done, and how many run at once; ``failures``
     """
     entries = ledger.entries()
+    stopped = stopped_keys(ledger, entries)
     states = [entry.state for entry in entries]
     running = states.count("running")
     return {
@@ -25,7 +31,8 @@ def status(ledger: Ledger) -> dict[str, Any]:
         "done": states.count("done"),
         "failed": states.count("failed"),
         "running": running,
-        "seconds_left": seconds_left(entries, max(1, running)),
+        "stopped": len(stopped),
+        "seconds_left": seconds_left([e for e in entries if e.key not in stopped], max(1, running)),
         "failures": [
             {
                 "key": e.key,
@@ -40,6 +47,12 @@ def status(ledger: Ledger) -> dict[str, Any]:
             if e.state == "failed"
         ],
     }
+
+
+def stopped_keys(ledger: Ledger, entries: Sequence[Entry]) -> set[str]:
+    """The cells that wait because a race of depths left them untrained."""
+    left = {key for each in ledger.remark(RACE) or [] for key in each["left"]}
+    return {entry.key for entry in entries if entry.state == "waiting" and entry.key in left}
 
 
 def seconds_left(entries: list[Entry], workers: int) -> float | None:

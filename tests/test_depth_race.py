@@ -1,0 +1,225 @@
+"""`study run --race`: depths that can no longer be the best get no further seeds, and the report stays right.
+
+But for the last ones, no network is trained here: results are made up, so that it is known which depth is the best.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import skythaw
+from helpers_numbers import make_numbered_survey, write_numbered_study
+from helpers_search import HALF, ONE, entries, invented, setting, study_of
+from helpers_study import make_survey
+from skythaw.errors import LedgerError
+from skythaw.report.report_facts import report_facts
+from skythaw.spec import Study
+from skythaw.stats.cell_predictions import predictions_path
+from skythaw.study.ledger import Ledger
+from skythaw.study.open_study import RunSettings, Watcher
+from skythaw.study.run_study import run_study
+from skythaw.study.study_status import status
+
+THREE = {"seed = [0, 1]": "seed = [0, 1, 2]"}
+CELLS = {0: 1.0, 2: 1.2, 4: 2.2, 7: 2.1}
+"""skill by depth: 2 is surely worse than 4 after one seed, 7 can't be told from it"""
+LEFT = {(2, 1), (2, 2)}
+"""depths and seeds that are not trained then"""
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    """Enough objects to be sure of something."""
+    here = tmp_path_factory.mktemp("sky")
+    make_survey(here / "survey.parquet", objects=900)
+    return here
+
+
+@pytest.fixture
+def made_up(sky, tmp_path, cache, own_engine):
+    """Run a study of made-up networks; the run folder and the summary."""
+
+    def run(skill, *changes, name="run", unfinished=(), watcher=None, with_race=True):
+        study = study_of(sky, HALF, THREE, *changes)
+        engine = own_engine(invented(skill, study, cache, unfinished))
+        here = setting(tmp_path, cache, name, engine)
+        return tmp_path / name, run_study(study, here, watcher, with_race=with_race)
+
+    return run
+
+
+def skills(by_depth):
+    return lambda cell, trial: by_depth[cell.depth]
+
+
+def done(folder):
+    return {(e.cell.depth, e.cell.seed) for e in entries(folder) if e.state == "done"}
+
+
+def facts_of(folder):
+    with Ledger.read(folder) as ledger:
+        return report_facts(ledger)
+
+
+EVERY = {(depth, seed) for depth in CELLS for seed in (0, 1, 2)}
+
+
+class TestWhatIsTrained:
+    def test_the_surely_worse_get_no_further_seed_and_the_rest_all(self, made_up):
+        folder, summary = made_up(skills(CELLS))
+        assert done(folder) == EVERY - LEFT
+        assert (summary.cells, summary.done, summary.stopped, summary.failed) == (12, 10, 2, 0)
+        assert [e.state for e in entries(folder)].count("waiting") == 2
+
+    def test_without_a_race_all_are_trained(self, made_up):
+        folder, summary = made_up(skills(CELLS), with_race=False)
+        assert done(folder) == EVERY
+        assert summary.stopped == 0
+
+    def test_the_frozen_network_is_never_out(self, made_up):
+        folder, _ = made_up(skills(CELLS | {0: -1.0}))
+        assert {(0, 1), (0, 2)} <= done(folder)
+
+    def test_what_has_not_converged_is_not_out_and_puts_none_out(self, made_up):
+        folder, _ = made_up(skills(CELLS), unfinished=(2,))
+        assert done(folder) == EVERY
+        folder, _ = made_up(skills(CELLS | {7: 1.3, 2: 1.3}), unfinished=(4,), name="best")
+        assert done(folder) == EVERY
+
+    def test_validation_decides_and_never_the_test_set(self, made_up, monkeypatch):
+        parts = []
+        from skythaw.study import search_standing
+
+        read = search_standing.read_sample
+        monkeypatch.setattr(
+            search_standing, "read_sample", lambda run, part, *rest: parts.append(part) or read(run, part, *rest)
+        )
+        made_up(skills(CELLS))
+        assert parts == ["validation"] * 2
+
+    def test_a_second_look_needs_less_distance(self, made_up):
+        folder, _ = made_up(skills(CELLS | {7: 1.93}))
+        assert {seed for depth, seed in done(folder) if depth == 7} == {0, 1}
+        assert {seed for depth, seed in done(folder) if depth == 2} == {0}
+
+    def test_one_seed_is_no_race(self, made_up):
+        told = []
+
+        class Listening(Watcher):
+            def noted(self, text):
+                told.append(text)
+
+        folder, _ = made_up(skills(CELLS), {"seed = [0, 1, 2]": "seed = [0]"}, watcher=Listening())
+        assert done(folder) == {(depth, 0) for depth in CELLS}
+        assert told == ["with one seed there is nothing to race for: every cell is trained"]
+
+    def test_training_sizes_do_not_compete(self, made_up):
+        """With few images every depth is worse than any with many."""
+        folder, _ = made_up(
+            lambda cell, trial: CELLS[cell.depth] - (cell.train_size < 50), {"train_size = [75]": "train_size = [40, 75]"}
+        )
+        lacking = {(e.cell.train_size, e.cell.depth) for e in entries(folder) if e.state == "waiting"}
+        assert lacking == {(40, 2), (75, 2)}
+
+    def test_values_of_an_axis_compete(self, made_up):
+        folder, _ = made_up(
+            lambda cell, trial: CELLS[cell.depth] - (cell.recipe.shift == 2), {"[grid]": "[grid]\nshift = [0, 2]"}
+        )
+        lacking = {(e.cell.recipe.shift, e.cell.depth) for e in entries(folder) if e.state == "waiting"}
+        assert lacking == {(0, 2), (2, 2), (2, 4), (2, 7)}
+
+    def test_a_depth_with_a_failed_cell_is_not_judged(self, made_up):
+        def skill(cell, trial):
+            if (cell.depth, cell.seed) == (2, 0):
+                raise RuntimeError("a cosmic ray")
+            return CELLS[cell.depth]
+
+        folder, summary = made_up(skill)
+        assert summary.failed == 1
+        assert done(folder) == EVERY - {(2, 0)}
+
+
+class TestGoingOn:
+    def test_a_run_that_was_stopped_decides_the_same(self, made_up):
+        for stop_at in (2, 5, 8):
+            ran = []
+
+            def skill(cell, trial, ran=ran, stop_at=stop_at):
+                if len(ran) == stop_at:
+                    ran.append(None)
+                    raise KeyboardInterrupt
+                ran.append(cell.key)
+                return CELLS[cell.depth]
+
+            with pytest.raises(KeyboardInterrupt):
+                made_up(skill, name=f"stopped{stop_at}")
+            folder, _ = made_up(skill, name=f"stopped{stop_at}")
+            assert done(folder) == EVERY - LEFT
+            keys = [key for key in ran if key]
+            assert len(keys) == len(set(keys)), "nothing was run twice"
+
+    def test_a_run_without_a_race_trains_what_was_left(self, made_up):
+        folder, _ = made_up(skills(CELLS))
+        _, summary = made_up(skills(CELLS), with_race=False)
+        assert done(folder) == EVERY
+        assert (summary.done, summary.stopped) == (12, 0)
+        assert facts_of(folder)["race"] == []
+
+    def test_a_race_goes_on_where_a_run_without_one_was_stopped(self, made_up):
+        """Further seeds that are there already decide nothing."""
+        ran = []
+
+        def skill(cell, trial):
+            if len(ran) == 9:
+                ran.append(None)
+                raise KeyboardInterrupt
+            ran.append(cell.key)
+            return CELLS[cell.depth]
+
+        with pytest.raises(KeyboardInterrupt):
+            made_up(skill, with_race=False)
+        before = done(tmp := made_up(skills(CELLS))[0]) & LEFT
+        assert done(tmp) == (EVERY - LEFT) | before
+        (only,) = facts_of(tmp)["race"] if before != LEFT else [None]
+        assert only is None or only["seeds"] == 1 + len(before)
+
+    def test_the_ledger_remembers_who_is_out_and_a_race_again_changes_nothing(self, made_up):
+        folder, _ = made_up(skills(CELLS))
+        with Ledger.read(folder) as ledger:
+            first = ledger.remark("race")
+        made_up(skills(CELLS))
+        with Ledger.read(folder) as ledger:
+            assert ledger.remark("race") == first
+        (only,) = first
+        assert (only["depth"], only["better"], len(only["trained"]), len(only["left"])) == (2, "depth 4", 1, 2)
+        assert 0 < only["behind"][0] < only["behind"][1]
+
+    def test_predictions_that_are_gone_are_named(self, made_up):
+        folder, _ = made_up(skills(CELLS))
+        predictions_path(folder, next(e for e in entries(folder) if e.cell.depth == 4).key).unlink()
+        with pytest.raises(LedgerError, match="give the study a new folder"):
+            made_up(skills(CELLS))
+
+
+class TestWhatIsSaid:
+    def test_status_counts_what_was_left_and_no_time_for_it(self, made_up):
+        folder, _ = made_up(skills(CELLS))
+        with Ledger.read(folder) as ledger:
+            found = status(ledger)
+        assert (found["cells"], found["done"], found["stopped"], found["seconds_left"]) == (12, 10, 2, 0)
+
+    def test_the_report_says_who_and_why_and_that_nothing_is_missing(self, made_up):
+        folder, _ = made_up(skills(CELLS))
+        facts = facts_of(folder)
+        (only,) = facts["race"]
+        assert (only["depth"], only["seeds"], only["of"]) == (2, 1, 3)
+        assert not any("not complete" in each for each in facts["warnings"])
+        assert "not finished" not in facts["answer"]
+        (compared,) = facts["comparisons"]
+        assert compared["stopped"] == [2]
+        assert compared["incomplete"] == []
+        assert compared["seeds"] == 3
+        assert {each["a"] for each in compared["pairs"]} | {each["b"] for each in compared["pairs"]} == {0, 4, 7}
