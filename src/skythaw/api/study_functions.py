@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def run_study(  # noqa: PLR0913 (each is an option of the command)
     allow_leak: Sequence[str] | None = None,
     compiled: bool = False,
     control: bool = True,
+    race: bool = False,
     address: str | None = None,
     node_cache: str | None = None,
     gpu_share: float = 1.0,
@@ -111,6 +113,9 @@ def run_study(  # noqa: PLR0913 (each is an option of the command)
         compile the trained part with ``torch.compile``
     control
         set a forest on numbers that are measured from the same images beside the networks
+    race
+        train seed by seed, and give no further seeds to depths that are surely worse than the best on validation; a
+        later call without it trains them
     address, node_cache, gpu_share, cell_memory
         of a Ray cluster: docs/ray.md
     on_cell
@@ -133,7 +138,7 @@ def run_study(  # noqa: PLR0913 (each is an option of the command)
     StoppedError
         It was stopped (it is a `KeyboardInterrupt`).
     """
-    return _watched(study_runner.run_study, locals())
+    return _watched(partial(study_runner.run_study, with_race=race), locals())
 
 
 def search(  # noqa: PLR0913 (each is an option of the command)
@@ -159,7 +164,7 @@ def search(  # noqa: PLR0913 (each is an option of the command)
 ) -> Run:
     """Find the best depth of a study: every depth is tried, and what is surely worse is not trained further.
 
-    Parameters and result are those of `run_study`.
+    Parameters and result are those of `run_study`, but for `race`.
     """
     return _watched(depth_search.search, locals())
 
@@ -175,7 +180,7 @@ def study_status(run: Path | str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``cells``, ``done``, ``failed``, ``running``, ``seconds_left`` and ``failures``
+        ``cells``, ``done``, ``failed``, ``running``, ``stopped`` (by a race), ``seconds_left`` and ``failures``
 
     Raises
     ------

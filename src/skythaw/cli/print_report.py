@@ -82,6 +82,7 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     left_out = _print_networks([each for each in recommended if each.choice["main"]], wide)
     if facts["search"]:
         print_search(facts["search"], wide=wide)
+    say_wrapped(sentences.race_sentence(facts))
     left_out += _print_depths(facts, recommended, wide)
     say_wrapped(sentences.RATIOS)
     say_left_out(left_out)
@@ -95,7 +96,7 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     for alarm in facts["alarms"]:
         where = f"{alarm['network']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"
         say_wrapped(f"ALARM {where}: {alarm['alarm']}")
-    if cells["done"] < cells["cells"]:
+    if cells["done"] + cells["stopped"] < cells["cells"]:
         say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
 
 

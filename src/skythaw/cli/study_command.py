@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from skythaw.spec import Study
     from skythaw.study.run_study import StudySummary
 
+Race = Annotated[
+    bool,
+    typer.Option(
+        "--race",
+        help="Train seed by seed, and give no further seeds to depths that are surely worse than the best on "
+        "validation. A later run without it trains them.",
+    ),
+]
+
 app = typer.Typer(no_args_is_help=True, help="Plan, run, and look at a study.")
 app.command()(plan)
 
@@ -37,11 +47,14 @@ def run(
     study_file: StudyFile,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder. If it exists, the study continues in it.")],
     options: RunOptions,
+    race: Race = False,
 ) -> None:
     """Run every cell that the run folder lacks. You can stop it at any time; the same command goes on."""
     study = load_study(study_file, options.skip_broken, options.allow_leak)
-    summary = run_watched(study, out, context.obj, options)
+    summary = run_watched(study, out, context.obj, options, race)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
+    if summary.stopped:
+        say(f"{summary.stopped} were not trained: their depths can no longer be the best; without --race they are")
     if summary.elsewhere:
         say(f"{summary.elsewhere} are being run by another process on the same folder")
     if summary.failed:
@@ -84,7 +97,9 @@ def status(
         print_json({"schema": 1, **found})
         return
     say(f"{found['done']} of {found['cells']} cells done, {found['running']} running, {found['failed']} failed")
-    if found["done"] < found["cells"]:
+    if found["stopped"]:
+        say(f"{found['stopped']} are not trained: the race stopped their depths")
+    if found["done"] + found["stopped"] < found["cells"]:
         say(f"time left: {duration(found['seconds_left'])}")
     for error, cells in _by_error(found["failures"]).items():
         say(f"\nfailed: {'; '.join(cells)}\n{error.rstrip()}")
@@ -99,11 +114,11 @@ def _by_error(failures: list[dict[str, Any]]) -> dict[str, list[str]]:
     return groups
 
 
-def run_watched(study: Study, out: Path, cache: Path, options: RunOptions) -> StudySummary:
+def run_watched(study: Study, out: Path, cache: Path, options: RunOptions, race: bool = False) -> StudySummary:
     """Run a study with a progress bar."""
     from skythaw.study.run_study import run_study
 
-    summary: StudySummary = watched(run_study, study, out, cache, options)
+    summary: StudySummary = watched(partial(run_study, with_race=race), study, out, cache, options)
     return summary
 
 

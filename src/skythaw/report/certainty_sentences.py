@@ -47,6 +47,9 @@ def separation(compared: dict[str, Any]) -> str:
     if lacking := compared["incomplete"]:
         verbs = "lacks seeds and takes" if len(lacking) == 1 else "lack seeds and take"
         sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
+    if lacking := compared["stopped"]:
+        verbs = "was stopped by the race and takes" if len(lacking) == 1 else "were stopped by the race and take"
+        sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
     return " ".join(sentences)
 
 

@@ -45,7 +45,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate
         "macro_f1": row["macro_f1"],
         "accuracy": row["accuracy"],
         "above_frozen": above_frozen(best),
-        "depths": max(1, len(compared.get("best_in", ()))),
+        "depths": max(1, len(compared.get("best_in", ())) + len(compared.get("stopped", ()))),
         "may_be_best": may_be_best(best),
         "sure": is_sure(best),
         "margin": compared.get("margin"),
@@ -56,7 +56,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate
         "inputs": _inputs(facts, best),
         "converged": row["converged"],
         "not_converged": row["not_converged"],
-        "unfinished": facts["cells"]["cells"] - facts["cells"]["done"],
+        "unfinished": facts["cells"]["cells"] - facts["cells"]["done"] - facts["cells"]["stopped"],
         "keys": row["keys"],
     }
 
@@ -92,7 +92,7 @@ def is_sure(recommended: Recommendation) -> bool | None:
     That is so of one seed, of one depth, of a training that has not converged, and of a run without predictions.
     """
     compared, row = recommended.comparison, recommended.row
-    if compared is None or compared["seeds"] < 2 or len(compared["best_in"]) < 2 or not row["converged"]:
+    if compared is None or compared["seeds"] < 2 or compared["rule"] == "only depth" or not row["converged"]:
         return None
     return bool(compared["sure"])
 

@@ -19,7 +19,7 @@ from skythaw.report.statistics.weight_comparison import weights_compared
 from skythaw.spec import IMAGES
 from skythaw.study.ledger import Ledger
 from skythaw.study.ledger_rows import Entry
-from skythaw.study.study_status import status
+from skythaw.study.study_status import out_of_race, status
 
 SCHEMA = 1
 SHEET = 12
@@ -48,7 +48,10 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     finished = finished_cells(entries)
     every = report_rows(finished, axes)
     numbers = number_rows(ledger)
-    evidence = gather(ledger.folder, finished, every, margin, [*numbers.control, *numbers.table]) if finished else None
+    raced = out_of_race(ledger, entries)
+    stopped = {key for each in raced for key in each["trained"]}
+    beside = [*numbers.control, *numbers.table]
+    evidence = gather(ledger.folder, finished, every, margin, beside, stopped) if finished else None
     scored = evidence.scored if evidence else None
     rows = [row_facts(row, scored) | {"by_seed": by_seed(row)} for row in every]
     inputs = inputs_compared(evidence, numbers.table) if evidence else []
@@ -71,6 +74,7 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
         "recommended": _recommended(every, rows, evidence),
         "alarms": [_alarm(entry, text) for entry, result in finished for text in result.alarms],
         "search": _search(ledger),
+        "race": raced,
         "cells": {k: v for k, v in status(ledger).items() if k != "failures"},
         "data": _data(ledger, entries, evidence),
         "method": evidence.method() if evidence else None,

@@ -47,6 +47,7 @@ class ReportSentences:
     failures: str
     calibration: str
     search: str
+    race: str
     data: tuple[str, ...]
     method: tuple[str, ...]
 
@@ -62,6 +63,7 @@ def report_sentences(facts: Facts) -> ReportSentences:
         failures=_failures(facts),
         calibration=CALIBRATION if any(each["calibration"] for each in compared) else "",
         search=search_sentence(facts["search"]),
+        race=race_sentence(facts),
         data=data_sentences(facts),
         method=(method(facts), _choice_on_test(facts)),
     )
@@ -76,6 +78,22 @@ def search_sentence(standings: Sequence[dict[str, Any]] | None) -> str:
     return SEARCH if any(each["round"] == "trial" for each in standings) else SEARCH_IN_FULL
 
 
+def race_sentence(facts: Facts) -> str:
+    """Which depths got fewer seeds, and why; empty where all got theirs."""
+    contests: dict[str, list[str]] = {}
+    for each in facts["race"]:
+        low, high = (100 * end for end in each["behind"])
+        behind = f"{low:.1f} to {high:.1f} points behind {each['better']} on validation"
+        said = f"{each['setting']} ({each['seeds']} of {each['of']} seeds, {behind})"
+        contests.setdefault(name_of(each), []).append(said)
+    if not contests:
+        return ""
+    return (
+        f"Stopped by the race: {'; '.join(f'{name}: {listed(some)}' for name, some in contests.items())}. They can no "
+        "longer be the best (this is wrong in less than 5 % of studies). A run without --race trains what was left."
+    )
+
+
 def question(facts: Facts) -> str:
     """What the study asks."""
     objects = facts["objects"] or {}
@@ -87,7 +105,7 @@ def question(facts: Facts) -> str:
 def _warnings(facts: Facts) -> list[str]:
     cells = facts["cells"]
     found = list(facts["warnings"])
-    if cells["done"] < cells["cells"]:
+    if cells["done"] + cells["stopped"] < cells["cells"]:
         found.append(f"{cells['done']} of {cells['cells']} cells are done: the report is not complete")
     if facts["alarms"]:
         one = facts["alarms"][0]

@@ -6,7 +6,8 @@ the best, and the rule is asked several times; so each comparison has an equal s
 are wrong of the truly best setting in less than 5 % of studies (Bonferroni).
 
 One seed says nothing of how seeds differ, and two say little. So a spread is taken for known beforehand: `BEFOREHAND`
-counts as if it had been seen with a few degrees of freedom. With every seed it weighs less.
+counts as if it had been seen with a few degrees of freedom. With every seed it weighs less. Of what the seeds of all
+settings and those of the two compared say, the larger counts: one setting may be less steady than the others.
 """
 
 from __future__ import annotations
@@ -62,11 +63,14 @@ def surely_worse(
     if len(places) < 2:
         return found
     rows = np.stack([scores[i] for i in places]).astype(np.float64)
-    means = Means(rows.mean(1), (_spread(rows),), (0,) * len(rows), (rows.shape[1],) * len(rows))
-    best = int(means.draws[:, 0].argmax())
+    means, seeds, pooled = rows.mean(1), rows.shape[1], _spread(rows)
+    best = int(means[:, 0].argmax())
     for place, i in enumerate(places):
         if place != best:
-            (apart,) = differences(means, [(best, place)], families=looks * (len(rows) - 1))
+            pair = [best, place]
+            spread = max(pooled, _spread(rows[pair]), key=lambda each: each.variance)
+            two = Means(means[pair], (spread,), (0, 0), (seeds, seeds))
+            (apart,) = differences(two, [(0, 1)], families=looks * (len(rows) - 1))
             if apart.low_simultaneous > 0:
                 found[i] = Beaten(places[best], apart.low_simultaneous, apart.high_simultaneous)
     return found

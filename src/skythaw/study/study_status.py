@@ -49,6 +49,19 @@ def status(ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def out_of_race(ledger: Ledger, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The settings that a race of depths gave fewer seeds, as `skythaw.study.depth_race.OutOfRace` has them.
+
+    With ``seeds`` (that are done) and ``of`` (all of the study); those that were trained since are left out.
+    """
+    done, found = {entry.key for entry in entries if entry.state == "done"}, []
+    for each in ledger.remark(RACE) or []:
+        keys = (*each["trained"], *each["left"])
+        if (seeds := sum(key in done for key in keys)) < len(keys):
+            found.append({**each, "seeds": seeds, "of": len(keys)})
+    return found
+
+
 def stopped_keys(ledger: Ledger, entries: Sequence[Entry]) -> set[str]:
     """The cells that wait because a race of depths left them untrained."""
     left = {key for each in ledger.remark(RACE) or [] for key in each["left"]}

@@ -84,6 +84,8 @@ class RunStatus(BaseModel):
     done: int
     failed: int
     running: int
+    stopped: int = 0
+    """not trained, because a race showed that their depths are not the best"""
     seconds_left: float | None
     problem: str | None = None
     """why it can't be shown; it counts no cells then"""

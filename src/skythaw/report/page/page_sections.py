@@ -35,7 +35,7 @@ def make_page(facts: Facts, images: Mapping[str, bytes], version: str, today: da
     mistakes, sheet = _mistakes(facts, images), _sheet(facts, images)
     sections = (
         _section("depths", "Depths compared", tables.networks, figures.depth, figures.pairs, tables.compared,
-                 unfinished(network_rows(facts)), tables.depths, tables.probes),
+                 said.race, unfinished(network_rows(facts)), tables.depths, tables.probes),
         _section("weights", "Weights compared", weight_sentences(facts), weights_table(facts)),
         _section("training", "Training", figures.learning, figures.gap, tables.peaks, tables.alarms),
         _section("classes", "Classes", figures.classes, tables.classes, figures.confusion),

@@ -84,7 +84,7 @@ def _against_frozen(network: ContestedNetwork, families: int) -> dict[str, Any] 
     finished = (
         [] if frozen.not_converged else [d for each, d in zip(deeper, all_found, strict=True) if not each.not_converged]
     )
-    margin, complete = contest.margin, len(finished) == len(deeper)
+    margin, complete = contest.margin, len(finished) == len(deeper) and not contest.stopped
     top = max(range(len(deeper)), key=lambda i: deeper[i].mean(contest.score))
     far = max(all_found, key=lambda d: abs(d.value))
     below = complete and all(d.high_simultaneous < margin for d in finished)
@@ -106,6 +106,7 @@ def _against_frozen(network: ContestedNetwork, families: int) -> dict[str, Any] 
         "needed_for_better": needed(shown, _distance(shown.value, margin)),
         "needed_for_alike": needed(far, abs(abs(far.value) - margin)),
         "not_converged": contest.not_converged,
+        "stopped": [each.depth for each in contest.stopped],
     }
 
 
@@ -138,6 +139,8 @@ def _lacking(found: dict[str, Any], which: str) -> str:
     """Why it can't be told of a network."""
     if found["not_converged"]:
         return f"{listed_depths(found['not_converged'])} not converged"
+    if found["stopped"]:
+        return f"the race left {listed_depths(found['stopped'])} with fewer seeds"
     needed = found[f"needed_for_{which}"]
     return _enough(StudySize(**needed) if needed["objects"] else None)
 
@@ -193,9 +196,12 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
 
 
 def _places(network: ContestedNetwork, families: int) -> set[int]:
-    """Of the complete depths, those that may be the best."""
+    """Of the decided depths, those that may be the best.
+
+    Which ones a race stopped was not decided for as many networks at once, so here they may be.
+    """
     found = network.contest.may_be_best(families)
-    return {i for i, each in enumerate(network.contest.whole) if each in found}
+    return {i for i, each in enumerate(network.contest.decided) if each in found or each in network.contest.stopped}
 
 
 def _no_share_in_common(networks: Sequence[ContestedNetwork]) -> tuple[ContestedNetwork, ContestedNetwork] | None:
@@ -214,13 +220,8 @@ def _serving_all(networks: Sequence[ContestedNetwork]) -> list[int]:
     """Places in the order of depths that are surely within the margin of the best in every network."""
     if any(each.contest.not_converged for each in networks):
         return []
-    good = [set(range(len(networks[0].contest.whole))) for _ in networks]
-    for network, left in zip(networks, good, strict=True):
-        for (a, b), found in network.contest.pairs(len(networks)).items():
-            if found.high_simultaneous >= network.contest.margin:  # b may be better by the margin
-                left.discard(a)
-            if -found.low_simultaneous >= network.contest.margin:
-                left.discard(b)
+    contests = [each.contest for each in networks]
+    good = [{i for i, each in enumerate(c.decided) if each in c.surely_good(len(networks))} for c in contests]
     return sorted(set.intersection(*good))
 
 

@@ -37,13 +37,14 @@ def comparison(contest: Contest) -> dict[str, Any]:
             "depth": nested.depth,
             **{score: estimate(contest.draws(nested, score)) for score in ("macro_f1", "accuracy")},
         },
-        "incomplete": [each.depth for each in contest.candidates if each not in contest.whole],
+        "incomplete": [each.depth for each in contest.candidates if each not in contest.decided],
+        "stopped": [each.depth for each in contest.stopped],
         "pairs": _pairs(contest),
     }
 
 
 def _rule(contest: Contest) -> str:
-    if len(contest.whole) == 1:
+    if len(contest.decided) == 1:
         return "only depth"
     return "shallowest not worse" if contest.unsure is None else "best guess"
 

@@ -43,6 +43,8 @@ class Candidate:
     """mean macro-F1 on validation"""
     not_converged: tuple[str, ...] = ()
     """why its training is not finished: then it is never called worse"""
+    out_of_race: bool = False
+    """whether a race gave it no further seeds, because validation shows that it is not the best"""
 
     def mean(self, score: str) -> float:
         return float(self.scores[score][:, 0].mean())
@@ -75,6 +77,19 @@ class Contest:
         self.seeds = len(self.whole[0].seeds)
         self._spreads: dict[str, Spreads] = {}
         self._together: dict[int, dict[tuple[int, int], Difference]] = {}
+
+    @property
+    def stopped(self) -> list[Candidate]:
+        """The depths that a race left with fewer seeds. They are surely not the best, and take no part in comparisons:
+
+        their seeds are few, and not drawn without regard to how they did.
+        """
+        return [each for each in self.candidates if each.out_of_race and each not in self.whole]
+
+    @property
+    def decided(self) -> list[Candidate]:
+        """The complete depths and the stopped ones, the shallowest first: what is not decided still lacks seeds."""
+        return [each for each in self.candidates if each in self.whole or each.out_of_race]
 
     def spreads(self, score: str) -> Spreads:
         """How a score differs between seeds."""
@@ -136,6 +151,16 @@ class Contest:
                 worse.add(a if found.sign > 0 else b)
         return [each for i, each in enumerate(self.whole) if i not in worse]
 
+    def surely_good(self, families: int = 1) -> list[Candidate]:
+        """The complete depths that no other is better than by the margin, all pairs judged together."""
+        bad = set()
+        for (a, b), found in self.pairs(families).items():
+            if found.high_simultaneous >= self.margin:
+                bad.add(a)
+            if -found.low_simultaneous >= self.margin:
+                bad.add(b)
+        return [each for i, each in enumerate(self.whole) if i not in bad]
+
     @cached_property
     def posterior(self) -> DepthPosterior:
         """What is known of the true scores of the complete depths."""
@@ -145,7 +170,7 @@ class Contest:
     @cached_property
     def _choice(self) -> tuple[Candidate, str | None]:
         """The recommended depth, and why it is not sure (None where it is)."""
-        if len(self.whole) == 1:
+        if len(self.decided) == 1:
             return self.whole[0], "one depth"
         regret = dict(zip((each.depth for each in self.whole), self.posterior.regret(), strict=True))
         guess = min(self.may_be_best(), key=lambda each: (regret[each.depth], each.depth))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ class Evidence:
         found = []
         for line in dict.fromkeys((*key[:2], key[3]) for key in self.contests):
             some = sorted((key[2], c) for key, c in self.contests.items() if (*key[:2], key[3]) == line)
-            most = max(len(contest.whole) for _, contest in some)
-            some = [(size, contest) for size, contest in some if len(contest.whole) == most]
+            most = max(len(contest.decided) for _, contest in some)
+            some = [(size, contest) for size, contest in some if len(contest.decided) == most]
             if len(some) > 1:
                 draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
                 seeds = min(len(contest.recommended.keys) for _, contest in some)
@@ -135,11 +135,11 @@ class Evidence:
     def main(self) -> list[Key]:
         """For each network, the contest that speaks for it.
 
-        That with the most complete depths and then the most training images, of the study's first strategy, on images
+        That with the most decided depths and then the most training images, of the study's first strategy, on images
         alone.
         """
         first = next(iter(self.contests))[1]
-        ranks = {key: (key[3] == IMAGES, key[1] == first, len(c.whole), key[2]) for key, c in self.contests.items()}
+        ranks = {key: (key[3] == IMAGES, key[1] == first, len(c.decided), key[2]) for key, c in self.contests.items()}
         names = dict.fromkeys(key[0] for key in self.contests)
         return [max((key for key in ranks if key[0] == name), key=lambda key: ranks[key]) for name in names]
 
@@ -157,7 +157,7 @@ class Evidence:
         for rate, tried in rates.items() if len(rates) > 1 else ():
             candidates = [_candidate(row, self.bootstrap.scores(row.keys)) for row in _by_depth(tried).values()]
             alone = Contest(candidates, self.sample, contest.margin)
-            if len(alone.whole) == len(contest.whole):  # a rate that is not finished says nothing
+            if (alone.seeds, len(alone.whole)) == (contest.seeds, len(contest.whole)):  # else it is not finished
                 found[str(rate)] = alone.recommended.depth
         return found
 
@@ -174,7 +174,12 @@ class Evidence:
 
 
 def gather(
-    run: Path, finished: list[Finished], every: list[ReportRow], margin: float, numbers: Sequence[ReportRow] = ()
+    run: Path,
+    finished: list[Finished],
+    every: list[ReportRow],
+    margin: float,
+    numbers: Sequence[ReportRow] = (),
+    stopped: Collection[str] = (),
 ) -> Evidence | None:
     """Read the predictions of a run and compare its depths; None where there are no predictions.
 
@@ -190,6 +195,8 @@ def gather(
         score that a shallower depth may lose
     numbers
         the rows without a network, which are scored on the same objects
+    stopped
+        keys of cells of depths that a race gave no further seeds
     """
     keys = [result.key for _, result in finished] + [key for row in numbers for key in row.keys]
     sample = read_sample(run, "test", finished[0][1].classes, keys)
@@ -205,7 +212,7 @@ def gather(
         return None
     chosen = {key: _by_depth(some) for key, some in of_contest.items()}
     contests = {
-        key: Contest([_candidate(row, scored.scores(row)) for row in some.values()], sample, margin)
+        key: Contest([_candidate(row, scored.scores(row), stopped) for row in some.values()], sample, margin)
         for key, some in chosen.items()
     }
     wanted = [key for contest in contests.values() for key in contest.recommended.keys]
@@ -213,8 +220,9 @@ def gather(
     return Evidence(finished, every[0].axes, bootstrap, validation, scored, contests, chosen)
 
 
-def _candidate(row: ReportRow, scores: Scores) -> Candidate:
-    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation, together(row.results))
+def _candidate(row: ReportRow, scores: Scores, stopped: Collection[str] = ()) -> Candidate:
+    out = any(key in stopped for key in row.keys)
+    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation, together(row.results), out)
 
 
 def _by_depth(some: Sequence[ReportRow]) -> dict[int, ReportRow]:

@@ -53,8 +53,8 @@ class ContestedNetwork:
 
     @property
     def shares(self) -> list[float]:
-        """Of the blocks, that each complete depth trains."""
-        return [each.depth / self.rows[each.depth]["blocks"] for each in self.contest.whole]
+        """Of the blocks, that each decided depth trains."""
+        return [each.depth / self.rows[each.depth]["blocks"] for each in self.contest.decided]
 
 
 def pareto(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
