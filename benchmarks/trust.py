@@ -31,6 +31,7 @@ from skythaw.report.statistics.network_contest import ContestedNetwork
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.scored_sample import Sample
 from skythaw.stats.study_size import study_size
+from skythaw.stats.surely_worse import surely_worse
 
 OBJECT, GROUP, OWN = 1.0, 0.5, 0.5
 """Spreads of how hard an object and its field are, and of what each network makes of an object."""
@@ -53,10 +54,17 @@ class Truth:
     seeds: int = 3
     spread: float = 0.01
     """standard deviation between seeds, in the score"""
+    of_best: float | None = None
+    """that of the truly best depth, where it is another one"""
 
 
 def contests(truth: Truth, rng: np.random.Generator) -> list[Contest]:
-    """Simulate a study: fields differ in how hard they are, seeds in how good they make a network."""
+    """Simulate a study, and let its depths compete."""
+    return compete(truth, _sample(*simulated(truth, rng)), rng)
+
+
+def simulated(truth: Truth, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """The true classes, the fields, and what networks say: fields differ in how hard they are, seeds in their luck."""
     sizes = rng.integers(3, 9, truth.objects)
     group = np.repeat(np.arange(truth.objects), sizes)[: truth.objects]
     count = len(group)
@@ -65,11 +73,16 @@ def contests(truth: Truth, rng: np.random.Generator) -> list[Contest]:
     said = {}
     for n, scores in enumerate(truth.scores):
         for depth, score in enumerate(scores):
-            skill, luck = _skill(score, truth.spread)
+            unlike = truth.of_best is not None and score == max(scores)
+            skill, luck = _skill(score, truth.of_best if unlike else truth.spread)
             for seed in range(truth.seeds):
                 way = skill + luck * rng.normal() + hard + OWN * rng.normal(size=count)
                 said[f"{n}-{depth}-{seed}"] = np.where(way > 0, true, 1 - true)
-    sample = _sample(true, group, said)
+    return true, group, said
+
+
+def compete(truth: Truth, sample: Sample, rng: np.random.Generator) -> list[Contest]:
+    """The contest of each network on some objects."""
     bootstrap = Bootstrap(sample, DRAWS, seed=int(rng.integers(2**31)))
     found = []
     for n, scores in enumerate(truth.scores):
@@ -209,6 +222,41 @@ def recommendation(truths: Sequence[Truth], rng: np.random.Generator) -> Found:
     }
 
 
+def race(truth: Truth, rng: np.random.Generator) -> Found:
+    """Seed by seed, without the depths that can no longer be the best: is the truly best one lost, what is saved?
+
+    Validation and test are other objects, seen by the same networks.
+    """
+    true, group, said = simulated(replace(truth, objects=2 * truth.objects), rng)
+    first = group < group[truth.objects]
+    parts = [_sample(true[w], group[w] - group[w].min(), {k: s[w] for k, s in said.items()}) for w in (first, ~first)]
+    (validation,), (test,) = (compete(truth, part, rng) for part in parts)
+    scores = truth.scores[0]
+    going, kept = list(range(len(scores))), [truth.seeds] * len(scores)
+    for seeds in range(1, truth.seeds):
+        so_far = [validation.candidates[i].scores["macro_f1"][:seeds] for i in going]
+        for i, beaten in zip(list(going), surely_worse(so_far, [True] * len(going), truth.seeds - 1), strict=True):
+            if beaten:
+                going.remove(i)
+                kept[i] = seeds
+    raced = [_first(each, n, truth.seeds) for each, n in zip(test.candidates, kept, strict=True)]
+    contest = Contest(raced, test.sample)
+    good = scores[raced.index(contest.recommended)] >= max(scores) - 0.01
+    return {
+        "the best is dropped": [scores.index(max(scores)) not in going],
+        "cells saved": [1 - sum(kept) / (len(scores) * truth.seeds)],
+        "recommended is within 0.01 of the best": [good],
+        "right where sure": [good] if contest.unsure is None else [],
+    }
+
+
+def _first(candidate: Candidate, seeds: int, of: int) -> Candidate:
+    """A depth with its first seeds, as a race leaves it."""
+    scores = {name: values[:seeds] for name, values in candidate.scores.items()}
+    some = {"seeds": candidate.seeds[:seeds], "keys": candidate.keys[:seeds], "scores": scores}
+    return replace(candidate, **some, out_of_race=seeds < of)
+
+
 def shapes(depths: int, objects: int) -> list[Truth]:
     """Many truths: flat, rising and then level, falling, a peak, steps, depths without order; seeds alike or not."""
     x, rough = np.linspace(0, 1, depths), np.random.default_rng(7)
@@ -231,6 +279,10 @@ def shapes(depths: int, objects: int) -> list[Truth]:
 
 
 EQUAL = (0.8,) * 4
+REAL = (0.70, 0.73, 0.75, 0.765, 0.77, 0.775, 0.78)
+"""about what depths of real cutouts have (docs/log.md)"""
+POOR = (0.68, 0.70, 0.70, 0.68, 0.66, 0.62, 0.55)
+"""the same depths at a rate that does not suit them"""
 SAME_BEST = ((0.7, 0.8, 0.7), (0.75, 0.8, 0.75))
 Line = tuple[str, Callable[[np.random.Generator], Found]]
 
@@ -257,6 +309,22 @@ def lines() -> Iterator[Line]:
     for objects in (1000, 3000):
         for depths in (4, 10):
             yield f"{depths} depths, {objects} objects", partial(recommendation, shapes(depths, objects))
+    yield from race_lines()
+
+
+def race_lines() -> Iterator[Line]:
+    """The race of depths: where the best is hardly better than the others, where curves are as of real cutouts, and
+    where many settings are poor.
+    """
+    for seeds in (3, 5):
+        for spread, of_best in ((0.003, None), (0.01, None), (0.03, None), (0.004, 0.03)):
+            alike = Truth(((0.8,) * 6 + (0.8 + 1e-6,),), 600, seeds, spread, of_best)
+            what = f"the best as unsteady as {100 * of_best:g}" if of_best else f"spread {100 * spread:g}"
+            yield f"race: 7 depths alike, {seeds} seeds, {what} points", partial(race, alike)
+        for objects in (600, 2000):
+            yield f"race: 7 depths, {seeds} seeds, {objects} objects", partial(race, Truth((REAL,), objects, seeds))
+        rates = Truth((REAL + POOR,), 600, seeds)
+        yield f"race: 14 settings, half of them poor, {seeds} seeds, 600 objects", partial(race, rates)
 
 
 def study(one: Callable[[np.random.Generator], Found], number: int) -> Found:

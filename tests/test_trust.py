@@ -20,6 +20,7 @@ from trust import (
     mobile,
     own_depths,
     power,
+    race,
     recommendation,
     shapes,
     study,
@@ -71,6 +72,15 @@ def test_the_recommended_depth_is_a_good_one_and_surely_so_where_it_says_so():
     assert found["right where sure"] > 0.85
     assert found["sure"] > 0.2
     assert found["the set holds the best"] > 0.85
+
+
+def test_a_race_keeps_the_best_and_saves_what_is_far_behind():
+    alike = shares(partial(race, Truth(((0.8, 0.8, 0.8, 0.8 + 1e-6),), 300, 3, 0.03)), 40)
+    assert alike["the best is dropped"] <= 0.1
+    found = shares(partial(race, Truth(((0.55, 0.6, 0.79, 0.8),), 300, 3, 0.005)), 10)
+    assert found["the best is dropped"] == 0
+    assert found["cells saved"] > 0.25
+    assert found["recommended is within 0.01 of the best"] > 0.5
 
 
 def test_a_share_has_the_error_of_its_studies():

@@ -39,6 +39,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """The cells of a study, what is done, and what the rest costs. Runs nothing."""
+    from skythaw.study.depth_race import most_saved
     from skythaw.study.machine_speed import MachineSpeed
     from skythaw.study.plan import make_plan, plan_trials
     from skythaw.study.rate_race import first_trials
@@ -55,12 +56,13 @@ def plan(
     pace, workers = MachineSpeed(context.obj), cores_for(planned.study)
     expected = sum(flops / pace.rate(cell) for cell, flops in work) / workers
     measured = all(pace.measured(cell) for cell, _ in work)
+    spared = [p for p in most_saved(planned) if states.get(p.cell.key) != "done"]
     if as_json:
         rows = [_plan_row(p, states.get(p.cell.key, "waiting")) for p in planned.cells]
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
         told |= {"warnings": planned.warnings, "notes": planned.notes, "cells": rows, "flops_left": waiting}
         told |= {"split": planned.study.data.split.model_dump(mode="json"), "division": planned.study_data.division.why}
-        told |= {"trials_of_rates": len(races)}
+        told |= {"trials_of_rates": len(races), "race_saves_at_most": len(spared)}
         told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
         told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
         print_json({"schema": 1, **told})
@@ -68,6 +70,9 @@ def plan(
     _say_tables(planned, states, wide)
     first = f"{len(races)} trials of learning rates come first; " if races else ""
     say_wrapped(f"{first}{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
+    if spared:
+        flops = count(sum(p.cost for p in spared))
+        say_wrapped(f"skythaw study run --race may save up to {len(spared)} cells of these ({flops}FLOP)")
 
 
 def _say_tables(planned: Plan, states: dict[str, str], wide: bool) -> None:
