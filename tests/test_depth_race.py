@@ -5,13 +5,24 @@ But for the last ones, no network is trained here: results are made up, so that 
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import numpy as np
+import pytest
+from trust import Truth, _first, contested, contests
+
+import skythaw as package
+from helpers_numbers import make_numbered_survey, write_numbered_study
 from helpers_search import HALF, entries, invented, setting, study_of
 from helpers_study import make_survey
 from skythaw.errors import LedgerError
 from skythaw.report.report_facts import report_facts
+from skythaw.report.statistics.claims import claims
+from skythaw.report.statistics.depth_contest import Contest
+from skythaw.spec import Study
 from skythaw.stats.cell_predictions import predictions_path
+from skythaw.stats.surely_worse import Beaten
+from skythaw.study import depth_race, search_standing
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import Watcher
 from skythaw.study.run_study import run_study
@@ -85,8 +96,6 @@ class TestWhatIsTrained:
 
     def test_validation_decides_and_never_the_test_set(self, made_up, monkeypatch):
         parts = []
-        from skythaw.study import search_standing
-
         read = search_standing.read_sample
         monkeypatch.setattr(
             search_standing, "read_sample", lambda run, part, *rest: parts.append(part) or read(run, part, *rest)
@@ -218,3 +227,83 @@ class TestWhatIsSaid:
         assert compared["incomplete"] == []
         assert compared["seeds"] == 3
         assert {each["a"] for each in compared["pairs"]} | {each["b"] for each in compared["pairs"]} == {0, 4, 7}
+
+
+def test_claims_that_need_every_depth_can_not_be_told():
+    """Trust's own studies: three depths that are truly alike, of which one lacks seeds."""
+    truth = Truth(((0.95,) * 3, (0.95,) * 3), 4000, 3, 0.0)
+    whole = contests(truth, np.random.default_rng(3))
+    assert [each["verdict"] for each in claims(contested(whole, ["resnet50", "vgg16"]))][1:3] == [
+        "supported",
+        "contradicted",
+    ]
+    for place, number in ((1, 2), (2, 3)):
+        raced = [Contest([_first(e, 1 + 2 * (i != place), 3) for i, e in enumerate(c.whole)], c.sample) for c in whole]
+        assert [each.depth for each in raced[0].stopped] == [whole[0].whole[place].depth]
+        found = claims(contested(raced, ["resnet50", "vgg16"]))
+        assert found[1]["verdict"] == "cannot be told"
+        assert "the race left depth" in found[1]["why"]
+        assert number
+
+
+def test_one_depth_that_is_left_alone_was_compared():
+    (whole,) = contests(Truth(((0.6, 0.8),), 300, 3, 0.003), np.random.default_rng(0))
+    raced = Contest([_first(whole.whole[0], 1, 3), whole.whole[1]], whole.sample)
+    assert (raced.recommended.depth, raced.unsure) == (whole.whole[1].depth, None)
+    only = Contest([whole.whole[1]], whole.sample)
+    assert only.unsure == "one depth"
+    unfinished = Contest([replace(whole.whole[0], seeds=(0,)), whole.whole[1]], whole.sample)
+    assert unfinished.stopped == []
+
+
+@pytest.fixture
+def weakest_is_out(monkeypatch):
+    """In the place of the rule: of real, tiny networks nothing is sure."""
+
+    def rule(scores, finished, looks):
+        means = [each[:, 0].mean() for each in scores]
+        order = sorted(range(len(means)), key=lambda i: (means[i], i))
+        return [Beaten(order[-1], 0.01, 0.2) if i in order[:-1] else None for i in range(len(means))]
+
+    monkeypatch.setattr(depth_race, "surely_worse", rule)
+
+
+def test_the_command_the_function_and_every_engine_decide_the_same(here, cache, skythaw, weakest_is_out):
+    out = skythaw("study", "plan", "study.toml", cwd=here).stdout
+    assert "skythaw study run --race may save up to 2 cells of these" in " ".join(out.split())
+    ran = skythaw(
+        "study", "run", "study.toml", "--out", "run", "--race", "--engine", "serial", "--no-control", cwd=here
+    )
+    left = [e.cell.depth for e in entries(here / "run") if e.state == "waiting"]
+    assert left
+    assert f"{len(left)} were not trained: their depths can no longer be the best" in ran.stdout
+    assert f"{len(left)} are not trained" in skythaw("study", "status", "run", cwd=here).stdout
+    said = " ".join(skythaw("report", "run", "--html", "page.html", cwd=here).stdout.split())
+    assert f"depth {left[0]} (1 of 2 seeds, 1.0 to 20.0 points behind depth" in said
+    assert "Stopped by the race: timm:test_efficientnet" in (here / "page.html").read_text()
+
+    package.run_study(
+        here / "study.toml", here / "two", engine="processes", workers=2, control=False, race=True, cache=cache
+    )
+    assert {(e.key, e.state) for e in entries(here / "two")} == {(e.key, e.state) for e in entries(here / "run")}
+    rest = skythaw("study", "run", "study.toml", "--out", "run", "--engine", "serial", "--no-control", cwd=here)
+    assert "6 of 6 cells are done" in rest.stdout
+    assert "not trained" not in rest.stdout
+    assert "Stopped by the race" not in skythaw("report", "run", cwd=here).stdout
+
+
+def test_images_and_numbers_together_race_apart(tmp_path, cache, monkeypatch):
+    """A cell of both needs the one on images with its seed, whether or not that is out."""
+
+    def rule(scores, finished, looks):
+        seen.append(len(scores))
+        last = len(scores) - 1
+        return [Beaten(0, 0.01, 0.2) if len(seen) == 1 and i == last else None for i in range(len(scores))]
+
+    seen = []
+    monkeypatch.setattr(depth_race, "surely_worse", rule)
+    make_numbered_survey(tmp_path / "survey.parquet")
+    study = Study.load(write_numbered_study(tmp_path))
+    summary = run_study(study, setting(tmp_path, cache), with_race=True)
+    assert len(seen) == 2, "one contest on images, one of both"
+    assert (summary.failed, summary.done) == (0, summary.cells), "both need what images alone would have left"
