@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from skythaw.cli import (
 )
 from skythaw.cli.terminal import plain_line
 from skythaw.errors import SkythawError
+from skythaw.machine.machine_fault import machine_fault
 
 app = typer.Typer(
     name="skythaw",
@@ -92,10 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=arguments, prog_name="skythaw")
     except SkythawError as error:
         _refuse(str(error))
-    except OSError as error:
-        if error.filename is None or not error.strerror:
+    except Exception as error:
+        if (why := machine_fault(error)) is None:
             raise
-        _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}")  # too long a name, a folder that vanished, ...
+        _refuse(why)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -16,6 +16,7 @@ from skythaw.data.pillow_image import open_pillow
 from skythaw.data.tiff_image import TIFF, open_tiff
 from skythaw.data.unpack import first_bytes, is_packed, unpack
 from skythaw.errors import DataError
+from skythaw.machine.machine_fault import memory_is_short
 
 READ = "JPEG, PNG or FITS file, nor TIFF, WebP, BMP, GIF or JPEG 2000"
 
@@ -125,7 +126,7 @@ def _plain(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 @contextmanager
 def _blaming(name: str, data: bytes) -> Iterator[None]:
-    """Whatever a library raises inside is the image's fault."""
+    """Whatever a library raises inside is the image's fault, unless memory is short."""
     try:
         yield
     except BrokenImageError:
@@ -133,4 +134,6 @@ def _blaming(name: str, data: bytes) -> Iterator[None]:
     except UnidentifiedImageError:
         raise BrokenImageError(name, f"not a {READ} (it begins with {data[:8]!r})") from None
     except Exception as error:
+        if memory_is_short(error):
+            raise
         raise BrokenImageError(name, " ".join(str(error).split()) or type(error).__name__) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import BinaryIO
 
 from skythaw.errors import OutputError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""errors of a disk that takes no more bytes"""
 OPENED = Path("/proc/self/fd")
 """where Linux shows what this process has open; from there a file without a name gets one"""
 
@@ -112,6 +116,25 @@ def _copy(file: BinaryIO, path: Path) -> None:
     except BaseException:
         discard(path)
         raise
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder where the system keeps temporary files; it vanishes with all that is in it when the block ends.
+
+    Raises
+    ------
+    OutputError
+        There is no such place that can be written.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="skythaw-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"temporary files can't be written: {error.strerror or error}; let TMPDIR name a folder that has room"
+        ) from None
+    with folder as name:
+        yield Path(name)
 
 
 def discard(path: Path) -> None:

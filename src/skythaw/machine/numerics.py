@@ -12,6 +12,7 @@ from torch.utils import deterministic
 from skythaw.errors import SpecError
 from skythaw.machine.allocator import keep_freed_memory
 from skythaw.machine.device import find_device
+from skythaw.machine.machine_fault import memory_is_full
 
 WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """what cuBLAS asks for if its sums are to be the same each time; it reads it when it is first used"""
@@ -46,8 +47,10 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
         with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
             torch.manual_seed(seed)
             yield where
-    except torch.OutOfMemoryError as full:
-        raise SpecError(_full(where)) from full
+    except Exception as error:
+        if memory_is_full(error):
+            raise SpecError(_full(where)) from error
+        raise
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
@@ -63,9 +66,9 @@ def _fill_new_tensors(on: bool) -> bool:
 
 def _full(device: torch.device) -> str:
     """One line for a device whose memory is full; what is free again is given back for the next work."""
-    used = ""
+    name, used = "this machine" if device.type == "cpu" else str(device), ""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         used = f" ({(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB are in use, by all processes together)"
         torch.cuda.empty_cache()
-    return f"the memory of {device} is full{used}: take a smaller batch or smaller images, or fewer workers"
+    return f"the memory of {name} is full{used}: take a smaller batch or smaller images, or fewer workers"

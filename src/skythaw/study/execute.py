@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skythaw.errors import OutputError
+from skythaw.machine.files import NO_ROOM
 from skythaw.spec import IMAGES, Cell
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_log_probabilities
 from skythaw.study.cell_result import Result
@@ -31,8 +31,6 @@ from skythaw.tuning.frozen.reuse_plan import group_of
 from skythaw.tuning.locations import Locations
 
 SCORED = ("validation", "test")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""errors of a disk that takes no more bytes"""
 POLL = 1.0
 """seconds between two looks at a cell that another process runs"""
 
@@ -170,7 +168,7 @@ def _map_cells(
 def require_room(error: str, out: Path) -> None:
     """Raise `OutputError` if a cell failed because nothing can be written: so would every other one."""
     last = error.strip().splitlines()[-1]
-    if reason := next((text for code in FULL if (text := os.strerror(code)) in last), None):
+    if reason := next((text for code in NO_ROOM if (text := os.strerror(code)) in last), None):
         where = found[1] if (found := re.search(r"can't write (.+?): ", last)) else str(out)
         raise OutputError(
             f"can't write {where}: {reason}; the study stops. Finished cells are kept in {out}, and the same command "

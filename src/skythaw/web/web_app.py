@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from skythaw.errors import BundleError, DataError, LedgerError, SkythawError, UnknownNameError
+from skythaw.machine.machine_fault import memory_is_full
 from skythaw.web import json_api, pages, set_pages, start_page
 from skythaw.web.inference import BusyError, InferenceQueue
 from skythaw.web.render_page import in_address
@@ -126,7 +127,7 @@ def make_app(service: Service) -> Guard:
     app.include_router(set_pages.router, include_in_schema=False)
     app.include_router(start_page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=str(files("skythaw.web") / "static")), name="static")
-    for kind in (HTTPException, RequestValidationError, SkythawError, OSError):
+    for kind in (HTTPException, RequestValidationError, SkythawError, OSError, MemoryError):
         app.add_exception_handler(kind, refusal)
     return Guard(app, service.rules, refusal)
 
@@ -148,6 +149,8 @@ def _said(error: Exception) -> tuple[int, str, dict[str, str]]:
         return 422, f"{where}: {first['msg'].lower()}", {}
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return 503, "the service has no room on its disk for what was sent; ask who runs it", {"retry-after": "60"}
+    if memory_is_full(error) or memory_is_full(error.__cause__):
+        return 503, "the service has no memory left for this; ask again in a moment", {"retry-after": "2"}
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     if status == 500:  # its message names folders of this machine
         return status, "what is served here can't be read any more; ask who runs the service", {}
