@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from skythaw.data.overlaps import FIELD, identify
 from skythaw.data.pixel_store import open_store
 from skythaw.data.split_groups import sky_groups
 from skythaw.errors import DataError
+from skythaw.machine.files import temporary_folder
 from skythaw.predict.predict_images import PredictSettings, predict_to
 from skythaw.report.figures.object_pictures import pictures
 from skythaw.report.page.evaluation_page import evaluation_page
@@ -107,6 +107,8 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
     ------
     BundleError, DataError
         It is no bundle; the images can't be read; a label is no class of the classifier; nothing can be scored.
+    OutputError
+        The page or temporary files can't be written.
     """
     bundle, labelled = bundle_folder(bundle), Path(labelled)
     about = read_about(bundle)
@@ -114,14 +116,14 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
     def shown(items: Iterable[Any], total: int) -> Iterable[Any]:
         return tracked(items, total, "evaluating", shown=progress)
 
-    with tempfile.TemporaryDirectory(prefix="skythaw-") as folder:
+    with temporary_folder() as folder:
         gathered = gather_images(
-            labelled, None if labels is None else Path(labels), Path(folder) / "cutouts.parquet", skip_broken=True,
+            labelled, None if labels is None else Path(labels), folder / "cutouts.parquet", skip_broken=True,
             progress=shown,
         )  # fmt: skip
         _require_known(gathered.cutouts, about, labelled)
         numbers = None if table is None else Path(table)
-        said = _predict(bundle, about, gathered.cutouts, gathered.path, Path(folder), numbers, shown)
+        said = _predict(bundle, about, gathered.cutouts, gathered.path, folder, numbers, shown)
         sample = _sample(said, about, cache_folder(cache))
         found = _scored(bundle, labelled, about, said, sample) | {"notes": list(gathered.notes)}
         if html is not None:

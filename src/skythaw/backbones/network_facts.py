@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from skythaw.backbones.known_backbones import Backbone
 from skythaw.errors import CutError, SpecError
+from skythaw.machine.files import replacing
 from skythaw.spec import parse_depth
 
 if TYPE_CHECKING:
@@ -209,10 +209,8 @@ def _file(backbone: Backbone, cache: Path, what: str) -> Path:
 def _keep(file: Path, content: dict[str, Any]) -> None:
     """Write a file that is there whole or not at all; a cache that can't be written is done without."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as part:
-            json.dump(content, part)
-        Path(part.name).replace(file)
+        with replacing(file) as part:
+            part.write(json.dumps(content).encode())
     except OSError:
         return
 

@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from skythaw.api.choose_study import TuneRequest
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.errors import OutputError
+from skythaw.machine.files import temporary_folder
 from skythaw.web.tune_process import BAD_INPUT
 
 COMMAND = (sys.executable, "-P", "-m", "skythaw.web.tune_process")
@@ -66,7 +66,8 @@ class StartedTune:
         self.request, self.folder = request, TuneFolder(request.out)
         self._seconds, self._begun = seconds, time.monotonic()
         self._used_before = float(self.folder.open(request.told).get("seconds", 0.0))
-        self._logs = TemporaryDirectory(prefix="skythaw-serve-", ignore_cleanup_errors=True)
+        self._opened = ExitStack()
+        self._logs = self._opened.enter_context(temporary_folder())
         self._stopping = False
         wanted = {
             "images": str(request.images),
@@ -84,7 +85,7 @@ class StartedTune:
                     COMMAND, stdin=subprocess.PIPE, stdout=events, stderr=said, start_new_session=True
                 )
         except OSError as error:
-            self._logs.cleanup()
+            self._opened.close()
             raise OutputError(f"the run can't be begun: {error.strerror or error}") from None
         self._order(json.dumps(wanted).encode() + b"\n")
 
@@ -106,7 +107,7 @@ class StartedTune:
             self.stop()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
-        self._logs.cleanup()
+        self._opened.close()
 
     def state(self) -> TuneState:
         """How far it is."""
@@ -141,7 +142,7 @@ class StartedTune:
         return content["answer"] if content else ""
 
     def _log(self, name: str) -> Path:
-        return Path(self._logs.name, name)
+        return self._logs / name
 
     def _lines(self, name: str) -> list[str]:
         """The last whole lines of a log."""

@@ -12,11 +12,14 @@ import json
 import signal
 import sys
 import threading
+from contextlib import suppress
+from typing import Any
 
 from skythaw.api.callbacks import CellEvent, EpochEvent
 from skythaw.api.stopping import StoppedError
 from skythaw.api.tune import tune
 from skythaw.errors import SkythawError
+from skythaw.machine.machine_fault import machine_fault
 
 BAD_INPUT, STOPPED = 2, 130
 """exit codes, as of the command"""
@@ -28,6 +31,7 @@ def main() -> int:
     wanted = json.loads(_line(orders))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a service in the background of a shell ignores it
     threading.Thread(target=_stop_when_told, args=(orders,), daemon=True).start()
+    sys.stdout, sys.stderr = (io.TextIOWrapper(_Lossy(n, "w", closefd=False), write_through=True) for n in (1, 2))
     try:
         tune(**wanted, on_cell=_tell_cell, on_epoch=_tell_epoch)
     except SkythawError as error:
@@ -36,7 +40,21 @@ def main() -> int:
     except StoppedError as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         return STOPPED
+    except Exception as error:
+        if (why := machine_fault(error)) is None:
+            raise
+        print("error:", why, file=sys.stderr)
+        return BAD_INPUT
     return 0
+
+
+class _Lossy(io.FileIO):
+    """A file that loses what its disk has no room for: what is told of a run must not end it."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            super().write(data)
+        return len(data)
 
 
 def _line(source: io.FileIO) -> bytes:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,25 +70,23 @@ def to_onnx(
     """
     _require_packages()
     graph = _Graph(models, about).eval()
-    with tempfile.TemporaryDirectory() as folder, _quiet():  # with gradients on: without, torch's exporter stumbles
-        path = Path(folder) / "model.onnx"
+    with _quiet():  # with gradients on: without, torch's exporter stumbles
         try:
-            torch.onnx.export(
+            program = torch.onnx.export(
                 graph,
                 (images[:2].contiguous(),),
-                path,
                 input_names=[INPUT],
                 output_names=[OUTPUT, FEATURES],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 opset_version=OPSET,
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
         except Exception as error:  # the exporter raises many kinds
             text = " ".join(str(error).split())[:200]
             raise BundleError(f"{about.cell.backbone} can't be exported to ONNX: {text}") from None
-        content = _bare(path.read_bytes())
+        assert program is not None  # by dynamo
+        content = _bare(program.model_proto)
         wanted = graph(images)[0].detach().numpy()
     open_session(content, about)  # which is strict
     given = run_onnx(content, images.numpy())
@@ -117,11 +114,8 @@ def run_onnx(content: bytes, images: np.ndarray, threads: int = 0) -> Float32[np
     return np.asarray(session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})[0])
 
 
-def _bare(content: bytes) -> bytes:
+def _bare(model: Any) -> bytes:
     """The graph without the exporter's notes, which hold paths of this machine."""
-    import onnx
-
-    model = onnx.load_from_string(content)
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network_facts import cuts
@@ -15,6 +14,7 @@ from skythaw.bundle.members import weight_files
 from skythaw.engines.engine import Needs
 from skythaw.engines.shared_files import Shared
 from skythaw.errors import DataError
+from skythaw.machine.files import temporary_folder
 from skythaw.machine.numerics import numerics
 from skythaw.predict.object_numbers import wanted_columns
 from skythaw.predict.predict_images import PredictSettings, predictions
@@ -60,8 +60,8 @@ class ChunkPredictor:
 
 def memory_for(bundle: Path, about: BundleDescription, setting: PredictSettings) -> int:
     """Bytes that a worker needs, as far as a bundle tells."""
-    with TemporaryDirectory() as cache:
-        cut = cuts(backbone_of(about.cell), about.cell.pixels.size, Path(cache))[-1]
+    with temporary_folder() as cache:
+        cut = cuts(backbone_of(about.cell), about.cell.pixels.size, cache)[-1]
     images = SLICE if setting.backend == "onnx" else setting.batch
     weights = sum((bundle / name).stat().st_size for name in weight_files(WEIGHTS, about.members))
     return memory_of_predicting(weights, cut, (setting.threads or 1) * images)

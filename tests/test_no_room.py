@@ -1,0 +1,198 @@
+"""No room: memory that is full, an output that takes no more, and no place for temporary files."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from conftest import SKYTHAW
+from helpers_bundle import make_bundle
+from helpers_data import files_of_at_most
+from helpers_study import make_survey
+from skythaw.api.evaluate import evaluate
+from skythaw.backbones.network_facts import _keep
+from skythaw.data.decode import BrokenImageError, decode
+from skythaw.errors import OutputError, SpecError
+from skythaw.machine.machine_fault import machine_fault, memory_is_full
+from skythaw.machine.numerics import numerics
+from skythaw.predict.survey.survey_chunks import find_chunks, items
+from skythaw.study.live_epochs import epochs_written, live_epochs
+from skythaw.web.tune_process import _Lossy
+from skythaw.web.web_app import _said
+
+MUCH = 1 << 50
+"""bytes that no machine has"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, cache):
+    return make_bundle(tmp_path_factory.mktemp("no-room"), cache)
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """The machine has no memory left, as far as anybody asks."""
+    monkeypatch.setattr("skythaw.machine.machine_fault.ROOM", MUCH)
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """There is no place for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+
+
+ASKS = {
+    "Python": lambda: bytearray(MUCH),
+    "NumPy": lambda: np.ones(MUCH, np.uint8),
+    "Arrow": lambda: pa.allocate_buffer(MUCH),
+    "torch": lambda: torch.ones(MUCH, dtype=torch.uint8),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_memory_that_is_full_is_one_line_whoever_wants_more(ask):
+    with (
+        pytest.raises(SpecError, match="the memory of this machine is full: take a smaller batch"),
+        numerics(1, 0, "cpu"),
+    ):
+        ask()
+    with pytest.raises((MemoryError, RuntimeError)) as raised:
+        ask()
+    assert machine_fault(raised.value).startswith("the memory of this machine is full")
+    assert _said(raised.value)[0] == 503
+
+
+def test_other_errors_are_not_taken_for_it():
+    for error in (RuntimeError("shapes differ"), OSError(2, "No such file"), ImportError("no module"), ValueError("x")):
+        assert not memory_is_full(error)
+        assert machine_fault(error) is None
+
+
+MEAGRE = """
+    import resource, sys
+    import PIL.Image, pyarrow.compute, pyarrow.parquet, scipy.special, timm, torch
+    import skythaw.api.data_functions, skythaw.predict.predict_images
+    from skythaw.cli import main
+
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20, resource.RLIM_INFINITY))
+    main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("command", ["import", "predict"])
+def test_a_command_that_runs_out_of_memory_says_so_and_goes_on_when_there_is_more(command, bundle, cache, tmp_path):
+    many, out = make_survey(tmp_path / "many.parquet", 600), tmp_path / "out" / "o.parquet"
+    out.parent.mkdir()
+    arguments = {
+        "import": ["data", "import", many, out],
+        "predict": ["predict", bundle, many, "-o", out, "--device", "cpu"],
+    }[command]
+
+    def run(megabytes):
+        line = [sys.executable, "-c", textwrap.dedent(MEAGRE), str(megabytes), *map(str, arguments)]
+        environment = {**os.environ, "SKYTHAW_CACHE": str(cache), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+
+    done = run(12)
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"error: the memory of this machine is full: .*\n", done.stderr)
+    assert not out.exists()
+    done = run(1 << 20)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in out.parent.iterdir()] == ["o.parquet"]
+
+
+def _greedy(*given, **options):
+    return bytearray(MUCH)
+
+
+def test_an_image_is_not_blamed_for_memory_that_is_full(monkeypatch, full):
+    """Else it would be left out of a set, or answered with a reason, for good."""
+    monkeypatch.setattr("skythaw.data.decode.open_pillow", _greedy)
+    with pytest.raises(MemoryError):
+        decode(b"\x89PNG a whole image", "x")
+
+
+def test_an_image_that_asks_for_too_much_is_to_blame(monkeypatch):
+    monkeypatch.setattr("skythaw.data.decode.open_pillow", _greedy)
+    with pytest.raises(BrokenImageError):
+        decode(b"\x89PNG a hostile image", "x")
+
+
+@pytest.mark.usefixtures("full")
+def test_no_row_of_a_survey_is_given_up_for_memory_that_is_full(tmp_path, monkeypatch):
+    def lacking(*given):
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+        yield
+
+    monkeypatch.setattr("skythaw.predict.survey.survey_chunks.contents_of", lacking)
+    chunk = find_chunks([str(make_survey(tmp_path / "s.parquet", 30))], 100).chunks[0]
+    with pytest.raises(MemoryError):
+        list(items(chunk))
+
+
+def test_what_is_printed_to_a_full_disk_is_one_line():
+    for arguments in (["--version"], ["backbones"]):
+        with open("/dev/full", "w") as nothing:  # noqa: PTH123
+            done = subprocess.run(
+                [*SKYTHAW, *arguments], stdout=nothing, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert (done.returncode, done.stderr) == (2, "error: the output can't be written: No space left on device\n")
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_without_a_place_for_temporary_files_one_line_says_so(bundle):
+    with pytest.raises(OutputError, match=r"temporary files can't be written: .*; let TMPDIR name a folder that has"):
+        evaluate(bundle, bundle.parent / "survey.parquet")
+
+
+WATCHED = SimpleNamespace(tells=True, meanwhile=None), SimpleNamespace(wants_epochs=True)
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_study_does_without_what_is_told_of_its_epochs():
+    with live_epochs(*WATCHED, {}) as live:
+        assert live is None
+
+
+def test_an_epoch_that_finds_no_room_ends_no_cell():
+    told = []
+    engine, watcher = WATCHED
+    watcher.epoch = lambda planned, number, point: told.append((planned, number, point))
+    with live_epochs(engine, watcher, {"key": "cell"}) as live:
+        with epochs_written(live.folder, "key") as keep, files_of_at_most(20):
+            for epoch in range(4):
+                keep({"epoch": epoch})
+        with (live.folder / "key.jsonl").open("a") as lines:
+            lines.write("\n")  # the part of an epoch that there was room for is a line, and no epoch
+        live.look()
+        (live.folder / "key.jsonl").unlink()
+        live.folder.rmdir()
+        live.look()
+    assert told == [("cell", 0, {"epoch": 0})]
+
+
+def test_what_a_run_of_the_start_page_tells_may_be_lost():
+    with open("/dev/full", "wb") as full_disk:  # noqa: PTH123
+        said = io.TextIOWrapper(_Lossy(full_disk.fileno(), "w", closefd=False), write_through=True)
+        print("an epoch", file=said, flush=True)
+        said.close()
+
+
+def test_a_fact_that_finds_no_room_leaves_nothing(tmp_path):
+    with files_of_at_most(10):
+        _keep(tmp_path / "networks" / "x.json", {"blocks": ["a long name"] * 10})
+    assert list((tmp_path / "networks").iterdir()) == []
