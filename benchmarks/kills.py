@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import io
 import json
+import math
 import os
 import random
 import shutil
@@ -188,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", nargs="+", choices=list(WORK))
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end earlier, with the kills that there were")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for what in options.what:
@@ -206,7 +208,7 @@ def disturbed(work: Work, folder: Path, options: argparse.Namespace) -> dict[str
     kills, whole, with_some_done = 0, 0, 0
     finished: Mapping[str, str] = {}
     work.begin(out)
-    while kills < options.kills:
+    while kills < options.kills and time.monotonic() - start < 60 * options.minutes:
         process = started(work, folder, out)
         with suppress(subprocess.TimeoutExpired):
             process.wait(draw.uniform(0.2, 1.1 * usual))
