@@ -18,11 +18,12 @@ import torch
 
 from conftest import SKYTHAW
 from helpers_bundle import make_bundle
-from helpers_data import files_of_at_most
+from helpers_data import files_of_at_most, make
 from helpers_study import make_survey
 from skythaw.api.evaluate import evaluate
 from skythaw.backbones.network_facts import _keep
 from skythaw.data.decode import BrokenImageError, decode
+from skythaw.data.pixel_store import open_store
 from skythaw.errors import OutputError, SpecError
 from skythaw.machine.machine_fault import machine_fault, memory_is_full
 from skythaw.machine.numerics import numerics
@@ -196,3 +197,11 @@ def test_a_fact_that_finds_no_room_leaves_nothing(tmp_path):
     with files_of_at_most(10):
         _keep(tmp_path / "networks" / "x.json", {"blocks": ["a long name"] * 10})
     assert list((tmp_path / "networks").iterdir()) == []
+
+
+def test_decoded_images_that_find_no_room_leave_nothing(tmp_path):
+    cutouts, cache = make(tmp_path / "c.parquet"), tmp_path / "cache"
+    with files_of_at_most(1000), pytest.raises(OutputError, match=r"can't write .*: File too large"):
+        open_store(cutouts, cache)
+    assert [path.suffix for path in (cache / "pixels").iterdir()] in ([".lock"], [])
+    assert len(open_store(cutouts, cache).pixels) == len(cutouts)

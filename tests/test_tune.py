@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 import tomllib
 from contextlib import redirect_stderr
@@ -25,6 +26,8 @@ from skythaw.api.study_ladder import LADDER, Rung, study_on
 from skythaw.api.study_text import DATA, GRID, RECIPE, study_text
 from skythaw.api.table_columns import table_columns
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
+from skythaw.api.tune import tune_request
+from skythaw.api.tune_folder import TuneFolder
 from skythaw.data.cutouts import read_cutouts
 from skythaw.errors import DataError, OutputError, SkythawError, SpecError, WeightsError
 from skythaw.report.page.evaluation_page import evaluation_sentences
@@ -120,6 +123,27 @@ def test_another_request_is_refused_in_that_folder(tuned, cache, tmp_path, skyth
     said = refused(skythaw, survey, "--out", tmp_path / "mine")
     assert "not made by skythaw tune: choose another --out" in said
     assert [each.name for each in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("moment", ["gather_images", "_fitting"])
+@pytest.mark.parametrize("call", [tune, init_study])
+def test_the_same_call_goes_on_after_a_kill_before_the_study_is_chosen(call, moment, cache, tmp_path, monkeypatch):
+    """Also after a disk was full at that moment: the folder says from the first byte whose it is."""
+    survey, out, after_kill = make_survey(tmp_path / "survey.parquet"), tmp_path / "out", tmp_path / "after-kill"
+
+    class KilledError(Exception):
+        """Here."""
+
+    def killed(*given, **options):
+        shutil.copytree(out, after_kill)
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"skythaw.api.choose_study.{moment}", killed)
+        with pytest.raises(KilledError):
+            call(survey, out=out, cache=cache, **NETWORK)
+    told = tune_request(survey, None, None, after_kill, NETWORK["backbone"], NETWORK["weights"], False, cache).told
+    assert TuneFolder(after_kill).open(told)["request"] == told
 
 
 def test_a_file_that_the_user_changed_is_what_runs(cache, tmp_path):

@@ -78,18 +78,19 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
     if folder.study.is_file():
         return Study.load(folder.study)
     networks = networks_here(request.backbone, request.weights)
+    folder.keep(request.told, budget.used)  # first of all: after a kill it is known whose the folder is
     watcher.step(f"reading {request.images}")
-    gathered = gather_images(
-        request.images, request.labels, folder.cutouts, skip_broken=request.skip_broken, progress=watcher.decoding
-    )
     try:
+        gathered = gather_images(
+            request.images, request.labels, folder.cutouts, skip_broken=request.skip_broken, progress=watcher.decoding
+        )
         require_enough(gathered.cutouts, request.images)
         base = _base(request, gathered, networks, watcher)
         form = first_form(gathered.cutouts)
         if form is None:
             raise DataError(f"{request.images}: no image can be read")
     except SkythawError:  # the images or the table are not the right ones: nothing stays, so that others can be given
-        folder.discard_cutouts()
+        folder.discard_images()
         raise
     candidates = first_candidates(list(networks), min(form.size))
     fitting, tried = _fitting(request, base, candidates, budget, watcher)

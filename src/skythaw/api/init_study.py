@@ -61,6 +61,5 @@ def init_study(  # noqa: PLR0913 (those of `tune`)
             f"the budget of {clock.seconds:g} s was over before a study was chosen: give twice that"
         ) from None
     finally:
-        if any(each.exists() for each in (folder.cutouts, folder.look, folder.study)):
-            folder.keep(request.told, clock.used)
+        folder.settle(request.told, clock.used)
     return folder.study

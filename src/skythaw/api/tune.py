@@ -137,8 +137,7 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
             _end(folder, clock, complete=False)
         raise
     finally:
-        if any(each.exists() for each in (folder.cutouts, folder.look, folder.study)):
-            folder.keep(request.told, clock.used)
+        folder.settle(request.told, clock.used)
     if not folder.any_done:
         raise SpecError(
             f"the budget of {clock.seconds:g} s was over before one training was finished; what was done is kept, and "

@@ -78,10 +78,13 @@ class TuneFolder:
         with Ledger.read(self.run) as ledger:
             return any(entry.state == "done" for entry in ledger.entries())
 
-    def discard_cutouts(self) -> None:
-        """Take back an import that can't be used, so that nothing half-written is left."""
+    def discard_images(self) -> None:
+        """Take back an import that can't be used, and a folder in which there is no more than that."""
+        if not self.path.is_dir():
+            return
         self.cutouts.unlink(missing_ok=True)
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        if not set(self.path.iterdir()) - {self._state}:
+            self._state.unlink(missing_ok=True)
             self.path.rmdir()
 
     @property
@@ -120,6 +123,13 @@ class TuneFolder:
         with replacing(self._state) as file:
             content = {"schema": SCHEMA, "request": dict(request), "seconds": round(seconds, 1), **more}
             file.write((json.dumps(content, indent=1) + "\n").encode())
+
+    def settle(self, request: Mapping[str, Any], seconds: float) -> None:
+        """Keep how long it has taken, or leave no folder where there is nothing in it yet."""
+        if any(each.exists() for each in (self.cutouts, self.look, self.study)):
+            self.keep(request, seconds)
+        else:
+            self.discard_images()
 
 
 def _said(value: Any) -> str:
