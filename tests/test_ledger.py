@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -240,6 +242,29 @@ def test_a_changed_study_is_refused_with_what_differs(folder):
     changed = {**STUDY, "recipe": {"epochs": 4, "lr": 0.001}}
     with pytest.raises(LedgerError, match=r"holds another study \(recipe.epochs: there 3, now 4\)"):
         Ledger.create(folder, changed, cells())
+
+
+def open_ledgers():
+    return [file for file in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if "ledger.sqlite" in file]
+
+
+def test_a_refused_ledger_is_not_left_open(folder):
+    """Python 3.13 warns of connections that nobody closed."""
+    Ledger.create(folder, STUDY, cells()).close()
+    torn = folder.with_name("torn")
+    shutil.copytree(folder, torn)
+    content = bytearray((torn / "ledger.sqlite").read_bytes())
+    content[2000:4000] = bytes(2000)
+    (torn / "ledger.sqlite").write_bytes(content)
+    for look in (lambda: Ledger.create(folder, STUDY | {"recipe": 1}, cells()), lambda: Ledger.read(torn)):
+        with pytest.raises(LedgerError) as caught:
+            look()
+        assert not open_ledgers(), caught
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as db:
+        db.executescript("ALTER TABLE meta RENAME TO other")
+    with pytest.raises(LedgerError, match="another program's") as caught:
+        Ledger.read(folder)
+    assert not open_ledgers(), caught
 
 
 def test_a_folder_that_is_no_run_and_one_that_is_torn(folder):

@@ -88,15 +88,16 @@ class Ledger:
             folder.mkdir(parents=True, exist_ok=True)
         with _refusals(folder):
             db = _connect(folder)
-            with _transaction(db, folder):
+        with _closed_on_error(db):
+            with _refusals(folder), _transaction(db, folder):
                 for statement in TABLES.split(";"):
                     db.execute(statement)
                 for column in ADDED.keys() - _columns(db):
                     db.execute(f"ALTER TABLE cells ADD COLUMN {ADDED[column]}")
                 _same_study(db, folder, study)
-        made = cls(folder, db)
-        made.extend(cells)
-        return made
+            made = cls(folder, db)
+            made.extend(cells)
+            return made
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -110,23 +111,21 @@ class Ledger:
         if not os.path.isfile(folder / "ledger.sqlite"):  # noqa: PTH113 (False where it may not be looked at)
             raise LedgerError(f"{folder} is not a run folder: there is no ledger.sqlite in it (see: skythaw study run)")
         try:
-            db = _connect(folder, "?mode=ro")
-            tables = db.execute("SELECT name FROM sqlite_master").fetchall()
+            db, tables = _look(folder, "?mode=ro")
         except sqlite3.DatabaseError as error:
             try:  # a folder that may only be read lacks a place for SQLite's own files
-                db = _connect(folder, "?immutable=1")
-                tables = db.execute("SELECT name FROM sqlite_master").fetchall()
+                db, tables = _look(folder, "?immutable=1")
             except sqlite3.DatabaseError:
                 raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
-        if ("meta",) not in tables:
-            db.close()
-            why = "its ledger.sqlite is another program's" if tables else "its study is only starting"
-            raise LedgerError(f"{folder} is not a run folder{'' if tables else ' yet'}: {why}")
-        with _damage(folder):
-            _require_schema(db, folder)
-            if found := [each for (each,) in db.execute("PRAGMA quick_check(1)") if each != "ok"]:
-                raise sqlite3.DatabaseError(f"database disk image is malformed: {' '.join(found[0].split())}")
-        return cls(folder, db)
+        with _closed_on_error(db):
+            if "meta" not in tables:
+                why = "its ledger.sqlite is another program's" if tables else "its study is only starting"
+                raise LedgerError(f"{folder} is not a run folder{'' if tables else ' yet'}: {why}")
+            with _damage(folder):
+                _require_schema(db, folder)
+                if found := [each for (each,) in db.execute("PRAGMA quick_check(1)") if each != "ok"]:
+                    raise sqlite3.DatabaseError(f"database disk image is malformed: {' '.join(found[0].split())}")
+            return cls(folder, db)
 
     def extend(self, cells: list[tuple[Cell, float]], role: Role = "cell") -> None:
         """Put further cells behind those that are there, each with its cost; one that is there already stays."""
@@ -281,10 +280,28 @@ def _connect(folder: Path, mode: str = "") -> sqlite3.Connection:
     """Open the database; without a mode, for writing."""
     uri = (folder / "ledger.sqlite").absolute().as_uri()
     db = sqlite3.connect(uri + (mode or "?mode=rwc"), uri=True, isolation_level=None, timeout=60)
-    if not mode:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-    return db
+    with _closed_on_error(db):
+        if not mode:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+        return db
+
+
+def _look(folder: Path, mode: str) -> tuple[sqlite3.Connection, set[str]]:
+    """The database opened for reading, and the names of its tables."""
+    db = _connect(folder, mode)
+    with _closed_on_error(db):
+        return db, {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+
+
+@contextmanager
+def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    """Leave no connection open behind an error."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
 
 
 @contextmanager

@@ -59,9 +59,10 @@ class FetchState:
                 self._file_lock.acquire(timeout=0)
             except Timeout:
                 raise DataError(f"another process is fetching into {path}; wait for it, or stop it") from None
+        db = None
         try:
             with self._guard():
-                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                self._db = db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
                 self._db.execute("pragma journal_mode = wal")
                 self._db.execute("pragma synchronous = normal")
                 self._db.executescript(TABLES)
@@ -69,12 +70,13 @@ class FetchState:
                     self._db.execute("alter table objects add column row_sha256 text")  # written by an older version
                 self._require_format()
         except BaseException:
+            if db:
+                db.close()
             self._file_lock.release()
             raise
 
     def _require_format(self) -> None:
         if (found := self.get("format")) not in (None, FORMAT):
-            self._db.close()
             raise DataError(
                 f"{self.path} was written by another version of skythaw (format {found}, here {FORMAT}); use that "
                 "version, or delete it to begin again"
