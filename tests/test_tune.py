@@ -465,10 +465,7 @@ def test_numbers_that_came_to_nothing_within_the_budget_are_named(tmp_path, monk
     monkeypatch.setattr(module, "read_about", lambda _: SimpleNamespace(numbers=numbers))
     request = SimpleNamespace(told={}, table=tmp_path / "a.csv")
     folder = SimpleNamespace(
-        **dict.fromkeys(("cutouts", "look", "study"), tmp_path / "none"),
-        any_done=True,
-        classifier=tmp_path,
-        keep=lambda *_, **__: None,
+        any_done=True, classifier=tmp_path, keep=lambda *_, **__: None, settle=lambda *_, **__: None
     )
     watcher = SimpleNamespace(noted=notes.append, warned=notes.append, step=lambda _: None)
     module._tune(request, folder, TimeBudget.begin(60, 0.0), watcher)
