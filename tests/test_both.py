@@ -21,6 +21,7 @@ from skythaw.study.ledger import Ledger
 from skythaw.study.number_cells import _models
 from skythaw.study.number_weights import read_number_model
 from skythaw.study.open_study import RunSettings, Watcher
+from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
 from skythaw.study.study_status import status
 from skythaw.tuning.fusion import MEAN, STACK, best_way, fit_stack, fused, log_loss_of, mean_of
@@ -83,6 +84,34 @@ def test_inputs_that_are_refused(tmp_path, inputs, said):
     make_numbered_survey(tmp_path / "survey.parquet", 12)
     with pytest.raises(SpecError, match=said):
         Study.load(write_numbered_study(tmp_path, replace={'["images", "table", "both"]': inputs}))
+
+
+ALL = '\ninputs = ["images", "table", "both"]'
+UNUSED = {
+    "no cell": ({ALL: ""}, "the images alone are used, not columns of [data]: write inputs = "),
+    "measured": ({ALL: "", '"modelMag_i"]': '"modelMag_i"]\nmeasured = true'}, "not columns and measured of [data]"),
+    "no column": (
+        {'columns = ["modelMag_g", "modelMag_r", "modelMag_i"]': 'table = "a.csv"'},
+        "catalogue a.csv is used: name",
+    ),
+    "table": (
+        {ALL: "", 'columns = ["modelMag_g", "modelMag_r", "modelMag_i"]': 'table = "a.csv"'},
+        "not table of [data]",
+    ),
+    "all used": ({}, ""),
+    "none named": ({ALL: "", 'columns = ["modelMag_g", "modelMag_r", "modelMag_i"]': ""}, ""),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), UNUSED.values(), ids=UNUSED)
+def test_numbers_that_no_cell_is_given_are_named(tmp_path, changes, said):
+    make_numbered_survey(tmp_path / "survey.parquet", 120)
+    (tmp_path / "a.csv").write_text("object_id,u\n")
+    changes = {**changes, "train_size = [72]": "train_size = [45]"}
+    plan = make_plan(Study.load(write_numbered_study(tmp_path, replace=changes)), tmp_path / "cache")
+    unused = [text for text in plan.warnings if "used" in text]
+    assert len(unused) == bool(said)
+    assert not said or said in unused[0]
 
 
 @pytest.fixture(scope="module")

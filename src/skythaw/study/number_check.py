@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from skythaw.data.split_groups import kept_together
+from skythaw.spec import Study
 from skythaw.study.study_data import StudyData
 from skythaw.tables.leaks import refuse_leaks
 from skythaw.tables.open_numbers import column_kinds, open_numbers
@@ -44,3 +45,17 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
             values = table.values[rows]
             refuse_leaks(table.names, values, np.asarray(labels, dtype=str), settings.allow_leak, together)
     return list(dict.fromkeys(said))
+
+
+def unused_numbers(study: Study) -> list[str]:
+    """Warnings where a study names numbers that none of its cells is given."""
+    data = study.data
+    named = [
+        key for key, given in (("columns", data.columns), ("measured", data.measured), ("table", data.table)) if given
+    ]
+    if named and not study.uses_numbers:
+        every = 'inputs = ["images", "table", "both"]'
+        return [f"the images alone are used, not {' and '.join(named)} of [data]: write {every} under [grid]"]
+    if data.table and not data.columns:
+        return [f"nothing of the catalogue {data.table.name} is used: name columns of it, columns = [...] under [data]"]
+    return []

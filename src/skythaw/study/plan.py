@@ -20,7 +20,7 @@ from skythaw.spec import IMAGES, NUMBER_MODELS, Cell, Pixels, Recipe, Study, Wei
 from skythaw.study.axis_settings import axis_settings
 from skythaw.study.cell_fits import require_fitting
 from skythaw.study.memory_need import memory_of
-from skythaw.study.number_check import check_numbers
+from skythaw.study.number_check import check_numbers, unused_numbers
 from skythaw.study.study_data import StudyData, open_study_data
 from skythaw.study.study_networks import study_networks
 from skythaw.tuning.frozen.reuse_plan import BUDGET, ObjectSets, Reuse, group_of, plan_reuse
@@ -106,7 +106,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
     """
     study_data = open_study_data(study, cache)
     study = study_data.study
-    warnings, notes = study_data.warnings(), check_numbers(study_data, cache)
+    warnings, notes = [*study_data.warnings(), *unused_numbers(study)], check_numbers(study_data, cache)
     cells: dict[str, PlannedCell] = {}
     digests: dict[str, str] = {}
     settings = axis_settings(study, study_data)
