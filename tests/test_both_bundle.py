@@ -171,6 +171,7 @@ BAD = {
     "lacks the columns 'modelMag_g', 'modelMag_i'": lambda t: without(t, "modelMag_g", "modelMag_i"),
     "'modelMag_r' should hold numbers": lambda t: t | {"modelMag_r": ["17.1", "faint"]},
     "modelMag_r.*infinite": lambda t: t | {"modelMag_r": np.array([17.0, np.inf])},
+    "not the file catalogue.csv: read it first, or give the file to skythaw.predict": lambda t: "catalogue.csv",
     "has 1 rows, and there are 2": lambda t: t | {"modelMag_r": np.array([17.0])},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ def columns_given(wants: NumbersWanted, table: Table, objects: int) -> Float[np.
     """
     if not wants.columns:
         raise DataError("this classifier measures its numbers from the image: leave out the table")
+    if isinstance(table, str | Path):
+        raise DataError(
+            f"the table should be columns, one row for each image, not the file {table}: read it first, or give the "
+            "file to skythaw.predict(..., table=FILE), which finds the row of each image"
+        )
     found: dict[str, Any] = {}
     for name in wants.columns:
         try:
