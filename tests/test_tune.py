@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 import time
 import tomllib
 from contextlib import redirect_stderr
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +24,7 @@ from skythaw.api import first_look, networks_here, study_ladder
 from skythaw.api.first_look import first_candidates, look
 from skythaw.api.gather_images import gather_images
 from skythaw.api.stopping import StoppedError
-from skythaw.api.study_ladder import LADDER, Rung, study_on
+from skythaw.api.study_ladder import LADDER, FittingStudy, Rung, study_on
 from skythaw.api.study_text import DATA, GRID, RECIPE, study_text
 from skythaw.api.table_columns import table_columns
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
@@ -80,6 +82,7 @@ def test_one_call_gives_answer_report_classifier_and_study(tuned, cache):
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert load(out / "classifier").classes == ("GALAXY", "QSO", "STAR")
     study = Study.load(out / "study.toml")
+    assert "planned for this budget: 2 depths, 2 seeds, one learning rate; about " in said
     assert study.data.path == survey.absolute()
     assert "found 120 images of 3 classes (40 GALAXY, 40 QSO, 40 STAR)" in said
     assert answer["complete"]
@@ -99,6 +102,16 @@ def test_the_same_call_again_does_nothing_twice(tuned, cache):
     again = tune(survey, budget="10m", out=run.folder, cache=cache, **NETWORK)
     assert [(row["backbone"], row["depth"], row["seconds"]) for row in again.facts["rows"]] == before
     assert ledger.exists()
+
+
+def test_a_finished_run_says_how_to_ask_for_more(tuned, cache, skythaw):
+    run, survey, _ = tuned
+    weights = [f"--weights={name}={file}" for name, file in NETWORK.get("weights", {}).items()]
+    networks = [f"--backbone={name}" for name in NETWORK["backbone"]]
+    done = skythaw("tune", survey, "--out", run.folder, "--budget", "20m", *networks, *weights)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert last == "This study is finished. For more depths or seeds, give a larger --budget and another --out."
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"answer": 1, "complete": true}'])
@@ -451,8 +464,6 @@ def test_a_search_joins_numbers_to_what_is_left(tmp_path, cache):
 
 @pytest.mark.parametrize(("numbers", "said"), [(None, True), (object(), False)])
 def test_numbers_that_came_to_nothing_within_the_budget_are_named(tmp_path, monkeypatch, numbers, said):
-    from types import SimpleNamespace
-
     from skythaw.api import tune as module
     from skythaw.api.time_budget import TimeBudget, TimeIsUp
 
@@ -470,3 +481,20 @@ def test_numbers_that_came_to_nothing_within_the_budget_are_named(tmp_path, monk
     watcher = SimpleNamespace(noted=notes.append, warned=notes.append, step=lambda _: None)
     module._tune(request, folder, TimeBudget.begin(60, 0.0), watcher)
     assert any("a.csv was finished, so the classifier takes images alone" in note for note in notes) is said
+
+
+def test_with_no_time_to_try_others_the_first_is_taken_and_named(monkeypatch, tmp_path):
+    module = sys.modules["skythaw.api.choose_study"]
+    quick, said = (
+        FittingStudy(Study.parse({"data": {"path": "a"}, "grid": {"backbone": ["mobilenetv2"]}}), 50.0, LADDER[-1]),
+        [],
+    )
+    for name in ("study_on", "richest_study", "study_of"):
+        monkeypatch.setattr(module, name, lambda *_: quick)
+    monkeypatch.setattr(module, "busy", lambda: 1.0)
+    request = tune_request(tmp_path, None, None, tmp_path / "out", None, None, False, tmp_path)
+    candidates = first_candidates(["efficientnet_lite0"], 64)
+    watcher = SimpleNamespace(noted=said.append)
+    _, tried = module._fitting(request, {}, candidates, TimeBudget.begin(120.0), watcher)
+    assert tried == candidates[:1]
+    assert said == ["taken, for there is no time to try others: efficientnet_lite0, the central 32 pixels at 64 x 64"]

@@ -94,6 +94,7 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
         raise
     candidates = first_candidates(list(networks), min(form.size))
     fitting, tried = _fitting(request, base, candidates, budget, watcher)
+    watcher.noted(fitting.told)
     with replacing(folder.study) as file:
         file.write(study_text(fitting.study, head=_head(request, budget, tried), folder=folder.path).encode())
     return Study.load(folder.study)
@@ -171,6 +172,8 @@ def _fitting(
         affordable = _affordable(base, candidates, request, 0.7 * (budget.left - ending))
         tried = look(base, candidates, affordable, replace(setting, out=folder.look), budget, watcher)
         watcher.noted(f"chosen: {tried[0].named}")
+    else:
+        watcher.noted(f"taken, for there is no time to try others: {tried[0].named}")
     for each in tried:
         found = richest_study(study_of(base, each), budget.left - ending, request.cache, workers)
         if found is not None:

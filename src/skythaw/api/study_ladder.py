@@ -62,6 +62,20 @@ class FittingStudy:
     seconds: float
     rung: Rung
 
+    @property
+    def told(self) -> str:
+        """How much of a study it is, and how long it is expected to take.
+
+        Examples
+        --------
+        >>> FittingStudy(None, 130.0, LADDER[-2]).told
+        'planned for this budget: 2 depths, 1 seed, one learning rate; about 2 min'
+        """
+        seeds = f"{self.rung.seeds} seed{'s' if self.rung.seeds > 1 else ''}"
+        rates = "several learning rates" if self.rung.lr == "auto" else "one learning rate"
+        time = f"{self.seconds / 60:.0f} min" if self.seconds >= 90 else f"{self.seconds:.0f} s"
+        return f"planned for this budget: {len(self.rung.depths)} depths, {seeds}, {rates}; about {time}"
+
 
 def richest_study(base: Study, seconds: float, cache: Path, workers: int) -> FittingStudy | None:
     """The richest study that fits into so many seconds; None where not even the poorest does.

@@ -77,6 +77,8 @@ def tune(
     say(f"took {duration(ended.get('seconds', 0.0))}\n")
     print_answer(run.facts)
     _say_next(folder)
+    if ended.get("complete"):
+        say("This study is finished. For more depths or seeds, give a larger --budget and another --out.")
 
 
 def init(
