@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from helpers_page import HOSTILE, NASTY, confusion, depth_chart, png, rich, small
 from skythaw.errors import DataError, OutputError
@@ -27,6 +28,7 @@ from skythaw.report.figures.elements import (
     table_of,
 )
 from skythaw.report.figures.figure_style import DARK, LIGHT, NIGHT_SCALE, SCALE, look, shorten
+from skythaw.report.figures.matplotlib_figures import draw_on
 from skythaw.report.figures.plotly_figures import plot
 from skythaw.report.number_format import say
 from skythaw.report.page.html_page import render, save_page
@@ -198,6 +200,17 @@ def test_no_number_is_none_and_not_zero():
     heat = HeatMap("h", "H", "", "x", "y", ("a", "b"), ("r",), ((None, math.inf),))
     assert plot(heat).traces[0]["z"] == [[None, None]]
     assert plot(heat).traces[1]["text"] == []
+
+
+def test_classes_on_an_axis_have_their_names_not_numbers():
+    chart = Chart("a", "A", "", "class", "y", (Series("s", (1.0, 2.0), (0.3, 0.4)),), x_names=("STAR", "QSO <b>"))
+    axis = plot(chart).layout["xaxis"]
+    assert (axis["tickvals"], axis["range"]) == ([1, 2], [0.5, 2.5])
+    assert axis["ticktext"] == ["STAR", "QSO &lt;b&gt;"]
+    assert [row[1] for row in table_of(chart).rows] == ["STAR", "QSO <b>"]
+    axes = MatplotlibFigure().subplots()
+    draw_on(chart, axes)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["STAR", "QSO <b>"]
 
 
 @pytest.mark.parametrize("log_x", [False, True])

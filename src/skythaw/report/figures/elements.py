@@ -56,6 +56,8 @@ class Chart:
     """what a ring round a point means"""
     bars: str = ""
     """what the error bars mean"""
+    x_names: tuple[str, ...] = ()
+    """what x = 1, 2, ... are called, where they are no numbers"""
 
 
 @dataclass(frozen=True)
@@ -151,14 +153,14 @@ def table_of(figure: Figure) -> Table:
         return Table(figure.title, head, tuple((r, *v) for r, v in zip(figure.rows, figure.values, strict=True)))
     bars = any(series.low for series in figure.series)
     head = ("", figure.x_label, figure.y_label, *(("low", "high") if bars else ()))
-    rows = [row for series in figure.series for row in _points(series, bars)]
+    rows = [row for series in figure.series for row in _points(figure, series, bars)]
     return Table(figure.title, head, tuple(rows))
 
 
-def _points(series: Series, bars: bool) -> list[tuple[Value, ...]]:
+def _points(chart: Chart, series: Series, bars: bool) -> list[tuple[Value, ...]]:
     nothing: Sequence[None] = (None,) * len(series.x)
     low, high = series.low or nothing, series.high or nothing
     return [
-        (series.label, x, y, *((a, b) if bars else ()))
+        (series.label, chart.x_names[int(x) - 1] if chart.x_names and x else x, y, *((a, b) if bars else ()))
         for x, y, a, b in zip(series.x, series.y, low, high, strict=True)
     ]

@@ -166,6 +166,7 @@ def _on_chart(chart: Chart, axes: Any, colours: Mapping[str, str]) -> tuple[list
     labels = [shorten(series.label, 40) for series in chart.series]
     if chart.log_x:
         axes.set_xscale("log")
+    if chart.log_x or chart.x_names:
         _tick(axes, chart)
     handles = [_draw_series(axes, (chart, series), i, colours) for i, series in enumerate(chart.series)]
     faint = {"color": colours["muted"], "linestyle": "--", "linewidth": 1.0, "zorder": 1}
@@ -221,7 +222,9 @@ def _bent(axes: Any, faint: dict[str, Any]) -> None:
 
 
 def _tick(axes: Any, chart: Chart) -> None:
-    if places := ticks_of([x for series in chart.series for x in series.x]):
+    if chart.x_names:
+        axes.set_xticks(range(1, len(chart.x_names) + 1), [shorten(name, 24) for name in chart.x_names])
+    elif places := ticks_of([x for series in chart.series for x in series.x]):
         axes.set_xticks(places, [say(place, whole=True) for place in places])
         axes.minorticks_off()
 

@@ -47,6 +47,8 @@ def _chart(chart: Chart) -> Plot:
     layout = _layout(chart)
     if chart.log_x:
         layout["xaxis"] |= {"type": "log", **_decades(chart)}
+    if chart.x_names:
+        layout["xaxis"] |= _categories(chart.x_names, 1) | {"range": [0.5, len(chart.x_names) + 0.5]}
     if chart.diagonal and (line := _diagonal(chart)):
         traces.insert(0, line)
     if chart.level is not None:
@@ -195,8 +197,11 @@ def _cell_notes(heat_map: HeatMap, texts: list[list[str]]) -> list[list[str]]:
     ]
 
 
-def _categories(names: tuple[str, ...]) -> dict[str, Any]:
-    ticks = {"tickvals": list(range(len(names))), "ticktext": [_literal(shorten(name, 24)) for name in names]}
+def _categories(names: tuple[str, ...], first: int = 0) -> dict[str, Any]:
+    ticks = {
+        "tickvals": list(range(first, first + len(names))),
+        "ticktext": [_literal(shorten(name, 24)) for name in names],
+    }
     return ticks | {"ticks": "", "showgrid": False, "showline": False}
 
 

@@ -124,15 +124,15 @@ def _scores(found: Found) -> Chart:
         )
         for score in ("completeness", "purity")
     )
-    order = ", ".join(f"{i + 1} {name}" for i, name in enumerate(names))
     return Chart(
         name="scores",
         title="Completeness and purity of each class",
-        caption=f"The classes are: {order}.",
+        caption="The share of each class that is found, and of what is called so that is right.",
         x_label="class",
         y_label="share",
         series=series,
         bars=INTERVAL,
+        x_names=tuple(names),
     )
 
 
