@@ -76,6 +76,16 @@ def test_what_was_measured_is_read_again(tmp_path, cells):
     assert again.rate(cells[0]) == pytest.approx(1e11)
 
 
+def test_cells_of_images_and_numbers_do_not_say_how_fast_a_machine_is(tmp_path, cells):
+    """They start from a network that is trained already: a rate of 600 GFLOP/s was once taken from them."""
+    pace = MachineSpeed(tmp_path / "c")
+    both = deep(cells).model_copy(update={"inputs": "both"})
+    pace.remember([(both, 3e12, seconds(5.0))])
+    assert not pace.measured(both)
+    pace.remember([(both, 3e12, seconds(5.0)), (deep(cells), 3e11, seconds(10.0))])
+    assert pace.rate(both) == pytest.approx(3e10)
+
+
 def test_another_processor_size_or_thread_counts_for_nothing(tmp_path, cells):
     MachineSpeed(tmp_path / "c").remember([(deep(cells), 3e11, seconds(1.0))])
     wide = cells[0].model_copy(update={"recipe": cells[0].recipe.model_copy(update={"threads": 7})})

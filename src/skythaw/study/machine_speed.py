@@ -12,7 +12,7 @@ from pathlib import Path
 from skythaw.errors import OutputError
 from skythaw.machine.files import replacing
 from skythaw.machine.processor import processor
-from skythaw.spec import Cell
+from skythaw.spec import IMAGES, Cell
 
 USUAL = 4e10
 """FLOPs a second of one core in training, where nothing was measured yet: docs/performance.md"""
@@ -54,7 +54,8 @@ class MachineSpeed:
         """Keep what was measured: cells, their FLOPs, their seconds. A cache that can't be written is no harm.
 
         What a core does in a second that it works is kept apart from how much it worked: busy hours are over some day.
-        Cells of a head alone count nothing for the first, nor do few small ones.
+        Cells of a head alone count nothing for the first, nor do few small ones, nor cells of both images and numbers:
+        these begin with what another cell has trained, and their FLOPs are the most that they may take.
 
         Parameters
         ----------
@@ -67,7 +68,7 @@ class MachineSpeed:
             whole = seconds["total"]
             busy = min(whole, seconds.get("processor", whole) / cell.recipe.threads)
             worked, waited = worked + busy, waited + whole
-            if cell.depth > 0:
+            if cell.depth > 0 and cell.inputs == IMAGES:
                 totals[_kind(cell)][0] += flops
                 totals[_kind(cell)][1] += busy
         for kind, (flops, busy) in totals.items():
