@@ -31,7 +31,7 @@ from skythaw.report.statistics.network_contest import ContestedNetwork
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.scored_sample import Sample
 from skythaw.stats.study_size import study_size
-from skythaw.stats.surely_worse import surely_worse
+from skythaw.stats.surely_worse import FEWEST, surely_worse
 
 OBJECT, GROUP, OWN = 1.0, 0.5, 0.5
 """Spreads of how hard an object and its field are, and of what each network makes of an object."""
@@ -235,9 +235,9 @@ def race(truth: Truth, rng: np.random.Generator) -> Found:
     (validation,), (test,) = (compete(truth, part, rng) for part in parts)
     scores = truth.scores[0]
     going, kept = list(range(len(scores))), [truth.seeds] * len(scores)
-    for seeds in range(1, truth.seeds):
+    for seeds in range(FEWEST, truth.seeds):
         so_far = [validation.candidates[i].scores["macro_f1"][:seeds] for i in going]
-        for i, beaten in zip(list(going), surely_worse(so_far, [True] * len(going), truth.seeds - 1), strict=True):
+        for i, beaten in zip(list(going), surely_worse(so_far, [True] * len(going), truth.seeds - FEWEST), strict=True):
             if beaten:
                 going.remove(i)
                 kept[i] = seeds

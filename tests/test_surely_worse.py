@@ -11,7 +11,7 @@ from skythaw.stats.surely_worse import surely_worse
 DRAWS = 400
 
 
-def scores_of(*means, seeds=1, spread=0.003, sky=0.01, own=0.002, seed=0):
+def scores_of(*means, seeds=2, spread=0.003, sky=0.01, own=0.002, seed=0):
     """Of each setting: by seed and draw. Sky is shared, `own` is how much a network errs on objects of its own."""
     rng = np.random.default_rng(seed)
     shared = np.concatenate([[0.0], sky * rng.normal(size=DRAWS)])
@@ -27,7 +27,7 @@ def out(scores, looks=2, finished=None):
     return [i for i, beaten in enumerate(surely_worse(scores, finished or [True] * len(scores), looks)) if beaten]
 
 
-def test_who_is_far_behind_is_out_after_one_seed_and_who_is_near_is_not():
+def test_who_is_far_behind_is_out_after_two_seeds_and_who_is_near_is_not():
     assert out(scores_of(0.60, 0.75, 0.80)) == [0]
     assert out(scores_of(0.79, 0.75, 0.80)) == []
 
@@ -39,8 +39,12 @@ def test_it_is_said_who_is_better_and_by_how_much():
     assert 0 < beaten.low < 0.3 < beaten.high
 
 
-def test_one_seed_says_nothing_of_seeds_so_even_quiet_ones_need_a_distance():
-    """Without a spread beforehand, half a point would be sure of one seed."""
+def test_of_one_seed_nothing_is_out():
+    assert out(scores_of(0.2, 0.75, 0.80, seeds=1)) == []
+
+
+def test_two_seeds_say_little_so_even_quiet_ones_need_a_distance():
+    """Without a spread beforehand, half a point would be sure."""
     quiet = {"spread": 0.0, "sky": 0.01, "own": 0.0005}
     assert out(scores_of(0.795, 0.8, **quiet)) == []
     assert out(scores_of(0.76, 0.8, **quiet)) == []

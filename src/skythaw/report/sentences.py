@@ -90,7 +90,7 @@ def race_sentence(facts: Facts) -> str:
         return ""
     return (
         f"Stopped by the race: {'; '.join(f'{name}: {listed(some)}' for name, some in contests.items())}. They can no "
-        "longer be the best (this is wrong in less than 5 % of studies). A run without --race trains what was left."
+        "longer be the best (wrong in less than 5 % of simulated studies). A run without --race trains what was left."
     )
 
 

@@ -5,9 +5,10 @@ validation: objects by draws of the sky that all settings share, seeds by Studen
 the best, and the rule is asked several times; so each comparison has an equal share of the error, and together they
 are wrong of the truly best setting in less than 5 % of studies (Bonferroni).
 
-One seed says nothing of how seeds differ, and two say little. So a spread is taken for known beforehand: `BEFOREHAND`
-counts as if it had been seen with a few degrees of freedom. With every seed it weighs less. Of what the seeds of all
-settings and those of the two compared say, the larger counts: one setting may be less steady than the others.
+One seed says nothing of how seeds differ: then no setting is out. Two say little. So a spread is taken for known
+beforehand: `BEFOREHAND` counts as if it had been seen with a few degrees of freedom. With every seed it weighs less. Of
+what the seeds of all settings and those of the two compared say, the larger counts: one setting may be less steady than
+the others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from jaxtyping import Float
 from skythaw.stats.differences import Means, differences
 from skythaw.stats.intervals import SeedSpread, spread_of_differences
 
+FEWEST = 2
+"""seeds of a setting, before it may be out"""
 BEFOREHAND = SeedSpread(0.015**2, 0.0, 4)
 """How much macro-F1 of networks that differ by their seed alone differs, before any was seen."""
 
@@ -48,19 +51,19 @@ def surely_worse(
     finished
         whether its training is: where it is not, a setting is not called worse, and shows nothing of others
     looks
-        how often the rule is asked in all
+        how often the rule is asked in all, of `FEWEST` seeds or more
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> sky = 0.01 * rng.normal(size=400)
-    >>> good, poor = (score + sky + 0.003 * rng.normal(size=(2, 400)) for score in (0.8, 0.6))
+    >>> good, poor = (score + sky + 0.003 * rng.normal(size=(2, 400)) for score in (0.8, 0.6))  # of two seeds
     >>> [beaten and beaten.by for beaten in surely_worse([good, poor], [True, True], looks=2)]
     [None, 0]
     """
     found: list[Beaten | None] = [None] * len(scores)
     places = [i for i, done in enumerate(finished) if done]
-    if len(places) < 2:
+    if len(places) < 2 or len(scores[0]) < FEWEST:
         return found
     rows = np.stack([scores[i] for i in places]).astype(np.float64)
     means, seeds, pooled = rows.mean(1), rows.shape[1], _spread(rows)

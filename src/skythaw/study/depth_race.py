@@ -1,8 +1,8 @@
 """``study run --race``: depths that can no longer be the best get no further seeds. No torch.
 
-All depths are trained with the first seed, then all that are left with the second, and so on. After each whole round
-but the last, validation is asked: a depth that is surely worse than the best one is out (`skythaw.stats.surely_worse`,
-an error below 5 % over all rounds and depths together). The test set is never asked.
+All depths are trained with the first seed and the second, then all that are left with the third, and so on. After each
+whole round from the second but the last, validation is asked: a depth that is surely worse than the best one is out
+(`skythaw.stats.surely_worse`, an error below 5 % over all rounds and depths together). The test set is never asked.
 
 What competes is what competes in a search: the depths (and further axes) of one network with its weights, one strategy,
 one training size and the same inputs. The frozen network stays in: it costs next to nothing, and the report names the
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from skythaw.spec import IMAGES
-from skythaw.stats.surely_worse import surely_worse
+from skythaw.stats.surely_worse import FEWEST, surely_worse
 from skythaw.study.cell_result import Result
 from skythaw.study.competing_settings import TrialSetting, contests
 from skythaw.study.convergence import together
@@ -60,15 +60,15 @@ def race(run: OpenStudy) -> None:
     """
     going = _contests(run.plan, list(run.plan.study.grid.axes))
     rounds = max(len(each.cells) for some in going.values() for each in some)
-    if rounds == 1:
-        run.watcher.noted("with one seed there is nothing to race for: every cell is trained")
+    if rounds <= FEWEST:
+        run.watcher.noted(f"a race needs more than {FEWEST} seeds: every cell is trained")
     out: list[OutOfRace] = []
     for number in range(1, rounds + 1):
         _train(run, [p for some in going.values() for each in some for p in each.cells[number - 1 : number]])
-        if number == rounds:
-            break
+        if not FEWEST <= number < rounds:
+            continue
         for contest, some in going.items():
-            beaten = _beaten(run, some, number, rounds - 1)
+            beaten = _beaten(run, some, number, rounds - FEWEST)
             going[contest] = [each for each in some if each.name not in {one.setting for one in beaten}]
             out += beaten
         run.ledger.note(RACE, [asdict(each) for each in out])
@@ -88,14 +88,14 @@ def _train(run: OpenStudy, cells: Iterable[PlannedCell]) -> None:
     """Run some cells to their end, wherever they run; those of both with the cells on images that they start from."""
     planned = {p.cell.key: p for p in run.plan.cells}
     wanted = {p.cell.key: p for p in cells}
-    together = [p for p in wanted.values() if p.cell.inputs != IMAGES]
-    for p in together:
+    of_both = [p for p in wanted.values() if p.cell.inputs != IMAGES]
+    for p in of_both:
         below = p.cell.on_images_alone.key
         wanted |= {below: planned[below]} if below in planned else {}
     plan = plan_trials(run.plan, wanted.values(), run.setting.cache, run.setting.cache_size, trial=False)
     on_images = [p for p in wanted.values() if p.cell.inputs == IMAGES]
     to_the_end(run, on_images, lambda: execute(run, plan))
-    if ready := can_start(run, together):
+    if ready := can_start(run, of_both):
         to_the_end(run, ready, lambda: execute(run, plan))
 
 
@@ -134,10 +134,10 @@ def _finished(keys: Iterable[str], results: Mapping[str, Result]) -> bool:
 
 
 def most_saved(plan: Plan) -> list[PlannedCell]:
-    """What a race would leave untrained in the best case: after the first seed only the cheapest depth goes on."""
+    """What a race would leave untrained in the best case: after two seeds only the cheapest depth goes on."""
     found = []
     for some in _contests(plan, list(plan.study.grid.axes)).values():
         racing = sorted((each for each in some if not each.frozen), key=lambda each: each.cost)
         kept = 0 if len(racing) < len(some) else 1
-        found += [p for each in racing[kept:] for p in each.cells[1:]]
+        found += [p for each in racing[kept:] for p in each.cells[FEWEST:]]
     return found
