@@ -244,6 +244,7 @@ def test_a_training_that_stumbles_begins_anew_at_a_lower_rate(here, cache, monke
     raced = max(cell.result.lr_trials, key=lambda t: (t["score"], -t["lr"]))["lr"]
     assert tried[len(cell.result.lr_trials) :] == [raced, *slower_rates(cell.cell, raced)]
     assert cell.result.lr == tried[-1] < raced
+    assert f"the learning rate {raced:g} was too high for it: trained anew at {tried[-1]:g}" in cell.result.alarms
     monkeypatch.undo()
     run(here, cache, "given", replace=short | {"lr = 5e-3": f"lr = {cell.result.lr}"})
     (given,) = entries(here / "given")

@@ -256,6 +256,7 @@ def test_a_training_that_diverged_is_not_converged():
     result = fit(made, images(), images(seed=1), Recipe(epochs=4, lr=1e30, batch=6, clip=None), 0)
     assert result.alarms
     assert "its training diverged" in result.not_converged
+    assert result.stumbled
 
 
 def test_training_goes_back_to_its_last_gain_and_falls_from_there(monkeypatch):

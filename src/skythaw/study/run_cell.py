@@ -107,6 +107,8 @@ def _fitted(
         fitted = fit(model, training, validation, recipe, cell.seed, told)
         if not fitted.stumbled:
             break
+    if recipe.lr != task.rate.lr:
+        fitted.alarms.append(f"the learning rate {task.rate.lr:g} was too high for it: trained anew at {recipe.lr:g}")
     return model, recipe, fitted
 
 

@@ -40,7 +40,7 @@ class Fit:
     """the step of the course from which the rate fell on the way to the kept weights; None where it did not, or where
     the length was given"""
     stumbled: bool = False
-    """whether nothing was gained once the rate had risen: then it is too high"""
+    """whether the rate is too high: it diverged, or nothing was gained once the rate had risen"""
 
     @property
     def kept(self) -> int:
@@ -94,6 +94,7 @@ def fit(
                 where = f"numbers of epoch {math.ceil(trainer.steps / epoch)} are not finite"
                 result.alarms.append(f"diverged: {where}{_reason(model, training)}")
                 result.not_converged = ("its training diverged",)
+                result.stumbled = True
                 break
             scores = quick_scores(p, validation.targets)
             value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
@@ -113,7 +114,7 @@ def fit(
             trainer.go_back(place)
     restore(model, best)
     model.merge()
-    result.stumbled = pace.stumbled
+    result.stumbled |= pace.stumbled
     result.not_converged += (*pace.unfinished(result.place), *_worse_than_chance(result, model))
     return result
 
