@@ -68,6 +68,14 @@ def here(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def sky(tmp_path_factory) -> Path:
+    """A folder with a survey of enough objects to be sure of something."""
+    folder = tmp_path_factory.mktemp("sky")
+    make_survey(folder / "survey.parquet", objects=900)
+    return folder
+
+
 @pytest.fixture
 def own_engine(monkeypatch):
     """Register an engine as a plug-in would; its name."""

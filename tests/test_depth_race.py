@@ -14,7 +14,6 @@ from trust import Truth, _first, contested, contests
 import skythaw as package
 from helpers_numbers import make_numbered_survey, write_numbered_study
 from helpers_search import HALF, entries, invented, setting, study_of
-from helpers_study import make_survey
 from skythaw.errors import LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.report.statistics.claims import claims
@@ -33,14 +32,6 @@ CELLS = {0: 1.0, 2: 1.2, 4: 2.2, 7: 2.1}
 """skill by depth: 2 is surely worse than 4 after two seeds, 7 can't be told from it"""
 LEFT = {(2, 2)}
 """depths and seeds that are not trained then"""
-
-
-@pytest.fixture(scope="module")
-def sky(tmp_path_factory):
-    """Enough objects to be sure of something."""
-    here = tmp_path_factory.mktemp("sky")
-    make_survey(here / "survey.parquet", objects=900)
-    return here
 
 
 @pytest.fixture

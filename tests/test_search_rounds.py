@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers_search import AUTO, HALF, LONG, ONE, entries, invented, setting, study_of
-from helpers_study import make_survey
 from skythaw.errors import DataError, LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import search_sentence
@@ -20,14 +19,6 @@ from skythaw.study import execute, rate_race
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import Watcher
-
-
-@pytest.fixture(scope="module")
-def sky(tmp_path_factory):
-    """Enough objects to be sure of something."""
-    here = tmp_path_factory.mktemp("sky")
-    make_survey(here / "survey.parquet", objects=900)
-    return here
 
 
 @pytest.fixture
