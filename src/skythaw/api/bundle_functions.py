@@ -15,8 +15,7 @@ from skythaw.api.stopping import stopping_says, what_is_kept
 if TYPE_CHECKING:
     from skythaw.bundle.classifier import Classifier
     from skythaw.explain.explanation import Explanation
-    from skythaw.predict.predict_images import PredictSummary
-    from skythaw.predict.survey.predict_survey import SurveySummary
+    from skythaw.predict.image_summary import PredictSummary
 
 
 def export(  # noqa: PLR0913 (each is an option of the command)
@@ -124,7 +123,7 @@ def predict(  # noqa: PLR0913 (each is an option of the command)
     node_cache: str | None = None,
     gpu_share: float = 1.0,
     progress: bool = True,
-) -> PredictSummary | SurveySummary:
+) -> PredictSummary:
     """Write the probabilities of each class for any number of images; the same call goes on with one that was stopped.
 
     For images in memory, `skythaw.load(bundle).predict` is the shorter way.
@@ -154,8 +153,9 @@ def predict(  # noqa: PLR0913 (each is an option of the command)
 
     Returns
     -------
-    PredictSummary or SurveySummary
-        what became of the images
+    PredictSummary
+        what became of the images: ``objects``, ``classes``, ``failed`` by reason ...; of a folder of shards also
+        ``undone``, the shards that are missing
 
     Raises
     ------

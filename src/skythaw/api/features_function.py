@@ -19,7 +19,7 @@ from skythaw.spec.pixel_settings import Stretch
 from skythaw.spec.validation_message import one_line
 
 if TYPE_CHECKING:
-    from skythaw.predict.write_features import FeatureSummary
+    from skythaw.predict.image_summary import FeatureSummary
 
 
 def features(  # noqa: PLR0913 (each is an option of the command)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from skythaw.cli.predict_command import JSON_SCHEMA, NAMED, Backend
+from skythaw.cli.image_sentences import NAMED, facts_of, say_left_out, speed_of
+from skythaw.cli.predict_command import Backend
 from skythaw.cli.shared_options import BandFrom, Device, Ext, Json, MaxNan, Resize, Size
-from skythaw.cli.terminal import brief, duration, print_json, say, say_wrapped, stoppable, warn
+from skythaw.cli.terminal import duration, print_json, say_wrapped, stoppable, warn
 from skythaw.errors import DataError
 
 if TYPE_CHECKING:
-    from skythaw.predict.write_features import FeatureSummary
+    from skythaw.predict.image_summary import FeatureSummary
 
 
 def features(
@@ -110,21 +111,12 @@ def features(
 
 
 def _facts(summary: FeatureSummary, out: Path) -> dict[str, Any]:
-    return {
-        "schema": JSON_SCHEMA,
+    return facts_of(summary, out) | {
         "network": summary.network,
         "depth": summary.depth,
         "features": summary.width,
-        "objects": summary.objects,
         "ok": summary.ok,
-        "failed": dict(summary.failed.most_common()),
         "unread": [{"object_id": name, "reason": reason} for name, reason in summary.unread.items()],
-        "passed_over": len(summary.passed_over),
-        "resumed": summary.resumed,
-        "seconds": summary.seconds,
-        "images_per_second": summary.rate,
-        "backend": summary.backend,
-        "file": str(out),
     }
 
 
@@ -136,15 +128,8 @@ def _show(summary: FeatureSummary, out: Path) -> None:
         some = [name for name, why in summary.unread.items() if why == reason][:3]
         of = f" ({', '.join(some)}{', ...' if len(some) < number else ''})" if some else ""
         warn(f"{number:,} without features{of}: {reason}")
-    if len(summary.failed) > NAMED:
-        warn(f"there are {len(summary.failed) - NAMED:,} more reasons; the column status has them all")
-    if others := list(summary.passed_over):
-        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        say(f"passed over {len(others):,} files that are not images ({shown})")
-    speed = "all done before"
-    if summary.objects > summary.resumed:
-        speed = f"{brief(summary.rate)} images/s, {summary.backend}"
+    say_left_out(summary)
     say_wrapped(
         f"wrote {summary.width:,} features of {summary.ok:,} of {summary.objects:,} images to {out}, of "
-        f"{summary.network} at depth {summary.depth}, in {duration(summary.seconds)} ({speed})"
+        f"{summary.network} at depth {summary.depth}, in {duration(summary.seconds)} ({speed_of(summary)})"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from skythaw.api.stopping import what_is_kept
+from skythaw.cli.image_sentences import NAMED, facts_of, say_left_out, speed_of
 from skythaw.cli.print_report import print_classifier
 from skythaw.cli.shared_options import (
     Address,
@@ -23,26 +23,14 @@ from skythaw.cli.shared_options import (
     Size,
     require_cluster,
 )
-from skythaw.cli.terminal import (
-    brief,
-    duration,
-    print_json,
-    say,
-    say_wrapped,
-    stoppable,
-    warn,
-)
+from skythaw.cli.terminal import duration, print_json, say, say_wrapped, stoppable, warn
 from skythaw.cli.terminal_table import TerminalTable, print_table
 from skythaw.errors import DataError
 
 if TYPE_CHECKING:
-    from skythaw.predict.predict_images import PredictSummary
-    from skythaw.predict.survey.predict_survey import SurveySummary
+    from skythaw.predict.image_summary import PredictSummary
 
-JSON_SCHEMA = 1
 Backend = Literal["auto", "torch", "onnx"]
-NAMED = 10
-"""reasons that are printed, at most"""
 
 
 def predict(
@@ -167,81 +155,59 @@ def predict(
         print_classifier(read_about(bundle))
 
 
-def _show(summary: PredictSummary | SurveySummary, out: Path, as_json: bool) -> None:
+def _show(summary: PredictSummary, out: Path, as_json: bool) -> None:
     """Print what became of the images; the exit status is 1 where shards are missing, 2 where no image was used."""
-    undone = getattr(summary, "undone", None)
     if as_json:
-        print_json(_facts(summary, out) | ({} if undone is None else {"undone": len(undone)}))
+        print_json(_facts(summary, out))
     else:
         _print_table(summary)
         _say_inputs(summary)
-        speed = "all done before"
-        if summary.objects > summary.resumed:
-            speed = f"{brief(summary.rate)} images/s, {summary.backend}"
-        say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed})")
-    for number, reason in list((undone or {}).items())[:NAMED]:
+        say(f"wrote {summary.objects:,} rows to {out} in {duration(summary.seconds)} ({speed_of(summary)})")
+    undone = summary.undone or {}
+    for number, reason in list(undone.items())[:NAMED]:
         warn(f"shard {number} is missing: {reason}")
     if undone:
         warn(f"{len(undone):,} shards are missing; the same command tries again")
         raise typer.Exit(1)
-    if summary.objects and not sum(summary.classes.values()):
-        reason, number = Counter(summary.failed).most_common(1)[0]
+    if summary.objects and not summary.ok:
+        reason, number = summary.failed.most_common(1)[0]
         raise DataError(
             f"not one of the {summary.objects:,} images could be used ({number:,}: {reason}); the column status of "
             f"{out} says why of each"
         )
 
 
-def _facts(summary: PredictSummary | SurveySummary, out: Path) -> dict[str, Any]:
-    return {
-        "schema": JSON_SCHEMA,
-        "objects": summary.objects,
-        "ok": sum(summary.classes.values()),
-        "classes": dict(sorted(summary.classes.items())),
-        "failed": dict(Counter(summary.failed).most_common()),
-        "passed_over": len(getattr(summary, "passed_over", ())),
-        "resumed": summary.resumed,
-        "seconds": summary.seconds,
-        "images_per_second": summary.rate,
-        "backend": summary.backend,
-        "file": str(out),
-    } | _by_inputs(summary)
+def _facts(summary: PredictSummary, out: Path) -> dict[str, Any]:
+    facts = facts_of(summary, out) | {"ok": summary.ok, "classes": dict(sorted(summary.classes.items()))}
+    if summary.undone is not None:
+        facts["undone"] = len(summary.undone)
+    if summary.inputs:
+        facts |= {"inputs": dict(sorted(summary.inputs.items())), "without_image": dict(summary.without_image)}
+    return facts
 
 
-def _by_inputs(summary: PredictSummary | SurveySummary) -> dict[str, Any]:
-    """Of a bundle that takes numbers: by what the objects were judged."""
-    inputs = getattr(summary, "inputs", None)
-    if not inputs:
-        return {}
-    return {"inputs": dict(sorted(inputs.items())), "without_image": dict(getattr(summary, "without_image", {}))}
-
-
-def _say_inputs(summary: PredictSummary | SurveySummary) -> None:
+def _say_inputs(summary: PredictSummary) -> None:
     """How the numbers were found, and what objects lacked them, or their image."""
-    inputs = getattr(summary, "inputs", {})
-    for note in getattr(summary, "notes", ()):
+    inputs = summary.inputs
+    for note in summary.notes:
         say_wrapped(note)
     if inputs.get("both"):
         say_wrapped(f"{inputs['both']:,} objects were judged by image and numbers together")
     if inputs.get("images"):
         warn(f"{inputs['images']:,} by their image alone: they have no numbers")
-    for reason, number in Counter(getattr(summary, "without_image", {})).most_common(NAMED):
+    for reason, number in summary.without_image.most_common(NAMED):
         warn(f"{number:,} by their numbers alone: {reason}")
 
 
-def _print_table(summary: PredictSummary | SurveySummary) -> None:
+def _print_table(summary: PredictSummary) -> None:
     """Objects of each class, and what could not be read."""
     table = TerminalTable(f"{summary.objects:,} objects", ("label", "objects"))
     for name, number in sorted(summary.classes.items()):
         table.add(name, f"{number:,}")
-    failed = sum(summary.failed.values())
+    failed = summary.failed.total()
     if failed:
         table.add("none (see status)", f"{failed:,}")
     print_table(table)
-    for reason, number in Counter(summary.failed).most_common(NAMED):
+    for reason, number in summary.failed.most_common(NAMED):
         warn(f"{number:,} without probabilities: {reason}")
-    if others := list(getattr(summary, "passed_over", ())):
-        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        say(f"passed over {len(others):,} files that are not images ({shown})")
-    if len(summary.failed) > NAMED:
-        warn(f"there are {len(summary.failed) - NAMED:,} more reasons; the column status has them all")
+    say_left_out(summary)

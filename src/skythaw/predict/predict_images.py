@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,11 +21,12 @@ from skythaw.machine.numerics import numerics
 from skythaw.machine.processor import cores
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import Content
+from skythaw.predict.image_summary import PredictSummary
 from skythaw.predict.in_threads import Item, batches, in_threads, middle_of, twins
 from skythaw.predict.object_numbers import catalogue_mark, object_numbers
 from skythaw.predict.prediction_files import UnfinishedPrediction, unfinished_prediction
 from skythaw.predict.prediction_formats import check_output, write_table
-from skythaw.predict.prediction_rows import BY_NUMBERS, INPUTS, OK, origin, rows_of, schema_of
+from skythaw.predict.prediction_rows import OK, origin, rows_of, schema_of
 
 SHARD = 10_000
 """rows"""
@@ -54,53 +54,6 @@ class PredictSettings:
     """auto: the fastest here of those that agree with torch"""
     features: bool = False
     """whether the features are wanted, too, in a column beside the probabilities"""
-
-
-@dataclass
-class PredictSummary:
-    """What became of the images."""
-
-    objects: int = 0
-    classes: Counter[str] = field(default_factory=Counter)
-    """how many images have each label"""
-    failed: Counter[str] = field(default_factory=Counter)
-    """how many images got no probabilities, by reason"""
-    passed_over: Mapping[str, str] = field(default_factory=dict)
-    """files of the folders that are no images -> why"""
-    inputs: Counter[str] = field(default_factory=Counter)
-    """of a bundle that takes numbers beside images: how many were judged by ``both``, ``images`` or ``table``"""
-    without_image: Counter[str] = field(default_factory=Counter)
-    """how many were judged by their numbers alone, by what was wrong with the image"""
-    notes: tuple[str, ...] = ()
-    """what the user should know of the numbers"""
-    backend: str = ""
-    """what the network ran on"""
-    resumed: int = 0
-    """how many were done before"""
-    seconds: float = 0.0
-    """in all"""
-    predicting: float = 0.0
-    """seconds from the first image to the last, without the time in which the classifier is loaded"""
-
-    @property
-    def ok(self) -> int:
-        return self.classes.total()
-
-    @property
-    def rate(self) -> float:
-        """Images per second, of those done now."""
-        return (self.objects - self.resumed) / self.predicting if self.predicting else 0.0
-
-    def count(self, table: pa.Table) -> pa.Table:
-        """Count some rows, and give them back."""
-        self.objects += len(table)
-        self.classes.update(label for label in table["label"].to_pylist() if label is not None)
-        status = [each for each in table["status"].to_pylist() if each != OK]
-        self.failed.update(each for each in status if not each.startswith(BY_NUMBERS))
-        self.without_image.update(each.removeprefix(BY_NUMBERS) for each in status if each.startswith(BY_NUMBERS))
-        if INPUTS in table.column_names:
-            self.inputs.update(each for each in table[INPUTS].to_pylist() if each is not None)
-        return table
 
 
 def predict_to(
@@ -170,7 +123,7 @@ def predict_to(
                 for rows in predictions(backend, all_items, setting, unfinished.rows):
                     unfinished.add(rows)
                 unfinished.flush()
-                summary.predicting = time.perf_counter() - begun
+                summary.computing = time.perf_counter() - begun
         summary.backend = unfinished.noted(BACKEND)
         tables = map(summary.count, unfinished.tables())
         schema = schema_of(about, summary.backend, features=setting.features)

@@ -12,9 +12,10 @@ from skythaw.bundle.hub_bundle import bundle_folder
 from skythaw.data.sources.read_images import ImageOptions
 from skythaw.errors import SpecError
 from skythaw.predict.from_sky import FetchSettings, fetch_catalogue
-from skythaw.predict.predict_images import PredictSettings, PredictSummary, predict_to
+from skythaw.predict.image_summary import PredictSummary
+from skythaw.predict.predict_images import PredictSettings, predict_to
 from skythaw.predict.prediction_formats import check_output
-from skythaw.predict.survey.predict_survey import EngineChoice, SurveySummary, predict_survey
+from skythaw.predict.survey.predict_survey import EngineChoice, predict_survey
 from skythaw.predict.unpack_inputs import unpacked
 
 Told = Callable[[str, int, int], None]
@@ -32,7 +33,7 @@ def predict(  # noqa: PLR0913 (each is a group of options of the command)
     table: Path | None = None,
     images: ImageOptions | None = None,
     told: Told | None = None,
-) -> PredictSummary | SurveySummary:
+) -> PredictSummary:
     """Write the probabilities of each class for many images, one row for each image.
 
     If the call is stopped, the same call goes on.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -19,6 +18,7 @@ from skythaw.machine.processor import cores
 from skythaw.predict.feature_network import FeatureNetwork
 from skythaw.predict.feature_source import FeatureChoice, FeatureSource, find_source
 from skythaw.predict.find_inputs import find_inputs
+from skythaw.predict.image_summary import FeatureSummary
 from skythaw.predict.in_threads import Item, batches, in_threads, middle_of, twins
 from skythaw.predict.predict_images import BACKEND, PredictSettings, Progress
 from skythaw.predict.predict_inputs import Told, counted
@@ -27,55 +27,7 @@ from skythaw.predict.prediction_formats import check_output, write_table
 from skythaw.predict.prediction_rows import FEATURES, OK, features_type, finite_features
 from skythaw.predict.unpack_inputs import unpacked
 
-NAMED = 1000
-"""objects without features whose ids a summary has, at most"""
 NOT_FINITE = "the network gives features that are not finite"
-
-
-@dataclass
-class FeatureSummary:
-    """What became of the images."""
-
-    network: str
-    depth: int
-    width: int = 0
-    """how many features an object has"""
-    objects: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    """how many images got no features, by reason"""
-    unread: dict[str, str] = field(default_factory=dict)
-    """the first `NAMED` of them, by their ids, and the reason of each"""
-    passed_over: Mapping[str, str] = field(default_factory=dict)
-    """files of the folders that are no images -> why"""
-    notes: tuple[str, ...] = ()
-    """what was done to images as was asked"""
-    backend: str = ""
-    """what the network ran on"""
-    resumed: int = 0
-    """how many were done before"""
-    seconds: float = 0.0
-    """in all"""
-    computing: float = 0.0
-    """seconds from the first image to the last, without the time in which the network is loaded"""
-
-    @property
-    def ok(self) -> int:
-        return self.objects - self.failed.total()
-
-    @property
-    def rate(self) -> float:
-        """Images per second, of those done now."""
-        return (self.objects - self.resumed) / self.computing if self.computing else 0.0
-
-    def count(self, table: pa.Table) -> pa.Table:
-        """Count some rows, and give them back."""
-        self.objects += len(table)
-        for name, status in zip(table["object_id"].to_pylist(), table["status"].to_pylist(), strict=True):
-            if status != OK:
-                self.failed[status] += 1
-                if len(self.unread) < NAMED:
-                    self.unread[name] = status
-        return table
 
 
 def write_features(
@@ -142,7 +94,7 @@ def features_to(
     images = find_inputs(inputs, (out, part))
     source = find_source(choice, images)
     binding = {"features": source.origin, "inputs": [str(given) for given in inputs], "objects": len(images)}
-    summary = FeatureSummary(source.origin["network"], choice.depth, passed_over=images.passed_over)
+    summary = FeatureSummary(network=source.origin["network"], depth=choice.depth, passed_over=images.passed_over)
     with unfinished_prediction(
         part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
     ) as unfinished:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ from skythaw.machine.device import find_device, parse_device
 from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
 from skythaw.machine.walk_folders import real_folder
+from skythaw.predict.image_summary import PredictSummary
 from skythaw.predict.object_numbers import wanted_columns
 from skythaw.predict.predict_images import WANTED, PredictSettings
 from skythaw.predict.prediction_files import alone
@@ -64,33 +64,6 @@ class EngineChoice:
     cluster: Cluster = field(default_factory=Cluster)
 
 
-@dataclass(frozen=True)
-class SurveySummary:
-    """What became of a survey."""
-
-    objects: int
-    """with a row"""
-    classes: dict[str, int]
-    failed: dict[str, int]
-    """how many got no probabilities, by reason"""
-    undone: dict[int, str]
-    """why a shard is missing, by its number: the same call tries again"""
-    resumed: int
-    """how many were done before"""
-    seconds: float
-    backend: str
-    """what the network ran on"""
-    inputs: Counter[str] = field(default_factory=Counter)
-    """of a bundle that takes numbers beside images: how many were judged by ``both``, ``images`` or ``table``"""
-    without_image: Counter[str] = field(default_factory=Counter)
-    """how many were judged by their numbers alone, by what was wrong with the image"""
-
-    @property
-    def rate(self) -> float:
-        """Images per second, of those done now; the seconds include all that was done beside predicting."""
-        return (self.objects - self.resumed) / self.seconds
-
-
 def predict_survey(
     bundle: Path,
     inputs: Sequence[str],
@@ -98,7 +71,7 @@ def predict_survey(
     setting: PredictSettings | None = None,
     engine_choice: EngineChoice | None = None,
     told: Told | None = None,
-) -> SurveySummary:
+) -> PredictSummary:
     """Write the probabilities of each class for a survey into a folder of Parquet files, one row an image.
 
     Parameters
@@ -159,9 +132,17 @@ def predict_survey(
                 "failed": done.failed,
             },
         )
-    seconds, counts = time.perf_counter() - start, (dict(done.classes), dict(done.failed))
-    by = (done.inputs, done.without_image)
-    return SurveySummary(done.rows, *counts, undone, run.resumed, seconds, setting.backend, *by)
+    return PredictSummary(
+        objects=done.rows,
+        failed=done.failed,
+        classes=done.classes,
+        inputs=done.inputs,
+        without_image=done.without_image,
+        undone=undone,
+        backend=setting.backend,
+        resumed=run.resumed,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _same_for_all_workers(
