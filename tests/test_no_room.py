@@ -116,6 +116,38 @@ def test_a_command_that_runs_out_of_memory_says_so_and_goes_on_when_there_is_mor
     assert [path.name for path in out.parent.iterdir()] == ["o.parquet"]
 
 
+SPARING = """
+    import resource, sys
+
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 20, resource.RLIM_INFINITY))
+    from skythaw.cli import main
+
+    main(["data", "inspect", sys.argv[2]])
+"""
+
+
+def inspected(megabytes, survey):
+    line = [sys.executable, "-c", textwrap.dedent(SPARING), str(megabytes), str(survey)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_command_does_not_begin_with_too_few_addresses(tmp_path):
+    """Else libraries that are being loaded wait for ever, or crash."""
+    survey = make_survey(tmp_path / "s.parquet")
+    needed = set()
+    for megabytes in (60, 140, 300, 600):
+        done = inspected(megabytes, survey)
+        found = re.fullmatch(
+            rf"error: a process may use {megabytes} MB .* need (\d+) MB to be loaded; .*\n", done.stderr
+        )
+        assert done.returncode == 2, done.stderr
+        assert found, done.stderr
+        needed.add(int(found[1]))
+    assert len(needed) == 1
+    done = inspected(needed.pop(), survey)
+    assert done.returncode == 0, done.stderr
+
+
 def _greedy(*given, **options):
     return bytearray(MUCH)
 

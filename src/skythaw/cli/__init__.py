@@ -26,6 +26,7 @@ from skythaw.cli import (
 )
 from skythaw.cli.terminal import plain_line
 from skythaw.errors import SkythawError
+from skythaw.machine.address_space import prepare_address_space
 from skythaw.machine.machine_fault import machine_fault
 
 app = typer.Typer(
@@ -37,6 +38,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which layers of a pretrained network to fine-tune on cutouts of the sky, and with how many images.",
 )
+HELP = {"-h", "--help", "--version"}
+"""options that need no library"""
 app.command("backbones")(backbones_command.backbones)
 app.command("blocks")(backbones_command.blocks)
 app.add_typer(data_command.app, name="data")
@@ -89,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "report" in arguments and arguments[-1:] == ["--json"]:
         arguments.append("-")  # to standard output
     try:
+        if HELP.isdisjoint(arguments):
+            prepare_address_space()
         app(args=arguments, prog_name="skythaw")
     except SkythawError as error:
         _refuse(str(error))
