@@ -17,9 +17,9 @@ from skythaw.machine.processor import cores
 BASE = 520
 """megabytes of addresses that NumPy, SciPy and Arrow take where they are loaded, with some to spare"""
 EACH = 90
-"""megabytes that they take for each processor: buffers and stacks of threads"""
-MOST = 64
-"""OpenBLAS uses no more threads than this"""
+"""megabytes that they take for each thread of OpenBLAS: buffers and stacks"""
+THREADS = "OPENBLAS_NUM_THREADS"
+"""the name under which OpenBLAS is told how many it may start; else one for each processor"""
 M_ARENA_MAX = -8
 """of <malloc.h>"""
 
@@ -27,7 +27,8 @@ M_ARENA_MAX = -8
 def prepare_address_space() -> None:
     """Take few addresses, where they are limited; call it before NumPy and Arrow are loaded.
 
-    glibc and Arrow otherwise reserve up to 1 GB more than they use, and for each thread.
+    glibc and Arrow otherwise reserve up to 1 GB more than they use, and OpenBLAS more for each thread: it gets as many
+    threads as there is room for.
 
     Raises
     ------
@@ -37,13 +38,15 @@ def prepare_address_space() -> None:
     limit = _limit()
     if limit is None:
         return
-    need = BASE + EACH * min(_threads(), MOST)
-    if limit < need << 20:
+    room = ((limit >> 20) - BASE) // EACH
+    if room < 1:
         raise SpecError(
-            f"a process may use {limit >> 20} MB of addresses here (ulimit -v), and skythaw's libraries need {need} MB "
-            "to be loaded; raise the limit, or take it away with `ulimit -v unlimited`"
+            f"a process may use {limit >> 20} MB of addresses here (ulimit -v), and skythaw's libraries need "
+            f"{BASE + EACH} MB to be loaded; raise the limit, or take it away with `ulimit -v unlimited`"
         )
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if room < _threads():
+        os.environ[THREADS] = str(room)
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
@@ -60,7 +63,7 @@ def _limit() -> int | None:
 
 def _threads() -> int:
     """How many threads OpenBLAS will start: as it reads its settings."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    for name in (THREADS, "OMP_NUM_THREADS"):
         if (text := os.environ.get(name, "")).isdecimal() and int(text):
             return min(int(text), cores())
     return cores()
