@@ -16,7 +16,7 @@ from skythaw.data.pillow_image import open_pillow
 from skythaw.data.tiff_image import TIFF, open_tiff
 from skythaw.data.unpack import first_bytes, is_packed, unpack
 from skythaw.errors import DataError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 READ = "JPEG, PNG or FITS file, nor TIFF, WebP, BMP, GIF or JPEG 2000"
 
@@ -134,6 +134,5 @@ def _blaming(name: str, data: bytes) -> Iterator[None]:
     except UnidentifiedImageError:
         raise BrokenImageError(name, f"not a {READ} (it begins with {data[:8]!r})") from None
     except Exception as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         raise BrokenImageError(name, " ".join(str(error).split()) or type(error).__name__) from None

@@ -28,7 +28,7 @@ from skythaw.data.parquet_images import (
 from skythaw.data.parquet_labels import label_column, named_labels
 from skythaw.errors import DataError
 from skythaw.machine.files import writing
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 from skythaw.machine.walk_folders import walk
 
 SCHEMA = 1
@@ -145,8 +145,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DataError(f"can't read {path} as Parquet: {reason}") from None
 
@@ -212,8 +211,7 @@ def group_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         try:
             arrays.append(pa.array(values[field.name], field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            if memory_is_short(error):
-                raise
+            raise_if_memory_is_short(error)
             raise DataError(f"column {field.name!r} should hold {field.type}: {error}") from None
     return pa.Table.from_arrays(arrays, schema=schema)
 

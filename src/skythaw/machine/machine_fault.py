@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 from skythaw.errors import SkythawError
 from skythaw.machine.files import NO_ROOM
@@ -38,18 +39,17 @@ def memory_is_full(error: BaseException | None) -> bool:
     return any(words in str(error) for words in MEMORY) or str(error).endswith(UNMAPPED)
 
 
-def memory_is_short(error: BaseException) -> bool:
-    """Whether memory was lacking because this machine has none left, and not because a damaged file asks for too much.
+def raise_if_memory_is_short(error: BaseException) -> None:
+    """Raise the error again where this machine has no memory left, and not where a damaged file asks for too much.
 
     What is read is no worse for the first: it must not be called damaged, or be left out.
     """
     if not memory_is_full(error):
-        return False
-    try:
+        return
+    with suppress(MemoryError):
         bytearray(ROOM)
-    except MemoryError:
-        return True
-    return False
+        return
+    raise error
 
 
 def machine_fault(error: Exception) -> str | None:

@@ -15,7 +15,7 @@ from skythaw.bundle.numbers_wanted import PLACE, NumbersWanted
 from skythaw.bundle.table_given import listed
 from skythaw.data.parquet import reading
 from skythaw.errors import DataError, SpecError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 from skythaw.predict.find_inputs import Inputs
 from skythaw.predict.image_contents import Content, ParquetRows, mark
 
@@ -111,8 +111,7 @@ def columns_of(source: ParquetRows, names: tuple[str, ...]) -> pa.Table:
             try:
                 table = file.read_row_group(group, columns=there) if there else pa.table({})
             except (OSError, pa.ArrowException) as error:
-                if memory_is_short(error):
-                    raise
+                raise_if_memory_is_short(error)
                 table = pa.table({})
             columns = [
                 table[name] if name in table.column_names else pa.nulls(rows, schema.field(name).type) for name in names

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from skythaw.errors import LedgerError
 from skythaw.machine.files import replacing
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 from skythaw.machine.sealed_table import require_sealed, sealed
 from skythaw.spec import Cell
 
@@ -121,7 +121,6 @@ def read_part(run: Path, key: str, part: str) -> pa.Table:
         require_sealed(table, always=False)
         return table.filter(pc.equal(table["part"], part))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         mend = "put back a copy of it, or remove it to do without"
         raise LedgerError(f"can't read the predictions {file}: {' '.join(str(error).split())}; {mend}") from None

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw.errors import LedgerError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 from skythaw.machine.sealed_table import require_sealed
 
 FIXED = ("object_id", "part", "group")
@@ -39,8 +39,7 @@ def read_objects(run: Path) -> pa.Table | None:
         require_sealed(found, always=False)
         found.select(FIXED)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         why = " ".join(str(error).split())
         raise LedgerError(f"can't read {file}: {why}; remove it, and run the study again to have it anew") from None
     return found

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from skythaw.data.sources.user_tables import UNREADABLE, batches_of
 from skythaw.errors import DataError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 LARGEST_TEXTS = 256 << 20
 """bytes of all texts of a catalogue, which is held in memory: ids of some ten million objects"""
@@ -26,8 +26,7 @@ def read_catalogue(path: Path) -> pa.Table:
     try:
         batches = list(_bounded(batches_of(Path(path), set())))
     except UNREADABLE as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         text = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"can't read {path} as a catalogue: {text}") from None
     if not sum(batch.num_rows for batch in batches):

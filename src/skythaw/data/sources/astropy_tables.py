@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.data.sources.text_tables import Opened
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 UNIT = b"unit"
 """key in the metadata of a field"""
@@ -39,8 +39,7 @@ def astropy_batches(path: Path, kind: str, opened: Opened) -> Iterator[pa.Record
             table = _fits(path, opened) if kind == "FITS" else _text(kind, opened)
         yield from _batches(table)
     except Exception as error:  # astropy raises many kinds of errors on a torn file
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         raise ValueError(str(error) or type(error).__name__) from None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from skythaw.errors import DataError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 LARGEST_WORKBOOK = 128 << 20
 """bytes of its parts, unpacked"""
@@ -55,8 +55,7 @@ def excel_batches(path: Path) -> list[pa.RecordBatch]:
     except (ValueError, OSError):
         raise
     except Exception as error:  # openpyxl raises many kinds of errors on a torn file
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         raise ValueError(f"it is no Excel workbook: {' '.join(str(error).split())[:100]}") from None
 
 

@@ -16,7 +16,7 @@ from skythaw.data.sources.sky_positions import split_name
 from skythaw.data.sources.text_tables import MOST_ROWS, read_text_table
 from skythaw.data.sources.user_tables import TEXT_FORMAT, UNIT, UNREADABLE, ZERO_LED, batches_of, plain, table_format
 from skythaw.errors import DataError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -59,8 +59,7 @@ def open_sheet(path: Path) -> Sheet:
     except DataError:
         raise
     except UNREADABLE as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"can't read the labels {path}: {reason}") from None
     table = read_text_table(path)

@@ -17,7 +17,7 @@ import pyarrow.fs
 from skythaw.data.hats_folders import files_with_rows
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 from skythaw.machine.walk_folders import real_folder, walk
 
 LARGEST = 1 << 20
@@ -137,8 +137,7 @@ def reaching(name: str, what: str = "read") -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # fsspec's file systems raise what they like
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         form = " as Parquet" if what == "read" else ""
         raise DataError(f"can't {what} {name}{form}: {_first_line(error)}") from error
 

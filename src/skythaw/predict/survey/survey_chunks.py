@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.data.parquet_images import require_images
 from skythaw.errors import DataError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 from skythaw.predict.image_contents import Content, contents_of, image_columns, require_ids
 from skythaw.predict.object_numbers import no_columns
 from skythaw.predict.survey.remote_files import RemoteFile, find_files
@@ -208,8 +208,7 @@ class RowGroup:
                     row += 1
                 break
             except (OSError, pa.ArrowException) as error:
-                if memory_is_short(error):
-                    raise
+                raise_if_memory_is_short(error)
                 reason = str(error).partition("\n")[0]
                 self._require_bytes()
         for lost in range(row, rows.stop):
@@ -223,8 +222,7 @@ class RowGroup:
         try:
             table = self.parquet.read_row_group(self.number, columns=list(wants.columns))
         except (OSError, pa.ArrowException) as error:
-            if memory_is_short(error):
-                raise
+            raise_if_memory_is_short(error)
             self._require_bytes()
             yield from self.items(rows)
             return
@@ -242,8 +240,7 @@ class RowGroup:
                 ids = table.column(0).cast(pa.string()).to_pylist()
                 break
             except (OSError, pa.ArrowException) as error:
-                if memory_is_short(error):
-                    raise
+                raise_if_memory_is_short(error)
                 self._require_bytes()
         return [name or f"{self.file.name}:{self.first + row}" for row, name in enumerate(ids)]
 

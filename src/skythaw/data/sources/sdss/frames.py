@@ -21,7 +21,7 @@ from skythaw.data.sources.sdss.image_services import check_covered, filled
 from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.data.sources.sdss.state_rows import Target
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 FOLDERS = {18: "dr18/prior-surveys/sdss4-dr17-eboss"}
 RERUN = 301
@@ -98,8 +98,7 @@ def _read(packed: bytes) -> tuple[np.ndarray, Any]:
                     raise ValueError("its header gives no place on the sky")
                 return pixels, wcs
     except Exception as error:  # astropy raises many kinds on a torn file
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         raise Fault(Reason.TRUNCATED, f"no whole FITS image: {error}") from None
 
 

@@ -26,7 +26,7 @@ from skythaw.data.sources.sdss.state_rows import SkyObject
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
 from skythaw.data.sources.user_tables import IDS, UNIT, UNREADABLE, batches_of, plain
 from skythaw.errors import DataError
-from skythaw.machine.machine_fault import memory_is_short
+from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 NAMES = {
     "object_id": IDS,
@@ -83,8 +83,7 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
         batches = batches_of(source, {called[key] for key in ("object_id", "label") if key in called})
         first = next(batches, None)
     except UNREADABLE as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         text = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"can't read {name} as a catalogue: {text}") from None
     if first is None or not first.num_rows:
@@ -145,8 +144,7 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch], name: str) -> 
     try:
         yield from rest
     except UNREADABLE as error:
-        if memory_is_short(error):
-            raise
+        raise_if_memory_is_short(error)
         raise DataError(f"can't read {name} as a catalogue: {' '.join(str(error).split())[:200]}") from None
 
 
