@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -11,6 +12,7 @@ import tempfile
 import textwrap
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,6 +22,7 @@ from conftest import SKYTHAW
 from helpers_bundle import make_bundle
 from helpers_data import files_of_at_most, make
 from helpers_study import make_survey
+from helpers_web import rules
 from skythaw.api.evaluate import evaluate
 from skythaw.backbones.network_facts import _keep
 from skythaw.data.decode import BrokenImageError, decode
@@ -30,7 +33,7 @@ from skythaw.machine.numerics import numerics
 from skythaw.predict.survey.survey_chunks import find_chunks, items
 from skythaw.study.live_epochs import epochs_written, live_epochs
 from skythaw.web.tune_process import _Lossy
-from skythaw.web.web_app import _said
+from skythaw.web.web_app import _said, make_app, open_service
 
 MUCH = 1 << 50
 """bytes that no machine has"""
@@ -184,6 +187,32 @@ def test_what_is_printed_to_a_full_disk_is_one_line():
                 [*SKYTHAW, *arguments], stdout=nothing, stderr=subprocess.PIPE, text=True, check=False
             )
         assert (done.returncode, done.stderr) == (2, "error: the output can't be written: No space left on device\n")
+
+
+def no_disk(**_):
+    return open("/dev/full", "w+b", buffering=0)  # noqa: PTH123
+
+
+def no_memory(**_):
+    return _greedy()
+
+
+@pytest.mark.parametrize(("lacking", "sentence"), [(no_disk, "no room on its disk"), (no_memory, "no memory left")])
+def test_a_client_is_not_blamed_for_an_upload_that_finds_no_room(lacking, sentence, bundle, monkeypatch):
+    """More than 1 MB of an upload goes through a temporary file."""
+    app = make_app(open_service([], [bundle], rules(largest=4_000_000)))
+
+    async def sent():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.post("/api/v1/bundles/bundle/predict", files={"files": ("a.png", bytes(2_000_000))})
+
+    with monkeypatch.context() as changes:
+        changes.setattr(tempfile, "TemporaryFile", lacking)
+        answer = asyncio.run(sent())
+    assert answer.status_code == 503
+    assert sentence in answer.json()["detail"]
+    assert answer.headers["retry-after"]
+    assert asyncio.run(sent()).status_code == 200
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -250,8 +250,8 @@ def _require_room(wanted: HubRepository, home: Path, size: int) -> None:
     free = shutil.disk_usage(home).free
     if size + SPARE > free:
         raise OutputError(
-            f"{wanted} needs {size / 1e9:.1f} GB more, and the disk of {home} has {free / 1e9:.1f} GB left; "
-            "name a part of it, or give another folder with `skythaw --cache`"
+            f"{wanted} needs {size / 1e6:,.1f} MB more, and the disk of {home} has {free / 1e6:,.1f} MB left, of which "
+            f"{SPARE / 1e6:.0f} are left free; name a part of it, or give another folder with `skythaw --cache`"
         )
 
 

@@ -141,16 +141,17 @@ async def refusal(request: Request, error: Exception) -> Response:
 
 
 def _said(error: Exception) -> tuple[int, str, dict[str, str]]:
-    if isinstance(error, HTTPException):
-        return error.status_code, str(error.detail), dict(error.headers or {})
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         return 422, f"{where}: {first['msg'].lower()}", {}
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    why = error.__cause__ if isinstance(error, HTTPException) else error  # FastAPI refuses a body whatever the reason
+    if isinstance(why, OSError) and why.errno in (errno.ENOSPC, errno.EDQUOT):
         return 503, "the service has no room on its disk for what was sent; ask who runs it", {"retry-after": "60"}
-    if memory_is_full(error) or memory_is_full(error.__cause__):
+    if memory_is_full(why) or memory_is_full(error.__cause__):
         return 503, "the service has no memory left for this; ask again in a moment", {"retry-after": "2"}
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail), dict(error.headers or {})
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     if status == 500:  # its message names folders of this machine
         return status, "what is served here can't be read any more; ask who runs the service", {}
