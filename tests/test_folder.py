@@ -194,7 +194,7 @@ def test_broken_images_and_sizes(tmp_path):
 TABLES = st.one_of(st.binary(max_size=200), st.text('abE+.0123456789,;\t"\n\r#-_ ', max_size=200).map(str.encode))
 
 
-@few(300)
+@few(1000)
 def test_any_table_is_read_or_refused(tmp_path, examples):
     """T23: no other error than our own."""
 

@@ -296,7 +296,7 @@ def test_hostile_files_are_refused_in_one_line_and_without_memory(tmp_path):
     assert not done.stderr
 
 
-@few(300)
+@few(1000)
 def test_any_flip_of_any_format_gives_an_image_or_a_named_error(examples):
     rng, pixels = np.random.default_rng(1), picture(2, 24)
     deep = values("u2", (24, 24, 3), 1)
