@@ -10,7 +10,7 @@ demo: $(VENV)/demo.stamp        ## mock images -> an answer, a report and a clas
 	test -d demo-run/images || $(BIN)/skythaw data mock demo-run/images --objects 600
 	$(BIN)/skythaw tune demo-run/images --labels demo-run/images.csv --budget 150s --out demo-run/tuned
 
-test: $(VENV)/dev.stamp         ## the tests, in minutes: every property by at least one case
+test: $(VENV)/dev.stamp         ## the tests, in minutes
 	$(BIN)/python -m pytest $(SHARED)
 
 soak: $(VENV)/dev.stamp         ## the long tests: all cases, many kills, hostile files by the hundred, clusters

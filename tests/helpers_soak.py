@@ -1,4 +1,4 @@
-"""What takes long runs in `make soak` alone. `make test` keeps at least one case of each property."""
+"""What takes long runs in `make soak` alone: further cases of a property, and whole runs of many seconds."""
 
 from __future__ import annotations
 

@@ -396,6 +396,7 @@ def test_the_graph_holds_no_paths_of_the_machine_that_made_it(bundle):
         assert str(path).encode() not in content
 
 
+@pytest.mark.soak
 def test_onnxruntime_is_told_not_to_report_to_its_maker(bundle, survey, tmp_path, cache):
     """It notes a session of its telemetry in the temporary folder as soon as it is imported, but for CI."""
     known = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}

@@ -242,6 +242,7 @@ def test_the_same_run_again_does_nothing(ran, cache):
     assert before[2]["rows"] == after[2]["rows"]
 
 
+@pytest.mark.soak
 def test_processes_give_the_same_numbers(ran, cache, tmp_path):
     run_study(Study.load(ran / "study.toml"), RunSettings(tmp_path / "run", cache, "processes", 2, "cpu"))
     here, there = ledger_of(ran / "run"), ledger_of(tmp_path / "run")

@@ -260,6 +260,7 @@ def weakest_is_out(monkeypatch):
     monkeypatch.setattr(depth_race, "surely_worse", rule)
 
 
+@pytest.mark.soak
 def test_the_command_the_function_and_every_engine_decide_the_same(here, cache, skythaw, weakest_is_out):
     file = here / "study.toml"
     file.write_text(file.read_text().replace("seed = [0, 1]", "seed = [0, 1, 2]"))
@@ -286,6 +287,7 @@ def test_the_command_the_function_and_every_engine_decide_the_same(here, cache, 
     assert "Stopped by the race" not in skythaw("report", "run", cwd=here).stdout
 
 
+@pytest.mark.soak
 def test_images_and_numbers_together_race_apart(tmp_path, cache, monkeypatch):
     """A cell of both needs the one on images with its seed, whether or not that is out."""
 

@@ -114,6 +114,7 @@ def test_groups_are_not_divided(data):
     assert len(train) + len(validation) == 120
 
 
+@pytest.mark.soak
 def test_a_rate_is_found_where_none_is_given(data):
     found = SkythawClassifier(**(SMALL | {"lr": "auto", "epochs": 1, "depth": 0})).fit(*data)
     assert isinstance(found.cell_.recipe.lr, float)

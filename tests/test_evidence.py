@@ -134,6 +134,7 @@ def test_claims_are_contradicted_where_the_opposite_is_sure(tmp_path):
     assert (verdicts[1], verdicts[2], verdicts[3], verdicts[5]) == (CONTRADICTED, SUPPORTED, CONTRADICTED, CONTRADICTED)
 
 
+@pytest.mark.soak
 def test_the_peaks_of_the_groups_of_the_seed_study(tmp_path):
     low, high = {0: 1.0, 5: 1.5}, {0: 1.0, 5: 2.2}
     skills = {"densenet121": high, "xception": high, "vgg16": low, "resnet50": low}

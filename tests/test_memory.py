@@ -82,6 +82,7 @@ def test_more_is_needed_for_more(planned, cache):
     assert needed(depth=0, scored=1000) - needed(depth=0, scored=0) == pytest.approx(13.2e3 * network.channels, abs=1)
 
 
+@pytest.mark.soak
 def test_what_the_plan_expects_is_what_a_cell_takes(here, cache, tmp_path):
     """Where the maps of a batch are most of it. A forked worker touches less of the libraries than is reckoned with."""
     changes = {'["0%", "50%", "100%"]': '["0%", "100%"]', "seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 1"}

@@ -172,6 +172,7 @@ def test_ray_that_is_not_installed_is_said_in_one_line(monkeypatch):
         Ray()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGKILL]))
 def test_nothing_is_left_of_a_stopped_driver(tmp_path, how):
     """Ctrl-C leaves no process and no file; kill -9 no process, and files that the next driver removes."""

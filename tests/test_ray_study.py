@@ -125,6 +125,7 @@ def test_a_folder_with_more_or_other_files_is_not_the_same(tmp_path):
     assert alone.here(cache) == folder, "its only file has its name"
 
 
+@pytest.mark.soak
 def test_the_same_bits_as_serial_from_nodes_that_lack_the_files(two_nodes, serial, tmp_path, cache, own_engine):
     folder, study = serial
 

@@ -225,6 +225,7 @@ def wait_for(file, seconds=240):
     return file.read_text()
 
 
+@pytest.mark.soak
 def test_a_run_that_is_stopped_leaves_the_best_so_far(begun, folder, cache):
     prepared(folder / "stopped", folder / "survey.parquet", cache, depth=["0%", "100%"], seed=list(range(9)))
     begun.send(images="survey.parquet", budget="1h", out="stopped")
@@ -235,6 +236,7 @@ def test_a_run_that_is_stopped_leaves_the_best_so_far(begun, folder, cache):
     assert "Stopped" in begun.client.get("/tune").text
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("how", soak([signal.SIGKILL, signal.SIGINT]))
 def test_a_run_does_not_outlive_its_service(begun, folder, cache, how):
     prepared(folder / how.name, folder / "survey.parquet", cache, depth=["0%", "100%"], seed=list(range(9)))

@@ -252,6 +252,7 @@ def test_a_training_that_stumbles_begins_anew_at_a_lower_rate(here, cache, monke
     assert slower_rates(given.cell, cell.result.lr) == ()
 
 
+@pytest.mark.soak
 def test_two_threads_give_the_same_bits_in_any_engine(here, cache):
     """Also where the process has used its threads before: weights from a file are tried in it first."""
     from skythaw.backbones.known_backbones import backbone
@@ -365,6 +366,7 @@ def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cach
     assert not list(here.rglob("*.tmp")), "what the kills left is swept away"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGTERM]))
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
     with start(here, cache, "--workers", "2") as process:

@@ -109,6 +109,7 @@ def test_what_is_not_there_is_said_in_one_line(predict, tmp_path, address, words
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.soak
 def test_a_service_that_does_not_answer_is_said_in_one_line(storage, bucket, tmp_path):
     """In a process of its own: this one knows another service."""
     away = os.environ | storage | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}

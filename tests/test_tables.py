@@ -55,6 +55,7 @@ def test_a_plan_of_many_axes_fits_and_has_all_columns_where_it_is_wide(skythaw, 
         assert name in wide
 
 
+@pytest.mark.soak
 def test_a_study_from_its_run_to_its_predictions_fits_and_ends_with_the_answer(skythaw, here):
     run = skythaw("study", "run", "study.toml", "--out", "run", "--workers", "1", cwd=here)
     with Ledger.read(here / "run") as ledger:

@@ -114,6 +114,7 @@ def left_of(temporary):
         time.sleep(0.1)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("engine", soak(["serial", "processes", "ray"]))
 def test_a_survey_shows_images_rate_and_time_left(made, tmp_path, cache, engine):
     folder, bundle = made
@@ -152,6 +153,7 @@ def test_other_long_work_shows_what_is_done(made, cache, pattern, command):
     assert re.search(pattern, seen), seen
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("engine", "how"), soak(STOPS))
 def test_a_stopped_survey_goes_on(made, tmp_path, cache, temporary, engine, how):
     folder, bundle = made

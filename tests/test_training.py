@@ -164,6 +164,7 @@ def compare_compiled():
     assert not torch.equal(weights(made), weights(model()))
 
 
+@pytest.mark.soak
 def test_a_compiled_training_gives_the_same_weights_to_rounding():
     """In a process of its own: the compiler can't look through the checks of shapes that tests have."""
     command = [sys.executable, "-c", "from test_training import compare_compiled as check; check(); print('alike')"]

@@ -159,6 +159,7 @@ def test_the_same_call_goes_on_after_a_kill_before_the_study_is_chosen(call, mom
     assert TuneFolder(after_kill).open(told)["request"] == told
 
 
+@pytest.mark.soak
 def test_a_file_that_the_user_changed_is_what_runs(cache, tmp_path):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
     out = prepared(tmp_path / "out", survey, cache, asked=NETWORK)
@@ -258,6 +259,7 @@ class Stops:
             raise KeyboardInterrupt
 
 
+@pytest.mark.soak
 def test_a_stopped_call_leaves_the_best_so_far_and_goes_on(tmp_path, cache):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
     out = prepared(tmp_path / "out", survey, cache, asked=NETWORK)

@@ -222,6 +222,7 @@ def test_the_report_is_drawn(browser):
     assert not browser.errors()
 
 
+@pytest.mark.soak
 def test_the_page_of_a_study_moves_while_cells_are_done(driver, tmp_path):
     """Its bar moves without a reload, and in the end it says so. The cells are done already, and told one by one."""
     whole = make_run(tmp_path / "whole", World({"resnet50": {0: 1.0, 3: 1.5}}, objects=60, groups=20, seeds=(0,)))
@@ -295,6 +296,7 @@ def test_axe_finds_nothing_on_any_page(browser, folder, size):
     assert {place: each for place, each in found.items() if each} == {}
 
 
+@pytest.mark.soak
 def test_a_run_is_started_watched_and_stopped_by_keyboard_alone(driver, tmp_path, cache):
     """Its page moves without a reload, and axe-core finds nothing in any of its states."""
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
