@@ -22,7 +22,7 @@ class ImageSummary:
     """with a row"""
     failed: Counter[str] = field(default_factory=Counter)
     """how many images could not be used, by reason"""
-    passed_over: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, str] = field(default_factory=dict, repr=False)
     """files of the folders that are no images -> why"""
     notes: tuple[str, ...] = ()
     """what the user should know: how numbers were found, what was done to images as was asked"""
@@ -79,7 +79,7 @@ class FeatureSummary(ImageSummary):
     depth: int
     width: int = 0
     """how many features an object has"""
-    unread: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict, repr=False)
     """the first `NAMED` images without features, by their ids, and the reason of each"""
 
     @property
