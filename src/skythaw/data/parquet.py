@@ -144,7 +144,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises on a missing, foreign or damaged file into a `DataError` that names it."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names that are no UTF-8
         raise_if_memory_is_short(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DataError(f"can't read {path} as Parquet: {reason}") from None

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skythaw.data.decode import BrokenImageError
+from skythaw.data.parquet_footer import column_chunks
 from skythaw.data.sources.image_files import read_image_file
 from skythaw.errors import DataError
 
@@ -97,26 +98,22 @@ def read_beside(folder: Path, path: str | None) -> bytes:
 
 def refuse_packed(file: pq.ParquetFile, group: int, column: str) -> None:
     """Raise `DataError` if the images of a row group would grow far beyond what images are compressed to."""
-    about = file.metadata.row_group(group)
-    for number in range(about.num_columns):
-        chunk = about.column(number)
-        if chunk.path_in_schema.partition(".")[0] == column:
-            size = chunk.total_uncompressed_size
-            if size > LARGEST_IMAGE * max(about.num_rows, 1):
-                raise DataError(f"row group {group} has {size} bytes of images in {about.num_rows} rows: no cutouts")
-            if size > UNPACKED and size > PACKED * max(chunk.total_compressed_size, 1):
+    rows = file.metadata.row_group(group).num_rows
+    for chunk in column_chunks(file, group):
+        if chunk.column == column:
+            if chunk.unpacked > LARGEST_IMAGE * max(rows, 1):
+                raise DataError(f"row group {group} has {chunk.unpacked} bytes of images in {rows} rows: no cutouts")
+            if chunk.unpacked > UNPACKED and chunk.unpacked > PACKED * max(chunk.packed, 1):
                 raise DataError(
-                    f"row group {group} unpacks from {chunk.total_compressed_size} to {size} bytes, which no images do"
+                    f"row group {group} unpacks from {chunk.packed} to {chunk.unpacked} bytes, which no images do"
                 )
 
 
 def rows_at_once(file: pq.ParquetFile, group: int, column: str) -> int:
     """How many images of a row group may be read at once: few where one of its bytes may stand for many images."""
-    about = file.metadata.row_group(group)
-    for number in range(about.num_columns):
-        chunk = about.column(number)
-        if chunk.path_in_schema in (column, f"{column}.bytes") and any("DICTIONARY" in e for e in chunk.encodings):
-            return int(max(1, min(ROWS, AT_ONCE // max(chunk.total_uncompressed_size, 1))))
+    for chunk in column_chunks(file, group):
+        if chunk.path in (column, f"{column}.bytes") and chunk.has_dictionary:
+            return int(max(1, min(ROWS, AT_ONCE // max(chunk.unpacked, 1))))
     return ROWS
 
 
@@ -127,14 +124,12 @@ def refuse_packed_texts(path: Path | str, file: pq.ParquetFile, names: Iterable[
     """
     wanted = set(names)
     for group in range(file.num_row_groups):
-        about = file.metadata.row_group(group)
-        for number in range(about.num_columns):
-            chunk = about.column(number)
-            name = chunk.path_in_schema.partition(".")[0]
-            size, rows = chunk.total_uncompressed_size, max(about.num_rows, 1)
+        rows = max(file.metadata.row_group(group).num_rows, 1)
+        for chunk in column_chunks(file, group):
+            name, size = chunk.column, chunk.unpacked
             if name in wanted and size > UNPACKED and size > LARGEST_TEXT * rows:
                 raise DataError(f"{path}: column {name!r} has {size} bytes in {rows} rows, as no table has")
-            repeated = any("DICTIONARY" in each for each in chunk.encodings) and chunk.physical_type == "BYTE_ARRAY"
+            repeated = chunk.has_dictionary and chunk.is_bytes
             if name in wanted and repeated and size * rows > LARGEST_COLUMN:
                 _refuse_repeated(path, group, name)
 

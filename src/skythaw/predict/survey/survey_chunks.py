@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skythaw.bundle.numbers_wanted import NumbersWanted
+from skythaw.data.parquet_footer import column_chunks
 from skythaw.data.parquet_images import require_images
 from skythaw.errors import DataError
 from skythaw.machine.machine_fault import raise_if_memory_is_short
@@ -246,11 +247,9 @@ class RowGroup:
 
     def _require_bytes(self) -> None:
         """Read all bytes of the row group: this raises where the disk or the network is at fault, and not the file."""
-        group = self.parquet.metadata.row_group(self.number)
-        columns = [group.column(i) for i in range(group.num_columns)]
-        starts = [c.dictionary_page_offset or c.data_page_offset for c in columns]
-        ends = [start + c.total_compressed_size for start, c in zip(starts, columns, strict=True)]
-        self.raw.seek(min(starts))
-        left = max(ends) - min(starts)
+        chunks = column_chunks(self.parquet, self.number)
+        start = min(chunk.start for chunk in chunks)
+        self.raw.seek(start)
+        left = max(chunk.start + chunk.packed for chunk in chunks) - start
         while left > 0 and (data := self.raw.read(min(left, BLOCK))):
             left -= len(data)
