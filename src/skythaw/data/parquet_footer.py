@@ -6,7 +6,6 @@ is caught by nobody. So the footer is taken as bytes, in the compact form of Thr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,8 +20,10 @@ KIND, ENCODINGS, PATH, UNPACKED_SIZE, PACKED_SIZE, VALUES_AT, DICTIONARY_AT = 1,
 DICTIONARIES = {2, 8}
 """encodings in which one value may stand for many rows"""
 BYTE_ARRAY = 6
-TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
-"""kinds of values in Thrift's compact form; 4 to 6 are whole numbers"""
+TRUE, FALSE, BYTE, INTEGER, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = 1, 2, 3, 4, 7, 8, 9, 10, 11, 12
+"""kinds of values in Thrift's compact form; 5 and 6 are longer integers, written alike"""
+MAGIC = 4
+"""bytes before the footer that Arrow writes for metadata alone"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def column_chunks(file: pq.ParquetFile, group: int) -> list[ColumnChunk]:
         The footer lacks what it must have.
     """
     if file not in _KNOWN:
-        footer = _Compact(file.metadata.__reduce__()[1][0].to_pybytes()).struct()
+        written = pa.BufferOutputStream()
+        file.metadata.write_metadata_file(written)  # anew, so it is well-formed, however damaged the file is
+        footer, _ = _struct(written.getvalue().to_pybytes(), MAGIC)
         try:
             _KNOWN[file] = [[_chunk(each[ABOUT]) for each in row_group[COLUMNS]] for row_group in footer[ROW_GROUPS]]
         except KeyError as error:
@@ -78,63 +81,49 @@ def _chunk(about: dict[int, Any]) -> ColumnChunk:
     )
 
 
-class _Compact:
-    """Values in Thrift's compact form, as Arrow has just written them: whole, and in order."""
+def _struct(data: bytes, place: int) -> tuple[dict[int, Any], int]:
+    """A struct of Thrift's compact form by the numbers of its fields, and where the next value begins."""
+    found: dict[int, Any] = {}
+    number = 0
+    while head := data[place]:
+        number, place = (number + (head >> 4), place + 1) if head >> 4 else _value(data, place + 1, INTEGER)
+        if head & 15 in (TRUE, FALSE):
+            found[number] = head & 15 == TRUE
+        else:
+            found[number], place = _value(data, place, head & 15)
+    return found, place + 1
 
-    def __init__(self, data: bytes) -> None:
-        self.data, self.place = data, 0
 
-    def struct(self) -> dict[int, Any]:
-        """The fields of a struct, by their numbers."""
-        found: dict[int, Any] = {}
-        number = 0
-        while head := self._byte():
-            number = number + (head >> 4) if head >> 4 else self._whole()
-            kind = head & 15
-            found[number] = kind == TRUE if kind in (TRUE, FALSE) else self._value(kind)
-        return found
+def _value(data: bytes, place: int, kind: int) -> tuple[Any, int]:
+    if kind == STRUCT:
+        return _struct(data, place)
+    if kind in (BINARY, DOUBLE):
+        length, place = _number(data, place) if kind == BINARY else (8, place)
+        return data[place : place + length], place + length
+    if kind in (LIST, SET):
+        head = data[place]
+        size, place = _number(data, place + 1) if head >> 4 == 15 else (head >> 4, place + 1)
+        return _several(data, place, [head & 15] * size)
+    if kind == MAP:
+        size, place = _number(data, place)
+        return _several(data, place + 1, [data[place] >> 4, data[place] & 15] * size) if size else ([], place)
+    if kind in (TRUE, FALSE, BYTE):  # of a list
+        return data[place], place + 1
+    number, place = _number(data, place)
+    return (number >> 1) ^ -(number & 1), place
 
-    def _value(self, kind: int) -> Any:
-        read: dict[int, Callable[[], Any]] = {
-            TRUE: self._byte,
-            FALSE: self._byte,
-            BYTE: self._byte,
-            DOUBLE: lambda: self._take(8),
-            BINARY: lambda: self._take(self._number()),
-            LIST: self._list,
-            SET: self._list,
-            MAP: self._map,
-            STRUCT: self.struct,
-        }
-        return read.get(kind, self._whole)()
 
-    def _list(self) -> list[Any]:
-        head = self._byte()
-        size = self._number() if head >> 4 == 15 else head >> 4
-        return [self._value(head & 15) for _ in range(size)]
+def _several(data: bytes, place: int, kinds: list[int]) -> tuple[list[Any], int]:
+    found = []
+    for kind in kinds:
+        value, place = _value(data, place, kind)
+        found.append(value)
+    return found, place
 
-    def _map(self) -> list[Any]:
-        size = self._number()
-        kinds = self._byte() if size else 0
-        return [(self._value(kinds >> 4), self._value(kinds & 15)) for _ in range(size)]
 
-    def _whole(self) -> int:
-        number = self._number()
-        return (number >> 1) ^ -(number & 1)
-
-    def _number(self) -> int:
-        number = shift = 0
-        while True:
-            byte = self._byte()
-            number |= (byte & 127) << shift
-            if byte < 128:
-                return number
-            shift += 7
-
-    def _byte(self) -> int:
-        self.place += 1
-        return self.data[self.place - 1]
-
-    def _take(self, length: int) -> bytes:
-        self.place += length
-        return self.data[self.place - length : self.place]
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    number = shift = 0
+    while (byte := data[place]) > 127:
+        number |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+    return number | byte << shift, place + 1
