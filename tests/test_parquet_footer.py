@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers_study import make_survey
+from skythaw.data import parquet_footer
 from skythaw.data.parquet_footer import column_chunks
 
 EACH_BYTE = """
@@ -83,3 +84,13 @@ def test_any_changed_byte_of_it_is_refused_or_read_and_ends_no_process(tmp_path,
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
+
+
+def test_a_footer_that_is_far_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_footer, "LARGEST", 1000)
+    pq.write_table(pa.table({f"column {number}": [1.0] for number in range(20)}), tmp_path / "t.parquet")
+    with (
+        pq.ParquetFile(tmp_path / "t.parquet") as file,
+        pytest.raises(pa.ArrowInvalid, match=r"at most 1,000 are read"),
+    ):
+        column_chunks(file, 0)
