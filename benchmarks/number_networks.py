@@ -6,7 +6,8 @@
 TRAIN and TEST are cutouts of different sky in skythaw's Parquet form: the numbers are measured. PHOTOMETRY are cutouts
 with modelMag_u to _z: five folds by field, whose test objects are scored together. The network is EfficientNet-Lite0
 with half of its blocks trained, on the central 32 pixels enlarged to 96; rate and length are the defaults. Nothing is
-chosen on test objects. Intervals are 95 %, over fields; gains are paired. It resumes: the run folders are in FOLDER.
+chosen on test objects. Intervals are 95 %, over fields alone, so of these trained networks; gains are paired. It
+resumes: the run folders are in FOLDER.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from number_scores import PHOTOMETRY, targets_of
+from real_cutouts import sample
 from seed_ensembles import of_probabilities
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -190,21 +192,8 @@ def interval(values: np.ndarray, scale: float, form: str) -> str:
 
 def mean_scores(found: Judged, seeds: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Scores in each draw of the fields, the mean over the seeds."""
-    rows, keys = np.arange(len(found.ids)), [str(i) for i in range(len(seeds))]
-    sample = Sample(
-        run=Path(),
-        part="test",
-        classes=found.classes,
-        ids=found.ids,
-        true=found.true,
-        group=found.field,
-        grouped=True,
-        numbers={},
-        said={key: each.argmax(1) for key, each in zip(keys, seeds, strict=True)},
-        loss={key: -each[rows, found.true] for key, each in zip(keys, seeds, strict=True)},
-        missing=(),
-    )
-    return {name: each.mean(0) for name, each in Bootstrap(sample).scores(keys).items()}
+    judged_by = sample(found.ids, found.classes, found.true, found.field, seeds)
+    return {name: each.mean(0) for name, each in Bootstrap(judged_by).scores(list(judged_by.said)).items()}
 
 
 if __name__ == "__main__":

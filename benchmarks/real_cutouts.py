@@ -1,12 +1,16 @@
-"""What the benchmarks on real cutouts share: their arguments, and a study of one network at 48 px."""
+"""What the benchmarks on real cutouts share: arguments, a study of one network at 48 px, predictions to be scored."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skythaw.spec import Study
+from skythaw.stats.scored_sample import Sample
 
 SIDE = 48
 """pixels: a quarter of the work of 96"""
@@ -38,4 +42,24 @@ def study(given: Any, name: str, grid: dict[str, Any], split_seed: int = 0, vali
             "grid": grid,
             "weights": {"mobilenetv2": mobile} if grid["backbone"] == ["mobilenetv2"] else {},
         }
+    )
+
+
+def sample(
+    ids: Sequence[str], classes: tuple[str, ...], true: np.ndarray, field: np.ndarray, said: Sequence[np.ndarray]
+) -> Sample:
+    """Test objects as the statistics take them; `said` are log-probabilities [object class], called 0, 1, ..."""
+    rows = np.arange(len(true))
+    return Sample(
+        run=Path(),
+        part="test",
+        classes=classes,
+        ids=tuple(ids),
+        true=true,
+        group=field,
+        grouped=True,
+        numbers={},
+        said={str(i): each.argmax(1) for i, each in enumerate(said)},
+        loss={str(i): -each[rows, true] for i, each in enumerate(said)},
+        missing=(),
     )

@@ -31,6 +31,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import timm
 import torch
+from real_cutouts import sample
 from safetensors.torch import save_file
 
 from skythaw.api.time_budget import parse_budget
@@ -43,7 +44,6 @@ from skythaw.data.split_groups import groups
 from skythaw.machine.processor import cores, processor
 from skythaw.stats.bootstrap import MAIN, Bootstrap
 from skythaw.stats.intervals import estimate
-from skythaw.stats.scored_sample import Sample
 
 HERE = Path(__file__).parent / "tune_peers"
 NETWORK = "efficientnet_lite0"
@@ -199,21 +199,10 @@ def scores(test: Cutouts, said: dict[str, Predictions]) -> dict[str, np.ndarray]
     """Scores of contestants in draws of the fields, [contestant, draw]. All must have judged every object."""
     classes, ids = test.classes, test.object_ids
     true = np.array([classes.index(label) for label in test.labels])
-    p = {key: np.array([[each[one][name] for name in classes] for one in ids]) for key, each in said.items()}
-    sample = Sample(
-        run=Path(),
-        part="test",
-        classes=classes,
-        ids=tuple(ids),
-        true=true,
-        group=identify([groups(test, "field", 0)]),
-        grouped=True,
-        numbers={},
-        said={key: each.argmax(1) for key, each in p.items()},
-        loss={key: -np.log(np.maximum(each[np.arange(len(each)), true], 1e-15)) for key, each in p.items()},
-        missing=(),
-    )
-    return {name: values for name, values in Bootstrap(sample).scores(list(p)).items() if name in MAIN}
+    p = [np.array([[each[one][name] for name in classes] for one in ids]) for each in said.values()]
+    fields = identify([groups(test, "field", 0)])
+    judged = sample(ids, classes, true, fields, [np.log(np.maximum(each, 1e-15)) for each in p])
+    return {name: values for name, values in Bootstrap(judged).scores(list(judged.said)).items() if name in MAIN}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def column_chunks(file: pq.ParquetFile, group: int) -> list[ColumnChunk]:
     if file not in _KNOWN:
         if (size := file.metadata.serialized_size) > LARGEST:
             raise pa.ArrowInvalid(
-                f"its footer has {size:,} bytes, and at most {LARGEST:,} are read: write it with fewer, larger row groups"
+                f"its footer has {size:,} bytes; at most {LARGEST:,} are read: write it with fewer, larger row groups"
             )
         written = pa.BufferOutputStream()
         file.metadata.write_metadata_file(written)  # anew, so it is well-formed, however damaged the file is
