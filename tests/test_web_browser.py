@@ -29,7 +29,12 @@ SETS = ("/sets/alike.parquet", "/sets/alike.parquet?object=0")
 
 
 class Browser(Window):
-    """A browser that looks at a service."""
+    """A browser that looks at a service; what an earlier page still asks of a service that has ended is left behind."""
+
+    def __init__(self, driver, folder):
+        super().__init__(driver, folder)
+        driver.get("about:blank")
+        self.errors()
 
     def at(self, path, size=WIDE, dark=False):
         mobile = size == PHONE
