@@ -119,6 +119,8 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip)
         scaler.step(optimizer)
         scaler.update()
+        for parameter in self._parameters:  # the fused optimizer does not say so, and a fold is kept until they change
+            torch.autograd.graph.increment_version(parameter)
         self.average.update()
 
     def remember(self) -> Place:
