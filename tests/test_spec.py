@@ -224,8 +224,8 @@ def test_a_study_describes_itself_without_paths_or_name():
     assert study.describe()["recipe"]["batch"] == 64, "defaults are written out"
 
 
-GOLDEN = "3661226d2ee26dfa26410094a850838f7fd930f426fcb6de07fd1ccdcc9cbf4b"
+GOLDEN = "d8c956a922cc868e850ce0fcad40dff84991474cced04499c74b763acace2274"
 BEFORE_BANDS = {
-    "asinh": "6d753329f13fe8b160f7673500420fc27370af49085d34601153c42eff8276a4",
-    "sqrt": "0297fbda8b762bc20a88dd1bcdd7ff4e20fc3a39d019456089579a581da83b60",
+    "asinh": "847829084f754a447a621d64ce3673d294740b02e6510427157fe7430dfbb0d1",
+    "sqrt": "f14c722e0a69d00d7348d37585f6c7dfb4fee07d07dbd501b0178b2c8b59e0a6",
 }

@@ -22,7 +22,7 @@ from skythaw.tuning.thaw import Thaw
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
 from skythaw.tuning.trainer import Trainer, balanced_weights
 from skythaw.tuning.training_loop import fit, predict
-from skythaw.tuning.training_pace import rate_factor
+from skythaw.tuning.training_pace import falling_steps, rate_factor
 from skythaw.tuning.weight_average import Average
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
@@ -96,6 +96,45 @@ def test_the_best_epoch_is_kept():
     assert (p.argmax(1) == images(seed=1).targets).mean() == pytest.approx(result.curves[result.kept - 1]["accuracy"])
 
 
+def scored_as(monkeypatch, f1):
+    """Validation's macro-F1 is a function of the number of its scoring. Gives all predictions, as they come."""
+    seen = []
+
+    def scores(p, targets):
+        seen.append(p)
+        return {"macro_f1": f1(len(seen)), "log_loss": 1 + abs(len(seen) - 4) / 9}
+
+    monkeypatch.setattr(training_loop, "quick_scores", scores)
+    return seen
+
+
+def test_what_is_scored_are_the_weights_of_that_step(monkeypatch):
+    """A fold of convolution and batch norm follows every step, without an average as well."""
+    seen = scored_as(monkeypatch, lambda scoring: 0.1 * scoring)
+    made, result = trained(epochs=3)
+    assert result.kept == 3
+    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[-1])
+
+
+def test_of_a_training_as_long_as_its_curve_demands_the_end_is_kept(monkeypatch):
+    """The luckiest of many scores of few objects is not."""
+    seen = scored_as(monkeypatch, lambda scoring: 0.6 + (scoring == 2) * 0.1)
+    made, result = trained(epochs="auto")
+    assert (result.kept, result.score) == (len(result.curves), 0.6)
+    assert result.place == result.fall_from + falling_steps(result.fall_from)
+    assert not result.not_converged
+    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[-1])
+
+
+def test_an_end_that_broke_is_not_kept(monkeypatch):
+    """Its score is lower by more than chance can be: of 24 objects by 0.3."""
+    seen = scored_as(monkeypatch, lambda scoring: 0.9 if scoring == 6 else 0.6)
+    made, result = trained(epochs="auto")
+    assert (result.kept, result.score) == (6, 0.9)
+    assert len(seen) > 6
+    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[5])
+
+
 def test_log_loss_can_choose_the_epoch():
     _, result = trained(select="log_loss")
     assert result.score == -min(c["log_loss"] for c in result.curves)
@@ -114,7 +153,7 @@ def test_class_weights_help_the_rare_class():
 
 
 def test_label_smoothing_keeps_from_being_sure():
-    both = [predict(trained(label_smoothing=s, epochs=20)[0], images(), Recipe()) for s in (0.0, 0.3)]
+    both = [predict(trained(label_smoothing=s, epochs="auto")[0], images(), Recipe()) for s in (0.0, 0.3)]
     sure, unsure = (p.max(1).mean() for p in both)
     assert unsure < sure
     assert unsure < 0.9, "the best there is would be 0.8"

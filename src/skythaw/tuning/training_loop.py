@@ -22,7 +22,7 @@ from skythaw.tuning.training_pace import known_pace, pace_of, steps_an_epoch
 
 @dataclass
 class Fit:
-    """What training gave: curves, and where they peaked."""
+    """What training gave: curves, and which of their weights were kept."""
 
     curves: list[dict[str, float]] = field(default_factory=list)
     """one entry each time that validation was scored: steps and epochs done, training loss and accuracy since the last,
@@ -32,7 +32,7 @@ class Fit:
     place: int = 0
     """steps of the course that led to them, without those that were gone back on"""
     score: float = -math.inf
-    """their validation score, larger is better"""
+    """their validation score, larger is better; of a given number of epochs the best there was"""
     alarms: list[str] = field(default_factory=list)
     not_converged: tuple[str, ...] = ()
     """why training can't be called finished; empty where it can"""
@@ -56,7 +56,10 @@ def fit(
     seed: int,
     told: Callable[[dict[str, float]], None] | None = None,
 ) -> Fit:
-    """Train the model's trained part; leave the best weights, by validation, in it.
+    """Train the model's trained part; leave the weights that are kept in it.
+
+    Where the curve decides the length, those are of the end, when the rate has fallen to nothing; of a given number of
+    epochs they are the best by validation.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ def fit(
     -------
     Fit
         curves and alarms. If the loss, or a prediction, stops being finite, training ends there with an alarm, and the
-        best weights before it are kept.
+        best weights before it are kept; so they are where the end is clearly worse.
     """
     pace = pace_of(recipe, len(training), len(validation))
     model.adapt(seed)
@@ -98,7 +101,7 @@ def fit(
                 break
             scores = quick_scores(p, validation.targets)
             value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
-            if value > result.score:
+            if pace.keeps(trainer.place, value, result.score):
                 result.step, result.score = trainer.steps, value
                 result.place, result.fall_from = trainer.place, pace.fall_from
                 best = {name: tensor.clone() for name, tensor in trained.items()}
