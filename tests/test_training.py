@@ -22,7 +22,7 @@ from skythaw.tuning.thaw import Thaw
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
 from skythaw.tuning.trainer import Trainer, balanced_weights
 from skythaw.tuning.training_loop import fit, predict
-from skythaw.tuning.training_pace import falling_steps, rate_factor
+from skythaw.tuning.training_pace import rate_factor
 from skythaw.tuning.weight_average import Average
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
@@ -85,13 +85,14 @@ def test_no_warm_up():
 
 def test_patience_stops_after_so_many_epochs_without_a_better_one():
     _, result = trained(epochs=40, patience=2)
-    assert len(result.curves) == result.kept + 2 < 40
+    best = 1 + int(np.argmax([c["macro_f1"] for c in result.curves]))
+    assert len(result.curves) == best + 2 < 40
 
 
 def test_the_best_epoch_is_kept():
     made, result = trained(lr=0.3, epochs=8)
-    kept = [c["macro_f1"] for c in result.curves]
-    assert result.kept == 1 + int(np.argmax(kept))
+    scores = np.array([c["macro_f1"] for c in result.curves])
+    assert result.kept == 2 + int(np.argmax(scores[1:] + scores[:-1])), "its score and the one before it are best"
     p = predict(made, images(seed=1), Recipe(batch=6))
     assert (p.argmax(1) == images(seed=1).targets).mean() == pytest.approx(result.curves[result.kept - 1]["accuracy"])
 
@@ -116,23 +117,24 @@ def test_what_is_scored_are_the_weights_of_that_step(monkeypatch):
     assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[-1])
 
 
-def test_of_a_training_as_long_as_its_curve_demands_the_end_is_kept(monkeypatch):
-    """The luckiest of many scores of few objects is not."""
-    seen = scored_as(monkeypatch, lambda scoring: 0.6 + (scoring == 2) * 0.1)
-    made, result = trained(epochs="auto")
-    assert (result.kept, result.score) == (len(result.curves), 0.6)
-    assert result.place == result.fall_from + falling_steps(result.fall_from)
-    assert not result.not_converged
-    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[-1])
+def test_a_lucky_score_does_not_decide(monkeypatch):
+    """A score counts together with the one before it."""
+    scores = [0.5, 0.9, 0.5, 0.7, 0.8, 0.7]
+    seen = scored_as(monkeypatch, lambda scoring: scores[scoring - 1])
+    made, result = trained(epochs=6)
+    assert (result.kept, result.score, result.steady) == (5, 0.8, 0.75)
+    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[4])
 
 
-def test_an_end_that_broke_is_not_kept(monkeypatch):
-    """Its score is lower by more than chance can be: of 24 objects by 0.3."""
-    seen = scored_as(monkeypatch, lambda scoring: 0.9 if scoring == 6 else 0.6)
+def test_the_one_before_is_that_of_the_course(monkeypatch):
+    """Where training goes back to its last gain, the next score counts with that of the gain."""
+    seen = scored_as(monkeypatch, lambda scoring: {4: 0.9, 5: 0.5, 11: 0.8, 12: 0.7}.get(scoring, 0.6))
     made, result = trained(epochs="auto")
-    assert (result.kept, result.score) == (6, 0.9)
-    assert len(seen) > 6
-    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[5])
+    assert result.fall_from == 40
+    assert [each["step"] for each in result.curves][9:12] == [109, 119, 129], "it goes back after the tenth scoring"
+    assert (result.kept, result.score, result.steady) == (11, 0.8, pytest.approx(0.85))
+    assert result.place == 50
+    assert np.array_equal(predict(made, images(seed=1), Recipe(batch=6)), seen[10])
 
 
 def test_log_loss_can_choose_the_epoch():

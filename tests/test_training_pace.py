@@ -52,20 +52,6 @@ def test_the_rate_rises_stays_and_falls():
     assert 0 < rates[-1] < 0.02
 
 
-@pytest.mark.parametrize(("score", "kept"), [(0.81, True), (0.80, True), (0.71, True), (0.69, False)])
-def test_the_end_of_the_fall_is_kept_unless_it_broke(score, kept):
-    """An earlier score may be the best by luck; of 100 objects a tenth below it is more than luck."""
-    pace, _ = went(lambda step: abs(step - 300) / 300, scored=100)
-    assert pace.keeps(pace.steps, score, best=0.8) is kept
-    assert not pace.keeps(pace.steps - 1, min(score, 0.8), best=0.8), "before the end only the best counts"
-    assert pace.keeps(10, 0.9, best=0.8), "and it does, in case that something breaks later"
-
-
-def test_of_a_given_length_the_best_is_kept():
-    pace = GivenPace(Recipe(epochs=4), steps=10)
-    assert [pace.keeps(40, score, best=0.8) for score in (0.79, 0.8, 0.81)] == [False, False, True]
-
-
 @pytest.mark.parametrize("lowest", [50, 300, 2000])
 def test_it_waits_a_share_of_the_steps_that_the_last_gain_took(lowest):
     pace, steps = went(lambda step: abs(step - lowest) / lowest)

@@ -47,7 +47,7 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     """A pretrained network whose upper blocks are trained on your images, as an estimator of scikit-learn.
 
     It trains one network at one depth, as one cell of a study does; `skythaw.Study` compares several, and divides
-    objects by the sky. Some of the images are kept apart to tell how long to train.
+    objects by the sky. Some of the images are kept apart to choose the weights that are kept.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ RECIPE = {
     "class_weights": "balanced: rare classes count as much as common ones; false: as they are",
     "views": "how many of the eight flips and quarter turns are used in training",
     "shift": "largest random shift in training, pixels",
-    "select": "validation score that counts: macro_f1 or log_loss",
+    "select": "validation score that chooses the weights: macro_f1 or log_loss",
     "patience": "epochs without a gain after which a given number of epochs ends; false: never",
     "precision": "float32, or mixed: 16 bits on a GPU",
     "activations": "float16 or float32: precision of what is kept of the frozen part",

@@ -44,7 +44,7 @@ class Recipe(Frozen):
     shift: Annotated[int, Field(ge=0)] = 0
     """Largest random shift in training, pixels of the cutout."""
     select: Literal["macro_f1", "log_loss"] = "macro_f1"
-    """The validation score that counts. Of a given number of epochs, the weights with the best one are kept."""
+    """The validation score that chooses which weights are kept."""
     patience: Annotated[Positive | None, ON_OFF] = None
     """Of a given number of epochs, stop after so many without a better validation score."""
     precision: Literal["float32", "mixed"] = "float32"

@@ -22,7 +22,7 @@ from skythaw.tuning.training_pace import known_pace, pace_of, steps_an_epoch
 
 @dataclass
 class Fit:
-    """What training gave: curves, and which of their weights were kept."""
+    """What training gave: curves, and where they peaked."""
 
     curves: list[dict[str, float]] = field(default_factory=list)
     """one entry each time that validation was scored: steps and epochs done, training loss and accuracy since the last,
@@ -32,7 +32,9 @@ class Fit:
     place: int = 0
     """steps of the course that led to them, without those that were gone back on"""
     score: float = -math.inf
-    """their validation score, larger is better; of a given number of epochs the best there was"""
+    """their validation score, larger is better"""
+    steady: float = -math.inf
+    """the mean of that score and of the one before it on the course: what decided that they were kept"""
     alarms: list[str] = field(default_factory=list)
     not_converged: tuple[str, ...] = ()
     """why training can't be called finished; empty where it can"""
@@ -56,10 +58,10 @@ def fit(
     seed: int,
     told: Callable[[dict[str, float]], None] | None = None,
 ) -> Fit:
-    """Train the model's trained part; leave the weights that are kept in it.
+    """Train the model's trained part; leave the best weights, by validation, in it.
 
-    Where the curve decides the length, those are of the end, when the rate has fallen to nothing; of a given number of
-    epochs they are the best by validation.
+    The best of many scores on few objects is the luckiest. So weights are kept for the mean of their score and of the
+    one before it on the course: what two scorings say, one after the other, is seldom luck.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def fit(
     -------
     Fit
         curves and alarms. If the loss, or a prediction, stops being finite, training ends there with an alarm, and the
-        best weights before it are kept; so they are where the end is clearly worse.
+        best weights before it are kept.
     """
     pace = pace_of(recipe, len(training), len(validation))
     model.adapt(seed)
@@ -86,6 +88,7 @@ def fit(
     trained = model.trained()
     best = {name: value.clone() for name, value in trained.items()}
     place: Place | None = None
+    before, gained = -math.inf, -math.inf
     result, epoch = Fit(), steps_an_epoch(recipe, len(training))
     while not pace.over(trainer.place):
         trainer.step(pace.phase(trainer.place))
@@ -101,20 +104,22 @@ def fit(
                 break
             scores = quick_scores(p, validation.targets)
             value = scores["macro_f1"] if recipe.select == "macro_f1" else -scores["log_loss"]
-            if pace.keeps(trainer.place, value, result.score):
-                result.step, result.score = trainer.steps, value
+            steady = (value + before) / 2
+            if steady > result.steady or not result.step:
+                result.step, result.score, result.steady = trainer.steps, value, steady
                 result.place, result.fall_from = trainer.place, pace.fall_from
                 best = {name: tensor.clone() for name, tensor in trained.items()}
         steps = {"step": trainer.steps, "epoch": trainer.steps / epoch}
         result.curves.append({**steps, **trainer.since_last(), **scores})
         if told:
             told(result.curves[-1])
-        turn = pace.saw(trainer.place, scores["log_loss"], value)
+        turn, before = pace.saw(trainer.place, scores["log_loss"], value), value
         if turn == "gained":
-            place = trainer.remember()
+            place, gained = trainer.remember(), value
         elif turn == "back":
             assert place is not None  # the first score is a gain
             trainer.go_back(place)
+            before = gained
     restore(model, best)
     model.merge()
     result.stumbled |= pace.stumbled

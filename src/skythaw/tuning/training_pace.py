@@ -3,8 +3,8 @@
 With ``epochs = "auto"`` the curve decides (`CurvePace`): the rate rises in a few steps, stays while validation still
 gains, and then, from where it last gained, falls to nothing (warm-up, stable, decay: Hu et al., arXiv 2404.06395;
 Hägele et al., arXiv 2405.18392). So one training is as long as it must be, whatever the number of images, and no length
-is chosen beforehand that would suit one depth more than another. What is kept is the end of the fall: the best of many
-scores of few objects is the luckiest. With a number of epochs the user decides (`GivenPace`), and the best is kept.
+is chosen beforehand that would suit one depth more than another. With a number of epochs the user decides
+(`GivenPace`).
 
 Steps are counted from 0 before they are done: after step 9, ten are done. They are steps of the course: what was done
 in vain, after the last gain, is gone back on and does not count.
@@ -33,9 +33,6 @@ root of the number of objects (about a quarter of the score's standard error). O
 the score still gains."""
 FALL = 0.5
 """steps in which the rate falls, as a share of all before it"""
-BROKEN = 1.0
-"""The end of the fall is kept, unless its score is worse than the best by more than this, divided by the square root of
-the number of validation objects (about two standard errors): then something broke on the way."""
 USUAL, USUAL_EPOCHS = 150, 4
 """steps, and epochs beside them, before the rate falls in a usual training"""
 LAST = 0.1
@@ -75,10 +72,6 @@ class Pace(ABC):
     @abstractmethod
     def saw(self, done: int, log_loss: float, score: float) -> Turn | None:
         """Take what validation gave: its log loss, and the score that is to be large. Say where to go from there."""
-
-    def keeps(self, done: int, score: float, best: float) -> bool:
-        """Whether the weights after so many steps are kept, rather than those of the best score before."""
-        return score > best
 
     @abstractmethod
     def over(self, done: int) -> bool:
@@ -145,7 +138,7 @@ class CurvePace(Pace):
     """
 
     def __init__(self, most: int, scored: int) -> None:
-        self._most, self._higher, self._broken = most, HIGHER / math.sqrt(scored), BROKEN / math.sqrt(scored)
+        self._most, self._higher = most, HIGHER / math.sqrt(scored)
         self._lowest, self._highest, self._gained = math.inf, -math.inf, 0
         self._next = min(OFTEN, most)
         self._cut_short: int | None = None
@@ -187,9 +180,6 @@ class CurvePace(Pace):
             return "back" if self._gained < done else None
         self._next = min(self._next, self._most)
         return "gained" if self._gained == done else None
-
-    def keeps(self, done: int, score: float, best: float) -> bool:
-        return score > best or (done == self.steps and score >= best - self._broken)
 
     def over(self, done: int) -> bool:
         return done == self.steps
