@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from skythaw.bundle.export.refit import Refit, train_again
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import nested_order, split
 from skythaw.errors import DataError
-from skythaw.spec import Study
+from skythaw.spec import Recipe, Study
+from skythaw.study.known_course import Course, known_course
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
 from skythaw.study.run_study import run_study
@@ -77,7 +79,7 @@ def pair(run, cache, tmp_path_factory):
 
 
 def test_on_its_own_images_it_is_the_cell_bit_for_bit(run, cache, monkeypatch):
-    """So recipe, seed, strategy, schedule and the epoch where it ends are the cell's."""
+    """So recipe, seed, strategy, schedule and the epoch where it ends are the cell's, where epochs are given."""
     monkeypatch.setattr(refit, "together", lambda sets: sets.images["train"])
     peaks = set()
     for entry in entries(run):
@@ -93,6 +95,21 @@ def test_on_its_own_images_it_is_the_cell_bit_for_bit(run, cache, monkeypatch):
                 for name in kept
             )
     assert len(peaks) > 1 or len(entries(run)) == 2, "one of them ends before the last epoch"
+
+
+@pytest.mark.parametrize(
+    ("place", "fall_from", "course"),
+    [
+        (40, None, Course(78, 52)),  # kept before the rate fell: it falls from there, in half as many steps again
+        (55, 40, Course(72, 52)),  # kept while it fell
+        (60, 40, Course(78, 52)),  # at the end
+        (1, None, Course(2, 1)),
+    ],
+)
+def test_as_long_as_the_curve_demanded_the_rate_falls_in_the_end(place, fall_from, course):
+    """130 images in place of 100: each passes as often. Nothing chooses weights then, so they must settle."""
+    cell = SimpleNamespace(recipe=Recipe(epochs="auto"), train_size=100)
+    assert known_course(cell, SimpleNamespace(course_steps=place, fall_from=fall_from), 130) == course
 
 
 def test_it_sees_training_and_validation_and_nothing_of_test(run, cache, monkeypatch):
@@ -155,6 +172,14 @@ def test_training_that_diverges_is_one_line(run, cache):
     entry = max(entries(run), key=lambda entry: entry.cell.depth)
     wild = entry.result.model_copy(update={"lr": 1e30})
     with pytest.raises(DataError, match=r"diverged: the loss of step \d is not finite"):
+        train_again(entry.cell, wild, data(run), RANDOM, Refit(cache, "cpu"))
+
+
+def test_training_that_breaks_is_one_line(run, cache):
+    """A rate so high that nothing is learned, though every loss is finite."""
+    entry = max(entries(run), key=lambda entry: entry.cell.depth)
+    wild = entry.result.model_copy(update={"lr": 10.0})
+    with pytest.raises(DataError, match=r"broke: macro-F1 0\.\d\d on .* cell has [01]\.\d\d on val"):
         train_again(entry.cell, wild, data(run), RANDOM, Refit(cache, "cpu"))
 
 

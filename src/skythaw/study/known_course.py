@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
-from skythaw.tuning.training_pace import steps_an_epoch
+from skythaw.tuning.training_pace import falling_steps, steps_an_epoch
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,17 @@ class Course:
 
 
 def known_course(cell: Cell, result: Result, images: int) -> Course:
-    """As many passes over so many images as the cell made over fewer."""
+    """As many passes over so many images as the cell made over fewer.
+
+    Weights that were kept before the rate fell were chosen by validation among many. Nothing chooses here, so the rate
+    falls from there, and the weights settle (docs/log.md has what that gains).
+    """
     recipe = cell.recipe
     if recipe.epochs != "auto":
         return Course(steps_an_epoch(recipe, images) * round(result.peak_epoch or recipe.epochs), None)
     more = images / cell.train_size
     last = result.course_steps or result.curves[-1]["step"]
-    fall_from = None if result.fall_from is None else round(more * result.fall_from)
-    return Course(round(more * last), fall_from)
+    if result.fall_from is None:
+        level = max(1, round(more * last))
+        return Course(level + falling_steps(level), level)
+    return Course(round(more * last), round(more * result.fall_from))

@@ -28,7 +28,8 @@ def train_as_before(
     """Train a network, as it was assembled, on some images.
 
     Recipe, seed, strategy and learning rate are those of the cell. Training ends where the cell's kept weights were, in
-    the same course, after as many passes over the images. A solved head that was kept is solved again with the same
+    the same course, after as many passes over the images; where they were from before the rate fell, it falls from
+    there (`skythaw.study.known_course`). A solved head that was kept is solved again with the same
     strength.
 
     Parameters

@@ -12,6 +12,7 @@ from torch import Tensor
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import Weights
+from skythaw.errors import DataError
 from skythaw.machine.numerics import numerics
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
@@ -19,7 +20,12 @@ from skythaw.study.cell_sets import CellSets, load_sets, with_activations
 from skythaw.study.train_as_before import Steps, train_as_before
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.locations import Locations
+from skythaw.tuning.scores import quick_scores
 from skythaw.tuning.thawed_network import assemble
+from skythaw.tuning.training_loop import predict
+
+BROKEN = 0.1
+"""Macro-F1 on its own images by which a training is below the cell's on validation if something went wrong."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,9 @@ def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: R
 
     Start, recipe, seed, strategy and learning rate are those of the cell. No validation set is left to choose when to
     stop: training ends where the cell's kept weights were, in the same course, after as many passes over the images (at
-    the end, where nothing was kept). Where the strategy starts from a solved head, the head is solved as in the cell; a
-    solved head that was kept is solved again with the same strength.
+    the end, where nothing was kept); where they were from before the rate fell, it falls from there. Where the strategy
+    starts from a solved head, the head is solved as in the cell; a solved head that was kept is solved again with the
+    same strength.
 
     Parameters
     ----------
@@ -65,7 +72,7 @@ def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: R
     Raises
     ------
     DataError
-        The data are gone, or are not those of the cell; or training diverges.
+        The data are gone, or are not those of the cell; training diverges, or breaks.
     """
     locations = Locations(data, None, started, how.cache, Path(), how.device)
     with numerics(cell.recipe.threads, cell.seed, how.device) as device:
@@ -77,6 +84,13 @@ def train_again(cell: Cell, result: Result, data: Path, started: Weights, how: R
         train_as_before(
             model, cell, result, images, (sets.images["train"], sets.images["validation"]), progress=how.progress
         )
+        reached = quick_scores(predict(model, images, cell.recipe), images.targets)["macro_f1"]
+        expected = result.scores["validation"]["macro_f1"]
+        if reached < expected - BROKEN:
+            raise DataError(
+                f"the training on all images broke: macro-F1 {reached:.2f} on the images it learned from, where the "
+                f"cell has {expected:.2f} on validation; export it without training again, or train with a lower lr"
+            )
         return Refitted({name: tensor.cpu() for name, tensor in model.trained().items()}, len(images))
 
 
