@@ -104,7 +104,7 @@ def test_the_same_call_again_does_nothing_twice(tuned, cache):
     assert ledger.exists()
 
 
-def test_a_finished_run_says_how_to_ask_for_more(tuned, cache, skythaw):
+def test_a_finished_run_says_how_to_go_on(tuned, cache, skythaw, tmp_path):
     run, survey, _ = tuned
     weights = [f"--weights={name}={file}" for name, file in NETWORK.get("weights", {}).items()]
     networks = [f"--backbone={name}" for name in NETWORK["backbone"]]
@@ -112,6 +112,11 @@ def test_a_finished_run_says_how_to_ask_for_more(tuned, cache, skythaw):
     assert done.returncode == 0, done.stderr
     last = done.stdout.strip().splitlines()[-1]
     assert last == "This study is finished. For more depths or seeds, give a larger --budget and another --out."
+    (again,) = [line for line in done.stdout.splitlines() if line.startswith("All labels:")]
+    command = again.removeprefix("All labels:").split("(")[0].split()
+    assert skythaw(*command[1:], cwd=tmp_path).returncode == 0
+    about = json.loads((tmp_path / "my-classifier" / "bundle.json").read_text())
+    assert about["refit"] > run.facts["choice"]["train_size"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"answer": 1, "complete": true}'])

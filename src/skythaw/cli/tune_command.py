@@ -76,7 +76,7 @@ def tune(
         warn(f"the budget was used up before the study was finished; the same command with more than {budget} goes on")
     say(f"took {duration(ended.get('seconds', 0.0))}\n")
     print_answer(run.facts)
-    _say_next(folder)
+    _say_next(folder, alone=(ended.get("choice") or {}).get("inputs") in (None, "images"))
     if ended.get("complete"):
         say("This study is finished. For more depths or seeds, give a larger --budget and another --out.")
 
@@ -122,11 +122,14 @@ def _files(given: Sequence[str]) -> dict[str, Path | str]:
     return found
 
 
-def _say_next(folder: TuneFolder) -> None:
+def _say_next(folder: TuneFolder, alone: bool) -> None:
+    """What to type now; `alone`: without numbers beside the images, which can't be trained again."""
     say("")
     say(f"Read on:      {folder.report}  (in a browser)")
     say(f"New images:   skythaw predict {folder.classifier} IMAGES... -o predictions.parquet")
     say(f"Test it:      skythaw evaluate {folder.classifier} LABELLED")
+    if alone:
+        say(f"All labels:   skythaw export {folder.run} my-classifier --refit  (learns from validation, too)")
     say(f"Change it:    {folder.study}, then skythaw study search {folder.study} --out another-folder")
     say("From Python:")
     say("    import skythaw")
