@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 import skythaw
 from helpers_bundle import make_bundle
 from skythaw.bundle import backends
-from skythaw.bundle.backends import Onnx, Torch, fastest, open_backend
+from skythaw.bundle.backends import Onnx, Torch, fastest, open_backend, open_for_single
 from skythaw.bundle.bundle_file import ABOUT, ONNX, WEIGHTS, read_about
 from skythaw.bundle.classifier import ClassifierOutput
 from skythaw.bundle.onnx_session import open_session
@@ -367,6 +367,23 @@ def test_a_file_that_differs_on_real_images_alone_is_found_by_the_first_of_them(
     backend = Onnx((copy / ONNX).read_bytes(), classifier)
     with pytest.raises(BundleError, match="other probabilities or features than the bundle's weights"):
         backend.outputs(stack_of(bundle)[:20])
+
+
+def test_one_image_at_a_time_is_onnxruntimes_where_it_agrees(any_bundle):
+    """As the service asks. Torch takes the image as it is, and fills up no batch."""
+    onnx, torch = open_for_single(any_bundle), open_backend(any_bundle, "torch", "cpu")
+    assert (onnx.name, torch.name) == ("onnx", "torch")
+    for image in stack_of(any_bundle)[:5]:
+        ours, theirs = onnx.one(image), torch.one(image)
+        assert ours.p.shape == (1, 3)
+        assert np.abs(ours.p - theirs.p).max() < 1e-5
+        assert np.abs(ours.features - theirs.features).max() < 1e-3
+
+
+@pytest.mark.parametrize("factors", [(0.9, 1.1, 1.0), None])
+def test_one_image_at_a_time_is_torchs_where_it_must_be(bundle, copy, factors):
+    rebind(copy, factors and times((bundle / ONNX).read_bytes(), factors))
+    assert isinstance(open_for_single(copy), Torch)
 
 
 def test_rows_that_are_no_probabilities_have_a_status_and_no_numbers(bundle):

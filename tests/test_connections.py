@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from helpers_soak import soak
+from skythaw.web.http_server import listen
 
 SERVER = """
 import sys
@@ -119,3 +121,21 @@ def test_a_connection_that_is_used_stays_open():
         for _ in range(4):
             assert client.get("/").text == "ok"
             time.sleep(0.6)
+
+
+def test_an_answer_does_not_wait_for_the_client():
+    """With Nagle's algorithm the second part of each answer would come 40 ms later."""
+
+    async def accepted():
+        connections = asyncio.Queue()
+
+        async def take(reader, writer):
+            await connections.put(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with contextlib.closing(listen("127.0.0.1", 0)) as listening:
+            async with await asyncio.start_server(take, sock=listening):
+                with socket.create_connection(listening.getsockname()):
+                    return await connections.get()
+
+    assert asyncio.run(accepted())

@@ -37,6 +37,9 @@ class Backend(Protocol):
     def outputs(self, images: np.ndarray) -> ClassifierOutput:
         """Probabilities and features of decoded images [object, y, x, band], cropped or not, uint8 or float32."""
 
+    def one(self, image: np.ndarray) -> ClassifierOutput:
+        """The same of one decoded image [y, x, band] alone, by the shortest way: torch fills up no batch for it."""
+
     def twin(self) -> Backend:
         """The same backend for another thread; both share their weights."""
 
@@ -121,6 +124,9 @@ class Torch:
         log_p = None if output.log_p is None else output.log_p[:count]
         return ClassifierOutput(output.p[:count], output.features[:count], log_p=log_p)
 
+    def one(self, image: np.ndarray) -> ClassifierOutput:
+        return self.classifier.of_images(image[None])
+
     def twin(self) -> Torch:
         known = self.classifier
         shared = {id(tensor): tensor for one in known.models for tensor in (*one.parameters(), *one.buffers())}
@@ -161,6 +167,9 @@ class Onnx:
         parts = [self._slice(images[i : i + SLICE]) for i in range(0, len(images), SLICE)]
         return ClassifierOutput(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
+    def one(self, image: np.ndarray) -> ClassifierOutput:
+        return self.outputs(image[None])
+
     def twin(self) -> Onnx:
         return self
 
@@ -175,6 +184,22 @@ class Onnx:
         if (p.shape, features.shape) != shapes:
             raise BundleError(f"{ONNX} gives {p.shape} and {features.shape} numbers, not {shapes[0]} and {shapes[1]}")
         return p, features
+
+
+def open_for_single(folder: Path, device: str = "auto") -> Backend:
+    """Open a bundle that is asked for one image at a time: onnxruntime is many times faster then (docs/performance.md).
+
+    It is taken where the bundle has an ONNX file that agrees with torch, and no numbers beside images, which need the
+    logarithms that torch gives. Raises as `load`.
+    """
+    torch = Torch(load(folder, device=device))
+    known = torch.classifier
+    if known.numbers is not None or without_onnx(known.about, known.device.type):
+        return torch
+    content = read_file(folder, known.about, ONNX, LARGEST)
+    assert content is not None
+    onnx = Onnx(content, known)
+    return onnx if onnx.agrees(made_up(known.about)) else torch
 
 
 def onnx_agrees(folder: Path, about: BundleDescription) -> bool:

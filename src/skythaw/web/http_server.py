@@ -89,7 +89,8 @@ def _make_room(others: Iterable[Impatient]) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; raises `OutputError` where that can't be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # with its protocol named, or asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for the client
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -1,4 +1,4 @@
-"""Bundles that answer: all in one thread, one image at a time.
+"""Bundles that answer: all in one thread, one image at a time, by onnxruntime where the bundle allows it.
 
 One image at a time, so that an answer does not depend on who else asks, to the bit; one thread, because `numerics`
 fixes settings of the whole process.
@@ -18,8 +18,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
+from skythaw.bundle.backends import Backend, open_for_single
 from skythaw.bundle.bundle_file import BundleDescription
-from skythaw.bundle.classifier import Classifier, load, require_probabilities
+from skythaw.bundle.classifier import Classifier, require_probabilities
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.bundle.table_given import columns_given
 from skythaw.data.decode import BrokenImageError, decode, middle
@@ -62,8 +63,8 @@ class InferenceQueue:
     """
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor, device: str = "cpu") -> None:
-        self._classifier = load(folder, device=device)
-        self.about: BundleDescription = self._classifier.about
+        self._backend = open_for_single(folder, device)
+        self.about: BundleDescription = self._backend.classifier.about
         self._pool, self._device = pool, device
         self._asked = self._crowd = 0
         """questions that wait or are answered; and the most since memory was handed back"""
@@ -76,17 +77,17 @@ class InferenceQueue:
 
     async def probabilities(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
         """What the classifier says of one image file, and of the numbers that columns give of its object."""
-        return await self._ask(file, lambda classifier, data: answer(classifier, data, given))
+        return await self._ask(file, lambda backend, data: answer(backend, data, given))
 
     async def explained(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
         """The same, with the image as it was seen, the reasons, and the training images that look like it."""
 
-        def both(classifier: Classifier, data: bytes) -> dict[str, Any]:
-            return answer(classifier, data, given) | reasons(classifier, data, given)
+        def both(backend: Backend, data: bytes) -> dict[str, Any]:
+            return answer(backend, data, given) | reasons(backend.classifier, data, given)
 
         return await self._ask(file, both)
 
-    async def _ask(self, file: bytes | Upload, question: Callable[[Classifier, bytes], Value]) -> Value:
+    async def _ask(self, file: bytes | Upload, question: Callable[[Backend, bytes], Value]) -> Value:
         """Ask when it is this file's turn; what was uploaded stays on the disk until then."""
         if self._asked >= WAITING:
             raise BusyError("too many images wait already; ask again in a moment")
@@ -108,9 +109,9 @@ class InferenceQueue:
             self._turns = loop, asyncio.Semaphore(AT_ONCE)
         return self._turns[1]
 
-    def _work(self, question: Callable[[Classifier, bytes], Value], data: bytes) -> Value:
+    def _work(self, question: Callable[[Backend, bytes], Value], data: bytes) -> Value:
         with numerics(1, self.about.seed, self._device):
-            return question(self._classifier, data)
+            return question(self._backend, data)
 
 
 def numbers_of(wants: NumbersWanted | None, typed: Mapping[str, str]) -> np.ndarray | None:
@@ -143,7 +144,7 @@ def _number(name: str, text: str | None) -> float:
         raise DataError(f"the column {name!r} should hold a number, not {text[:40]!r}") from None  # type: ignore[index]
 
 
-def answer(classifier: Classifier, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
+def answer(backend: Backend, data: bytes, given: np.ndarray | None = None) -> dict[str, Any]:
     """Probabilities, label, entropy and distance for the content of an image file, and the numbers of its object.
 
     Raises
@@ -151,8 +152,9 @@ def answer(classifier: Classifier, data: bytes, given: np.ndarray | None = None)
     DataError
         It can't be read, or is not of the kind that the classifier takes.
     """
+    classifier = backend.classifier
     values = _values(classifier, data)
-    seen = classifier.of_images(values[None])
+    seen = backend.one(values)
     p, inputs = seen.p[0], None
     if half := classifier.numbers:
         numbers = half.wants.together(None if given is None else given[None], half.wants.measure(values[None]))
