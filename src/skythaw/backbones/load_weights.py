@@ -17,6 +17,7 @@ from skythaw.backbones.known_backbones import Backbone
 from skythaw.backbones.owner_of_weights import owner_of
 from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import WeightsError
+from skythaw.machine.files import plain_name
 
 CLASSIFIERS = frozenset({"fc", "classifier", "head", "pre_logits", "last_linear", "output"})
 """First words of names that belong to a classifier, which we don't use."""
@@ -28,8 +29,8 @@ BY_ORDER = "with names of another library, matched by the order and shapes of al
 CONVERTED = "converted from Keras"
 MOSTLY = 0.9
 """share of the tensors that fit if a file is of the network, but has a fault"""
-SHOWN = 3
-"""Names in a message."""
+SHOWN, LONGEST = 3, 100
+"""names in a message, and characters of each"""
 
 
 def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: str) -> str:
@@ -271,4 +272,6 @@ def _foreign(features: nn.Module, own: State, state: State) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    """Some names, which may be those of a hostile file: without line ends and escape sequences, and not long."""
+    shown = [plain_name(name if len(name) <= LONGEST else name[:LONGEST] + "...") for name in names[:SHOWN]]
+    return ", ".join(shown) + (", ..." if len(names) > SHOWN else "")
