@@ -17,7 +17,7 @@ import pytest
 from astropy import units
 from astropy.coordinates import Angle
 from astropy.table import Table
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from helpers_data import encode, picture
@@ -397,7 +397,10 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
         text = io.StringIO(newline="")
         writer = csv.writer(text, delimiter=separator, quoting=quoting)
         writer.writerows([[file, label, "note"], *cells])
-        (tmp_path / "t.csv").write_bytes(text.getvalue().encode(encoding))
+        content = text.getvalue().encode(encoding)
+        if encoding == "cp1252":  # nobody can tell the two apart where the bytes are UTF-8 as well
+            assume(content.decode("utf-8", "ignore").encode() != content or content.isascii())
+        (tmp_path / "t.csv").write_bytes(content)
         table = read_labels(tmp_path / "t.csv")
         assert table.files[0] == (file, tuple(cell[0] for cell in cells))
         assert table.labels == tuple(cell[1] or None for cell in cells)

@@ -307,6 +307,11 @@ def test_a_clock_that_is_wrong_does_not_change_the_pause(hours):
     assert seconds_to_wait(wish, "nonsense") == pytest.approx(max(0, 3600 * hours + 7), abs=3)
 
 
+def test_blanks_of_any_kind_beside_a_number_are_no_part_of_it():
+    assert seconds_to_wait("0\x1f") == 0
+    assert seconds_to_wait("\u2003 12.5\t") == 12.5
+
+
 @fuzz(1000, st.one_of(st.text(), DATES, NUMBERS, st.datetimes().map(lambda t: t.ctime())))
 def test_whatever_retry_after_says_it_is_a_time_or_nothing(text):
     seconds = seconds_to_wait(text)

@@ -155,7 +155,9 @@ def test_class_weights_help_the_rare_class():
 
 
 def test_label_smoothing_keeps_from_being_sure():
-    both = [predict(trained(label_smoothing=s, epochs=20, select="log_loss")[0], images(), Recipe()) for s in (0.0, 0.3)]
+    both = [
+        predict(trained(label_smoothing=s, epochs=20, select="log_loss")[0], images(), Recipe()) for s in (0.0, 0.3)
+    ]
     sure, unsure = (p.max(1).mean() for p in both)
     assert unsure < sure
     assert unsure < 0.9, "the best there is would be 0.8"

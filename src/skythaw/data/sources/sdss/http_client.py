@@ -228,8 +228,8 @@ def seconds_to_wait(wish: str | None, now: str | None = None) -> float | None:
     """
     if not wish:
         return None
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", wish.strip()):
-        return float(wish)
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", bare := wish.strip()):
+        return float(bare)  # which knows fewer kinds of blanks than `strip`
     try:
         until = email.utils.parsedate_to_datetime(wish).timestamp()
         with suppress(ValueError, TypeError, OverflowError):
