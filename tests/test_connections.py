@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import platform
 import socket
 import subprocess
 import sys
@@ -139,3 +140,30 @@ def test_an_answer_does_not_wait_for_the_client():
                     return await connections.get()
 
     assert asyncio.run(accepted())
+
+
+HEAPS = """
+import ctypes, sys, threading
+from skythaw.machine.allocator import share_arenas
+if sys.argv[1] == "few":
+    share_arenas()
+gate = threading.Barrier(17)
+threads = [threading.Thread(target=lambda: (bytearray(1000), gate.wait())) for _ in range(16)]
+[each.start() for each in threads]
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+gate.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there are no arenas here")
+def test_threads_share_a_few_heaps(tmp_path):
+    """So what uploads took in many threads is handed back."""
+    found = {}
+    for how in ("few", "many"):
+        subprocess.run([sys.executable, "-c", HEAPS, how, tmp_path / how], check=True, timeout=60)
+        found[how] = (tmp_path / how).read_text().count("<heap nr=")
+    assert found["few"] <= 2 < found["many"]

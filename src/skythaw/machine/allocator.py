@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import platform
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 """Of <malloc.h>."""
 KEEP = 1 << 30
 """bytes: blocks smaller than this come from the heap, and so much free heap is kept"""
@@ -22,6 +22,12 @@ def trim() -> None:
     """Hand back what is free now, so that a new measurement of memory starts from what is in use."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_arenas(most: int = 2) -> None:
+    """Let all threads take memory from a few heaps: else each of many threads keeps what it once needed for itself."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, most)
 
 
 def keep_freed_memory() -> bool:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from skythaw.errors import OutputError
+from skythaw.machine.allocator import share_arenas
 
 CONNECTIONS = 1000
 """at a time; one more gets 503"""
@@ -105,6 +106,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(app: ASGIApp, listening: socket.socket) -> None:
     """Serve until a signal comes."""
+    share_arenas()
     config = uvicorn.Config(
         app,
         http=Impatient,
