@@ -81,9 +81,7 @@ def open_backend(
     require_backend(name, about, runs_on)
     if name == "torch" or (name == "auto" and (not images or without_onnx(about, runs_on))):
         return torch
-    content = read_file(folder, about, ONNX, LARGEST)
-    assert content is not None
-    onnx = Onnx(content, torch.classifier)
+    onnx = Onnx.of(folder, torch.classifier)
     if name == "onnx":
         onnx.require_agreement(made_up(about))
         return onnx
@@ -144,6 +142,13 @@ class Onnx:
         self._session = open_session(content, classifier.about)
         self._trusted = False
 
+    @classmethod
+    def of(cls, folder: Path, classifier: Classifier) -> Onnx:
+        """The ONNX file of a bundle that has one; raises `BundleError`."""
+        content = read_file(folder, classifier.about, ONNX, LARGEST)
+        assert content is not None  # `without_onnx` was asked
+        return cls(content, classifier)
+
     def outputs(self, images: np.ndarray) -> ClassifierOutput:
         if not self._trusted and len(images):
             self.require_agreement(images[:SLICE])
@@ -196,16 +201,13 @@ def open_for_single(folder: Path, device: str = "auto") -> Backend:
     known = torch.classifier
     if known.numbers is not None or without_onnx(known.about, known.device.type):
         return torch
-    content = read_file(folder, known.about, ONNX, LARGEST)
-    assert content is not None
-    onnx = Onnx(content, known)
+    onnx = Onnx.of(folder, known)
     return onnx if onnx.agrees(made_up(known.about)) else torch
 
 
 def onnx_agrees(folder: Path, about: BundleDescription) -> bool:
     """Whether a bundle's ONNX file gives what torch gives, for made-up images; raises `BundleError`."""
-    content = read_file(folder, about, ONNX, LARGEST)
-    return content is not None and Onnx(content, load(folder, device="cpu")).agrees(made_up(about))
+    return Onnx.of(folder, load(folder, device="cpu")).agrees(made_up(about))
 
 
 def made_up(about: BundleDescription) -> np.ndarray:
