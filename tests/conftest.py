@@ -1,4 +1,7 @@
-"""Shared by all tests. Shapes in annotations are checked while they run (jaxtyping with beartype)."""
+"""Shared by all tests. With SKYTHAW_CHECK_SHAPES=1, shapes in annotations are checked while they run.
+
+Jaxtyping with beartype does that. It costs a sixth of the time of tests that train.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "docs" / "scripts")]  # what they try is tests too, when small
 
 SHAPED = ("skythaw.tuning", "skythaw.data.network_input", "skythaw.data.views", "skythaw.backbones")
-install_import_hook(SHAPED, "beartype.beartype")
+if os.environ.get("SKYTHAW_CHECK_SHAPES") == "1":
+    install_import_hook(SHAPED, "beartype.beartype")
 
 from helpers_study import make_survey, write_study  # noqa: E402
 from skythaw import registry  # noqa: E402

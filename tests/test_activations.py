@@ -265,6 +265,7 @@ class TestFolder:
         assert done.stdout.startswith("refused")
         assert find(tmp_path / "a", 100).absent(*everything(100)).all()
 
+    @pytest.mark.soak
     def test_killed_while_writing_it_holds_truth(self, tmp_path):
         """Whatever is present after a kill is what was put, whole."""
         script = (
@@ -293,6 +294,7 @@ class TestFolder:
             found = len(rows)
         assert found > 0
 
+    @pytest.mark.soak
     def test_two_processes_make_one_folder(self, tmp_path):
         script = (
             "import sys, torch\nfrom pathlib import Path\nfrom skythaw.tuning.frozen.activation_files import create\n"

@@ -73,6 +73,7 @@ def test_the_trained_file_says_what_it_expects_of_an_image(finished):
         assert (said["crop"], said["size"]) == (entry.cell.pixels.crop, entry.cell.pixels.size)
 
 
+@pytest.mark.soak
 def test_kept_or_computed_the_same_bits(finished, there, cache):
     plain = run_study(study(there), RunSettings(there / "run", cache, "serial", 1, "cpu", cache_size=0, control=False))
     assert plain.done == 3

@@ -149,6 +149,7 @@ def test_the_cells_are_seen_before_the_control_is_done(tmp_path, cache):
     assert seen == [8]
 
 
+@pytest.mark.soak
 def test_a_control_that_fails_stops_no_network_and_is_tried_again(ran, cache, tmp_path, monkeypatch):
     study = Study.load(write_numbered_study_beside(ran, tmp_path, '["images"]'))
     setting, told = RunSettings(tmp_path / "run", cache, "serial", 1, "cpu"), []

@@ -111,6 +111,7 @@ def test_onnx_says_what_torch_says_for_any_number_of_images(bundle):
         assert np.abs(run_onnx(content, x[:count]) - p[:count]).max() < 1e-4
 
 
+@pytest.mark.soak
 def test_the_same_cell_gives_the_same_bytes(bundle, tmp_path):
     export(run_of(bundle), tmp_path / "again", cell=read_about(bundle).cell.key)
     for name in (ABOUT, WEIGHTS, CARD):
@@ -155,6 +156,7 @@ def test_the_card_says_with_what_weights_the_training_began(bundle, pretrained, 
     assert ("ImageNet" in text) == (pretrained == "timm")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("temperature", [3.0, 20.0, 100.0])
 def test_a_network_that_is_far_too_sure_is_tempered_alike_by_torch_and_by_onnx(bundle, temperature):
     """Its probabilities are 0 and 1 in float32; what it says at a high temperature is in its logits alone."""

@@ -60,6 +60,7 @@ def test_the_calibration_error_of_a_perfect_network_is_not_told_from_0():
     assert all(line.share >= 0.88 for line in lines), lines
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("world", ["too sure", "wrong in one bin"])
 def test_the_interval_of_the_calibration_error_covers_the_truth(world):
     wrong = next(each for each, _ in CALIBRATION if each.name == world)

@@ -223,6 +223,7 @@ def test_an_output_folder_that_cannot_be_written(here, skythaw, blocked):
     assert f"can't write {out}" in done.stderr
 
 
+@pytest.mark.soak
 def test_a_full_disk(here, skythaw, tmp_path_factory):
     """A real one: a file system of 64 kB. Where mounting is not allowed, a limit on the size of files instead."""
     full = tmp_path_factory.mktemp("full")

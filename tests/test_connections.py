@@ -82,6 +82,7 @@ def is_closed(connection, seconds):
     return False
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", [each for each in STALLS if each != "an answer that is not read"])
 def test_a_connection_without_a_request_is_closed_in_time(kind):
     with serving(1.0) as port, connected(port, STALLS[kind]) as one:

@@ -116,6 +116,7 @@ def test_closing_stops_the_workers(tmp_path):
     assert not [pid for pid in pids if _alive(pid)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("loading", [False, True], ids=["at work", "while the libraries are loaded"])
 def test_a_killed_parent_leaves_no_process(tmp_path, loading):
     pids = tmp_path / "pids"
@@ -141,6 +142,7 @@ def test_the_server_has_one_thread_and_its_workers_have_as_many_as_others(monkey
     assert forked.value[1] is False, "nothing has touched a GPU"
 
 
+@pytest.mark.soak
 @forks
 def test_engines_share_a_server_and_a_killed_one_is_replaced():
     first = running_server()

@@ -264,6 +264,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     }
 
 
+@pytest.mark.soak
 def test_hostile_files_are_refused_in_one_line_and_without_memory(tmp_path):
     """In a process that may not have 300 MB more."""
     files = hostile()

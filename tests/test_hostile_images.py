@@ -32,7 +32,7 @@ def bundles(tmp_path_factory, cache):
     return {kind: make_bundle(tmp_path_factory.mktemp(kind), cache, floats=kind == "floats") for kind in KINDS}
 
 
-@pytest.fixture(scope="module", params=soak([((kind, whole),) for whole in (False, True) for kind in KINDS], 2))
+@pytest.fixture(scope="module", params=soak([((kind, whole),) for whole in (False, True) for kind in KINDS]))
 def found(request, bundles, tmp_path_factory):
     """The corpus, what the child said of each file, its last word, and the folder."""
     kind, whole = request.param

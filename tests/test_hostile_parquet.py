@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from helpers_study import draw, jpeg
 
@@ -46,6 +47,7 @@ def bombs(folder):
     yield "repeated.parquet", "column 'label' repeats a text of 1048576 bytes, as no table does"
 
 
+@pytest.mark.soak
 def test_each_is_refused_without_memory(tmp_path):
     said = dict(bombs(tmp_path))
     assert all((tmp_path / name).stat().st_size < 4 * MB for name in said)

@@ -201,6 +201,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("step", "fault", "words"), FAULTS)
 def test_a_push_that_fails_says_why_in_one_line_and_leaves_nothing_by_half(hub, made, capsys, step, fault, words):
     hub.faults[step] = fault
@@ -256,6 +257,7 @@ READ = [
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("step", "fault", "words"), READ)
 def test_a_load_that_fails_says_why_and_the_next_goes_on(hub, made, tmp_path, capsys, step, fault, words):
     push(made)

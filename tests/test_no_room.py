@@ -21,7 +21,6 @@ import torch
 from conftest import SKYTHAW
 from helpers_bundle import make_bundle
 from helpers_data import files_of_at_most, make
-from helpers_soak import soak
 from helpers_study import make_survey
 from helpers_web import rules
 from skythaw.api.evaluate import evaluate
@@ -97,7 +96,8 @@ MEAGRE = """
 """
 
 
-@pytest.mark.parametrize("command", soak(["import", "predict"]))
+@pytest.mark.soak
+@pytest.mark.parametrize("command", ["import", "predict"])
 def test_a_command_that_runs_out_of_memory_says_so_and_goes_on_when_there_is_more(command, bundle, cache, tmp_path):
     many, out = make_survey(tmp_path / "many.parquet", 600), tmp_path / "out" / "o.parquet"
     out.parent.mkdir()

@@ -418,7 +418,8 @@ def test_where_there_is_no_browser_one_line_says_so(monkeypatch):
         missing()
 
 
-@pytest.mark.parametrize(("name", "size"), soak([("rich", PHONE), ("rich", WIDE), ("study", PHONE), ("study", WIDE)]))
+@pytest.mark.soak
+@pytest.mark.parametrize(("name", "size"), [("rich", PHONE), ("rich", WIDE), ("study", PHONE), ("study", WIDE)])
 def test_axe_finds_nothing_on_the_report(window, name, size):
     window.show(name, size)
     assert findings(window) == []

@@ -72,6 +72,7 @@ def test_it_says_what_arrow_says(tmp_path, compression, more):
                 assert chunk.start == (other.dictionary_page_offset or other.data_page_offset)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["catalogue", "cutouts"])
 def test_any_changed_byte_of_it_is_refused_or_read_and_ends_no_process(tmp_path, kind):
     """Arrow 26 ends the process where statistics of sizes are damaged, and its own objects of columns are asked for."""

@@ -24,7 +24,6 @@ from astropy.table import Table
 import skythaw
 from helpers_bundle import make_bundle
 from helpers_data import encode, picture
-from helpers_soak import soak
 from helpers_study import make_survey
 from skythaw.bundle.backends import Torch
 from skythaw.bundle.bundle_file import read_about
@@ -420,7 +419,8 @@ def stop(process, part: Path, shards: int, how):
     return process.communicate()[1]
 
 
-@pytest.mark.parametrize("backend", soak(["torch", "onnx"]))
+@pytest.mark.soak
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
 def test_kill_and_resume_gives_the_bytes_of_an_undisturbed_run(bundle, tmp_path, monkeypatch, backend):
     """Begun on a backend by name, it goes on there by itself, for that is written down."""
     make_survey(tmp_path / "in.parquet", 1500)
@@ -509,6 +509,7 @@ def test_a_prediction_of_few_images_goes_on_where_it_was_stopped(bundle, images,
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
+@pytest.mark.soak
 def test_one_flipped_bit_in_what_is_done_is_found_and_these_rows_are_predicted_again(bundle, images, tmp_path):
     put(tmp_path / "in", images)
     given, out, setting = [tmp_path / "in"], tmp_path / "out.parquet", PredictSettings(4, "cpu", 1, 8, "torch")

@@ -179,6 +179,7 @@ def test_an_error_is_one_line_in_a_notebook():
     assert DataError("no such file")._render_traceback_() == ["DataError: no such file"]
 
 
+@pytest.mark.soak
 def test_a_script_needs_no_main_guard(survey, tmp_path, cache):
     lines = (
         "import skythaw\n"

@@ -15,7 +15,6 @@ import pytest
 
 from helpers_engines import die_on_three, square
 from helpers_ray import Carrying, Greedy, big, cluster, processes, unpackable
-from helpers_soak import soak
 from skythaw.engines import node_placement, ray_engine, ray_start
 from skythaw.engines.engine import open_engine
 from skythaw.engines.ray_engine import Ray
@@ -44,6 +43,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(ray_engine, "LOOK", 0.3)
 
 
+@pytest.mark.soak
 def test_an_item_whose_workers_die_again_and_again_is_given_up_and_the_others_go_on(node):
     with Ray(address=node.address) as engine:
         outcomes = {o.item: o for o in engine.map(die_on_three, range(5))}
@@ -83,6 +83,7 @@ def test_a_cluster_without_nodes_is_said_once(impatient):
         list(engine.map(square, range(3)))
 
 
+@pytest.mark.soak
 def test_what_can_not_be_received_is_an_outcome(node):
     with Ray(address=node.address) as engine:
         outcomes = {o.item: o for o in engine.map(unpackable, range(3))}
@@ -122,6 +123,7 @@ assert ray_constants.ENABLE_RAY_CLUSTER
 """
 
 
+@pytest.mark.soak
 def test_a_cluster_of_ours_listens_on_the_loopback_interface_alone():
     """Though Ray was imported before, and told otherwise. (In a process of its own: Ray confuses clusters in one.)"""
     known = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
@@ -173,7 +175,7 @@ def test_ray_that_is_not_installed_is_said_in_one_line(monkeypatch):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGKILL]))
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_stopped_driver(tmp_path, how):
     """Ctrl-C leaves no process and no file; kill -9 no process, and files that the next driver removes."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:

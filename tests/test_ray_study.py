@@ -74,6 +74,7 @@ def numbers(run):
     return results, {p.name: p.read_bytes() for p in (run / "predictions").iterdir()}
 
 
+@pytest.mark.soak
 def test_a_group_stays_on_one_node_and_groups_share_the_nodes(two_nodes):
     with Ray(address=two_nodes.address) as engine:
         found = {o.item: o.value for o in engine.map(Grouped(), range(6))}
@@ -81,6 +82,7 @@ def test_a_group_stays_on_one_node_and_groups_share_the_nodes(two_nodes):
     assert found[0] != found[1]
 
 
+@pytest.mark.soak
 def test_a_shared_file_is_found_where_it_is_or_copied_once(two_nodes, tmp_path):
     file = tmp_path / "some.bin"
     file.write_bytes(b"x" * 100)

@@ -195,6 +195,7 @@ def test_no_images_have_no_distances(classifier):
     assert classifier.references.nearest(features, 3) == []
 
 
+@pytest.mark.soak
 def test_the_same_export_gives_the_same_bytes(bundle, tmp_path):
     export(bundle.parent / "run", tmp_path / "again", cell=read_about(bundle).cell.key)
     for name in (REFERENCES, ABOUT):

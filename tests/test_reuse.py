@@ -14,7 +14,7 @@ import torch
 from hypothesis import example
 from hypothesis import strategies as st
 
-from helpers_soak import fuzz, soak
+from helpers_soak import fuzz
 from helpers_study import make_survey, write_study
 from helpers_watched import watched
 from skythaw.cli.terminal import parse_bytes
@@ -287,7 +287,8 @@ def test_a_cache_that_can_not_be_written_is_a_warning(slow_machine, here, withou
     shutil.rmtree(here / "full")
 
 
-@pytest.mark.parametrize("epochs", soak([2, 7]))
+@pytest.mark.soak
+@pytest.mark.parametrize("epochs", [2, 7])
 def test_half_precision_trains_as_well_as_single(slow_machine, here, tmp_path, epochs):
     half, _ = run(here, tmp_path, "half", **{"epochs = 7": f"epochs = {epochs}"})
     single, _ = run(here, tmp_path, "single", **{"epochs = 7": f'epochs = {epochs}\nactivations = "float32"'})

@@ -117,6 +117,7 @@ def test_the_log_of_the_service_shows_the_rate_of_a_whole_run(tmp_path):
     assert all(count <= 50 * (moment - start) for count, moment in enumerate(times, 1))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("form", ["seconds", "date", "missing"])
 def test_nobody_sends_anything_in_the_pause_that_one_was_told(form):
     told, pause = [], {"seconds": 1.5, "date": 1.0, "missing": 1.2}[form]
@@ -248,6 +249,7 @@ def cut(file):
     file.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "fault",
     [(500, {}, b""), (502, {}, b""), (503, {}, b""), (504, {}, b""), (408, {}, b""), (429, {"Retry-After": "0"}, b""),

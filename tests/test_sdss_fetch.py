@@ -202,6 +202,7 @@ def test_a_query_of_ones_own_gives_equal_bytes_in_whatever_order_rows_come(tmp_p
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
+@pytest.mark.soak
 def test_equal_replies_give_equal_bytes(tmp_path):
     """T26: in whatever order rows come, whatever the hash seed, the locale and the time zone."""
     contents = set()

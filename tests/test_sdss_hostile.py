@@ -78,6 +78,7 @@ def reasons(out):
         state.close()
 
 
+@pytest.mark.soak
 def test_every_hostile_image_gets_its_reason_and_all_others_are_fetched(tmp_path):
     hostile = {3 * i + 1: kind for i, kind in enumerate(HOSTILE)}
     sky = {"objects": 70, "seed": 5, "hostile": hostile}
@@ -175,6 +176,7 @@ def test_a_frame_that_says_nonsense_of_the_sky_is_a_fault_and_no_crash(cards, tm
     assert not (tmp_path / "a.parquet").exists()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("fault", [fault for fault in SQL_FAULTS if fault != "error_table"])
 def test_a_fault_of_the_query_service_is_recovered_from(fault, tmp_path):
     sky = {"objects": 200, "seed": 7, "sql_faults": [fault, fault]}

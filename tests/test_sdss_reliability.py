@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from helpers_sdss import images, requests_of, truth, write_catalog
-from helpers_soak import soak
 from sdss_server import serving
 from sdss_universe import Universe
 from skythaw.data.sources.sdss.missing_reasons import Reason
@@ -50,7 +49,8 @@ def run(out, url, *options):
     return json.loads(text), most
 
 
-@pytest.mark.parametrize("objects", soak([400, 10_000]))
+@pytest.mark.soak
+@pytest.mark.parametrize("objects", [400, 10_000])
 def test_t1_t3_t4_every_object_of_a_faulty_service(tmp_path, objects):
     universe = Universe(objects, 3, FAULTS)
     sky = {"objects": objects, "seed": 3, "faults": FAULTS, "log": str(tmp_path / "log"), "retry_after": "0.1"}
@@ -79,7 +79,8 @@ def test_t1_t3_t4_every_object_of_a_faulty_service(tmp_path, objects):
     assert all(line["agent"].startswith("skythaw/") and "me@example.org" in line["agent"] for line in first)
 
 
-@pytest.mark.parametrize("kills", soak([2, 50]))
+@pytest.mark.soak
+@pytest.mark.parametrize("kills", [2, 50])
 def test_t2_kills_lose_nothing(tmp_path, kills):
     sky = {"objects": 2_000, "seed": 5, "faults": {"html503": 0.05, "cut": 0.02, "outside404": 0.01}}
     options, workers = ["--total", 30 * kills, "--workers", 4, "--json"], 4
@@ -129,6 +130,7 @@ def test_t5_a_place_that_cannot_be_written_is_one_clear_line(folder, tmp_path, s
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.soak
 def test_t5_a_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path):
     universe = Universe(300, 6)
     catalog = write_catalog(tmp_path / "c.csv", universe)
@@ -151,7 +153,8 @@ def test_t5_a_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(tmp
     assert sorted(images(out).values()) == sorted(truth(universe).values())
 
 
-@pytest.mark.parametrize("objects", soak([20_000, 300_000]))
+@pytest.mark.soak
+@pytest.mark.parametrize("objects", [20_000, 300_000])
 def test_memory_does_not_grow_with_the_set(tmp_path, objects):
     """They are listed, and fetching begins."""
     with (tmp_path / "c.csv").open("w") as file:

@@ -66,6 +66,7 @@ def dripping(start, drop):
         listening.close()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", STALLS)
 def test_an_answer_that_never_ends_is_over_in_time_and_others_go_on(kind):
     with dripping(*STALLS[kind]) as url:

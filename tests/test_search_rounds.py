@@ -222,6 +222,7 @@ class TestFailures:
         ):
             made_up(skill, AUTO, name="all")
 
+    @pytest.mark.soak
     def test_a_stopped_search_goes_on_to_the_same_end(self, made_up):
         _, whole = made_up(skills(LEARNT, CELLS), AUTO)
         for stop_at in (3, 13, 16):

@@ -65,6 +65,7 @@ def test_a_law_that_nothing_supports_is_not_given(sizes, scores, seeds, why):
     assert "gain" not in found
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("sizes", "seeds", "says"),
     [

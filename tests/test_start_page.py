@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from helpers_soak import soak
 from helpers_study import make_survey
 from helpers_tune import prepared
 from helpers_web import TOKEN, rules, serving
@@ -189,6 +188,7 @@ def begun(folder, cache):
         page.client.close()
 
 
+@pytest.mark.soak
 def test_a_run_from_the_form_to_the_classifier(begun, folder, cache):
     """Also: bad images are one line, and a run that is killed takes nothing down with it."""
     (folder / "two").mkdir()
@@ -237,7 +237,7 @@ def test_a_run_that_is_stopped_leaves_the_best_so_far(begun, folder, cache):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("how", soak([signal.SIGKILL, signal.SIGINT]))
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_does_not_outlive_its_service(begun, folder, cache, how):
     prepared(folder / how.name, folder / "survey.parquet", cache, depth=["0%", "100%"], seed=list(range(9)))
     begun.send(images="survey.parquet", budget="1h", out=how.name)

@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import SKYTHAW
-from helpers_soak import soak
 from helpers_study import make_survey, write_study
 from helpers_watched import failing, watched
 from skythaw.data.cutouts import read_cutouts
@@ -130,7 +129,8 @@ def test_the_curves_have_an_entry_an_epoch_and_what_is_kept_is_their_best(finish
         assert r.gap == pytest.approx(r.scores["train"]["macro_f1"] - r.scores["validation"]["macro_f1"])
 
 
-@pytest.mark.parametrize("workers", soak([2, 1]))
+@pytest.mark.soak
+@pytest.mark.parametrize("workers", [2, 1])
 def test_other_engines_and_workers_give_the_same_bits(finished, tmp_path, cache, workers):
     make_survey(tmp_path / "survey.parquet")
     run(tmp_path, cache, engine="processes", workers=workers)
@@ -154,6 +154,7 @@ def test_a_failing_cell_stops_no_other_and_is_tried_again(here, cache, own_engin
     assert run(here, cache, replace=QUICK).done == 6
 
 
+@pytest.mark.soak
 def test_a_full_disk_stops_a_study_at_the_first_cell_and_keeps_what_is_done(here, cache, own_engine):
     """It would fail every other cell, too."""
     tried = []
@@ -352,7 +353,8 @@ def done_in(folder):
     return count(folder, "done")
 
 
-@pytest.mark.parametrize("kills", soak([1, 2]))
+@pytest.mark.soak
+@pytest.mark.parametrize("kills", [1, 2])
 def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache, kills):
     """Killed at whatever moment it is, children too: no finished cell is lost, the result is the same."""
     for kill in range(kills):
@@ -369,7 +371,7 @@ def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cach
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGTERM]))
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(here, cache, how):
     with start(here, cache, "--workers", "2") as process:
         wait_until(lambda: done_in(here / "run") > 0, process)

@@ -208,6 +208,7 @@ def frail(own_engine):
     return make
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("rows_of_a_shard", [1, 20])
 def test_where_every_worker_dies_no_image_is_to_blame(made, tmp_path, frail, rows_of_a_shard):
     """No memory for the network, say: nothing is done, the reason is given, and the same call tries again."""
@@ -241,6 +242,7 @@ def test_where_workers_begin_to_die_what_is_left_is_left(made, tmp_path, frail):
     assert engine.deaths <= 2 * HOPELESS + 4
 
 
+@pytest.mark.soak
 def test_images_that_kill_in_every_shard_are_found(made, tmp_path, frail):
     """More of them one after another than deaths that are borne."""
     folder, expected = made
@@ -276,6 +278,7 @@ def test_a_file_that_changes_meanwhile_leaves_its_shards_lacking(made, tmp_path)
         predict_survey(*arguments)
 
 
+@pytest.mark.soak
 def test_a_bundle_that_changes_meanwhile_is_not_taken_for_the_one_it_was(made, tmp_path):
     folder, _ = made
     bundle = shutil.copytree(folder / "bundle", tmp_path / "bundle")

@@ -14,7 +14,6 @@ from pyarrow.fs import FileSystem, LocalFileSystem, copy_files
 
 from conftest import SKYTHAW
 from helpers_bundle import make_bundle
-from helpers_soak import soak
 from helpers_survey import hats, rows, split
 
 
@@ -84,7 +83,8 @@ def predict(skythaw, skythaw_process, bucket, storage, monkeypatch):
 CASES = [(engine, name) for engine in ("serial", "processes", "ray") for name in ("nights", "catalogue")]
 
 
-@pytest.mark.parametrize(("engine", "name"), soak(CASES, 2))
+@pytest.mark.soak
+@pytest.mark.parametrize(("engine", "name"), CASES)
 def test_a_survey_in_object_storage_has_the_rows_it_has_on_disk(predict, bucket, tmp_path, name, engine):
     folder, _ = bucket
     done = predict(f"s3://sky/{name}", "-o", tmp_path / "there", "--engine", engine)

@@ -23,6 +23,7 @@ def world(seed, objects=1800, wrong=43, sharpness=6.0):
     return log_p, label, np.isin(np.arange(objects), bad)
 
 
+@pytest.mark.soak
 def test_the_number_of_planted_wrong_labels_is_covered_and_most_suspects_are_wrong():
     covered = []
     for seed in range(6):
@@ -34,6 +35,7 @@ def test_the_number_of_planted_wrong_labels_is_covered_and_most_suspects_are_wro
     assert np.mean(covered) >= 0.85
 
 
+@pytest.mark.soak
 def test_a_network_that_is_too_sure_is_no_sign_of_wrong_labels():
     for seed in range(6):
         log_p, label, _ = world(seed, wrong=0)

@@ -73,6 +73,7 @@ def test_a_study_from_its_run_to_its_predictions_fits_and_ends_with_the_answer(s
         assert "The classifier is timm:test_efficientnet with" in " ".join(done.stdout.split())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_a_report_of_long_names_and_several_networks_fits(skythaw, tmp_path, seeds):
     names = ("timm:tf_efficientnetv2_b3.in21k_ft_in1k", "efficientnet_lite0")

@@ -115,7 +115,7 @@ def left_of(temporary):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("engine", soak(["serial", "processes", "ray"]))
+@pytest.mark.parametrize("engine", ["serial", "processes", "ray"])
 def test_a_survey_shows_images_rate_and_time_left(made, tmp_path, cache, engine):
     folder, bundle = made
     command = ("predict", bundle, folder / "nights", "-o", "out", "--shard", 20, "--device", "cpu", "--engine", engine)
@@ -154,7 +154,7 @@ def test_other_long_work_shows_what_is_done(made, cache, pattern, command):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("engine", "how"), soak(STOPS))
+@pytest.mark.parametrize(("engine", "how"), STOPS)
 def test_a_stopped_survey_goes_on(made, tmp_path, cache, temporary, engine, how):
     folder, bundle = made
     many = ("predict", bundle, folder / "nights", "-o", "out", "--shard", 20, "--device", "cpu", "--engine", engine)
@@ -172,7 +172,8 @@ def test_a_stopped_survey_goes_on(made, tmp_path, cache, temporary, engine, how)
     assert len(set(rows(tmp_path / "out")["object_id"].to_pylist())) == 180
 
 
-@pytest.mark.parametrize(("engine", "how"), soak([("processes", "SIGTERM"), *STOPS]))
+@pytest.mark.soak
+@pytest.mark.parametrize(("engine", "how"), [("processes", "SIGTERM"), *STOPS])
 def test_a_stopped_study_says_so(tmp_path, cache, temporary, engine, how):
     make_survey(tmp_path / "survey.parquet")
     file = write_study(tmp_path, replace=SMALL | LONG)

@@ -119,6 +119,7 @@ def test_a_finished_run_says_how_to_go_on(tuned, cache, skythaw, tmp_path):
     assert about["refit"] > run.facts["choice"]["train_size"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"answer": 1, "complete": true}'])
 def test_a_damaged_answer_is_written_again(tuned, cache, content, capsys):
     run, survey, _ = tuned

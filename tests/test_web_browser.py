@@ -286,6 +286,7 @@ def watch(study, driver, live):
         assert not window.errors()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_axe_finds_nothing_on_any_page(browser, folder, size):
     found = {}

@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from helpers_bundle import make_bundle
-from helpers_soak import soak
 from helpers_web import LARGEST, TOKEN, serving
 from skythaw.data.cutouts import read_cutouts
 
@@ -227,11 +226,13 @@ def test_a_client_that_never_asks_is_let_go(slow):
     assert slow[0].recv(1 << 16) == b""
 
 
+@pytest.mark.soak
 def test_a_client_that_is_too_slow_is_let_go(slow):
     assert b" 408 " in slow[1].recv(1 << 16)
 
 
-@pytest.mark.parametrize("how", soak([signal.SIGINT, signal.SIGTERM]))
+@pytest.mark.soak
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_when_told_to(folder, how):
     with serving(folder, "--bundle", folder / "bundle") as service:
         assert httpx.get(f"{service.address}/health").text == "ok"
