@@ -11,19 +11,19 @@ import pytest
 
 from corpus_bundles import Corpus
 from helpers_bundle import make_bundle
-from helpers_soak import SIZES, soak
 from helpers_study import draw
 from skythaw.backbones.network import build, outline
 from skythaw.backbones.pretrained_weights import RANDOM
 
+pytestmark = pytest.mark.soak
 MEMORY = 50 << 20
 """bytes, beside 1.2 x the size of the weights' file"""
 SLOWEST = 10.0
 """seconds: five times what is promised, for machines with much else to do"""
 
 
-@pytest.fixture(scope="module", params=SIZES)
-def found(request, tmp_path_factory, cache) -> tuple[list[dict], Path]:
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, cache) -> tuple[list[dict], Path]:
     """What became of every case, and where the canary would be."""
     import numpy as np
     from PIL import Image
@@ -33,9 +33,8 @@ def found(request, tmp_path_factory, cache) -> tuple[list[dict], Path]:
     Image.fromarray(draw("STAR", np.random.default_rng(0), 40)).save(folder / "one.png")
     corpus = Corpus(bundle, canary)
     assert len(corpus.cases) >= 200
-    names = list(corpus.cases) if request.param == "whole" else some_of(corpus.cases)
     (folder / "cases").mkdir()
-    places = {name: str(corpus.make(name, folder / "cases" / f"{i:03d}")) for i, name in enumerate(names)}
+    places = {name: str(corpus.make(name, folder / "cases" / f"{i:03d}")) for i, name in enumerate(corpus.cases)}
     (folder / "cases.json").write_text(json.dumps(places))
     child = Path(__file__).with_name("hostile_child.py")
     done = subprocess.run(
@@ -51,14 +50,6 @@ def found(request, tmp_path_factory, cache) -> tuple[list[dict], Path]:
     for each in verdicts[1:]:
         each["bytes"] = allocated(Path(places[each["name"]]) / "model.safetensors")
     return verdicts, canary
-
-
-def some_of(cases) -> list[str]:
-    """Three of each family."""
-    families: dict[str, list[str]] = {}
-    for name in cases:
-        families.setdefault(name.partition(":")[0], []).append(name)
-    return [name for names in families.values() for name in names[:3]]
 
 
 def allocated(path: Path) -> int:
@@ -100,7 +91,7 @@ def test_memory_and_time_are_bounded(found):
 OUTLINED = ["mobilenetv2", "nasnet_mobile", "densenet121", "timm:mobilenetv3_small_050", "vgg16"]
 
 
-@pytest.mark.parametrize("name", soak(OUTLINED, 2))
+@pytest.mark.parametrize("name", OUTLINED)
 def test_the_outline_of_a_network_is_the_network(name):
     """So that no good bundle is refused by it; what is left out of a network is small or a classifier."""
     from skythaw.backbones.known_backbones import backbone

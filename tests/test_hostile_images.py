@@ -16,11 +16,11 @@ import pytest
 import corpus_images
 from helpers_bundle import make_bundle
 from helpers_data import encode, picture
-from helpers_soak import soak
 from skythaw.bundle.bundle_file import read_about
 from skythaw.data.decode import BrokenImageError, decode
 from skythaw.predict.predict_images import predict_to
 
+pytestmark = pytest.mark.soak
 MEMORY = 200 << 20
 SLOWEST = 10.0
 """seconds: five times what is promised, for machines with much else to do"""
@@ -32,14 +32,13 @@ def bundles(tmp_path_factory, cache):
     return {kind: make_bundle(tmp_path_factory.mktemp(kind), cache, floats=kind == "floats") for kind in KINDS}
 
 
-@pytest.fixture(scope="module", params=soak([((kind, whole),) for whole in (False, True) for kind in KINDS]))
+@pytest.fixture(scope="module", params=list(KINDS))
 def found(request, bundles, tmp_path_factory):
     """The corpus, what the child said of each file, its last word, and the folder."""
-    kind, whole = request.param
+    kind = request.param
     corpus, least = KINDS[kind]
     files, folder = corpus(), tmp_path_factory.mktemp("corpus")
     assert len(files) >= least
-    files = files if whole else corpus_images.some_of(files)
     for name, (data, _) in files.items():
         (folder / name).write_bytes(data)
     child = Path(__file__).with_name("image_child.py")
@@ -108,10 +107,9 @@ def test_decode_gives_pixels_or_a_named_error(found):
             assert np.isfinite(pixels).all(), name
 
 
-@pytest.mark.parametrize("count", soak([50, 500]))
-def test_no_image_that_differs_from_its_checksum_is_accepted(bundles, tmp_path, count):
+def test_no_image_that_differs_from_its_checksum_is_accepted(bundles, tmp_path):
     """In a Parquet file: one bit of each image, most of which would still decode."""
-    rng = np.random.default_rng(8)
+    count, rng = 500, np.random.default_rng(8)
     rows, decodable = [], 0
     for i in range(count):
         data = encode(picture(i, 40))
