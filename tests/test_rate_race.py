@@ -51,6 +51,15 @@ def test_seeds_share_a_race_and_its_trials_are_short():
     assert setting_of(one.model_copy(update={"depth": one.depth + 1})) != setting_of(one)
 
 
+@pytest.mark.parametrize(("images", "steps"), [(60, 60), (768, 60), (1500, 120), (3800, 300), (100_000, 300)])
+def test_a_trial_has_five_epochs_within_bounds(images, steps):
+    assert trial_of(spec_cell(recipe=Recipe(lr="auto"), train_size=images), 1e-3).recipe.max_steps == steps
+
+
+def test_a_trial_is_no_longer_than_its_cells():
+    assert trial_of(spec_cell(recipe=Recipe(lr="auto", max_steps=40)), 1e-3).recipe.max_steps == 40
+
+
 def test_a_trial_that_failed_counts_as_the_worst():
     cell = spec_cell(recipe=Recipe(lr="auto"))
     keys = {trial_of(cell, rate).key for rate in RATES}

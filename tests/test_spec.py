@@ -224,8 +224,8 @@ def test_a_study_describes_itself_without_paths_or_name():
     assert study.describe()["recipe"]["batch"] == 64, "defaults are written out"
 
 
-GOLDEN = "d8c956a922cc868e850ce0fcad40dff84991474cced04499c74b763acace2274"
+GOLDEN = "9d1ecdc5965d08deeaa543ba4390d33a31f7c3f4be847656e76e7efd356b476a"
 BEFORE_BANDS = {
-    "asinh": "847829084f754a447a621d64ce3673d294740b02e6510427157fe7430dfbb0d1",
-    "sqrt": "f14c722e0a69d00d7348d37585f6c7dfb4fee07d07dbd501b0178b2c8b59e0a6",
+    "asinh": "438bb78f61ec39705b3b4a5ce38a313c3e3cf9137a55c689d028c3ecf4d28c75",
+    "sqrt": "9b0e9cabc3f8e6251d7a1f72a16443d28c187a60d831020c34a7fba10f4e5597",
 }

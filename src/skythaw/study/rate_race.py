@@ -20,8 +20,9 @@ from skythaw.study.plan import PlannedCell
 
 SEED = 0
 """of the trials, whatever the seeds of the study"""
-STEPS = 60, 300
-"""of a trial before its rate falls: as many as an epoch has, but at least and at most these"""
+EPOCHS, STEPS = 5, (60, 300)
+"""of a trial before its rate falls: so many epochs, but at least and at most so many steps; where there are many
+images, a rate that is too high still leads after one or two epochs"""
 SLOWEST, FASTEST = 1e-6, 1e-1
 """between which the race goes on"""
 
@@ -51,8 +52,8 @@ def setting_of(cell: Cell) -> str:
 
 def trial_of(cell: Cell, rate: float) -> Cell:
     """The trial of a rate."""
-    epoch = math.ceil(cell.train_size / cell.recipe.batch)
-    most = min(cell.recipe.max_steps, max(STEPS[0], min(STEPS[1], epoch)))
+    seen = EPOCHS * math.ceil(cell.train_size / cell.recipe.batch)
+    most = min(cell.recipe.max_steps, max(STEPS[0], min(STEPS[1], seen)))
     recipe = cell.recipe.model_copy(update={"lr": rate, "epochs": "auto", "max_steps": most})
     return Cell.model_validate({**cell.model_dump(), "seed": SEED, "recipe": recipe.model_dump()})
 
