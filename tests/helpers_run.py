@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from scipy.special import log_softmax
 
 from skythaw.report.page.page_sections import make_page, wanted_images
 from skythaw.report.report_facts import report_facts
-from skythaw.spec import Recipe
+from skythaw.spec import Cell, Recipe
 from skythaw.stats.cell_predictions import Predictions, save_predictions
 from skythaw.stats.object_table import objects_path
 from skythaw.stats.scored_sample import Sample
@@ -75,7 +76,7 @@ def make_run(folder: Path, world: World) -> Path:
         for c in cells:
             ledger.claim(c.key, runner)
             skill = world.skills[c.backbone][c.depth] + 0.3 * np.log10(c.train_size / 1000) - 50 * (c.recipe.lr - 1e-3)
-            own = np.random.default_rng(int(c.key[:8], 16))
+            own = chance_of(c)
             skill += world.seed_spread * own.normal()
             log_p = {part: _guesses(own, true[part], magnitude[part], skill, world.boldness) for part in true}
             p = {part: np.exp(each) for part, each in log_p.items()}
@@ -90,6 +91,12 @@ def make_run(folder: Path, world: World) -> Path:
     }
     pq.write_table(pa.table(table), objects_path(folder))
     return folder
+
+
+def chance_of(one):
+    """A random generator for each cell, which stays as it is when the schema of cells changes."""
+    with patch("skythaw.spec.cell.CELL_SCHEMA", 4):
+        return np.random.default_rng(int(Cell.model_validate(one.model_dump()).key[:8], 16))
 
 
 def _guesses(rng, true, magnitude, skill, boldness):

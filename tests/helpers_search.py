@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 
+from helpers_run import chance_of
 from helpers_study import write_study
 from skythaw.engines.engine import attempt
 from skythaw.engines.serial import Serial
@@ -77,7 +78,7 @@ def invented(skill, study: Study, cache_folder, unfinished=()):
 
 def guesses(level, cell, true):
     """Probabilities: an object is as hard for every network, or nearly so."""
-    hard, own = (np.random.default_rng(seed).normal(size=(len(true), 3)) for seed in (0, int(cell.key[:8], 16)))
+    hard, own = (chance.normal(size=(len(true), 3)) for chance in (np.random.default_rng(0), chance_of(cell)))
     logits = 0.9 * hard + 0.4 * own
     logits[np.arange(len(true)), true] += level
     e = np.exp(1.5 * logits)
