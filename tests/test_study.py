@@ -354,10 +354,9 @@ def done_in(folder):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("kills", [1, 2])
-def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache, kills):
+def test_kill_and_resume_give_what_an_undisturbed_run_gives(finished, here, cache):
     """Killed at whatever moment it is, children too: no finished cell is lost, the result is the same."""
-    for kill in range(kills):
+    for kill in range(2):
         with start(here, cache, "--workers", "2") as process:
             wait_until(lambda n=kill: done_in(here / "run") > n, process)
             kept = {e.key for e in entries(here / "run") if e.state == "done"}
