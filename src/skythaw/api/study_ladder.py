@@ -27,7 +27,7 @@ SEEN = 16
 class Rung:
     """How much of a study there is."""
 
-    depths: tuple[str, ...]
+    depths: tuple[int | str, ...]
     seeds: int
     max_steps: int
     """of a training before its learning rate falls"""

@@ -10,6 +10,7 @@ from skythaw.api.budget_bar import BudgetWatcher, budget_bar
 from skythaw.api.callbacks import OnCell, OnEpoch
 from skythaw.api.choose_study import TuneRequest, choose_study, ending_of
 from skythaw.api.finished_run import Run
+from skythaw.api.larger_study import richer_rungs, search_larger
 from skythaw.api.run_choices import cache_folder
 from skythaw.api.stopping import stopping_says
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping_after
@@ -25,6 +26,8 @@ from skythaw.study.open_study import Watcher
 
 SCHEMA = 1
 OUT = Path("skythaw-tune")
+CUT = "the budget is used up: what was not trained to its end does not count"
+LARGER_CUT = "the budget is used up before the larger study is finished: the answer is that of the smaller one"
 
 
 def tune(  # noqa: PLR0913 (each is an option of the command, and all but the images have a default)
@@ -46,8 +49,8 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
 
     It says what it found, divides the objects by the sky if it can, tries networks, crops and sizes on some of them,
     searches for the best depth, trains the best with three seeds, and compares them with the frozen network, with a
-    forest on measured numbers, and with the numbers of a table. Stop it at any time: the best so far is there, and the
-    same call goes on.
+    forest on measured numbers, and with the numbers of a table. Where time is left for it, a larger study takes the
+    place of the first. Stop it at any time: the best so far is there, and the same call goes on.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     folder = TuneFolder(request.out)
     before = folder.open(request.told)
     clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
-    if not (before.get("complete") and folder.whole):
+    if not (before.get("complete") and folder.whole_within(seconds)):
         kept = f"what is done is kept in {folder.path}, and the same call goes on"
         with stopping_says(kept), budget_bar(clock, shown=progress) as bar:
             _tune(request, folder, clock, BudgetWatcher(bar, on_cell, on_epoch, clock))
@@ -130,11 +133,13 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
         with stopping_after(clock.left - ending_of(clock)):
             search(study, request.settings(folder.run), watcher)
         complete = True
+        search_larger(request, clock, watcher)
     except TimeIsUp:
-        watcher.noted("the budget is used up: what was not trained to its end does not count")
+        watcher.noted(LARGER_CUT if complete else CUT)
     except KeyboardInterrupt:
+        folder.settle_larger()
         if folder.any_done:
-            _end(folder, clock, complete=False)
+            _end(request, folder, clock, complete=complete)
         raise
     finally:
         folder.settle(request.told, clock.used)
@@ -144,7 +149,7 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
             "the same command with twice the --budget goes on"
         )
     watcher.step("writing the report and the classifier")
-    _end(folder, clock, complete=complete)
+    _end(request, folder, clock, complete=complete)
     folder.keep(request.told, clock.used, complete=complete)
     if request.table is not None and not complete and read_about(folder.classifier).numbers is None:
         watcher.warned(
@@ -153,7 +158,7 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
         )
 
 
-def _end(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
+def _end(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
     """Write the report, the classifier and the answer of what is done."""
     from skythaw.bundle.export.export_bundle import export
 
@@ -166,6 +171,7 @@ def _end(folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
             "sentences": plain_answer(facts["choice"]),
             "choice": facts["choice"],
             "complete": complete,
+            "largest": complete and not richer_rungs(folder, request.cache),
             "budget_seconds": clock.seconds,
             "seconds": round(clock.used, 1),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,20 @@ class TuneFolder:
         return self.path / "run"
 
     @property
+    def larger_study(self) -> Path:
+        """The study file of a larger study that is under way, where time was left."""
+        return self.path / "larger.toml"
+
+    @property
+    def larger_run(self) -> Path:
+        """Its run folder."""
+        return self.path / "larger"
+
+    @property
+    def _larger_done(self) -> Path:
+        return self.path / "larger-done"
+
+    @property
     def look(self) -> Path:
         """The run folder of what was tried first, to choose the network, the crop and the size."""
         return self.path / "look"
@@ -61,6 +76,11 @@ class TuneFolder:
     def whole(self) -> bool:
         """Whether report, classifier and answer are there, and the answer can be read."""
         return self.report.is_file() and (self.classifier / ABOUT).is_file() and self.read_answer() is not None
+
+    def whole_within(self, budget: float) -> bool:
+        """Whether it is `whole`, and a budget in seconds is no larger than the one that it was made with."""
+        answer = self.read_answer() if self.whole else None
+        return answer is not None and bool(answer.get("largest") or budget <= answer.get("budget_seconds", 0.0))
 
     def read_answer(self) -> dict[str, Any] | None:
         """What `answer` holds; None where it is not there or damaged."""
@@ -86,6 +106,23 @@ class TuneFolder:
         if not set(self.path.iterdir()) - {self._state}:
             self._state.unlink(missing_ok=True)
             self.path.rmdir()
+
+    def larger_is_done(self) -> None:
+        """Put the larger study in the place of the one before. From the first step on, a kill leaves no way back."""
+        self.larger_run.rename(self._larger_done)
+        self.settle_larger()
+
+    def settle_larger(self) -> None:
+        """Go on where `larger_is_done` was killed, if it was."""
+        before = self.path / "smaller"
+        if self._larger_done.is_dir():
+            if self.larger_study.is_file():
+                self.larger_study.replace(self.study)
+            if self.run.is_dir():
+                shutil.rmtree(before, ignore_errors=True)
+                self.run.rename(before)
+            self._larger_done.rename(self.run)
+        shutil.rmtree(before, ignore_errors=True)
 
     @property
     def _state(self) -> Path:
@@ -116,6 +153,7 @@ class TuneFolder:
                     f"{self.path} is of another run, whose {name} is {_said(before.get(name))} and not {_said(value)}: "
                     "choose another --out"
                 )
+        self.settle_larger()
         return kept
 
     def keep(self, request: Mapping[str, Any], seconds: float, **more: Any) -> None:

@@ -78,7 +78,8 @@ def tune(
     print_answer(run.facts)
     _say_next(folder, alone=(ended.get("choice") or {}).get("inputs") in (None, "images"))
     if ended.get("complete"):
-        say("This study is finished. For more depths or seeds, give a larger --budget and another --out.")
+        grows = "" if ended.get("largest") else " With a larger --budget the same command goes on to a larger one."
+        say(f"This study is finished.{grows}")
 
 
 def init(
