@@ -19,11 +19,12 @@ from skythaw.api.study_text import study_text
 from skythaw.api.time_budget import TimeIsUp
 from skythaw.api.tune import tune_request
 from skythaw.api.tune_folder import TuneFolder
-from skythaw.errors import DataError
+from skythaw.bundle.bundle_file import read_about
+from skythaw.errors import DataError, OutputError
 from skythaw.spec import Study
 
 LONG, RICH, POOR = Rung(("0%", "100%"), 2, 200, 1e-3), Rung(("0%", "100%"), 2, 120, 1e-3), Rung(("0%",), 1, 120, 1e-3)
-LEFTOVERS = {"larger", "larger.toml", "larger-done", "smaller"}
+LEFTOVERS = {"larger", "larger.toml", ".larger-done", ".smaller"}
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def planned(out: Path, survey: Path, cache: Path, rung: Rung = POOR) -> Path:
     request = tune_request(survey, None, None, out, NETWORK["backbone"], NETWORK["weights"], False, cache)
     TuneFolder(out).keep(request.told, 1.0)
     (out / "study.toml").write_text(study_text(study, head="for a test", folder=out))
+    TuneFolder(out).note(planned=TuneFolder(out).study_mark)
     return out
 
 
@@ -151,50 +153,115 @@ def test_a_larger_study_that_can_not_be_run_is_a_warning(
     assert "the larger study can't be run, so the answer is that of the smaller one: every cell failed" in said
 
 
-def test_longer_training_alone_is_larger_where_a_training_was_cut_short(finished, cache, tmp_path, ladder, monkeypatch):
+def test_a_larger_study_with_failed_trainings_takes_no_place(
+    finished, survey, cache, tmp_path, ladder, monkeypatch, capsys
+):
+    ladder(RICH, POOR)
+    out = again(finished, tmp_path)
+    monkeypatch.setattr(larger_module, "_failed", lambda _run: 3)
+    run = tune(survey, budget="10m", out=out, cache=cache, **NETWORK)
+    assert len(settings_of(run)) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "3 trainings of the larger study failed, so the answer is that of the smaller one" in said
+
+
+def test_longer_training_alone_is_larger_where_a_training_was_cut_short(finished, ladder, monkeypatch):
     ladder(LONG, RICH, Rung(("0%",), 1, 200, 1e-3), POOR)
-    folder = TuneFolder(again(finished, tmp_path))
-    monkeypatch.setattr(larger_module, "not_converged", lambda _result: ())
-    assert richer_rungs(folder, cache) == (LONG, RICH)
-    monkeypatch.setattr(larger_module, "not_converged", lambda _result: ("still falling",))
-    assert richer_rungs(folder, cache) == (LONG, RICH, Rung(("0%",), 1, 200, 1e-3))
+    study, run = Study.load(finished / "study.toml"), finished / "run"
+    monkeypatch.setattr(larger_module, "not_converged", lambda _result: ("its rate is at the edge",))
+    assert richer_rungs(study, run) == (LONG, RICH)
+    why = ("it still gained after 120 steps, the most that max_steps allows",)
+    monkeypatch.setattr(larger_module, "not_converged", lambda _result: why)
+    assert richer_rungs(study, run) == (LONG, RICH, Rung(("0%",), 1, 200, 1e-3))
 
 
-def test_the_richest_that_fits_is_taken(finished, cache, tmp_path, ladder, monkeypatch):
+def test_the_richest_that_fits_is_taken(finished, cache, ladder):
     ladder(LONG, RICH, POOR)
-    folder = TuneFolder(again(finished, tmp_path))
-    study = Study.load(folder.study)
+    study, run = Study.load(finished / "study.toml"), finished / "run"
     seconds = [study_on(study, rung, cache, 1).seconds for rung in (LONG, RICH)]
     assert seconds[0] > seconds[1]
-    taken = [larger_study(folder, given, cache, 1) for given in (seconds[0], seconds[1], 0.9 * seconds[1])]
+    taken = [larger_study(study, run, given, cache, 1) for given in (seconds[0], seconds[1], 0.9 * seconds[1])]
     assert [each and each.rung for each in taken] == [LONG, RICH, None]
 
 
-@pytest.mark.parametrize(("old", "new"), [("seed = [0]", "seed = [7]"), ('depth = ["0%"]', 'depth = ["10%"]')])
-def test_a_study_that_the_user_changed_does_not_grow(finished, cache, tmp_path, ladder, old, new):
+def test_a_study_that_the_user_changed_runs_as_it_is_and_does_not_grow(survey, cache, tmp_path, ladder):
     ladder(RICH, POOR)
-    folder = TuneFolder(again(finished, tmp_path))
-    assert richer_rungs(folder, cache) == (RICH,)
-    text = folder.study.read_text()
-    assert old in text
-    folder.study.write_text(text.replace(old, new))
-    assert richer_rungs(folder, cache) == ()
+    out = planned(tmp_path / "out", survey, cache)
+    text = (out / "study.toml").read_text()
+    (out / "study.toml").write_text(text.replace("label_smoothing = 0.0", "label_smoothing = 0.1"))
+    run = tune(survey, budget="10m", out=out, cache=cache, **NETWORK)
+    assert len(settings_of(run)) == 1
+    assert read_answer(out)["largest"]
+    assert "label_smoothing = 0.1" in (out / "study.toml").read_text()
 
 
-@pytest.mark.parametrize("moment", range(6))
+def test_a_study_that_was_changed_after_its_run_is_refused(finished, survey, cache, tmp_path):
+    out = again(finished, tmp_path)
+    file = out / "study.toml"
+    file.write_text(file.read_text().replace("seed = [0]", "seed = [7]"))
+    with pytest.raises(
+        OutputError, match=r"study.toml was changed after it was run: skythaw study search .*study.toml"
+    ):
+        tune(survey, budget="5m", out=out, cache=cache, **NETWORK)
+
+
+@pytest.mark.parametrize("name", ["larger", "larger.toml"])
+def test_what_a_user_keeps_under_that_name_is_left_alone(finished, survey, cache, tmp_path, ladder, name):
+    ladder(RICH, POOR)
+    out = again(finished, tmp_path)
+    mine = out / name if name.endswith("toml") else out / name / "mine.txt"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    assert len(settings_of(tune(survey, budget="10m", out=out, cache=cache, **NETWORK))) == 1
+    assert mine.read_text() == "mine"
+
+
+class KilledError(Exception):
+    """Here."""
+
+
+@pytest.mark.parametrize("moment", ["search", "swapped"])
+def test_after_a_kill_the_same_call_goes_on_and_all_is_of_one_study(
+    moment, finished, survey, cache, tmp_path, ladder, monkeypatch
+):
+    """Killed while the larger study is searched, the answer of the smaller is there; the same call does the rest."""
+    ladder(RICH, POOR)
+    out = again(finished, tmp_path)
+    before = read_answer(out)
+
+    def killed(*_given, **_options):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        if moment == "search":
+            patched.setattr(larger_module, "search", killed)
+        else:
+            patched.setattr("skythaw.api.tune._end", killed)
+        with pytest.raises(KilledError):
+            tune(survey, budget="10m", out=out, cache=cache, **NETWORK)
+    assert TuneFolder(out).whole
+    if moment == "search":
+        assert read_answer(out) == before
+    monkeypatch.setattr("skythaw.api.tune.search", killed)  # the first study is not searched again
+    run = tune(survey, budget="5m" if moment == "swapped" else "10m", out=out, cache=cache, **NETWORK)
+    assert len(settings_of(run)) == 2
+    assert read_answer(out)["answer"] == str(run.answer)
+    assert read_about(out / "classifier").cell.key in {cell for row in run.facts["rows"] for cell in row["keys"]}
+    assert not LEFTOVERS & {each.name for each in out.iterdir()}
+
+
+@pytest.mark.parametrize("moment", range(8))
 def test_a_kill_while_the_larger_takes_the_place_of_the_smaller(moment, tmp_path, monkeypatch):
     """Before, between and after its steps: there is one run afterwards, and its study file is its own."""
     folder = TuneFolder(tmp_path / "out")
+    folder.path.mkdir()
+    folder.study.write_text("small")
+    folder.keep({}, 1.0, complete=True)
+    folder.begin_larger("large")
     for run, text in ((folder.run, "small"), (folder.larger_run, "large")):
         run.mkdir(parents=True)
         (run / "ledger.sqlite").write_text(text)
-    folder.study.write_text("small")
-    folder.larger_study.write_text("large")
-    folder.keep({}, 1.0)
-    steps = iter(range(6))
-
-    class KilledError(Exception):
-        """Here."""
+    steps = iter(range(9))
 
     def killed_before(step):
         def stepped(*given, **options):
@@ -205,12 +272,16 @@ def test_a_kill_while_the_larger_takes_the_place_of_the_smaller(moment, tmp_path
         return stepped
 
     with monkeypatch.context() as patched:
-        for owner, name in ((Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
+        for owner, name in ((Path, "rename"), (Path, "replace"), (shutil, "rmtree"), (TuneFolder, "note")):
             patched.setattr(owner, name, killed_before(getattr(owner, name)))
         with pytest.raises(KilledError):
             folder.larger_is_done()
     folder.open({})
+    folder.settle_larger()
     begun = moment > 0
+    assert folder.marked("searched") == begun
+    assert folder.larger_begun != begun
+    assert not (begun and folder.ended_within(1.0))
     assert (folder.run / "ledger.sqlite").read_text() == ("large" if begun else "small")
     assert folder.study.read_text() == ("large" if begun else "small")
     assert LEFTOVERS & {each.name for each in folder.path.iterdir()} == (set() if begun else {"larger", "larger.toml"})

@@ -97,6 +97,7 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
     watcher.noted(fitting.told)
     with replacing(folder.study) as file:
         file.write(study_text(fitting.study, head=_head(request, budget, tried), folder=folder.path).encode())
+    folder.note(planned=folder.study_mark)
     return Study.load(folder.study)
 
 

@@ -70,14 +70,14 @@ no-such-folder/run (see: skythaw study run, skythaw tune)
             )
         self.ledger_folder = found
         self.plot = RunPlots(lambda: self.facts)
-        self._made: tuple[int, dict[str, Any]] | None = None
+        self._made: tuple[list[str], dict[str, Any]] | None = None
         self._loaded: Classifier | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that the report says, as ``skythaw report --json`` has it; made again when cells were added."""
         with Ledger.read(self.ledger_folder) as ledger:
-            done = sum(entry.state == "done" for entry in ledger.entries())
+            done = [entry.key for entry in ledger.entries() if entry.state == "done"]
             if self._made is None or self._made[0] != done:
                 self._made = done, report_facts(ledger)
         return self._made[1]

@@ -8,54 +8,80 @@ from pathlib import Path
 from skythaw.api.choose_study import TuneRequest, ending_of
 from skythaw.api.study_ladder import LADDER, FittingStudy, Rung, study_on
 from skythaw.api.study_text import study_text
-from skythaw.api.time_budget import TimeBudget, stopping_after
+from skythaw.api.time_budget import TimeBudget, TimeIsUp, stopping_after
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.errors import SkythawError
-from skythaw.machine.files import replacing
-from skythaw.spec import IMAGES, Study
+from skythaw.spec import Study
 from skythaw.study.convergence import not_converged
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import Watcher
+from skythaw.tuning.training_pace import NOT_LONG_ENOUGH
+
+HEAD = "Made by skythaw tune, which had time left after a smaller study."
 
 
-def search_larger(request: TuneRequest, clock: TimeBudget, watcher: Watcher) -> None:
-    """Search larger studies, as long as one fits into what is left, and put each in the place of the one before.
+def search_larger(request: TuneRequest, study: Study, clock: TimeBudget, watcher: Watcher) -> Study | None:
+    """Search the richest larger study that fits into what is left, and put it in the place of the one that is finished.
 
     One that was begun is gone on with. Network, crop and size stay as they were chosen.
+
+    Returns
+    -------
+    Study or None
+        the larger study, whose report is to be written; None where there is none, or it could not be finished: then
+        all is as before, and the user was told why
     """
     folder = TuneFolder(request.out)
-    while folder.larger_study.is_file() or _begin(request, folder, clock, watcher):
-        watcher.step("searching a larger study")
-        try:
-            with stopping_after(clock.left - ending_of(clock)):
-                search(Study.load(folder.larger_study), request.settings(folder.larger_run), watcher)
-        except SkythawError as error:  # there is an answer already
-            watcher.warned(f"the larger study can't be run, so the answer is that of the smaller one: {error}")
-            return
+    if clock.left <= ending_of(clock) and not folder.larger_begun:
+        return None
+    try:
+        with stopping_after(clock.left - ending_of(clock)):
+            larger = _under_way(folder) or _begin(request, folder, study, clock, watcher)
+            if larger is None:
+                return None
+            watcher.step("searching a larger study")
+            search(larger, request.settings(folder.larger_run), watcher)
+        if failed := _failed(folder.larger_run):
+            watcher.warned(f"{failed} trainings of the larger study failed, so the answer is that of the smaller one")
+            return None
         folder.larger_is_done()
+    except TimeIsUp:
+        watcher.noted(
+            "the budget is used up before the larger study is finished: the answer is that of the smaller one"
+        )
+    except (SkythawError, OSError) as error:  # there is an answer already
+        watcher.warned(f"the larger study can't be run, so the answer is that of the smaller one: {error}")
+        folder.discard_larger()
+    else:
+        return larger
+    return None
 
 
-def _begin(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: Watcher) -> bool:
-    """Write the file of the largest study that fits; False where there is none."""
-    workers = request.settings(folder.run).workers or 1
-    found = larger_study(folder, clock.left - ending_of(clock), request.cache, workers)
+def _under_way(folder: TuneFolder) -> Study | None:
+    return Study.load(folder.larger_study) if folder.larger_begun else None
+
+
+def _begin(request: TuneRequest, folder: TuneFolder, study: Study, clock: TimeBudget, watcher: Watcher) -> Study | None:
+    """Write the file of the largest study that fits; None where there is none."""
+    seconds, workers = clock.left - ending_of(clock), request.settings(folder.run).workers or 1
+    found = larger_study(study, folder.run, seconds, request.cache, workers) if folder.may_grow else None
     if found is None:
-        return False
+        return None
     watcher.noted(f"time is left; {found.told}")
-    head = "Made by skythaw tune, which had time left after a smaller study."
-    with replacing(folder.larger_study) as file:
-        file.write(study_text(found.study, head=head, folder=folder.path).encode())
-    return True
+    folder.begin_larger(study_text(found.study, head=HEAD, folder=folder.path))
+    return Study.load(folder.larger_study)
 
 
-def larger_study(folder: TuneFolder, seconds: float, cache: Path, workers: int) -> FittingStudy | None:
-    """The richest study that is richer than the one that was run, and fits into so many seconds; None without one.
+def larger_study(study: Study, run: Path, seconds: float, cache: Path, workers: int) -> FittingStudy | None:
+    """The richest study that is richer than a finished one, and fits into so many seconds; None without one.
 
     Parameters
     ----------
-    folder
-        of `tune`, whose study is finished
+    study
+        the finished one
+    run
+        its run folder
     seconds
         that there are
     cache
@@ -63,28 +89,30 @@ def larger_study(folder: TuneFolder, seconds: float, cache: Path, workers: int) 
     workers
         cells at a time
     """
-    study = Study.load(folder.study)
-    studies = (study_on(study, rung, cache, workers) for rung in richer_rungs(folder, cache))
+    studies = (study_on(study, rung, cache, workers) for rung in richer_rungs(study, run))
     return next((each for each in studies if each.seconds <= seconds), None)
 
 
-def richer_rungs(folder: TuneFolder, cache: Path) -> tuple[Rung, ...]:
-    """What is richer than the study that was run, the richest first.
+def richer_rungs(study: Study, run: Path) -> tuple[Rung, ...]:
+    """What is richer than a study that was run, the richest first.
 
-    Nothing where a user has changed what a rung decides. Nothing that trains longer, and is else the same, where every
-    training was finished before its most steps.
+    Nothing that trains longer, and is else the same, where every training was finished before its most steps.
     """
-    study = Study.load(folder.study)
     grid, recipe = study.grid, study.recipe
     own = Rung(grid.depth, len(grid.seed), recipe.max_steps, recipe.lr)
-    if own not in LADDER or study_on(study, own, cache, 1).study.describe() != study.describe():
+    if own not in LADDER:
         return ()
-    longer = grid.train_size != ("all",) or _cut_short(folder.run)
+    longer = grid.train_size != ("all",) or _cut_short(run)
     return tuple(r for r in LADDER[: LADDER.index(own)] if longer or replace(r, max_steps=own.max_steps) != own)
 
 
 def _cut_short(run: Path) -> bool:
-    """Whether a training of a run was not finished when it ended."""
+    """Whether a training of a run still gained at its most steps."""
     with Ledger.read(run) as ledger:
-        done = [(e.cell, e.result) for e in ledger.entries() if e.result]
-    return any(not_converged(result) for cell, result in done if cell.inputs == IMAGES)
+        results = [entry.result for entry in ledger.entries() if entry.result]
+    return any(NOT_LONG_ENOUGH in reason for result in results for reason in not_converged(result))
+
+
+def _failed(run: Path) -> int:
+    with Ledger.read(run) as ledger:
+        return sum(entry.state == "failed" for entry in ledger.entries())

@@ -21,13 +21,12 @@ from skythaw.machine.files import replacing
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.short_answer import short_answer
 from skythaw.report.write_report import ReportFiles, write_report
+from skythaw.spec import Study
 from skythaw.study.depth_search import search
 from skythaw.study.open_study import Watcher
 
 SCHEMA = 1
 OUT = Path("skythaw-tune")
-CUT = "the budget is used up: what was not trained to its end does not count"
-LARGER_CUT = "the budget is used up before the larger study is finished: the answer is that of the smaller one"
 
 
 def tune(  # noqa: PLR0913 (each is an option of the command, and all but the images have a default)
@@ -93,11 +92,15 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     request = tune_request(images, labels, table, out, backbone, weights, skip_broken, cache)
     folder = TuneFolder(request.out)
     before = folder.open(request.told)
-    clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
-    if not (before.get("complete") and folder.whole_within(seconds)):
+    if not folder.ended_within(seconds):
+        clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
         kept = f"what is done is kept in {folder.path}, and the same call goes on"
         with stopping_says(kept), budget_bar(clock, shown=progress) as bar:
-            _tune(request, folder, clock, BudgetWatcher(bar, on_cell, on_epoch, clock))
+            watcher = BudgetWatcher(bar, on_cell, on_epoch, clock)
+            try:
+                _tune(request, folder, clock, watcher)
+            finally:
+                folder.settle(request.told, clock.used)
     return Run(folder.path)
 
 
@@ -125,40 +128,49 @@ def tune_request(  # noqa: PLR0913, PLR0917 (the arguments of `tune`, one by one
 
 
 def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: Watcher) -> None:
-    """Choose the study, search, and end with what there is; also where the time is up, or the user stops it."""
-    complete = False
+    """Choose the study, search, and end with what there is; then go on with larger studies, as long as time is left."""
+    folder.settle_larger()
+    study, complete = None, folder.marked("searched") and folder.any_done
     try:
         study = choose_study(request, clock, watcher)
-        watcher.step("searching for the best depth")
-        with stopping_after(clock.left - ending_of(clock)):
-            search(study, request.settings(folder.run), watcher)
-        complete = True
-        search_larger(request, clock, watcher)
+        if not complete:
+            complete = _search(study, request, folder, clock, watcher)
     except TimeIsUp:
-        watcher.noted(LARGER_CUT if complete else CUT)
+        watcher.noted("the budget is used up: what was not trained to its end does not count")
     except KeyboardInterrupt:
-        folder.settle_larger()
         if folder.any_done:
-            _end(request, folder, clock, complete=complete)
+            _end(folder, clock, study, complete=complete)
         raise
-    finally:
-        folder.settle(request.told, clock.used)
     if not folder.any_done:
         raise SpecError(
             f"the budget of {clock.seconds:g} s was over before one training was finished; what was done is kept, and "
             "the same command with twice the --budget goes on"
         )
-    watcher.step("writing the report and the classifier")
-    _end(request, folder, clock, complete=complete)
-    folder.keep(request.told, clock.used, complete=complete)
+    if not (complete and folder.whole and folder.marked("written")):
+        watcher.step("writing the report and the classifier")
+        _end(folder, clock, study, complete=complete)
     if request.table is not None and not complete and read_about(folder.classifier).numbers is None:
         watcher.warned(
             f"no training with the numbers of {request.table} was finished, so the classifier takes images alone; the "
             "same command with a larger --budget goes on"
         )
+    while complete and study and (study := search_larger(request, study, clock, watcher)):
+        watcher.step("writing the report and the classifier of the larger study")
+        _end(folder, clock, study, complete=True)
+    folder.keep(request.told, clock.used, complete=complete, budget=clock.seconds)
 
 
-def _end(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, *, complete: bool) -> None:
+def _search(study: Study, request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: Watcher) -> bool:
+    """Search the study to its end, and remember that."""
+    mark = folder.study_mark
+    watcher.step("searching for the best depth")
+    with stopping_after(clock.left - ending_of(clock)):
+        search(study, request.settings(folder.run), watcher)
+    folder.note(searched=mark)
+    return True
+
+
+def _end(folder: TuneFolder, clock: TimeBudget, study: Study | None, *, complete: bool) -> None:
     """Write the report, the classifier and the answer of what is done."""
     from skythaw.bundle.export.export_bundle import export
 
@@ -171,8 +183,10 @@ def _end(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, *, complet
             "sentences": plain_answer(facts["choice"]),
             "choice": facts["choice"],
             "complete": complete,
-            "largest": complete and not richer_rungs(folder, request.cache),
+            "largest": complete and not (study and folder.may_grow and richer_rungs(study, folder.run)),
             "budget_seconds": clock.seconds,
             "seconds": round(clock.used, 1),
         }
         file.write((json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    if complete:
+        folder.note(written=folder.study_mark)

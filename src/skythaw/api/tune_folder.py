@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from skythaw.bundle.bundle_file import ABOUT
 from skythaw.errors import OutputError
@@ -60,7 +61,7 @@ class TuneFolder:
 
     @property
     def _larger_done(self) -> Path:
-        return self.path / "larger-done"
+        return self.path / ".larger-done"
 
     @property
     def look(self) -> Path:
@@ -77,10 +78,31 @@ class TuneFolder:
         """Whether report, classifier and answer are there, and the answer can be read."""
         return self.report.is_file() and (self.classifier / ABOUT).is_file() and self.read_answer() is not None
 
-    def whole_within(self, budget: float) -> bool:
-        """Whether it is `whole`, and a budget in seconds is no larger than the one that it was made with."""
-        answer = self.read_answer() if self.whole else None
-        return answer is not None and bool(answer.get("largest") or budget <= answer.get("budget_seconds", 0.0))
+    def ended_within(self, budget: float) -> bool:
+        """Whether a call with this budget, in seconds, has nothing left to do."""
+        state, answer = self._read_state(), self.read_answer()
+        if not state.get("complete") or not self.whole or answer is None:
+            return False
+        return not self.may_grow or answer.get("largest") is True or budget <= state.get("budget", budget)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether a larger study may take the place of the study that is there.
+
+        No where a user has changed the study file, or keeps something of his own under the name of the larger one.
+        """
+        others = self.larger_study.exists() or self.larger_run.exists()
+        return self.marked("planned") and (self._read_state().get("larger") is not None or not others)
+
+    def marked(self, mark: Literal["planned", "searched", "written"]) -> bool:
+        """Whether the study file, as it is now, was planned by `tune`, was searched, or has its report written."""
+        now = self.study_mark
+        return now is not None and self._read_state().get(mark) == now
+
+    @property
+    def study_mark(self) -> str | None:
+        """What tells the study file from a changed one; None where there is none."""
+        return _mark(self.study.read_bytes()) if self.study.is_file() else None
 
     def read_answer(self) -> dict[str, Any] | None:
         """What `answer` holds; None where it is not there or damaged."""
@@ -107,6 +129,26 @@ class TuneFolder:
             self._state.unlink(missing_ok=True)
             self.path.rmdir()
 
+    @property
+    def larger_begun(self) -> bool:
+        """Whether a larger study is under way."""
+        begun = self._read_state().get("larger")
+        return begun is not None and self.larger_study.is_file() and _mark(self.larger_study.read_bytes()) == begun
+
+    def begin_larger(self, text: str) -> None:
+        """Write the study file of a larger study."""
+        self.discard_larger()
+        self.note(larger=_mark(text.encode()))
+        with replacing(self.larger_study) as file:
+            file.write(text.encode())
+
+    def discard_larger(self) -> None:
+        """Forget a larger study that was begun."""
+        if self._read_state().get("larger") is not None and not self._larger_done.exists():
+            self.larger_study.unlink(missing_ok=True)
+            shutil.rmtree(self.larger_run, ignore_errors=True)
+            self.note(larger=None)
+
     def larger_is_done(self) -> None:
         """Put the larger study in the place of the one before. From the first step on, a kill leaves no way back."""
         self.larger_run.rename(self._larger_done)
@@ -114,15 +156,21 @@ class TuneFolder:
 
     def settle_larger(self) -> None:
         """Go on where `larger_is_done` was killed, if it was."""
-        before = self.path / "smaller"
+        if self._read_state().get("larger") is None:
+            return
+        before = self.path / ".smaller"
         if self._larger_done.is_dir():
             if self.larger_study.is_file():
+                mark = _mark(self.larger_study.read_bytes())
+                self.note(planned=mark, searched=mark, complete=False)
                 self.larger_study.replace(self.study)
             if self.run.is_dir():
                 shutil.rmtree(before, ignore_errors=True)
                 self.run.rename(before)
             self._larger_done.rename(self.run)
         shutil.rmtree(before, ignore_errors=True)
+        if not self.larger_study.exists() and not self.larger_run.exists():
+            self.note(larger=None)
 
     @property
     def _state(self) -> Path:
@@ -142,25 +190,41 @@ class TuneFolder:
             if not self.path.is_dir() or any(self.path.iterdir()):
                 raise OutputError(f"{self.path} is there already and not made by skythaw tune: choose another --out")
             return {}
-        try:
-            kept: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
-            before = dict(kept["request"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"can't read {self._state}: {error}; choose another --out") from None
+        kept = self._read_state(whole=True)
+        before = kept["request"]
         for name, value in request.items():
             if before.get(name) != value:
                 raise OutputError(
                     f"{self.path} is of another run, whose {name} is {_said(before.get(name))} and not {_said(value)}: "
                     "choose another --out"
                 )
-        self.settle_larger()
+        if kept.get("larger") is None and kept.get("searched") and self.study_mark not in (None, kept["searched"]):
+            raise OutputError(
+                f"{self.study} was changed after it was run: skythaw study search {self.study} --out another-folder "
+                "runs it as it is now"
+            )
         return kept
 
     def keep(self, request: Mapping[str, Any], seconds: float, **more: Any) -> None:
-        """Keep what the folder is of, and how long it has taken."""
+        """Keep what the folder is of, how long it has taken, and more; what else is kept stays."""
+        self.note(schema=SCHEMA, request=dict(request), seconds=round(seconds, 1), **more)
+
+    def note(self, **more: Any) -> None:
+        """Keep this, and what else is kept."""
+        content = {**self._read_state(), **more}
         with replacing(self._state) as file:
-            content = {"schema": SCHEMA, "request": dict(request), "seconds": round(seconds, 1), **more}
             file.write((json.dumps(content, indent=1) + "\n").encode())
+
+    def _read_state(self, *, whole: bool = False) -> dict[str, Any]:
+        """What is kept; nothing where it can't be read, which is an `OutputError` where it has to be whole."""
+        try:
+            kept: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+            dict(kept["request"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if whole:
+                raise OutputError(f"can't read {self._state}: {error}; choose another --out") from None
+            return {}
+        return kept
 
     def settle(self, request: Mapping[str, Any], seconds: float) -> None:
         """Keep how long it has taken, or leave no folder where there is nothing in it yet."""
@@ -172,3 +236,7 @@ class TuneFolder:
 
 def _said(value: Any) -> str:
     return "not given" if value in (None, [], {}) else str(value)
+
+
+def _mark(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -19,6 +19,8 @@ from typing import Literal, final
 
 from skythaw.spec import Recipe
 
+NOT_LONG_ENOUGH = "the most that max_steps allows"
+"""stands in the reason of a training that still gained when it had to stop"""
 WARM = 20
 """steps in which the rate rises"""
 FEWEST = 100
@@ -189,7 +191,7 @@ class CurvePace(Pace):
             return (f"nothing was gained after step {self.fall_from}, when its learning rate had hardly risen",)
         if self._cut_short is None:
             return ()
-        return (f"it still gained after {self._cut_short:,} steps, the most that max_steps allows",)
+        return (f"it still gained after {self._cut_short:,} steps, {NOT_LONG_ENOUGH}",)
 
 
 def pace_of(recipe: Recipe, objects: int, scored: int) -> Pace:

@@ -69,7 +69,7 @@ class ShownRun:
         with Ledger.read(folder) as ledger:
             self.title = str(ledger.remark("name") or folder.name)
         self._lock = threading.Lock()
-        self._made: tuple[int, dict[str, Any], str] | None = None
+        self._made: tuple[list[str], dict[str, Any], str] | None = None
         self._data: list[Cutouts] | None = None
 
     def status(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class ShownRun:
         with self._lock:
             with Ledger.read(self.folder) as ledger:
                 entries = ledger.entries()
-                done = sum(entry.state == "done" for entry in entries)
+                done = [entry.key for entry in entries if entry.state == "done"]
                 if self._made is None or self._made[0] != done:
                     facts = report_facts(ledger)
                     page = (
