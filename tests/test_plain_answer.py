@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers_run import World, make_run
+from skythaw.bundle.export.choose_cell import choose
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
 from skythaw.report.short_answer import short_answer
@@ -195,6 +196,23 @@ def test_the_choice_of_several_networks_is_the_best_ones_recommendation(tmp_path
     assert "It is surely better than vgg16." in facts["answer"]
     pair = facts["comparisons"][0]["pairs"][0]["macro_f1"]
     assert choice["above_frozen"] == {name: pair[name] for name in ("difference", "low", "high")}
+
+
+def test_validation_chooses_the_network_for_the_answer_and_for_the_classifier(tmp_path):
+    """On the test set the other one is better: that is said, and not used."""
+    skills = {"resnet50": {0: 1.0, 5: 2.0}, "vgg16": {0: 0.9, 5: 1.2}}
+    world = World(skills, objects=800, groups=200, luck={"vgg16": 2.0})
+    run = make_run(tmp_path, world)
+    with Ledger.read(run) as ledger:
+        facts = report_facts(ledger)
+        exported = choose(ledger.entries(), facts, None, None, run)
+    assert facts["choice"]["backbone"] == facts["failures"]["backbone"] == exported.cell.backbone == "vgg16"
+    assert exported.key in facts["choice"]["keys"]
+    (rival,) = facts["choice"]["rivals"]
+    assert rival["backbone"] == "resnet50"
+    assert rival["difference"] < 0
+    assert "On the test objects resnet50 is surely better; validation chose the network." in facts["answer"]
+    assert "It is surely better than" not in facts["answer"]
 
 
 def control(difference, low, high, converged=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 from skythaw.report.number_format import percent
 from skythaw.report.number_sentences import against, together, turned, with_ends
-from skythaw.report.recommendations import Facts, Recommendation, main_recommendations
+from skythaw.report.recommendations import Facts, Recommendation, main_recommendations, on_validation
 
 CHOSEN = ("network", "backbone", "weights", "strategy", "train_size", "depth", "blocks", "seeds")
 """what of a row its choice repeats"""
@@ -21,21 +21,21 @@ Choice = dict[str, Any]
 
 
 def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate: float | None = None) -> Choice | None:
-    """The one network and depth that the study speaks for: the best network's recommendation; None of no finished cell.
+    """What the study speaks for: the recommended depth of the network that is best on validation; None of no cell.
 
     Parameters
     ----------
     facts
         of the report
     rivals
-        the other networks, each with what the best one is above it: `skythaw.report.statistics.network_rivals`
+        the other networks, each with what the chosen one is above it: `skythaw.report.statistics.network_rivals`
     one_rate
         the learning rate that every cell had, if the study raced none
     """
     main = main_recommendations(facts)
     if not main:
         return None
-    best = max(main, key=lambda each: each.row["macro_f1"]["mean"])
+    best = max(main, key=lambda each: on_validation(each.row))
     row, compared = best.row, best.comparison or {}
     return {
         **{name: row[name] for name in CHOSEN},
@@ -240,9 +240,13 @@ def _how_sure(choice: Choice) -> list[str]:
     elif choice["sure"]:
         within = f"within {choice['margin']:g} of the best of the {choice['depths']} depths"
         said.append(f"That depth is surely {within}{rate}.")
-    told = [each for each in choice["rivals"] if each["converged"] and each["p_simultaneous"] < 0.05]
-    if choice["rivals"] and len(told) == len(choice["rivals"]) and choice["seeds"] > 1:
-        said.append(f"It is surely better than {_names(told, 'and')}.")
+    told = [e for e in choice["rivals"] if e["converged"] and e["p_simultaneous"] < 0.05 and choice["seeds"] > 1]
+    worse, better = ([each for each in told if (each["difference"] < 0) == ahead] for ahead in (False, True))
+    if worse and len(worse) == len(choice["rivals"]):
+        said.append(f"It is surely better than {_names(worse, 'and')}.")
+    if better:
+        verb = "is" if len(better) == 1 else "are"
+        said.append(f"On the test objects {_names(better, 'and')} {verb} surely better; validation chose the network.")
     return said
 
 

@@ -45,6 +45,14 @@ def recommendations(facts: Facts) -> list[Recommendation]:
     ]
 
 
+def on_validation(row: Row) -> float:
+    """What decides between networks, each at its recommended depth: mean macro-F1 on validation.
+
+    Depths are compared on the test set, and the report corrects for that; networks are a setting like any other.
+    """
+    return float(row["validation_macro_f1"]["mean"])
+
+
 def network_rows(facts: Facts) -> list[Row]:
     """The rows that have a network."""
     return [row for row in facts["rows"] if row["inputs"] != "table"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skythaw.errors import LedgerError, UnknownNameError
+from skythaw.report.recommendations import on_validation
 from skythaw.spec import IMAGES
 from skythaw.study.cell_result import Result
 from skythaw.study.ledger_rows import Entry
@@ -73,14 +74,14 @@ def _of_key(done: dict[str, Entry], key: str, inputs: Inputs | None, run: Path) 
 
 def _recommended(facts: dict[str, Any], inputs: Inputs | None) -> dict[str, Any] | None:
     """The recommended row of the best network, on the inputs that are wanted; None if there is none."""
-    best = max((each for each in facts["recommended"] if each["main"]), key=_on_validation)
+    best = max((each for each in facts["recommended"] if each["main"]), key=on_validation)
     of_both = [each for each in facts["recommended"] if _kind(each["inputs"]) == "both"]
     if inputs == "images" or (inputs is None and not of_both):
         return best if best["inputs"] == IMAGES else None
 
     def rank(each: dict[str, Any]) -> tuple[bool, bool, int, float]:
         alike = [each[name] == best[name] for name in ("network", "strategy")]
-        return alike[0], alike[1], each["train_size"], _on_validation(each)
+        return alike[0], alike[1], each["train_size"], on_validation(each)
 
     return max(of_both, key=rank, default=None)
 
@@ -88,7 +89,3 @@ def _recommended(facts: dict[str, Any], inputs: Inputs | None) -> dict[str, Any]
 def _kind(inputs: str) -> str:
     """Without the name of the fusion."""
     return inputs.partition(":")[0]
-
-
-def _on_validation(row: dict[str, Any]) -> float:
-    return float(row["validation_macro_f1"]["mean"])

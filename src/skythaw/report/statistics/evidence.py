@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,8 @@ class Evidence:
         return claims(networks, inputs)
 
     def failures(self) -> dict[str, Any]:
-        """Where the best of the networks fails, at its recommended depth."""
-        key = max(self.main(), key=lambda key: self._recommended(key).mean("macro_f1"))
+        """Where the network of the answer fails, at its recommended depth."""
+        key = self.best(self.main())
         candidate = self._recommended(key)
         keys, validation = candidate.keys, self.validation
         known = validation is not None and set(keys) <= set(validation.said)
@@ -142,6 +142,10 @@ class Evidence:
         ranks = {key: (key[3] == IMAGES, key[1] == first, len(c.decided), key[2]) for key, c in self.contests.items()}
         names = dict.fromkeys(key[0] for key in self.contests)
         return [max((key for key in ranks if key[0] == name), key=lambda key: ranks[key]) for name in names]
+
+    def best(self, keys: Iterable[Key]) -> Key:
+        """Of several contests, that whose recommended depth is best on validation, which decides between networks."""
+        return max(keys, key=lambda key: self.chosen[key][self._recommended(key).depth].validation)
 
     def _recommended(self, key: Key) -> Candidate:
         return self.contests[key].recommended

@@ -1,4 +1,4 @@
-"""The best network against each of the others: each at its recommended depth, on the same draws of the sky."""
+"""The network of the answer against each of the others: each at its recommended depth, on the same draws of the sky."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from skythaw.report.statistics.network_contest import ContestedNetwork, networks
 
 
 def network_rivals(evidence: Evidence) -> list[dict[str, Any]]:
-    """The other networks, each with what the best one is above it in macro-F1, alone and together with the rest."""
-    networks = [ContestedNetwork(evidence.named(key), evidence.contests[key], {}) for key in evidence.main()]
-    best = max(networks, key=lambda each: each.best.mean("macro_f1"))
-    others = [each for each in networks if each is not best]
+    """The other networks, each with what that of the answer is above it in macro-F1, alone and together."""
+    keys = evidence.main()
+    networks = {key: ContestedNetwork(evidence.named(key), evidence.contests[key], {}) for key in keys}
+    best = networks.pop(evidence.best(keys))
+    others = list(networks.values())
     apart = networks_apart([(best, each) for each in others], "macro_f1") if others else []
     return [
         {

@@ -18,17 +18,15 @@ TABLE = "table"
 
 
 def best_network(evidence: Evidence, train_size: int) -> Key | None:
-    """Of the networks on images alone with so many training images, the best at its recommended depth."""
+    """Of the networks on images alone with so many training images, the best on validation at its recommended depth."""
     of_size = [key for key in evidence.contests if key[2] == train_size and key[3] == IMAGES]
-    if not of_size:
-        return None
-    return max(of_size, key=lambda key: evidence.contests[key].recommended.mean("macro_f1"))
+    return evidence.best(of_size) if of_size else None
 
 
 def against_control(evidence: Evidence, row: ReportRow) -> dict[str, Any] | None:
     """What the best network with as many training images is above the control; None where there is no network.
 
-    Network and depth were chosen on the same test objects, so all that could have been chosen are judged together.
+    Its depth was chosen on the same test objects, so all networks and depths are judged together.
     """
     key = best_network(evidence, row.setting["train_size"])
     if key is None or row not in evidence.scored:
