@@ -89,6 +89,20 @@ def test_predict_gives_the_numbers_of_the_run(made, survey):
     assert np.allclose(found.p.sum(1), 1, atol=1e-5)
 
 
+def test_a_file_of_cutouts_gives_its_numbers_too(made, survey, tmp_path):
+    images, table, cutouts = survey
+    classifier, file = skythaw.load(made / "bundle"), made / "survey.parquet"
+    found = classifier.predict(file)
+    assert list(found.ids) == cutouts.object_ids
+    assert np.array_equal(found, classifier.predict(images, table=table))
+    whole = pq.read_table(file)
+    pq.write_table(whole.drop_columns(list(MAGNITUDES)), tmp_path / "images.parquet")
+    assert np.array_equal(classifier.predict(tmp_path / "images.parquet"), classifier.predict(images))
+    pq.write_table(whole.drop_columns(list(MAGNITUDES[:1])), tmp_path / "some.parquet")
+    with pytest.raises(DataError, match=f"the table lacks the column '{MAGNITUDES[0]}'"):
+        classifier.predict(tmp_path / "some.parquet")
+
+
 @pytest.mark.parametrize("half", ["images", "table"])
 def test_an_object_gets_the_model_for_what_is_there(made, survey, half):
     images, table, cutouts = survey

@@ -111,7 +111,8 @@ class Classifier:
         table
             of a classifier that takes columns of numbers beside images: a table that gives a column for its name (a
             dictionary of arrays, or a table of pandas, astropy or Arrow), one row for each image. A missing number is
-            NaN. An object without numbers is judged by its image alone. By default the table that `images` is
+            NaN. An object without numbers is judged by its image alone. By default the table that `images` is,
+            or the columns of its Parquet file
         calibrated
             use the temperature that was fitted on the validation set; else the network's own probabilities
 
@@ -129,7 +130,7 @@ class Classifier:
         """
         given = read_given(images, self.about.expected)
         if table is None and self.numbers is not None and self.numbers.wants.columns:
-            table = given.table
+            table = given.numbers(self.numbers.wants.columns)
         if len(given.images) <= BATCH or self.numbers is not None:
             p = self.outputs(given.images, table=table, calibrated=calibrated).p
         else:  # files are read some at a time

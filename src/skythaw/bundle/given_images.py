@@ -32,6 +32,14 @@ class GivenImages:
     """of each: its object_id, index or name of file where there is one, else its number"""
     table: Any = None
     """the table in which they were, which may hold numbers, too"""
+    in_file: bool = False
+    """whether that is a Parquet file of cutouts, which need not hold numbers"""
+
+    def numbers(self, columns: Sequence[str]) -> Any:
+        """The table, from which these numbers are taken; None where there is none, or its file holds none of them."""
+        if self.in_file and not set(columns) & set(self.table.column_names):
+            return None
+        return self.table
 
 
 def read_given(given: Any, expected: Expected) -> GivenImages:
@@ -70,7 +78,8 @@ def _of_path(path: Path) -> GivenImages:
     """One file, the images of a folder, or those of a Parquet file."""
     if path.suffix.lower() in PARQUET:
         cutouts = read_cutouts(path, need_labels=False)
-        return GivenImages([data for _, data, _ in cutouts.images()], tuple(cutouts.object_ids))
+        images: list[Image] = [data for _, data, _ in cutouts.images()]
+        return GivenImages(images, tuple(cutouts.object_ids), cutouts.table, in_file=True)
     if not path.is_dir():
         return GivenImages([path], (_stem(path),))
     found = find_images(str(path))

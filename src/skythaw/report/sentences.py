@@ -30,7 +30,7 @@ CALIBRATION = (
 )
 SEARCH = (
     "Every depth had a short trial. A depth that was surely worse on validation, in the trial or with its first seed, "
-    "was not trained further. All others were. Validation alone decided."
+    "was not trained further. All others were. Validation alone decided which were dropped."
 )
 SEARCH_IN_FULL = "Every depth was trained in full: trials would have cost as much."
 OLD_SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
