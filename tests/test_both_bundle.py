@@ -98,6 +98,11 @@ def test_a_file_of_cutouts_gives_its_numbers_too(made, survey, tmp_path):
     whole = pq.read_table(file)
     pq.write_table(whole.drop_columns(list(MAGNITUDES)), tmp_path / "images.parquet")
     assert np.array_equal(classifier.predict(tmp_path / "images.parquet"), classifier.predict(images))
+    holes = [None if row == 3 else value for row, value in enumerate(table[MAGNITUDES[0]])]
+    place = whole.column_names.index(MAGNITUDES[0])
+    pq.write_table(whole.set_column(place, MAGNITUDES[0], pa.array(holes)), tmp_path / "holes.parquet")
+    missing = {**table, MAGNITUDES[0]: [np.nan if each is None else each for each in holes]}
+    assert np.array_equal(classifier.predict(tmp_path / "holes.parquet"), classifier.predict(images, table=missing))
     pq.write_table(whole.drop_columns(list(MAGNITUDES[:1])), tmp_path / "some.parquet")
     with pytest.raises(DataError, match=f"the table lacks the column '{MAGNITUDES[0]}'"):
         classifier.predict(tmp_path / "some.parquet")

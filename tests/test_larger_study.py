@@ -127,6 +127,8 @@ def test_a_larger_study_that_is_cut_off_leaves_the_answer_of_the_smaller_and_goe
     assert "before the larger study is finished: the answer is that of the smaller one" in capsys.readouterr().err
     assert read_answer(out)["complete"]
     assert not read_answer(out)["largest"]
+    assert read_answer(out)["budget_seconds"] == 600
+    assert read_answer(out)["seconds"] == pytest.approx(TuneFolder(out).seconds, abs=5)
     assert (out / "larger.toml").is_file()
 
     seen, begin = [], larger_module._begin
@@ -203,6 +205,51 @@ def test_a_study_that_was_changed_after_its_run_is_refused(finished, survey, cac
         OutputError, match=r"study.toml was changed after it was run: skythaw study search .*study.toml"
     ):
         tune(survey, budget="5m", out=out, cache=cache, **NETWORK)
+
+
+@pytest.mark.parametrize("when", ["pending", "meanwhile"])
+def test_a_file_that_was_changed_while_a_larger_study_is_under_way_stays(
+    when, finished, survey, cache, tmp_path, ladder, monkeypatch, capsys
+):
+    ladder(RICH, POOR)
+    out = again(finished, tmp_path)
+    file, search = out / "study.toml", larger_module.search
+
+    def changed(*given):
+        if when == "pending":
+            raise TimeIsUp
+        found = search(*given)
+        file.write_text(file.read_text() + "# mine\n")
+        return found
+
+    monkeypatch.setattr(larger_module, "search", changed)
+    tune(survey, budget="10m", out=out, cache=cache, **NETWORK)
+    if when == "pending":
+        file.write_text(file.read_text() + "# mine\n")
+    else:
+        assert "was changed meanwhile, so the answer is that of the smaller study" in capsys.readouterr().err
+    with pytest.raises(OutputError, match="was changed after it was run"):
+        tune(survey, budget="20m", out=out, cache=cache, **NETWORK)
+    assert file.read_text().endswith("# mine\n")
+
+
+def test_a_full_disk_keeps_what_is_done_of_the_larger_study(finished, survey, cache, tmp_path, ladder, monkeypatch):
+    ladder(RICH, POOR)
+    out = again(finished, tmp_path)
+    search = larger_module.search
+
+    def full(*given):
+        search(*given)
+        raise OutputError("no room")
+
+    monkeypatch.setattr(larger_module, "search", full)
+    with pytest.raises(OutputError, match="no room"):
+        tune(survey, budget="10m", out=out, cache=cache, **NETWORK)
+    monkeypatch.setattr(larger_module, "search", search)
+    trained = []
+    run = tune(survey, budget="10m", out=out, cache=cache, on_cell=lambda e: trained.append(e.cell.key), **NETWORK)
+    assert len(settings_of(run)) == 2
+    assert trained == []
 
 
 @pytest.mark.parametrize("name", ["larger", "larger.toml"])

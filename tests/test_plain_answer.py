@@ -6,7 +6,8 @@ import pytest
 
 from helpers_run import World, make_run
 from skythaw.bundle.export.choose_cell import choose
-from skythaw.report.plain_answer import plain_answer
+from skythaw.report.plain_answer import _control, _inputs, plain_answer
+from skythaw.report.recommendations import Recommendation
 from skythaw.report.report_facts import report_facts
 from skythaw.report.short_answer import short_answer
 from skythaw.study.ledger import Ledger
@@ -213,6 +214,21 @@ def test_validation_chooses_the_network_for_the_answer_and_for_the_classifier(tm
     assert rival["difference"] < 0
     assert "On the test objects resnet50 is surely better; validation chose the network." in facts["answer"]
     assert "It is surely better than" not in facts["answer"]
+
+
+def test_the_control_and_the_numbers_beside_are_those_of_the_chosen_network():
+    best = Recommendation({}, {"network": "vgg16", "strategy": "top", "train_size": 300}, None, ())
+    control = {"train_size": 300, "numbers": 47, "macro_f1": {}, "network": {"network": "vgg16", "strategy": "lora:8"}}
+    assert _control({"control": [control]}, best) is None
+    control["network"]["strategy"] = "top"
+    assert _control({"control": [control]}, best)["numbers"] == 47
+
+    def of(inputs, test, validation):
+        named = {**best.row, "inputs": inputs, "macro_f1": {"both": {"mean": test}}}
+        return named, {**named, "validation_macro_f1": {"mean": validation}}
+
+    inputs, recommended = zip(of("both:mean", 0.9, 0.7), of("both:stack", 0.8, 0.8), strict=True)
+    assert _inputs({"inputs": inputs, "recommended": recommended}, best)["inputs"] == "both:stack"
 
 
 def control(difference, low, high, converged=True):

@@ -483,7 +483,7 @@ def test_numbers_that_came_to_nothing_within_the_budget_are_named(tmp_path, monk
     monkeypatch.setattr(module, "_end", lambda *_, complete: None)
     monkeypatch.setattr(module, "read_about", lambda _: SimpleNamespace(numbers=numbers))
     request = SimpleNamespace(told={}, table=tmp_path / "a.csv")
-    nothing = dict.fromkeys(("keep", "settle", "settle_larger", "marked"), lambda *_, **__: None)
+    nothing = dict.fromkeys(("keep", "settle", "settle_larger", "marked", "read_answer"), lambda *_, **__: None)
     folder = SimpleNamespace(any_done=True, classifier=tmp_path, **nothing)
     watcher = SimpleNamespace(noted=notes.append, warned=notes.append, step=lambda _: None)
     module._tune(request, folder, TimeBudget.begin(60, 0.0), watcher)

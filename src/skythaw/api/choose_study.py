@@ -21,7 +21,6 @@ from skythaw.data.inspect import inspect
 from skythaw.data.overlaps import first_form
 from skythaw.errors import DataError, SkythawError, SpecError
 from skythaw.machine.device import device_kind
-from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
 from skythaw.spec import Study
 from skythaw.study.open_study import RunSettings, Watcher
@@ -95,9 +94,7 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
     candidates = first_candidates(list(networks), min(form.size))
     fitting, tried = _fitting(request, base, candidates, budget, watcher)
     watcher.noted(fitting.told)
-    with replacing(folder.study) as file:
-        file.write(study_text(fitting.study, head=_head(request, budget, tried), folder=folder.path).encode())
-    folder.note(planned=folder.study_mark)
+    folder.plan(study_text(fitting.study, head=_head(request, budget, tried), folder=folder.path))
     return Study.load(folder.study)
 
 

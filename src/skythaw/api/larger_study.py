@@ -9,8 +9,8 @@ from skythaw.api.choose_study import TuneRequest, ending_of
 from skythaw.api.study_ladder import LADDER, FittingStudy, Rung, study_on
 from skythaw.api.study_text import study_text
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, stopping_after
-from skythaw.api.tune_folder import TuneFolder
-from skythaw.errors import SkythawError
+from skythaw.api.tune_folder import TuneFolder, any_done_in
+from skythaw.errors import OutputError, SkythawError
 from skythaw.spec import Study
 from skythaw.study.convergence import not_converged
 from skythaw.study.depth_search import search
@@ -33,7 +33,7 @@ def search_larger(request: TuneRequest, study: Study, clock: TimeBudget, watcher
         all is as before, and the user was told why
     """
     folder = TuneFolder(request.out)
-    if clock.left <= ending_of(clock) and not folder.larger_begun:
+    if not folder.may_grow or (clock.left <= ending_of(clock) and not folder.larger_begun):
         return None
     try:
         with stopping_after(clock.left - ending_of(clock)):
@@ -45,14 +45,20 @@ def search_larger(request: TuneRequest, study: Study, clock: TimeBudget, watcher
         if failed := _failed(folder.larger_run):
             watcher.warned(f"{failed} trainings of the larger study failed, so the answer is that of the smaller one")
             return None
+        if not folder.may_grow:
+            watcher.warned(f"{folder.study} was changed meanwhile, so the answer is that of the smaller study")
+            return None
         folder.larger_is_done()
     except TimeIsUp:
         watcher.noted(
             "the budget is used up before the larger study is finished: the answer is that of the smaller one"
         )
-    except (SkythawError, OSError) as error:  # there is an answer already
+    except OutputError:  # a full disk: what is done is kept, and the same call goes on
+        raise
+    except SkythawError as error:  # there is an answer already
         watcher.warned(f"the larger study can't be run, so the answer is that of the smaller one: {error}")
-        folder.discard_larger()
+        if not any_done_in(folder.larger_run):
+            folder.discard_larger()
     else:
         return larger
     return None
@@ -65,7 +71,7 @@ def _under_way(folder: TuneFolder) -> Study | None:
 def _begin(request: TuneRequest, folder: TuneFolder, study: Study, clock: TimeBudget, watcher: Watcher) -> Study | None:
     """Write the file of the largest study that fits; None where there is none."""
     seconds, workers = clock.left - ending_of(clock), request.settings(folder.run).workers or 1
-    found = larger_study(study, folder.run, seconds, request.cache, workers) if folder.may_grow else None
+    found = larger_study(study, folder.run, seconds, request.cache, workers)
     if found is None:
         return None
     watcher.noted(f"time is left; {found.told}")

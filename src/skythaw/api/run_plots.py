@@ -53,7 +53,7 @@ class RunPlots:
     def _of_choice(self, name: str) -> Sequence[Figure]:
         """The figures of a kind, that of the chosen network first."""
         some: Sequence[Figure] = getattr(self._figures(), name)
-        chosen = self._facts()["choice"]["backbone"]
+        chosen = self._facts()["choice"]["network"]
         return sorted(some, key=lambda figure: not figure.title.startswith(f"{chosen}, "))
 
 

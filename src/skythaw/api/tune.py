@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from skythaw.api.time_budget import TimeBudget, TimeIsUp, parse_budget, stopping
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.bundle.bundle_file import read_about
 from skythaw.errors import SpecError
-from skythaw.machine.files import replacing
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.short_answer import short_answer
 from skythaw.report.write_report import ReportFiles, write_report
@@ -157,6 +155,8 @@ def _tune(request: TuneRequest, folder: TuneFolder, clock: TimeBudget, watcher: 
     while complete and study and (study := search_larger(request, study, clock, watcher)):
         watcher.step("writing the report and the classifier of the larger study")
         _end(folder, clock, study, complete=True)
+    if answer := folder.read_answer():
+        folder.write_answer({**answer, "budget_seconds": clock.seconds, "seconds": round(clock.used, 1)})
     folder.keep(request.told, clock.used, complete=complete, budget=clock.seconds)
 
 
@@ -176,8 +176,8 @@ def _end(folder: TuneFolder, clock: TimeBudget, study: Study | None, *, complete
 
     facts = write_report(folder.run, ReportFiles(html=folder.report))
     export(folder.run, folder.classifier, onnx=False)
-    with replacing(folder.answer) as file:
-        content = {
+    folder.write_answer(
+        {
             "schema": SCHEMA,
             "answer": short_answer(facts["choice"]),
             "sentences": plain_answer(facts["choice"]),
@@ -187,6 +187,6 @@ def _end(folder: TuneFolder, clock: TimeBudget, study: Study | None, *, complete
             "budget_seconds": clock.seconds,
             "seconds": round(clock.used, 1),
         }
-        file.write((json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    )
     if complete:
         folder.note(written=folder.study_mark)

@@ -115,10 +115,17 @@ class TuneFolder:
     @property
     def any_done(self) -> bool:
         """Whether a training of the study is finished."""
-        if not (self.run / "ledger.sqlite").is_file():
-            return False
-        with Ledger.read(self.run) as ledger:
-            return any(entry.state == "done" for entry in ledger.entries())
+        return any_done_in(self.run)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken, all calls together."""
+        return float(self._read_state().get("seconds", 0.0))
+
+    def write_answer(self, content: Mapping[str, Any]) -> None:
+        """Write `answer`."""
+        with replacing(self.answer) as file:
+            file.write((json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
 
     def discard_images(self) -> None:
         """Take back an import that can't be used, and a folder in which there is no more than that."""
@@ -128,6 +135,12 @@ class TuneFolder:
         if not set(self.path.iterdir()) - {self._state}:
             self._state.unlink(missing_ok=True)
             self.path.rmdir()
+
+    def plan(self, text: str) -> None:
+        """Write the study file."""
+        self.note(planned=_mark(text.encode()))
+        with replacing(self.study) as file:
+            file.write(text.encode())
 
     @property
     def larger_begun(self) -> bool:
@@ -198,7 +211,7 @@ class TuneFolder:
                     f"{self.path} is of another run, whose {name} is {_said(before.get(name))} and not {_said(value)}: "
                     "choose another --out"
                 )
-        if kept.get("larger") is None and kept.get("searched") and self.study_mark not in (None, kept["searched"]):
+        if not self._larger_done.exists() and kept.get("searched") and self.study_mark not in (None, kept["searched"]):
             raise OutputError(
                 f"{self.study} was changed after it was run: skythaw study search {self.study} --out another-folder "
                 "runs it as it is now"
@@ -236,6 +249,14 @@ class TuneFolder:
 
 def _said(value: Any) -> str:
     return "not given" if value in (None, [], {}) else str(value)
+
+
+def any_done_in(run: Path) -> bool:
+    """Whether a training of a run folder is finished."""
+    if not (run / "ledger.sqlite").is_file():
+        return False
+    with Ledger.read(run) as ledger:
+        return any(entry.state == "done" for entry in ledger.entries())
 
 
 def _mark(content: bytes) -> str:

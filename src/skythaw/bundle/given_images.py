@@ -78,7 +78,7 @@ def _of_path(path: Path) -> GivenImages:
     """One file, the images of a folder, or those of a Parquet file."""
     if path.suffix.lower() in PARQUET:
         cutouts = read_cutouts(path, need_labels=False)
-        images: list[Image] = [data for _, data, _ in cutouts.images()]
+        images: list[Image] = [data or None for _, data, _ in cutouts.images()]
         return GivenImages(images, tuple(cutouts.object_ids), cutouts.table, in_file=True)
     if not path.is_dir():
         return GivenImages([path], (_stem(path),))

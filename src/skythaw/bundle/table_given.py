@@ -55,6 +55,7 @@ def listed(names: Sequence[str]) -> str:
 def _numbers(name: str, column: Any) -> pa.Array:
     """A column as Arrow has it; masked values are missing."""
     values = column.filled(np.nan) if hasattr(column, "filled") else column
+    values = values.to_pylist() if hasattr(values, "to_pylist") else values  # of Arrow: its own scalars are no numbers
     try:
         array = np.array([np.nan if value is None else value for value in values])
         return pa.array(array.astype(np.float64))

@@ -54,6 +54,7 @@ def tune(
     skip_broken: SkipBroken = False,
 ) -> None:
     """Images in; an answer, a report and a classifier out. Stop it at any time: the same command goes on."""
+    from skythaw.api.time_budget import parse_budget
     from skythaw.api.tune import tune as run_tune
     from skythaw.api.tune_folder import TuneFolder
 
@@ -73,13 +74,15 @@ def tune(
     folder = TuneFolder(out)
     ended = folder.read_answer() or {}
     if not ended.get("complete"):
-        warn(f"the budget was used up before the study was finished; the same command with more than {budget} goes on")
-    say(f"took {duration(ended.get('seconds', 0.0))}\n")
+        used = budget if folder.seconds <= parse_budget(budget) else duration(folder.seconds)
+        warn(f"the budget was used up before the study was finished; the same command with more than {used} goes on")
+    say(f"took {duration(folder.seconds)}\n")
     print_answer(run.facts)
     _say_next(folder, alone=(ended.get("choice") or {}).get("inputs") in (None, "images"))
     if ended.get("complete"):
-        grows = "" if ended.get("largest") else " With a larger --budget the same command goes on to a larger one."
-        say(f"This study is finished.{grows}")
+        largest = not folder.may_grow or ended.get("largest") is not False
+        more = "" if largest else " With a larger --budget the same command goes on to a larger one."
+        say(f"This study is finished.{more}")
 
 
 def init(

@@ -115,7 +115,9 @@ def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
 def _control(facts: Facts, best: Recommendation) -> dict[str, Any] | None:
     """The control of as many images, and what the chosen network is above it; None where there is none."""
     found = next((each for each in facts["control"] if each["train_size"] == best.row["train_size"]), None)
-    if found is None or found["network"] is None or found["network"]["network"] != best.row["network"]:
+    if found is None or found["network"] is None:
+        return None
+    if any(found["network"][name] != best.row[name] for name in ("network", "strategy")):
         return None
     return {name: found[name] for name in ("numbers", "macro_f1", "network")}
 
@@ -124,7 +126,12 @@ def _inputs(facts: Facts, best: Recommendation) -> dict[str, Any] | None:
     """What the numbers that the study has beside the images add to them; None where it has none."""
     same = ("network", "strategy", "train_size")
     several = [each for each in facts["inputs"] if all(each[name] == best.row[name] for name in same)]
-    return max(several, key=lambda each: each["macro_f1"]["both"]["mean"], default=None)
+    scores = {
+        each["inputs"]: on_validation(each)
+        for each in facts["recommended"]
+        if all(each[name] == best.row[name] for name in same)
+    }
+    return max(several, key=lambda each: scores[each["inputs"]], default=None)
 
 
 def plain_answer(choice: Choice | None) -> list[str]:

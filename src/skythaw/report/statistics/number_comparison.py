@@ -18,7 +18,9 @@ TABLE = "table"
 
 
 def best_network(evidence: Evidence, train_size: int) -> Key | None:
-    """Of the networks on images alone with so many training images, the best on validation at its recommended depth."""
+    """The network of the answer, if it has so many training images; else that which is best with as many."""
+    if (chosen := evidence.best(evidence.main()))[2:] == (train_size, IMAGES):
+        return chosen
     of_size = [key for key in evidence.contests if key[2] == train_size and key[3] == IMAGES]
     return evidence.best(of_size) if of_size else None
 
