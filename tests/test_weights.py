@@ -29,7 +29,6 @@ from skythaw.errors import WeightsError
 from skythaw.spec import WeightsChoice
 
 SMALL = "timm:test_resnet"
-MOBILENET = Path(__file__).parents[2] / "shared" / "weights" / "mobilenetv2_100.safetensors"
 
 
 def official_state(network: Backbone) -> dict[str, torch.Tensor]:
@@ -220,11 +219,15 @@ def test_weights_in_a_package(number):
     assert chosen == Weights("random", None, "random")
 
 
-@pytest.mark.skipif(not MOBILENET.exists(), reason="the shared weights are not here")
-def test_the_shared_mobilenet():
-    choice = WeightsChoice(file=MOBILENET, mean=(0.5,), std=(0.5,), options={"pad_type": "same", "bn_eps": 1e-3})
-    net = build(backbone("mobilenetv2"), locate(backbone("mobilenetv2"), choice), choice)
-    assert_loaded(net, safetensors.torch.load_file(MOBILENET))
+def test_weights_that_were_trained_with_other_options(tmp_path):
+    """As a MobileNetV2 that was converted from TensorFlow: its padding, batch norm and preprocessing are others."""
+    network = backbone("mobilenetv2")
+    state = {name: tensor.contiguous() for name, tensor in official_state(network).items()}
+    safetensors.torch.save_file(state, tmp_path / "converted.safetensors")
+    options = {"pad_type": "same", "bn_eps": 1e-3}
+    choice = WeightsChoice(file=tmp_path / "converted.safetensors", mean=(0.5,), std=(0.5,), options=options)
+    net = build(network, locate(network, choice), choice)
+    assert_loaded(net, state)
     assert net.preprocessing.mean == net.preprocessing.std == (0.5, 0.5, 0.5)
     assert net.features.bn1.eps == 1e-3
 

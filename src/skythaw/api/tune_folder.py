@@ -211,7 +211,8 @@ class TuneFolder:
                     f"{self.path} is of another run, whose {name} is {_said(before.get(name))} and not {_said(value)}: "
                     "choose another --out"
                 )
-        if not self._larger_done.exists() and kept.get("searched") and self.study_mark not in (None, kept["searched"]):
+        searched = kept.get("searched") if self.run.is_dir() and not self._larger_done.exists() else None
+        if searched is not None and self.study_mark not in (None, searched):
             raise OutputError(
                 f"{self.study} was changed after it was run: skythaw study search {self.study} --out another-folder "
                 "runs it as it is now"
