@@ -13,8 +13,8 @@ from helpers_tune import NETWORK
 from skythaw import tune
 from skythaw.api import larger_study as larger_module
 from skythaw.api import study_ladder
-from skythaw.api.larger_study import larger_study, richer_rungs
-from skythaw.api.study_ladder import Rung, study_on
+from skythaw.api.larger_study import richer_rungs
+from skythaw.api.study_ladder import Rung, richest_study, study_on
 from skythaw.api.study_text import study_text
 from skythaw.api.time_budget import TimeIsUp
 from skythaw.api.tune import tune_request
@@ -182,7 +182,8 @@ def test_the_richest_that_fits_is_taken(finished, cache, ladder):
     study, run = Study.load(finished / "study.toml"), finished / "run"
     seconds = [study_on(study, rung, cache, 1).seconds for rung in (LONG, RICH)]
     assert seconds[0] > seconds[1]
-    taken = [larger_study(study, run, given, cache, 1) for given in (seconds[0], seconds[1], 0.9 * seconds[1])]
+    richer = richer_rungs(study, run)
+    taken = [richest_study(study, given, cache, 1, richer) for given in (seconds[0], seconds[1], 0.9 * seconds[1])]
     assert [each and each.rung for each in taken] == [LONG, RICH, None]
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from helpers_run import World, make_run
 from skythaw.bundle.export.choose_cell import choose
-from skythaw.report.plain_answer import _control, _inputs, plain_answer
+from skythaw.report.choice import _control, _inputs
+from skythaw.report.plain_answer import plain_answer
 from skythaw.report.recommendations import Recommendation
 from skythaw.report.report_facts import report_facts
 from skythaw.report.short_answer import short_answer

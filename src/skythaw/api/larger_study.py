@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skythaw.api.choose_study import TuneRequest, ending_of
-from skythaw.api.study_ladder import LADDER, FittingStudy, Rung, study_on
+from skythaw.api.study_ladder import LADDER, Rung, richest_study
 from skythaw.api.study_text import study_text
 from skythaw.api.time_budget import TimeBudget, TimeIsUp, stopping_after
 from skythaw.api.tune_folder import TuneFolder, any_done_in
@@ -71,32 +71,12 @@ def _under_way(folder: TuneFolder) -> Study | None:
 def _begin(request: TuneRequest, folder: TuneFolder, study: Study, clock: TimeBudget, watcher: Watcher) -> Study | None:
     """Write the file of the largest study that fits; None where there is none."""
     seconds, workers = clock.left - ending_of(clock), request.settings(folder.run).workers or 1
-    found = larger_study(study, folder.run, seconds, request.cache, workers)
+    found = richest_study(study, seconds, request.cache, workers, richer_rungs(study, folder.run))
     if found is None:
         return None
     watcher.noted(f"time is left; {found.told}")
     folder.begin_larger(study_text(found.study, head=HEAD, folder=folder.path))
     return Study.load(folder.larger_study)
-
-
-def larger_study(study: Study, run: Path, seconds: float, cache: Path, workers: int) -> FittingStudy | None:
-    """The richest study that is richer than a finished one, and fits into so many seconds; None without one.
-
-    Parameters
-    ----------
-    study
-        the finished one
-    run
-        its run folder
-    seconds
-        that there are
-    cache
-        the cache folder, which knows how fast this machine is
-    workers
-        cells at a time
-    """
-    studies = (study_on(study, rung, cache, workers) for rung in richer_rungs(study, run))
-    return next((each for each in studies if each.seconds <= seconds), None)
 
 
 def richer_rungs(study: Study, run: Path) -> tuple[Rung, ...]:

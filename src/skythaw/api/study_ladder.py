@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +78,9 @@ class FittingStudy:
         return f"planned for this budget: {len(self.rung.depths)} depths, {seeds}, {rates}; about {time}"
 
 
-def richest_study(base: Study, seconds: float, cache: Path, workers: int) -> FittingStudy | None:
+def richest_study(
+    base: Study, seconds: float, cache: Path, workers: int, rungs: Sequence[Rung] | None = None
+) -> FittingStudy | None:
     """The richest study that fits into so many seconds; None where not even the poorest does.
 
     Parameters
@@ -90,12 +93,11 @@ def richest_study(base: Study, seconds: float, cache: Path, workers: int) -> Fit
         the cache folder, which knows how fast this machine is
     workers
         cells at a time
+    rungs
+        the richest first; by default all
     """
-    for rung in LADDER:
-        found = study_on(base, rung, cache, workers)
-        if found.seconds <= seconds:
-            return found
-    return None
+    studies = (study_on(base, rung, cache, workers) for rung in (LADDER if rungs is None else rungs))
+    return next((each for each in studies if each.seconds <= seconds), None)
 
 
 def study_on(base: Study, rung: Rung, cache: Path, workers: int) -> FittingStudy:

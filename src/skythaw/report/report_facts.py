@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from skythaw.data.split import nested_order
-from skythaw.report.plain_answer import make_choice, plain_answer
+from skythaw.report.choice import make_choice
+from skythaw.report.plain_answer import plain_answer
 from skythaw.report.statistics.chosen_cells import by_seed, completeness_and_purity, training_curves
 from skythaw.report.statistics.depth_contest import MARGIN
 from skythaw.report.statistics.evidence import Evidence, gather

@@ -126,10 +126,9 @@ def _start(request: Request, desk: TuneDesk, wrong: str = "") -> Response:
 def _shown(request: Request, now: StartedTune) -> dict[str, Any]:
     """What the page says of a run; its study is shown beside the others from the moment that it is there."""
     runs, name = request.app.state.service.runs, _name(now)
-    run = now.folder.larger_run if now.folder.larger_begun else now.folder.run
-    if (name not in runs or runs[name].folder != run) and (run / "ledger.sqlite").is_file():
+    if name not in runs and (now.folder.run / "ledger.sqlite").is_file():
         with suppress(LedgerError):  # it is just being made
-            runs[name] = ShownRun(run)
+            runs[name] = ShownRun(now.folder.run)
     return {"state": now.state(), "folder": now.folder, "name": name if name in runs else None}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skythaw.report.choice import above_frozen, may_be_best
 from skythaw.report.figures.elements import Table
 from skythaw.report.number_format import listed_depths, percent, points, points_range, rounded, with_interval
-from skythaw.report.plain_answer import above_frozen, may_be_best
 from skythaw.report.recommendations import Facts, Recommendation, recommendations, shown_axes
 
 
