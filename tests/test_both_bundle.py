@@ -103,6 +103,11 @@ def test_a_file_of_cutouts_gives_its_numbers_too(made, survey, tmp_path):
     pq.write_table(whole.set_column(place, MAGNITUDES[0], pa.array(holes)), tmp_path / "holes.parquet")
     missing = {**table, MAGNITUDES[0]: [np.nan if each is None else each for each in holes]}
     assert np.array_equal(classifier.predict(tmp_path / "holes.parquet"), classifier.predict(images, table=missing))
+    place, column = whole.column_names.index("image"), whole["image"].to_pylist()
+    gone = pa.array([None if row == 3 else value for row, value in enumerate(column)], whole["image"].type)
+    pq.write_table(whole.set_column(place, "image", gone), tmp_path / "gone.parquet")
+    shown = [None if row == 3 else image for row, image in enumerate(images)]
+    assert np.array_equal(classifier.predict(tmp_path / "gone.parquet"), classifier.predict(shown, table=table))
     pq.write_table(whole.drop_columns(list(MAGNITUDES[:1])), tmp_path / "some.parquet")
     with pytest.raises(DataError, match=f"the table lacks the column '{MAGNITUDES[0]}'"):
         classifier.predict(tmp_path / "some.parquet")
