@@ -139,6 +139,7 @@ def test_a_larger_study_that_is_cut_off_leaves_the_answer_of_the_smaller_and_goe
     assert len(cells) == len(set(cells)), "no training was done twice"
 
 
+@pytest.mark.soak
 def test_a_larger_study_that_can_not_be_run_is_a_warning(
     finished, survey, cache, tmp_path, ladder, monkeypatch, capsys
 ):
@@ -155,6 +156,7 @@ def test_a_larger_study_that_can_not_be_run_is_a_warning(
     assert "the larger study can't be run, so the answer is that of the smaller one: every cell failed" in said
 
 
+@pytest.mark.soak
 def test_a_larger_study_with_failed_trainings_takes_no_place(
     finished, survey, cache, tmp_path, ladder, monkeypatch, capsys
 ):
@@ -208,6 +210,7 @@ def test_a_study_that_was_changed_after_its_run_is_refused(finished, survey, cac
         tune(survey, budget="5m", out=out, cache=cache, **NETWORK)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("when", ["pending", "meanwhile"])
 def test_a_file_that_was_changed_while_a_larger_study_is_under_way_stays(
     when, finished, survey, cache, tmp_path, ladder, monkeypatch, capsys
@@ -234,6 +237,7 @@ def test_a_file_that_was_changed_while_a_larger_study_is_under_way_stays(
     assert file.read_text().endswith("# mine\n")
 
 
+@pytest.mark.soak
 def test_a_full_disk_keeps_what_is_done_of_the_larger_study(finished, survey, cache, tmp_path, ladder, monkeypatch):
     ladder(RICH, POOR)
     out = again(finished, tmp_path)
@@ -253,6 +257,7 @@ def test_a_full_disk_keeps_what_is_done_of_the_larger_study(finished, survey, ca
     assert trained == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["larger", "larger.toml"])
 def test_what_a_user_keeps_under_that_name_is_left_alone(finished, survey, cache, tmp_path, ladder, name):
     ladder(RICH, POOR)
@@ -268,6 +273,7 @@ class KilledError(Exception):
     """Here."""
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("moment", ["search", "swapped"])
 def test_after_a_kill_the_same_call_goes_on_and_all_is_of_one_study(
     moment, finished, survey, cache, tmp_path, ladder, monkeypatch
