@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 import sys
 import time
 import tomllib
@@ -365,6 +366,28 @@ def test_bad_images_are_one_sentence_and_leave_nothing(tmp_path, skythaw):
                        "timm:test_efficientnet=random")  # fmt: skip
         assert expected in said, (given, said)
         assert not out.exists() or not any(out.iterdir()), given
+
+
+HOLDER = "import sys, time; from pathlib import Path; from skythaw.api.tune_folder import TuneFolder\n\
+with TuneFolder(Path(sys.argv[1])).alone(): print('held', flush=True); time.sleep(600)"
+
+
+def test_two_calls_do_not_work_in_one_folder(tmp_path, skythaw):
+    out, few = tmp_path / "out", put(tmp_path / "few", STAR=15, QSO=15)
+    asked = ("--out", out, "--backbone", "timm:test_efficientnet", "--weights", "timm:test_efficientnet=random")
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert f"{out}: skythaw is at work there already" in refused(skythaw, few, *asked)
+        with pytest.raises(OutputError, match="at work there already"):
+            init_study(few, out=out, **NETWORK)
+        assert [file.name for file in out.iterdir()] == [".lock"]
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert "30 labelled images are too few" in refused(skythaw, few, *asked)
+    assert not out.exists()
 
 
 def test_images_that_cannot_be_read_are_left_out_if_wanted(tmp_path):

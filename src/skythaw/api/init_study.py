@@ -53,13 +53,14 @@ def init_study(  # noqa: PLR0913 (those of `tune`)
     if folder.study.is_file():
         raise OutputError(f"{folder.study} is there already: change it, or choose another --out")
     clock = TimeBudget.begin(parse_budget(budget), float(kept.get("seconds", 0.0)))
-    try:
-        with stopping_says("the same call goes on"), budget_bar(clock, shown=progress) as bar:
-            choose_study(request, clock, BudgetWatcher(bar, None, None, clock))
-    except TimeIsUp:
-        raise SpecError(
-            f"the budget of {clock.seconds:g} s was over before a study was chosen: give twice that"
-        ) from None
-    finally:
-        folder.settle(request.told, clock.used)
+    with folder.alone():
+        try:
+            with stopping_says("the same call goes on"), budget_bar(clock, shown=progress) as bar:
+                choose_study(request, clock, BudgetWatcher(bar, None, None, clock))
+        except TimeIsUp:
+            raise SpecError(
+                f"the budget of {clock.seconds:g} s was over before a study was chosen: give twice that"
+            ) from None
+        finally:
+            folder.settle(request.told, clock.used)
     return folder.study

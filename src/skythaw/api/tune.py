@@ -82,23 +82,25 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     Raises
     ------
     SkythawError
-        The images, labels, table or weights can't be used; the budget is too small; `out` is of something else.
+        The images, labels, table or weights can't be used; the budget is too small; `out` is of something else, or
+        another call is at work there.
     StoppedError
         It was stopped (it is a `KeyboardInterrupt`).
     """
     seconds = parse_budget(budget)
     request = tune_request(images, labels, table, out, backbone, weights, skip_broken, cache)
     folder = TuneFolder(request.out)
-    before = folder.open(request.told)
+    folder.open(request.told)
     if not folder.ended_within(seconds):
-        clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
         kept = f"what is done is kept in {folder.path}, and the same call goes on"
-        with stopping_says(kept), budget_bar(clock, shown=progress) as bar:
-            watcher = BudgetWatcher(bar, on_cell, on_epoch, clock)
-            try:
-                _tune(request, folder, clock, watcher)
-            finally:
-                folder.settle(request.told, clock.used)
+        with folder.alone(), stopping_says(kept):
+            before = folder.open(request.told)
+            clock = TimeBudget.begin(seconds, float(before.get("seconds", 0.0)))
+            with budget_bar(clock, shown=progress) as bar:
+                try:
+                    _tune(request, folder, clock, BudgetWatcher(bar, on_cell, on_epoch, clock))
+                finally:
+                    folder.settle(request.told, clock.used)
     return Run(folder.path)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from skythaw.bundle.bundle_file import ABOUT
 from skythaw.errors import OutputError
-from skythaw.machine.files import replacing
+from skythaw.machine.files import replacing, writing
 from skythaw.study.ledger import Ledger
 
 SCHEMA = 1
@@ -132,9 +135,11 @@ class TuneFolder:
         if not self.path.is_dir():
             return
         self.cutouts.unlink(missing_ok=True)
-        if not set(self.path.iterdir()) - {self._state}:
+        if not set(self.path.iterdir()) - {self._state, self._lock}:
             self._state.unlink(missing_ok=True)
-            self.path.rmdir()
+            with suppress(OSError):  # some systems take no file away that is open
+                self._lock.unlink(missing_ok=True)
+                self.path.rmdir()
 
     def plan(self, text: str) -> None:
         """Write the study file."""
@@ -189,6 +194,35 @@ class TuneFolder:
     def _state(self) -> Path:
         return self.path / "tune.json"
 
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one who works in the folder while the block lasts; it is made if it isn't there.
+
+        The system drops the lock when the process ends, however it ends.
+
+        Raises
+        ------
+        OutputError
+            Another process works in it, or it can't be written.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._lock)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise OutputError(
+                    f"{self.path}: skythaw is at work there already: wait until it has ended, or choose another --out"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def open(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What the folder says of an earlier call with the same request; empty where it is new.
 
@@ -200,7 +234,7 @@ class TuneFolder:
         if not self.path.exists():
             return {}
         if not self._state.is_file():
-            if not self.path.is_dir() or any(self.path.iterdir()):
+            if not self.path.is_dir() or set(self.path.iterdir()) - {self._lock}:
                 raise OutputError(f"{self.path} is there already and not made by skythaw tune: choose another --out")
             return {}
         kept = self._read_state(whole=True)
