@@ -25,8 +25,9 @@ import numpy as np
 from scipy.stats import norm
 from trust_lines import TrustLine, ece_lines, law_lines
 
+from skythaw.report.statistics.candidate import Candidate
 from skythaw.report.statistics.claims import CONTRADICTED, SUPPORTED, UNKNOWN, claims
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.report.statistics.network_contest import ContestedNetwork
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.scored_sample import Sample

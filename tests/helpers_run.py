@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -19,7 +21,7 @@ from scipy.special import log_softmax
 from skythaw.report.page.page_sections import make_page, wanted_images
 from skythaw.report.report_facts import report_facts
 from skythaw.spec import Cell, Recipe
-from skythaw.stats.cell_predictions import Predictions, save_predictions
+from skythaw.stats.cell_predictions import Predictions, predictions_path, save_predictions
 from skythaw.stats.object_table import objects_path
 from skythaw.stats.scored_sample import Sample
 from skythaw.study.ledger import Ledger
@@ -94,6 +96,18 @@ def make_run(folder: Path, world: World) -> Path:
     }
     pq.write_table(pa.table(table), objects_path(folder))
     return folder
+
+
+def forget(run: Path, wanted: Callable[[Cell], bool]) -> None:
+    """Make some cells of a finished run such that failed."""
+    with Ledger.read(run) as ledger:
+        keys = [entry.key for entry in ledger.entries() if wanted(entry.cell)]
+    with closing(sqlite3.connect(run / "ledger.sqlite")) as database, database:
+        for key in keys:
+            database.execute(
+                "UPDATE cells SET state = 'failed', result = NULL, sha256 = NULL, error = 'lost' WHERE key = ?", (key,)
+            )
+            predictions_path(run, key).unlink(missing_ok=True)
 
 
 def chance_of(one):

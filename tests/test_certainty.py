@@ -45,6 +45,11 @@ def check_words(compared):
         best = [p for p in compared["pairs"] if compared["recommended"] in (p["a"], p["b"])]
         assert not any(holds_nothing(p["macro_f1"]) for p in best)
     assert ("surely" in how_sure(compared)) == compared["sure"]
+    if compared["sure"]:
+        for pair in compared["pairs"]:
+            ends = pair["macro_f1"]
+            ahead = {pair["a"]: ends["high_simultaneous"], pair["b"]: -ends["low_simultaneous"]}
+            assert ahead.get(compared["recommended"], -1) < compared["margin"], "another may be better by more"
     if "tells the best depth from every other" in separation(compared):
         assert compared["alike"] == []
     assert ("these trained networks" in how_sure(compared)) == (compared["seeds"] == 1)
@@ -78,7 +83,7 @@ def check_claims(found):
 
 
 def test_the_shallowest_of_equal_depths_is_recommended_where_that_is_sure():
-    truth = Truth(((0.7, 0.8, 0.8, 0.8, 0.8),), 8000, 3, 0.001)
+    truth = Truth(((0.7, 0.8, 0.8, 0.8, 0.8),), 40_000, 3, 0.001)
     (contest,) = contests(truth, np.random.default_rng(3))
     assert (contest.recommended.depth, contest.unsure) == (5, None)
     assert "is the shallowest that is surely within 0.01 of the best" in how_sure(comparison(contest))

@@ -96,7 +96,8 @@ def test_a_depth_that_lacks_a_seed_does_not_win(one, tmp_path):
     found = facts_of(tmp_path)
     (compared,) = found["comparisons"]
     assert compared["recommended"] == 0
-    assert compared["incomplete"] == []  # of depth 3 not one line is whole, so it is not there
+    assert compared["incomplete"] == [3]
+    assert "surely" not in found["answer"]
     assert found["method"]["missing"] == 1
     assert [row["depth"] for row in found["rows"]] == [0, 3]
     assert found["rows"][1]["macro_f1"]["low"] is None

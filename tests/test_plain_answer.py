@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers_run import World, make_run
+from helpers_run import World, forget, make_run
 from skythaw.bundle.export.choose_cell import choose
 from skythaw.report.choice import _control, _inputs
 from skythaw.report.plain_answer import plain_answer
@@ -45,6 +45,7 @@ RIVAL = {
     "converged": True,
     "network": "vgg16",
     "depth": 3,
+    "seeds": 3,
     "difference": 0.02,
     "low": -0.01,
     "high": 0.05,
@@ -117,7 +118,9 @@ def test_what_is_sure_of_depths_at_one_learning_rate_is_so_at_that_rate():
 
 
 def test_of_one_seed_it_speaks_of_these_trained_networks():
-    said = answer(seeds=1, sure=None, may_be_best=[5, 10], rivals=[{**RIVAL, "p_simultaneous": 0.001}])
+    rival = {**RIVAL, "p_simultaneous": 0.001, "seeds": 1}
+    assert "whether vgg16 is as good" in answer(rivals=[rival])
+    said = answer(seeds=1, sure=None, may_be_best=[5, 10], rivals=[rival])
     assert "these trained networks" in said
     assert "which depth is the best" in said
     assert "surely" not in said
@@ -130,23 +133,29 @@ def test_one_seed_is_above_or_below_and_never_better_or_worse(sign):
     gain = {"difference": sign * 0.055, "low": ends[0], "high": ends[1]}
     pair = {**gain, "low_simultaneous": ends[0], "high_simultaneous": ends[1]}
     score = {"mean": 0.8, "low": 0.78, "high": 0.82}
-    changes = {
-        "above_frozen": gain,
-        "control": {"numbers": 47, "macro_f1": score, "network": {**pair, "converged": True}},
-        "inputs": {
-            "pairs": [{"first": "both", "second": other, **pair} for other in ("images", "table")],
-            "depths": {"images": 10, "both": 10},
-            "macro_f1": {"both": score},
-            "converged": True,
-        },
-        "sure": None,
-    }
-    one, three = (answer(seeds=seeds, **changes) for seeds in (1, 3))
+
+    def changes(seeds, beside):
+        return {
+            "seeds": seeds,
+            "above_frozen": gain,
+            "control": {"numbers": 47, "macro_f1": score, "network": {**pair, "converged": True, "seeds": beside}},
+            "inputs": {
+                "pairs": [{"first": "both", "second": other, **pair} for other in ("images", "table")],
+                "depths": {"images": 10, "both": 10},
+                "macro_f1": {"both": score},
+                "converged": True,
+                "seeds": beside,
+            },
+            "sure": None,
+        }
+
+    one, three = answer(**changes(1, 1)), answer(**changes(3, 3))
     word, other = ("above", "better than") if sign > 0 else ("below", "worse than")
     assert one.count(f"(3.0 to 8.0) {word} ") == 4, "frozen, control, images alone, numbers alone"
     for never in ("better than", "worse", "not worth its price", "surely"):
         assert never not in one
     assert three.count(f"(3.0 to 8.0) {other} ") == (4 if sign > 0 else 3)
+    assert answer(**changes(3, 1)).count(f"(3.0 to 8.0) {word} ") == 3, "of control and numbers there is one seed"
 
 
 def test_a_training_that_has_not_converged_is_said_with_its_reason():
@@ -179,7 +188,7 @@ def test_no_gain_is_promised_where_more_images_may_give_none():
 
 def test_all_blocks_and_none_are_said_in_words():
     assert "with all of its 19 blocks trained" in answer(depth=19, may_be_best=[19])
-    assert "with none of its 19 blocks (a new last layer alone) trained" in answer(depth=0, above_frozen=None)
+    assert "with none of its 19 blocks trained (a new last layer alone)" in answer(depth=0, above_frozen=None)
 
 
 def test_nothing_is_said_of_nothing():
@@ -197,7 +206,56 @@ def test_the_choice_of_several_networks_is_the_best_ones_recommendation(tmp_path
     assert rival["difference"] == pytest.approx(choice["macro_f1"]["mean"] - row["macro_f1"]["mean"], abs=1e-6)
     assert "It is surely better than vgg16." in facts["answer"]
     pair = facts["comparisons"][0]["pairs"][0]["macro_f1"]
-    assert choice["above_frozen"] == {name: pair[name] for name in ("difference", "low", "high")}
+    assert choice["above_frozen"] == {name: pair[name] for name in ("difference", "low", "high", "p")}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        (
+            "lora:4",
+            "with low-rank products beside the weights of the last 10 of its 19 blocks trained (strategy lora:4)",
+        ),
+        ("norm_only", "with the normalisation layers of the last 10 of its 19 blocks trained (strategy norm_only)"),
+        ("block", "with block 10 of its 19 blocks, counted from the last, trained (strategy block)"),
+        ("gradual", "with the last 10 of its 19 blocks trained (strategy gradual)"),
+    ],
+)
+def test_what_a_strategy_trains_is_said(strategy, words):
+    choice = {**CHOICE, "strategy": strategy}
+    assert words in plain_answer(choice)[0]
+    assert words in short_answer(choice)
+
+
+def test_a_gain_that_is_sure_is_never_shown_as_none():
+    assert "(0.03 to 4.0) better than" in answer(above_frozen={"difference": 0.02, "low": 0.0003, "high": 0.04})
+
+
+def test_networks_of_other_training_sizes_are_not_compared(tmp_path):
+    """One cell with 1,000 images failed: that network is not taken with 100 images instead."""
+    skills = {"resnet50": {0: 1.0, 5: 2.2, 10: 2.2}, "vgg16": {0: 1.0, 5: 2.2, 10: 2.2}}
+    run = make_run(tmp_path, World(skills, objects=400, groups=100, sizes=(100, 1000), seeds=(0, 1)))
+    forget(run, lambda cell: (cell.backbone, cell.depth, cell.train_size) == ("vgg16", 10, 1000))
+    with Ledger.read(run) as ledger:
+        facts = report_facts(ledger)
+    assert {row["train_size"] for row in facts["recommended"] if row["main"]} == {1000}
+    assert len(facts["choice"]["rivals"]) == 1
+    forget(run, lambda cell: (cell.backbone, cell.train_size) == ("vgg16", 1000))
+    with Ledger.read(run) as ledger:
+        facts = report_facts(ledger)
+    assert (facts["choice"]["train_size"], facts["choice"]["rivals"]) == (1000, [])
+    assert "vgg16" not in facts["answer"]
+
+
+def test_a_network_with_one_seed_does_not_speak_for_the_study(tmp_path):
+    skills = {"resnet50": {0: 1.0, 5: 2.0}, "vgg16": {0: 1.0, 5: 2.6}}
+    run = make_run(tmp_path, World(skills, objects=400, groups=100))
+    forget(run, lambda cell: cell.backbone == "vgg16" and cell.seed > 0)
+    with Ledger.read(run) as ledger:
+        facts = report_facts(ledger)
+    assert facts["choice"]["backbone"] == facts["failures"]["backbone"] == "resnet50"
+    assert "vgg16 is surely" not in facts["answer"]
+    assert "whether vgg16 is as good" in facts["answer"]
 
 
 def test_validation_chooses_the_network_for_the_answer_and_for_the_classifier(tmp_path):
@@ -233,7 +291,8 @@ def test_the_control_and_the_numbers_beside_are_those_of_the_chosen_network():
 
 
 def control(difference, low, high, converged=True):
-    network = {"difference": difference, "low_simultaneous": low, "high_simultaneous": high, "converged": converged}
+    ends = {"difference": difference, "low_simultaneous": low, "high_simultaneous": high}
+    network = {**ends, "converged": converged, "seeds": 3}
     return {"numbers": 45, "macro_f1": {"mean": 0.809, "low": 0.79, "high": 0.82}, "network": network}
 
 
@@ -269,7 +328,7 @@ def test_what_both_reach_together_is_said_of_each_alone():
         return {"first": "both", "second": second, "difference": (low + high) / 2, **ends}
 
     score = {"mean": 0.97, "low": 0.96, "high": 0.98}
-    inputs = {"converged": True, "depths": {"images": 10, "both": 5}, "macro_f1": {"both": score}}
+    inputs = {"converged": True, "seeds": 3, "depths": {"images": 10, "both": 5}, "macro_f1": {"both": score}}
     said = answer(inputs=inputs | {"pairs": [pair("images", 0.1, 0.2), pair("table", -0.01, 0.02)]})
     assert "it reaches 0.970 (95 % interval 0.960 to 0.980) (depth 5)" in said
     assert "15.0 points of macro-F1 (10.0 to 20.0) better than the images alone" in said
@@ -279,7 +338,7 @@ def test_what_both_reach_together_is_said_of_each_alone():
 def test_what_is_better_than_the_frozen_network_is_said_before_the_control():
     """So that "That is" can only mean the score of the network."""
     gain = {"difference": 0.02, "low": 0.01, "high": 0.03, "low_simultaneous": 0.01, "high_simultaneous": 0.03}
-    network = {"network": "mobilenetv2", "converged": True, **gain}
+    network = {"network": "mobilenetv2", "converged": True, "seeds": 3, **gain}
     control = {"numbers": 47, "macro_f1": {"mean": 0.78, "low": 0.76, "high": 0.8}, "network": network}
     said = answer(control=control)
     assert 0 < said.index("That is 5.5 points") < said.index("A forest on 47 numbers")

@@ -38,14 +38,14 @@ def ax():
 
 def test_the_answer_is_one_sentence_and_has_the_others_behind_it(run):
     assert isinstance(run.answer, str)
-    assert re.fullmatch(r"Use resnet50 with its last 3 of 10 blocks trained on 1,000 images: .+\.", run.answer)
+    assert re.fullmatch(r"Use resnet50 with the last 3 of its 10 blocks trained on 1,000 images: .+\.", run.answer)
     assert run.answer.count(". ") == 0
     assert len(run.answer.sentences) > 1
     assert run.answer in run.answer._repr_html_()
 
 
 def test_the_short_answer_never_hides_a_better_control(run):
-    network = {"converged": True, "difference": -0.1, "low": -0.2, "high": -0.05}
+    network = {"converged": True, "seeds": 3, "difference": -0.1, "low": -0.2, "high": -0.05}
     network |= {"low_simultaneous": -0.2, "high_simultaneous": -0.05}
     choice = run.facts["choice"] | {"control": {"network": network}}
     assert "a forest on numbers measured from the same images does better" in short_answer(choice)
@@ -134,4 +134,4 @@ def test_facts_are_made_again_when_cells_were_added(folder, tmp_path):
 
 def test_the_short_answer_names_the_weights_where_a_study_has_several(run):
     said = short_answer(run.facts["choice"] | {"network": "resnet50 (random)"})
-    assert said.startswith("Use resnet50 (random) with its last 3 of 10 blocks trained")
+    assert said.startswith("Use resnet50 (random) with the last 3 of its 10 blocks trained")

@@ -95,7 +95,7 @@ def test_the_command_line(searched, skythaw, monkeypatch):
         "study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu", "--engine", "serial"
     )
     assert done.returncode == 0, done.stderr
-    (best,) = [s for s in standings if s.fate == "best"]
+    (best,) = [s for s in standings if s.fate == "best on validation"]
     assert any(best.setting in line and " best " in line for line in done.stdout.splitlines())
     assert "search for the best depth" in skythaw("report", here / "run").stdout
 

@@ -51,14 +51,15 @@ class TestWhatIsDropped:
         folder, standings = made_up(skills(LEARNT, CELLS | {7: 1.5}), AUTO)
         assert fates(standings, "trial") == {0: "goes on", 2: "worse in the trial", 4: "goes on", 7: "goes on"}
         assert fates(standings, "first seed") == {0: "goes on", 4: "goes on", 7: "worse with the first seed"}
-        assert fates(standings, "all seeds") == {0: "worse with all seeds", 4: "best"}
+        assert fates(standings, "all seeds") == {0: "worse with all seeds", 4: "best on validation"}
         done = {(e.cell.depth, e.cell.seed) for e in entries(folder)}
         assert done == {(0, 0), (0, 1), (4, 0), (4, 1), (7, 0)}
 
     def test_what_can_not_be_told_is_trained(self, made_up):
         _, standings = made_up(skills(LEARNT, CELLS), AUTO)
         assert fates(standings, "first seed")[7] == "goes on"
-        assert fates(standings, "all seeds") == {0: "worse with all seeds", 4: "best", 7: "as good as can be told"}
+        last = {0: "worse with all seeds", 4: "best on validation", 7: "as good as can be told"}
+        assert fates(standings, "all seeds") == last
 
     @pytest.mark.parametrize("changes", [AUTO, LONG], ids=["raced", "given rate"])
     def test_a_depth_that_learns_late_is_the_best_in_the_end(self, made_up, changes):
@@ -68,7 +69,7 @@ class TestWhatIsDropped:
         assert trial.behind_f1[0] > 0.2
         assert trial.behind[0] > 0
         assert trial.fate == "goes on"
-        assert fates(standings, "all seeds")[7] == "best"
+        assert fates(standings, "all seeds")[7] == "best on validation"
 
     def test_where_the_best_trial_is_at_chance_nothing_is_dropped(self, made_up):
         trial = {0: -0.5, 2: -0.5, 4: 0.05, 7: -0.5}
@@ -99,13 +100,13 @@ class TestWhatIsDropped:
             lambda cell, trial: (LEARNT if trial else CELLS)[cell.depth] - (cell.train_size < 50),
             AUTO | {"train_size = [75]": "train_size = [40, 75]"},
         )
-        best = [(s.train_size, s.depth) for s in standings if s.fate == "best"]
+        best = [(s.train_size, s.depth) for s in standings if s.fate == "best on validation"]
         assert best == [(40, 4), (75, 4)]
 
     def test_each_value_of_an_axis_is_a_setting(self, made_up):
         two = {"[grid]": "[grid]\nshift = [0, 2]"}
         _, standings = made_up(lambda cell, trial: 1.0 + 0.5 * (cell.recipe.shift == 2), AUTO | two, ONE)
-        (best,) = [s for s in standings if s.fate == "best"]
+        (best,) = [s for s in standings if s.fate == "best on validation"]
         assert best.setting.endswith("shift 2")
 
 
@@ -148,7 +149,7 @@ class TestTrials:
         _, standings = made_up(skill, LONG)
         (trial,) = [s for s in standings if s.round == "trial" and s.depth == 7]
         assert (trial.fate, trial.log_loss, trial.behind) == ("goes on", None, None)
-        assert fates(standings, "all seeds")[7] == "best"
+        assert fates(standings, "all seeds")[7] == "best on validation"
 
 
 class Told(Watcher):
@@ -175,7 +176,7 @@ def test_a_small_study_runs_in_full_and_says_so(made_up):
         facts = report_facts(ledger)
     assert not any("in full" in each for each in facts["warnings"]), "it is no alarm"
     assert search_sentence(facts["search"]).startswith("Every depth was trained in full")
-    assert [s.fate for s in standings].count("best") == 1
+    assert [s.fate for s in standings].count("best on validation") == 1
 
 
 def test_whether_it_runs_in_full_is_decided_once(made_up):

@@ -43,7 +43,7 @@ def print_classifier(about: BundleDescription) -> None:
 
     say_wrapped(
         classifier_in_words(
-            {name: getattr(about.cell, name) for name in ("network", "depth", "train_size")}
+            {name: getattr(about.cell, name) for name in ("network", "strategy", "depth", "train_size")}
             | {"blocks": about.blocks, "size": about.cell.pixels.size, "scores": about.scores["own"]}
         )
     )
@@ -70,7 +70,8 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
 
     cells = facts["cells"]
     if not facts["rows"]:
-        say(f"{facts['name']}: no cell is done yet ({cells['cells']} to run)")
+        failed = f", {cells['failed']} failed: skythaw study status says why" if cells["failed"] else ""
+        say(f"{facts['name']}: no cell is done yet ({cells['cells']} to run{failed})")
         if facts["search"]:
             print_search(facts["search"], wide=wide)
         return
@@ -222,7 +223,6 @@ def print_search(standings: list[dict[str, Any]], *, wide: bool = False) -> None
             _number(each.get("log_loss")),  # the first searches kept none
             _number(each.get("macro_f1")),
             "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
-            bold=each["fate"] == "best",
         )
     say_left_out(print_table(table, wide=wide))
     say_wrapped(search_sentence(standings))

@@ -33,6 +33,8 @@ def _because(compared: dict[str, Any]) -> str:
         return ". There is one seed, so this holds for these trained networks only, and how sure it is cannot be told"
     if compared["unsure"] == "not converged":
         return f". The training of {listed_depths(compared['not_converged'])} is not finished"
+    if compared["unsure"] == "depths are missing":
+        return f". Not all seeds of {listed_depths(compared['incomplete'])} are there"
     return ""
 
 
@@ -46,6 +48,9 @@ def separation(compared: dict[str, Any]) -> str:
         sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} never called worse.")
     if lacking := compared["incomplete"]:
         verbs = "lacks seeds and takes" if len(lacking) == 1 else "lack seeds and take"
+        sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
+    if lacking := compared["dropped"]:
+        verbs = "was dropped by the search and takes" if len(lacking) == 1 else "were dropped by the search and take"
         sentences.append(f"{listed_depths(lacking).capitalize()} {verbs} no part in the comparison.")
     if lacking := compared["stopped"]:
         verbs = "was stopped by the race and takes" if len(lacking) == 1 else "were stopped by the race and take"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skythaw.report.recommendations import Facts, Recommendation, main_recommendations, on_validation
+from skythaw.report.recommendations import (
+    Facts,
+    Recommendation,
+    best_of,
+    main_recommendations,
+    network_rows,
+    on_validation,
+)
+from skythaw.report.statistics.report_rows import CONTEST
 
 CHOSEN = ("network", "backbone", "weights", "strategy", "train_size", "depth", "blocks", "seeds")
 """what of a row its choice repeats"""
@@ -28,7 +36,8 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate
     main = main_recommendations(facts)
     if not main:
         return None
-    best = max(main, key=lambda each: on_validation(each.row))
+    first = best_of(each.row for each in main)
+    best = next(each for each in main if each.row is first)
     row, compared = best.row, best.comparison or {}
     return {
         **{name: row[name] for name in CHOSEN},
@@ -38,7 +47,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate
         "macro_f1": row["macro_f1"],
         "accuracy": row["accuracy"],
         "above_frozen": above_frozen(best),
-        "depths": max(1, len(compared.get("best_in", ())) + len(compared.get("stopped", ()))),
+        "depths": _depths(facts, best),
         "may_be_best": may_be_best(best),
         "sure": is_sure(best),
         "margin": compared.get("margin"),
@@ -54,11 +63,18 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate
     }
 
 
-def above_frozen(recommended: Recommendation) -> dict[str, float] | None:
-    """What the recommended depth is above the frozen network: ``difference``, ``low``, ``high``; None if not known.
+def _depths(facts: Facts, best: Recommendation) -> int:
+    """Of how many depths it is the best; where none could be compared, how many were trained."""
+    if best.comparison is None:
+        return len({row["depth"] for row in network_rows(facts) if all(row[e] == best.row[e] for e in CONTEST)})
+    return len(best.comparison["best_in"]) + len(best.comparison["stopped"])
 
-    The interval holds together with those of all pairs of depths, because the depth was chosen among them. Nothing is
-    known where the training of one of the two is not finished.
+
+def above_frozen(recommended: Recommendation) -> dict[str, float] | None:
+    """What the recommended depth is above the frozen network: ``difference``, ``low``, ``high``, ``p``; None unknown.
+
+    Interval and p-value hold together with those of all pairs of depths, because the depth was chosen among them.
+    Nothing is known where the training of one of the two is not finished.
     """
     compared, depth = recommended.comparison, recommended.row["depth"]
     if compared is None or depth == 0:
@@ -67,7 +83,10 @@ def above_frozen(recommended: Recommendation) -> dict[str, float] | None:
     if pair is None or not pair["converged"]:
         return None
     found = pair["macro_f1"]
-    return {"difference": found["difference"], "low": found["low_simultaneous"], "high": found["high_simultaneous"]}
+    return {
+        "difference": found["difference"],
+        **{name: found[f"{name}_simultaneous"] for name in ("low", "high", "p")},
+    }
 
 
 def may_be_best(recommended: Recommendation) -> list[int]:

@@ -15,6 +15,8 @@ Gain = Mapping[str, Any]
 def with_ends(gain: Gain) -> str:
     """``5.5 points of macro-F1 (3.1 to 7.9)``: a difference in hundredths of the score."""
     value, low, high = (points(gain[name], sign=False) for name in ("difference", "low", "high"))
+    if gain["low"] > 0 and float(low) == 0:  # 0.0 would say that there may be none
+        low = f"{100 * gain['low']:.1g}"
     return f"{value} points of macro-F1 ({low} to {high})"
 
 

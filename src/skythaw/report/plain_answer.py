@@ -11,6 +11,7 @@ from typing import Any
 from skythaw.report.choice import Choice
 from skythaw.report.number_format import percent
 from skythaw.report.number_sentences import against, together, turned, with_ends
+from skythaw.report.trained_blocks import trained_blocks
 
 NAMED = 4
 """trainings that have not converged, named at most"""
@@ -36,25 +37,18 @@ def classifier_in_words(about: Mapping[str, Any]) -> str:
     Parameters
     ----------
     about
-        ``network``, ``depth``, ``blocks``, ``train_size``, ``size`` and ``scores``
+        ``network``, ``strategy``, ``depth``, ``blocks``, ``train_size``, ``size`` and ``scores``
     """
     scores = about["scores"]
     return (
-        f"The classifier is {about['network']} with {_blocks(about)} trained, {_images(about)}. On its test objects "
+        f"The classifier is {about['network']} with {trained_blocks(about)}, {_images(about)}. On its test objects "
         f"it was right in {percent(scores['accuracy'])}; macro-F1 {scores['macro_f1']:.3f}."
     )
 
 
 def _what_to_train(choice: Choice) -> str:
     settings = "".join(f", {axis} {value}" for axis, value in choice["settings"].items())
-    return f"Use {choice['network']} with {_blocks(choice)} trained, {_images(choice)}{settings}."
-
-
-def _blocks(choice: Mapping[str, Any]) -> str:
-    depth, blocks = choice["depth"], choice["blocks"]
-    if depth == 0:
-        return f"none of its {blocks} blocks (a new last layer alone)"
-    return f"all of its {blocks} blocks" if depth == blocks else f"the last {depth} of its {blocks} blocks"
+    return f"Use {choice['network']} with {trained_blocks(choice)}, {_images(choice)}{settings}."
 
 
 def _images(choice: Mapping[str, Any]) -> str:
@@ -78,10 +72,11 @@ def _above_control(choice: Choice) -> list[str]:
     said = f"A forest on {numbers} numbers measured from the same images reaches {score}"
     if not control["network"]["converged"]:
         return [f"{said}."]
-    if found["high"] < 0 and choice["seeds"] > 1:
+    seeds = control["network"]["seeds"]
+    if found["high"] < 0 and seeds > 1:
         return [f"{said}: the network is {with_ends(turned(found))} worse. It is not worth its price here."]
     if found["low"] > 0 or found["high"] < 0:
-        return [f"{said}: the network is {against(found, 'it', choice['seeds'])}."]
+        return [f"{said}: the network is {against(found, 'it', seeds)}."]
     return [f"{said}: the network may be no better (the difference is {with_ends(found)})."]
 
 
@@ -92,7 +87,7 @@ def _with_numbers(choice: Choice) -> list[str]:
         return []
     found = {pair["second"]: together(pair) for pair in inputs["pairs"] if pair["first"] == "both"}
     said = [
-        against(found[name], f"{what} alone", choice["seeds"])
+        against(found[name], f"{what} alone", inputs["seeds"])
         for name, what in (("images", "the images"), ("table", "the numbers"))
     ]
     depth = f" (depth {inputs['depths']['both']})" if inputs["depths"]["both"] != choice["depth"] else ""
@@ -129,7 +124,7 @@ def _how_sure(choice: Choice) -> list[str]:
     elif choice["sure"]:
         within = f"within {choice['margin']:g} of the best of the {choice['depths']} depths"
         said.append(f"That depth is surely {within}{rate}.")
-    told = [e for e in choice["rivals"] if e["converged"] and e["p_simultaneous"] < 0.05 and choice["seeds"] > 1]
+    told = [each for each in choice["rivals"] if _told(each)]
     worse, better = ([each for each in told if (each["difference"] < 0) == ahead] for ahead in (False, True))
     if worse and len(worse) == len(choice["rivals"]):
         said.append(f"It is surely better than {_names(worse, 'and')}.")
@@ -155,8 +150,7 @@ def _not_told(choice: Choice) -> list[str]:
         unknown.append(f"whether {_or(others)} blocks would be as good or better")
     if choice["one_rate"] and choice["depths"] > 1:
         unknown.append("whether another depth is better at a learning rate of its own")
-    alike = [e for e in choice["rivals"] if not e["converged"] or e["p_simultaneous"] >= 0.05 or choice["seeds"] < 2]
-    if alike:
+    if alike := [each for each in choice["rivals"] if not _told(each)]:
         unknown.append(f"whether {_names(alike, 'or')} is as good")
     if choice["unfinished"]:
         unknown.append(f"what the trainings of the study that are not finished ({choice['unfinished']}) would give")
@@ -166,6 +160,11 @@ def _not_told(choice: Choice) -> list[str]:
     elif more["low"] <= 0:
         unknown.append(f"whether more images would help ({more['images']:,} of them: {with_ends(more)})")
     return unknown
+
+
+def _told(rival: Mapping[str, Any]) -> bool:
+    """Whether one of the two networks is surely the better one."""
+    return bool(rival["converged"] and rival["seeds"] > 1 and rival["p_simultaneous"] < 0.05)
 
 
 def _names(rivals: Sequence[Mapping[str, Any]], word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,24 @@ def on_validation(row: Row) -> float:
     Depths are compared on the test set, and the report corrects for that; networks are a setting like any other.
     """
     return float(row["validation_macro_f1"]["mean"])
+
+
+def speaks_first(seeds: int, train_size: int, validation: float) -> tuple[bool, int, float]:
+    """What decides which network speaks for a study; the larger is preferred.
+
+    Several seeds before one, for a lucky seed must not beat a mean; more training images before fewer; then the score
+    on validation.
+    """
+    return seeds > 1, train_size, validation
+
+
+def _first(row: Row) -> tuple[bool, int, float]:
+    return speaks_first(row["seeds"], row["train_size"], on_validation(row))
+
+
+def best_of(rows: Iterable[Row]) -> Row:
+    """Of the rows that are recommended for the networks, that which speaks for the study."""
+    return max(rows, key=_first)
 
 
 def network_rows(facts: Facts) -> list[Row]:

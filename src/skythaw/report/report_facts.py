@@ -11,11 +11,19 @@ from skythaw.report.choice import make_choice
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.statistics.chosen_cells import by_seed, completeness_and_purity, training_curves
 from skythaw.report.statistics.depth_contest import MARGIN
-from skythaw.report.statistics.evidence import Evidence, gather
+from skythaw.report.statistics.evidence import Evidence, TriedDepths, gather
 from skythaw.report.statistics.network_rivals import network_rivals
 from skythaw.report.statistics.number_comparison import against_control, inputs_compared
 from skythaw.report.statistics.number_rows import number_facts, number_rows
-from skythaw.report.statistics.report_rows import ReportRow, axes_of, finished_cells, probes, report_rows, row_facts
+from skythaw.report.statistics.report_rows import (
+    CONTEST,
+    ReportRow,
+    axes_of,
+    finished_cells,
+    probes,
+    report_rows,
+    row_facts,
+)
 from skythaw.report.statistics.weight_comparison import weights_compared
 from skythaw.spec import IMAGES
 from skythaw.study.ledger import Ledger
@@ -23,6 +31,8 @@ from skythaw.study.ledger_rows import Entry
 from skythaw.study.study_status import out_of_race, status
 
 SCHEMA = 1
+DROPPED = ("worse in the trial", "worse with the first seed")
+"""what the fate of a setting is that a search trained no further"""
 SHEET = 12
 """Objects of each class on the contact sheet."""
 
@@ -52,7 +62,8 @@ def report_facts(ledger: Ledger, margin: float = MARGIN) -> dict[str, Any]:
     raced = out_of_race(ledger, entries)
     stopped = {key for each in raced for key in each["trained"]}
     beside = [*numbers.control, *numbers.table]
-    evidence = gather(ledger.folder, finished, every, margin, beside, stopped) if finished else None
+    tried = _tried(entries, _search(ledger) or ())
+    evidence = gather(ledger.folder, finished, every, margin, beside, stopped, tried) if finished else None
     scored = evidence.scored if evidence else None
     rows = [row_facts(row, scored) | {"by_seed": by_seed(row)} for row in every]
     inputs = inputs_compared(evidence, numbers.table) if evidence else []
@@ -103,6 +114,18 @@ def _answered(
             each for row in chosen if evidence for each in completeness_and_purity(row, evidence.sample)
         ],
     }
+
+
+def _tried(entries: Sequence[Entry], standings: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], TriedDepths]:
+    """By contest, the depths of the study, and those that a search dropped."""
+    planned: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for entry in entries:
+        planned[tuple(entry.cell.setting(name) for name in CONTEST)].add(entry.cell.depth)
+    dropped: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for each in standings:
+        if each["fate"] in DROPPED and "depth" in each:  # the first searches kept no depth
+            dropped[each["backbone"], each["strategy"], each["train_size"]].add(each["depth"])
+    return {key: TriedDepths(frozenset(depths), frozenset(dropped[key[:3]])) for key, depths in planned.items()}
 
 
 def _search(ledger: Ledger) -> list[dict[str, Any]] | None:

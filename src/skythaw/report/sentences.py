@@ -22,7 +22,7 @@ SUSPECTS = (
 
 CLAIMS = (
     "Ethiraj & Bolla (arXiv 2205.07124) fine-tuned seven networks on SDSS images. This is what they concluded, judged "
-    "on these data alone, with each network at its largest training size."
+    "on these data alone, at the largest training size."
 )
 CALIBRATION = (
     "The temperature was fitted on validation; all numbers are of the test set. What chance alone adds to the expected "
@@ -233,6 +233,8 @@ SINGLY = {
 def method(facts: Facts) -> str:
     """How the intervals were made."""
     how = facts["method"]
+    if how is None and not network_rows(facts):
+        return "No training of a network is done yet, so there is no answer and there are no intervals."
     if how is None:
         return "There are no intervals, because this run folder holds no predictions."
     seeds = max((row["seeds"] for row in network_rows(facts)), default=1)

@@ -236,8 +236,9 @@ def _critical(
     if not len(largest):
         return least
     place = int(np.ceil((1 - alpha) * (len(largest) + 1))) - 1
-    end = largest[min(place, len(largest) - 1)]
-    return np.clip(_ratio_of_score(end, freedom), least, most)
+    if place >= len(largest):  # so rare that none of the tries says how large it is
+        return most
+    return np.clip(_ratio_of_score(largest[place], freedom), least, most)
 
 
 def _corrected(

@@ -165,6 +165,11 @@ def share_limits(draws: Float[np.ndarray, " draw"], objects: int, level: float =
     return float(low), float(high)
 
 
+def score_limits(draws: Float[np.ndarray, " draw"], objects: int, largest: float = 1.0) -> tuple[float, float]:
+    """The interval of a score: `share_limits`, or `limits` where it is not at most 1, as a log loss."""
+    return share_limits(draws, objects) if largest == 1 else limits(draws)
+
+
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
     """Exact McNemar test of two models on the same objects (Psychometrika 12, 153, 1947).
 

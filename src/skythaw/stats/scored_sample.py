@@ -45,6 +45,12 @@ class Sample:
     def __len__(self) -> int:
         return len(self.true)
 
+    def drawn(self, score: str = "") -> int:
+        """How many objects, or groups of them, are drawn; for the score of one class (``recall QSO``), of it."""
+        name = score.partition(" ")[2]
+        of_class = self.true == self.classes.index(name) if name in self.classes else np.ones(len(self), dtype=bool)
+        return max(1, len(np.unique(self.group[of_class])))
+
     def probabilities(self, key: str) -> Float[np.ndarray, "object class"]:
         """The probabilities of one cell, read again from its file."""
         return read_predictions(self.run, key, self.part, self.classes)[1]

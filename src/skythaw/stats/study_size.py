@@ -45,7 +45,7 @@ def study_size(found: Difference, objects: int, seeds: int, target: float) -> St
     target
         what is to be told from nothing
     """
-    if not target or found.freedom < LEAST_FREEDOM:
+    if not target or seeds < 2 or found.freedom < LEAST_FREEDOM:
         return None
     times = np.geomspace(1.0, MOST_TIMES, 200)
     best, least = None, np.inf

@@ -28,7 +28,7 @@ from skythaw.study.rate_race import SettledRate, given_rate, setting_of, trial_o
 from skythaw.study.run_study import opened
 from skythaw.study.search_standing import CHANCE, LEVEL, MARGIN, ROUNDS, RoundScores, SearchRound, Standing, fates
 
-LEFT = ("goes on", "best", "as good as can be told")
+LEFT = ("goes on", "best on validation", "as good as can be told")
 """fates of a setting that is not dropped"""
 
 

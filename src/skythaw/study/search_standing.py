@@ -21,6 +21,7 @@ from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.cell_predictions import predictions_path
 from skythaw.stats.intervals import limits
 from skythaw.stats.scored_sample import read_sample
+from skythaw.stats.surely_worse import surely_worse
 from skythaw.study.open_study import OpenStudy
 
 SearchRound = Literal["trial", "first seed", "all seeds"]
@@ -65,8 +66,8 @@ class Standing:
     behind_f1: tuple[float, float] | None
     """interval of how much smaller its macro-F1 is than that of the best of the round"""
     fate: str
-    """``goes on``, ``worse in the trial``, ``worse with the first seed``; of the last round ``best``, ``as good as can
-    be told``, or ``worse with all seeds``; ``failed``"""
+    """``goes on``, ``worse in the trial``, ``worse with the first seed``, ``failed``; of the last round ``best on
+    validation``, ``as good as can be told``, or ``worse with all seeds``"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class RoundScores:
     log_loss: Float[np.ndarray, "setting draw"]
     """every class of the same weight"""
     macro_f1: Float[np.ndarray, "setting draw"]
+    by_seed: list[Float[np.ndarray, "seed draw"]]
+    """macro-F1 of each setting"""
     classes: int
     """that the objects have"""
 
@@ -88,8 +91,9 @@ class RoundScores:
         bootstrap = read_draws(run, keys)
         sample = bootstrap.sample
         losses = [np.mean([np.minimum(sample.loss[key], LARGEST_LOSS) for key in some], axis=0) for some in keys]
-        scores = np.stack([bootstrap.scores(some)["macro_f1"].mean(0) for some in keys])
-        return cls(bootstrap.balanced_log_loss(losses), scores, len(np.unique(sample.true)))
+        by_seed = [bootstrap.scores(some)["macro_f1"] for some in keys]
+        scores = np.stack([each.mean(0) for each in by_seed])
+        return cls(bootstrap.balanced_log_loss(losses), scores, by_seed, len(np.unique(sample.true)))
 
     @cached_property
     def learned(self) -> np.ndarray:
@@ -134,15 +138,18 @@ def fates(scores: RoundScores, stage: SearchRound, spared: Sequence[bool]) -> li
     spared
         which of them may not be called worse, whatever they scored
     """
-    best, last = scores.best(stage), stage == "all seeds"
-    worse_in = {"trial": "in the trial", "first seed": "with the first seed", "all seeds": "with all seeds"}[stage]
-    fate = ["as good as can be told" if last else "goes on"] * len(spared)
+    best = scores.best(stage)
+    if stage == "all seeds":
+        beaten = surely_worse(scores.by_seed, [not each for each in spared], looks=1)
+        fate = ["worse with all seeds" if each else "as good as can be told" for each in beaten]
+        fate[best] = "best on validation"
+        return fate
+    worse_in = {"trial": "worse in the trial", "first seed": "worse with the first seed"}[stage]
+    fate = ["goes on"] * len(spared)
     for i, (loss, score) in enumerate(scores.behind(best)):
         worse = score[0] > MARGIN[stage]
         if stage == "trial":  # one that learns late is at chance in it; the best has the smallest loss, so has learned
             worse = worse and loss[0] > 0 and bool(scores.learned[i])
         if worse and not spared[i]:
-            fate[i] = f"worse {worse_in}"
-    if last:
-        fate[best] = "best"
+            fate[i] = worse_in
     return fate

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skythaw.errors import LedgerError, UnknownNameError
-from skythaw.report.recommendations import on_validation
+from skythaw.report.recommendations import best_of, on_validation
 from skythaw.spec import IMAGES
 from skythaw.study.cell_result import Result
 from skythaw.study.ledger_rows import Entry
@@ -74,7 +74,7 @@ def _of_key(done: dict[str, Entry], key: str, inputs: Inputs | None, run: Path) 
 
 def _recommended(facts: dict[str, Any], inputs: Inputs | None) -> dict[str, Any] | None:
     """The recommended row of the best network, on the inputs that are wanted; None if there is none."""
-    best = max((each for each in facts["recommended"] if each["main"]), key=on_validation)
+    best = best_of(each for each in facts["recommended"] if each["main"])
     of_both = [each for each in facts["recommended"] if _kind(each["inputs"]) == "both"]
     if inputs == "images" or (inputs is None and not of_both):
         return best if best["inputs"] == IMAGES else None

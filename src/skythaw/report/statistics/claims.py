@@ -84,7 +84,7 @@ def _against_frozen(network: ContestedNetwork, families: int) -> dict[str, Any] 
     finished = (
         [] if frozen.not_converged else [d for each, d in zip(deeper, all_found, strict=True) if not each.not_converged]
     )
-    margin, complete = contest.margin, len(finished) == len(deeper) and not contest.stopped
+    margin, complete = contest.margin, len(finished) == len(deeper) and not contest.left_out
     top = max(range(len(deeper)), key=lambda i: deeper[i].mean(contest.score))
     far = max(all_found, key=lambda d: abs(d.value))
     below = complete and all(d.high_simultaneous < margin for d in finished)
@@ -106,7 +106,7 @@ def _against_frozen(network: ContestedNetwork, families: int) -> dict[str, Any] 
         "needed_for_better": needed(shown, _distance(shown.value, margin)),
         "needed_for_alike": needed(far, abs(abs(far.value) - margin)),
         "not_converged": contest.not_converged,
-        "stopped": [each.depth for each in contest.stopped],
+        "left_out": contest.left_out,
     }
 
 
@@ -139,8 +139,8 @@ def _lacking(found: dict[str, Any], which: str) -> str:
     """Why it can't be told of a network."""
     if found["not_converged"]:
         return f"{listed_depths(found['not_converged'])} not converged"
-    if found["stopped"]:
-        return f"the race left {listed_depths(found['stopped'])} with fewer seeds"
+    if found["left_out"]:
+        return f"of {listed_depths(found['left_out'])} not all seeds are there"
     needed = found[f"needed_for_{which}"]
     return _enough(StudySize(**needed) if needed["objects"] else None)
 
@@ -171,7 +171,10 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
         for each, found in zip(networks, sets, strict=True)
     ]
     if len(networks) < 2:
-        return UNKNOWN, "The study has one network; the claim needs two or more.", {"depths": depths}
+        why = "There is one network with the largest training size; the claim needs two or more."
+        return UNKNOWN, why, {"depths": depths}
+    if lacking := [f"{e.network}, {listed_depths(e.contest.missing)}" for e in networks if e.contest.missing]:
+        return UNKNOWN, f"Not all seeds are there of: {'; '.join(lacking)}.", {"depths": depths}
     shares = np.array([each.shares for each in networks if len(each.shares) == len(networks[0].shares)])
     if len(shares) < len(networks) or shares.shape[1] < 2 or np.ptp(shares, axis=0).max() > 0.15:
         return (

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.candidate import Candidate
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.stats.bootstrap import Scores
 from skythaw.stats.differences import Difference, Means, differences
 from skythaw.stats.intervals import SeedSpread, spread_within

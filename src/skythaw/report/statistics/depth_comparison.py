@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.candidate import Candidate
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.stats.differences import Difference, differences
 from skythaw.stats.intervals import estimate, mcnemar
 from skythaw.stats.study_size import study_size
@@ -37,7 +38,8 @@ def comparison(contest: Contest) -> dict[str, Any]:
             "depth": nested.depth,
             **{score: estimate(contest.draws(nested, score)) for score in ("macro_f1", "accuracy")},
         },
-        "incomplete": [each.depth for each in contest.candidates if each not in contest.decided],
+        "incomplete": contest.missing,
+        "dropped": contest.dropped,
         "stopped": [each.depth for each in contest.stopped],
         "pairs": _pairs(contest),
     }

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from skythaw.stats.bootstrap import LARGEST, Scores
+from skythaw.report.statistics.candidate import Candidate, Spreads, shared_seeds
+from skythaw.stats.bootstrap import LARGEST
 from skythaw.stats.depth_posterior import DepthPosterior, depth_posterior
 from skythaw.stats.differences import Difference, Means, difference, differences
-from skythaw.stats.intervals import (
-    LEVEL,
-    SeedSpread,
-    limits,
-    mean_draws,
-    spread_of_differences,
-    spread_within,
-    stream_of,
-    unlike,
-)
+from skythaw.stats.intervals import LEVEL, mean_draws, score_limits, share_limits, stream_of
 from skythaw.stats.scored_sample import Sample
 
 MARGIN = 0.01
 """macro-F1 that a shallower depth may lose and still be as good."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One depth of a network, with what its cells scored in every draw."""
-
-    depth: int
-    seeds: tuple[int, ...]
-    keys: tuple[str, ...]
-    """of its cells, by seed"""
-    scores: Scores
-    """[seed, draw]"""
-    validation: float
-    """mean macro-F1 on validation"""
-    not_converged: tuple[str, ...] = ()
-    """why its training is not finished: then it is never called worse"""
-    out_of_race: bool = False
-    """whether a race gave it no further seeds, because validation shows that it is not the best"""
-
-    def mean(self, score: str) -> float:
-        return float(self.scores[score][:, 0].mean())
 
 
 class Contest:
@@ -63,18 +33,35 @@ class Contest:
         score that a shallower depth may lose
     score
         what decides; larger is better
+    planned
+        all depths of the study; by default those of the candidates
+    dropped
+        those of them that a search trained no further, because validation shows that they are worse
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], sample: Sample, margin: float = MARGIN, score: str = "macro_f1"
+        self,
+        candidates: Sequence[Candidate],
+        sample: Sample,
+        margin: float = MARGIN,
+        score: str = "macro_f1",
+        planned: Collection[int] = (),
+        dropped: Collection[int] = (),
     ) -> None:
-        self.candidates = list(candidates)
+        shared = shared_seeds([each for each in candidates if not each.out_of_race] or candidates)
+        self.candidates = [each.of_seeds(shared) if shared <= {*each.seeds} else each for each in candidates]
         self.sample = sample
         self.margin = margin
         self.score = score
-        self.whole = _complete(self.candidates)
-        """those that no seed is missing of: a lucky seed must not beat a mean"""
-        self.seeds = len(self.whole[0].seeds)
+        self.whole = [each for each in self.candidates if {*each.seeds} == shared]
+        """those that have the same seeds: a lucky seed must not beat a mean"""
+        self.seeds = len(shared)
+        decided = {each.depth for each in self.decided}
+        self.dropped = sorted({*dropped} - decided)
+        """the depths that a search trained no further"""
+        every = {each.depth for each in self.candidates}.union(planned)
+        self.missing = sorted(every.difference(decided, dropped))
+        """the depths of which too little is known, because cells of theirs failed or are still to run"""
         self._spreads: dict[str, Spreads] = {}
         self._together: dict[int, dict[tuple[int, int], Difference]] = {}
 
@@ -91,6 +78,11 @@ class Contest:
         """The complete depths and the stopped ones, the shallowest first: what is not decided still lacks seeds."""
         return [each for each in self.candidates if each in self.whole or each.out_of_race]
 
+    @property
+    def left_out(self) -> list[int]:
+        """All depths that were tried and take no part in comparisons, for whatever reason."""
+        return sorted({each.depth for each in self.stopped}.union(self.missing, self.dropped))
+
     def spreads(self, score: str) -> Spreads:
         """How a score differs between seeds."""
         if score not in self._spreads:
@@ -104,7 +96,7 @@ class Contest:
         return mean_draws(candidate.scores[score], spread, stream_of(candidate.keys), LARGEST.get(score, 1.0))
 
     def interval(self, candidate: Candidate, score: str) -> tuple[float, float]:
-        return limits(self.draws(candidate, score))
+        return score_limits(self.draws(candidate, score), self.sample.drawn(), LARGEST.get(score, 1.0))
 
     def means(self, score: str | None = None) -> Means:
         """The complete depths, to be set against each other: without what a seed does to all of them alike."""
@@ -152,7 +144,13 @@ class Contest:
         return [each for i, each in enumerate(self.whole) if i not in worse]
 
     def surely_good(self, families: int = 1) -> list[Candidate]:
-        """The complete depths that no other is better than by the margin, all pairs judged together."""
+        """The complete depths that no other is better than by the margin, all pairs judged together.
+
+        Where two depths are right on the same objects, nothing varies: then the objects have to be so many that a share
+        as large as the margin, of objects of which they are not, would have been seen (Clopper & Pearson, 1934).
+        """
+        if self._nothing_varies and share_limits(np.zeros(2), self.sample.drawn())[1] >= self.margin:
+            return []
         bad = set()
         for (a, b), found in self.pairs(families).items():
             if found.high_simultaneous >= self.margin:
@@ -160,6 +158,12 @@ class Contest:
             if -found.low_simultaneous >= self.margin:
                 bad.add(b)
         return [each for i, each in enumerate(self.whole) if i not in bad]
+
+    @property
+    def _nothing_varies(self) -> bool:
+        """Whether two complete depths differ in no draw of the objects."""
+        drawn = self.means().draws
+        return any(np.array_equal(drawn[a], drawn[b]) for a, b in combinations(range(len(drawn)), 2))
 
     @cached_property
     def posterior(self) -> DepthPosterior:
@@ -178,14 +182,17 @@ class Contest:
             return guess, "one seed"
         if self.not_converged:
             return guess, "not converged"
-        within = self.posterior.within(self.margin)
-        sure = next((each for each, p in zip(self.whole, within, strict=True) if p >= LEVEL), None)
-        return (guess, "too few objects or seeds") if sure is None else (sure, None)
+        if self.missing:
+            return guess, "depths are missing"
+        good, within = self.surely_good(), self.posterior.within(self.margin)
+        sure = (each for each, p in zip(self.whole, within, strict=True) if p >= LEVEL and each in good)
+        return next(((each, None) for each in sure), (guess, "too few objects or seeds"))
 
     @property
     def recommended(self) -> Candidate:
-        """The shallowest depth that is within the margin of the best with a probability of 95 %.
+        """The shallowest depth that is surely within the margin of the best: both by its interval and by what is known.
 
+        The interval (`surely_good`) holds whatever the true scores are; `posterior` knows that neighbours are alike.
         Where there is none, the best guess: of the depths that may be the best, that with the smallest expected loss.
         """
         return self._choice[0]
@@ -204,52 +211,3 @@ class Contest:
         """How probable it is of each complete depth that it is the best, and that it is within the margin of it."""
         both = zip(self.whole, self.posterior.best_in(), self.posterior.within(self.margin), strict=True)
         return [{"depth": each.depth, "share": float(share), "within": float(p)} for each, share, p in both]
-
-
-class Spreads:
-    """How one score differs between seeds: pooled over depths, but for those that differ more than the others.
-
-    Parameters
-    ----------
-    candidates, whole
-        all depths of a contest, and those that no seed is missing of
-    score
-        which
-    """
-
-    def __init__(self, candidates: Sequence[Candidate], whole: Sequence[Candidate], score: str) -> None:
-        rows = [each.scores[score] for each in candidates]
-        apart = unlike(rows)
-        self._own = {candidates[i].keys: spread_within([rows[i]]) for i in apart}
-        self._pooled = spread_within([row for i, row in enumerate(rows) if i not in apart])
-        self._apart = {candidates[i].keys for i in unlike(rows, len(rows))}
-        self._ordered = {each.keys: each.scores[score][np.argsort(each.seeds)] for each in whole}
-
-    def of(self, candidate: Candidate) -> SeedSpread:
-        """Of one depth."""
-        return self._own.get(candidate.keys, self._pooled)
-
-    @property
-    def beside_others(self) -> tuple[tuple[SeedSpread, ...], tuple[int, ...]]:
-        """Without what a seed does to all complete depths alike: the spreads, and which of them is each depth's."""
-        like = [keys for keys in self._ordered if keys not in self._apart]
-        if len(like) < 2:  # nothing to pool: all depths together
-            like = list(self._ordered)
-        if len(self._ordered) < 2:
-            return (self._pooled,), (0,)
-        base = np.stack([self._ordered[keys] for keys in like])
-        spreads, pool = [spread_of_differences(base).times(0.5)], []
-        for keys, rows in self._ordered.items():
-            if keys in like:
-                pool.append(0)
-            else:
-                spreads.append(spread_within([rows - base.mean(0)]))
-                pool.append(len(spreads) - 1)
-        return tuple(spreads), tuple(pool)
-
-
-def _complete(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The depths with the most seeds; of several such sets of seeds, those of the set that most depths have."""
-    sets = [frozenset(each.seeds) for each in candidates]
-    chosen = max(sets, key=lambda some: (len(some), sets.count(some)))
-    return [each for each, some in zip(candidates, sets, strict=True) if some == chosen]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skythaw.report.number_format import listed
+from skythaw.report.recommendations import speaks_first
+from skythaw.report.statistics.candidate import Candidate
 from skythaw.report.statistics.claims import claims
 from skythaw.report.statistics.depth_comparison import comparison
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.network_contest import ContestedNetwork
 from skythaw.report.statistics.report_rows import CONTEST, NAMES, Finished, ReportRow, ScoredRows, rows_by_rate
@@ -28,6 +31,16 @@ from skythaw.study.convergence import together
 
 Key = tuple[Any, ...]
 """Network, strategy, training size and inputs."""
+
+
+@dataclass(frozen=True)
+class TriedDepths:
+    """The depths of one contest."""
+
+    planned: frozenset[int] = frozenset()
+    """all that the study names"""
+    dropped: frozenset[int] = frozenset()
+    """those that a search trained no further"""
 
 
 @dataclass(frozen=True)
@@ -91,19 +104,22 @@ class Evidence:
                 draws = np.stack([contest.draws(contest.recommended) for _, contest in some])
                 seeds = min(len(contest.recommended.keys) for _, contest in some)
                 curve = size_curve([size for size, _ in some], draws, seeds)
+                if unfinished := [size for size, contest in some if contest.recommended.not_converged]:
+                    curve = {"sizes": curve["sizes"], "why": f"with {listed(unfinished)} images it has not converged"}
                 key = next(key for key in self.contests if (*key[:2], key[3]) == line)
                 names = {name: each for name, each in self.named(key).items() if name != "train_size"}
                 found.append({**names, **curve})
         return found
 
     def claims(self, rows: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The seed study's claims; each network with its largest training size and the study's first strategy.
+        """The seed study's claims; networks with the largest training size of all and the study's first strategy.
 
         `inputs` says what images, numbers and both gave.
         """
         by_keys = {tuple(each["keys"]): each for each in rows}
         networks = []
-        for key in self.main():
+        best = self.best(self.main())
+        for key in sorted([best, *self.rivals(best)], key=self.main().index):
             found = {depth: by_keys[row.keys] for depth, row in self.chosen[key].items()}
             networks.append(ContestedNetwork(self.named(key), self.contests[key], found))
         return claims(networks, inputs)
@@ -135,17 +151,22 @@ class Evidence:
     def main(self) -> list[Key]:
         """For each network, the contest that speaks for it.
 
-        That with the most decided depths and then the most training images, of the study's first strategy, on images
-        alone.
+        That with the most training images, of the study's first strategy, on images alone; one in which depths can be
+        compared, if there is any.
         """
         first = next(iter(self.contests))[1]
-        ranks = {key: (key[3] == IMAGES, key[1] == first, len(c.decided), key[2]) for key, c in self.contests.items()}
+        ranks = {key: (key[3] == IMAGES, key[1] == first, len(c.whole) > 1, key[2]) for key, c in self.contests.items()}
         names = dict.fromkeys(key[0] for key in self.contests)
         return [max((key for key in ranks if key[0] == name), key=lambda key: ranks[key]) for name in names]
 
     def best(self, keys: Iterable[Key]) -> Key:
-        """Of several contests, that whose recommended depth is best on validation, which decides between networks."""
-        return max(keys, key=lambda key: self.chosen[key][self._recommended(key).depth].validation)
+        """Of several contests, that which speaks for the study: see `speaks_first`."""
+        rows = {key: self.chosen[key][self._recommended(key).depth] for key in keys}
+        return max(rows, key=lambda key: speaks_first(len(rows[key].cells), key[2], rows[key].validation))
+
+    def rivals(self, chosen: Key) -> list[Key]:
+        """The contests of the other networks that are fit to be compared: they have as many training images."""
+        return [key for key in self.main() if key != chosen and key[1:] == chosen[1:]]
 
     def _recommended(self, key: Key) -> Candidate:
         return self.contests[key].recommended
@@ -177,13 +198,14 @@ class Evidence:
         return calibration(keys, self.validation, self.bootstrap)
 
 
-def gather(
+def gather(  # noqa: PLR0913, PLR0917 (what a run folder holds, each for itself)
     run: Path,
     finished: list[Finished],
     every: list[ReportRow],
     margin: float,
     numbers: Sequence[ReportRow] = (),
     stopped: Collection[str] = (),
+    tried: Mapping[Key, TriedDepths] | None = None,
 ) -> Evidence | None:
     """Read the predictions of a run and compare its depths; None where there are no predictions.
 
@@ -201,6 +223,8 @@ def gather(
         the rows without a network, which are scored on the same objects
     stopped
         keys of cells of depths that a race gave no further seeds
+    tried
+        by contest, all depths of the study, and those that a search dropped
     """
     keys = [result.key for _, result in finished] + [key for row in numbers for key in row.keys]
     sample = read_sample(run, "test", finished[0][1].classes, keys)
@@ -216,7 +240,13 @@ def gather(
         return None
     chosen = {key: _by_depth(some) for key, some in of_contest.items()}
     contests = {
-        key: Contest([_candidate(row, scored.scores(row), stopped) for row in some.values()], sample, margin)
+        key: Contest(
+            [_candidate(row, scored.scores(row), stopped) for row in some.values()],
+            sample,
+            margin,
+            planned=(tried or {}).get(key, TriedDepths()).planned,
+            dropped=(tried or {}).get(key, TriedDepths()).dropped,
+        )
         for key, some in chosen.items()
     }
     wanted = [key for contest in contests.values() for key in contest.recommended.keys]

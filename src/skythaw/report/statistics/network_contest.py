@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.candidate import Candidate
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.report.statistics.report_rows import NAMES
 from skythaw.spec.weights_choice import IMAGENET
 from skythaw.stats.differences import Difference, Means, differences

@@ -9,16 +9,20 @@ from skythaw.report.statistics.network_contest import ContestedNetwork, networks
 
 
 def network_rivals(evidence: Evidence) -> list[dict[str, Any]]:
-    """The other networks, each with what that of the answer is above it in macro-F1, alone and together."""
-    keys = evidence.main()
-    networks = {key: ContestedNetwork(evidence.named(key), evidence.contests[key], {}) for key in keys}
-    best = networks.pop(evidence.best(keys))
-    others = list(networks.values())
+    """The other networks with as many training images, each with what that of the answer is above it.
+
+    In macro-F1, alone and together.
+    """
+    chosen = evidence.best(evidence.main())
+    best, *others = (
+        ContestedNetwork(evidence.named(key), evidence.contests[key], {}) for key in (chosen, *evidence.rivals(chosen))
+    )
     apart = networks_apart([(best, each) for each in others], "macro_f1") if others else []
     return [
         {
             **each.said,
             "depth": each.best.depth,
+            "seeds": min(best.contest.seeds, each.contest.seeds),
             "converged": not (best.contest.not_converged or each.contest.not_converged),
             **found.said_together(),
         }

@@ -17,7 +17,7 @@ from typing import Any
 from skythaw.spec import Pixels, Recipe
 from skythaw.stats.bootstrap import LARGEST, PER_CLASS, Bootstrap, Scores
 from skythaw.stats.bootstrap import MAIN as MAIN_SCORES
-from skythaw.stats.intervals import SeedSpread, limits, mean_draws, spread_within, stream_of, unlike
+from skythaw.stats.intervals import SeedSpread, mean_draws, score_limits, spread_within, stream_of, unlike
 from skythaw.study.cell_result import Result
 from skythaw.study.convergence import together
 from skythaw.study.ledger import Ledger
@@ -159,7 +159,8 @@ class ScoredRows:
     """The scores of every row in every draw, and how they spread between seeds within a contest."""
 
     def __init__(self, every: Sequence[ReportRow], bootstrap: Bootstrap) -> None:
-        known = bootstrap.sample.said
+        self._sample = bootstrap.sample
+        known = self._sample.said
         self._scores = {row.keys: bootstrap.scores(row.keys) for row in every if set(row.keys) <= set(known)}
         self._together: dict[tuple[Any, ...], list[ReportRow]] = defaultdict(list)
         self._known: dict[tuple[tuple[Any, ...], str], list[SeedSpread]] = {}
@@ -195,7 +196,8 @@ class ScoredRows:
             return None, None
         spread = self._spreads(row, name)[self._together[self._alike(row)].index(row)]
         largest = LARGEST.get(name, 1.0)
-        return limits(mean_draws(self.scores(row)[name], spread, stream_of(row.keys), largest))
+        drawn = mean_draws(self.scores(row)[name], spread, stream_of(row.keys), largest)
+        return score_limits(drawn, self._sample.drawn(name), largest)
 
 
 def _at(scores: dict[str, Any], path: Sequence[str]) -> float:

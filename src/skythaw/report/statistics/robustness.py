@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.candidate import Candidate
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.study.cell_result import Result
 
 

@@ -6,8 +6,9 @@ from collections import defaultdict
 from itertools import combinations
 from typing import Any
 
+from skythaw.report.statistics.candidate import Candidate
 from skythaw.report.statistics.contenders import apart, of_network
-from skythaw.report.statistics.depth_contest import Candidate, Contest
+from skythaw.report.statistics.depth_contest import Contest
 from skythaw.report.statistics.evidence import Evidence, Key
 
 
