@@ -13,7 +13,7 @@ from trust import Truth, _first, contested, contests
 
 import skythaw as package
 from helpers_numbers import make_numbered_survey, write_numbered_study
-from helpers_search import HALF, entries, invented, setting, study_of
+from helpers_search import AUTO, HALF, entries, invented, setting, study_of
 from skythaw.errors import LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.report.statistics.claims import claims
@@ -61,6 +61,40 @@ def facts_of(folder):
 
 
 EVERY = {(depth, seed) for depth in CELLS for seed in (0, 1, 2)}
+
+
+class TestRates:
+    @pytest.mark.parametrize(("times", "rate"), [(1, 1e-3), (2, 3e-3)])
+    def test_all_seeds_of_a_setting_have_one_rate_whatever_became_of_a_trial(self, made_up, times, rate):
+        """A trial that fails is tried once more; if it would succeed in a later round, that changes nothing."""
+        failed = []
+
+        def skill(cell, trial):
+            if trial and cell.depth == 7 and cell.recipe.lr == 1e-3 and len(failed) < times:
+                failed.append(cell.key)
+                raise MemoryError("a worker was killed")
+            return CELLS[cell.depth]
+
+        folder, _ = made_up(skill, AUTO)
+        assert len(failed) == times
+        rates = {e.cell.depth: set() for e in entries(folder)}
+        for entry in entries(folder):
+            if entry.result:
+                rates[entry.cell.depth].add(entry.result.lr)
+        assert rates == {0: {1e-3}, 2: {1e-3}, 4: {1e-3}, 7: {rate}}
+        assert [e.state for e in entries(folder, "trial")].count("failed") == times - 1
+
+    def test_a_trial_that_always_fails_is_tried_twice_in_all(self, made_up):
+        tried = []
+
+        def skill(cell, trial):
+            if trial and cell.depth == 7 and cell.recipe.lr == 1e-3:
+                tried.append(cell.key)
+                raise MemoryError("too large")
+            return CELLS[cell.depth]
+
+        made_up(skill, AUTO)
+        assert len(tried) == 2
 
 
 class TestWhatIsTrained:

@@ -92,11 +92,14 @@ def _train(run: OpenStudy, cells: Iterable[PlannedCell]) -> None:
     for p in of_both:
         below = p.cell.on_images_alone.key
         wanted |= {below: planned[below]} if below in planned else {}
-    plan = plan_trials(run.plan, wanted.values(), run.setting.cache, run.setting.cache_size, trial=False)
-    on_images = [p for p in wanted.values() if p.cell.inputs == IMAGES]
-    to_the_end(run, on_images, lambda: execute(run, plan))
-    if ready := can_start(run, of_both):
-        to_the_end(run, ready, lambda: execute(run, plan))
+    _execute(run, [p for p in wanted.values() if p.cell.inputs == IMAGES])
+    _execute(run, can_start(run, of_both))
+
+
+def _execute(run: OpenStudy, cells: Sequence[PlannedCell]) -> None:
+    if cells:
+        plan = plan_trials(run.plan, cells, run.setting.cache, run.setting.cache_size, trial=False)
+        to_the_end(run, cells, lambda: execute(run, plan))
 
 
 def _beaten(run: OpenStudy, settings: Sequence[TrialSetting], number: int, looks: int) -> list[OutOfRace]:

@@ -128,6 +128,12 @@ class RateRace:
         return SettledRate(best, trials, doubts)
 
 
+def settled_by(trials: Iterable[Mapping[str, float | None]]) -> SettledRate:
+    """What a race gave whose trials a finished cell names: see `SettledRate.trials`."""
+    scores = {float(each["lr"] or 0): -math.inf if (score := each["score"]) is None else score for each in trials}
+    return RateRace(scores, ()).settled()
+
+
 def _done(entry: Entry | None) -> bool:
     return entry is not None and entry.state == "done"
 
