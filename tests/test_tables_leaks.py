@@ -106,6 +106,39 @@ def test_z_is_a_band_beside_the_others_and_else_a_redshift():
             check(**columns)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        (CODE == 1) * 1.0,
+        np.clip((CODE == 1) + RNG.normal(0, 0.1, COUNT), 0, 1),
+        np.where(CODE == 1, RNG.normal(size=COUNT), np.nan),
+        np.where(CODE == 1, np.nan, RNG.normal(size=COUNT)),
+    ],
+    ids=["flag", "probability", "there for one class alone", "missing of one class alone"],
+)
+def test_what_gives_one_class_away_is_refused(values):
+    with pytest.raises(DataError, match=r"'q' is a leak: alone it tells QSO from the others in (99\.\d|100\.0) %"):
+        check(u=MAGNITUDE, q=values)
+    check(("q",), u=MAGNITUDE, q=values)
+
+
+def test_a_column_that_is_missing_more_often_in_one_class_is_none():
+    check(q=np.where((CODE == 1) & (RNG.random(COUNT) < 0.9), np.nan, MAGNITUDE))
+
+
+def test_a_rare_class_does_not_turn_the_check_off():
+    kept = np.flatnonzero((CODE != 1) | (np.cumsum(CODE == 1) <= 5))
+    with pytest.raises(DataError, match="'q' is a leak"):
+        check(q=CODE[kept], labels=LABELS[kept])
+    check(u=MAGNITUDE[kept], labels=LABELS[kept])
+
+
+def test_few_objects_of_a_class_that_differ_by_chance_are_no_leak():
+    rng = np.random.default_rng(5)
+    code = np.repeat([0, 1, 2], [100, 100, 8])
+    check(q=np.where(code == 2, 5.0, rng.normal(0, 1, len(code))), labels=CLASSES[code])
+
+
 def test_groups_are_kept_together():
     groups = CODE + 3 * (np.arange(COUNT) // 60)
     place = groups + RNG.normal(0, 0.1, COUNT)  # tells the group, and so the class, of objects whose group was seen

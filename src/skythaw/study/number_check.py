@@ -10,7 +10,7 @@ from skythaw.data.split_groups import kept_together
 from skythaw.spec import Study
 from skythaw.study.study_data import StudyData
 from skythaw.tables.leaks import refuse_leaks
-from skythaw.tables.open_numbers import column_kinds, open_numbers
+from skythaw.tables.open_numbers import column_kinds, extinctions, open_numbers
 
 
 def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
@@ -42,8 +42,11 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
             rows = study_data.parts.train
             labels = cutouts.labels[rows]
             together = kept_together(cutouts, study.data.split, None)[rows]
-            values = table.values[rows]
-            refuse_leaks(table.names, values, np.asarray(labels, dtype=str), settings.allow_leak, together)
+            subtracted = extinctions(given, study.data.table, cutouts)
+            for each in (table, subtracted):
+                refuse_leaks(
+                    each.names, each.values[rows], np.asarray(labels, dtype=str), settings.allow_leak, together
+                )
     return list(dict.fromkeys(said))
 
 

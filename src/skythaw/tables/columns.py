@@ -89,6 +89,13 @@ def column_numbers(
     return NumberTable(ids, tuple(values), np.stack(list(values.values()), axis=1) if values else np.empty((0, 0)))
 
 
+def plain_columns(table: pa.Table, names: Sequence[str], where: str) -> NumberTable:
+    """Columns as they stand: nothing is taken for missing but what is null."""
+    values = [_floats(table, name, where) for name in names]
+    ids = tuple(table["object_id"].to_pylist())
+    return NumberTable(ids, tuple(names), np.stack(values, axis=1) if values else np.empty((len(ids), 0)))
+
+
 def _colours(settings: Numbers, kinds: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Name, bluer and redder column of each colour: neighbouring bands of a family of magnitudes or fluxes."""
     return [

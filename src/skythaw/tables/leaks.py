@@ -41,9 +41,13 @@ QSO) the best magnitude or colour reaches 0.73, and the best measured number 0.7
 classes, the best magnitude, colour or measured number reaches 0.97."""
 MOST_OF_MANY = 0.9
 """the same with three classes or more"""
+MOST_OF_ONE = 0.99
+"""the same for one class against all others"""
 LEAVES = 16
 FEWEST = 6
-"""objects of each class that are needed to judge a column by what it holds"""
+"""objects that a class needs, to judge a column by how it tells all classes; a smaller class is left out of that"""
+FEWEST_OF_ONE = 20
+"""objects that a class needs, to judge a column by how it tells that class from the others"""
 LARGE = 1e12
 """whole numbers beyond this are ids"""
 
@@ -131,13 +135,22 @@ def _by_content(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | Non
     """Why a column is refused for what it holds, or None."""
     if _is_id(values):
         return "it numbers the objects"
-    classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 2 or counts.min() < FEWEST:
+    names, counts = np.unique(labels, return_counts=True)
+    judged = np.isin(labels, names[counts >= FEWEST])
+    classes, counts = names[counts >= FEWEST], counts[counts >= FEWEST]
+    if len(classes) < 2:
         return None
-    score = _alone(values, labels, groups)
-    if score <= MOST.get(len(classes), MOST_OF_MANY):
-        return None
-    return f"alone it tells {100 * score:.1f} % of each class, which no magnitude, colour or shape does"
+    values, labels = values[judged], labels[judged]
+    predicted = _alone(values, labels, None if groups is None else groups[judged])
+    right = np.array([(predicted[labels == each] == each).mean() for each in classes])
+    others_right = np.array([(predicted[labels != each] != each).mean() for each in classes])
+    if (score := right.mean()) > MOST.get(len(classes), MOST_OF_MANY):
+        return f"alone it tells {100 * score:.1f} % of each class, which no magnitude, colour or shape does"
+    of_one = np.where(counts >= FEWEST_OF_ONE, (right + others_right) / 2, 0.0)
+    if of_one.max() > MOST_OF_ONE:
+        best = int(of_one.argmax())
+        return f"alone it tells {classes[best]} from the others in {100 * of_one[best]:.1f} %, which no magnitude does"
+    return None
 
 
 def _is_id(values: np.ndarray) -> bool:
@@ -149,9 +162,8 @@ def _is_id(values: np.ndarray) -> bool:
     return bool((steps > 0).all() or (steps < 0).all() or np.median(np.abs(there)) > LARGE)
 
 
-def _alone(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> float:
-    """Balanced accuracy of a small tree on one column, on held-out thirds."""
-    from sklearn.metrics import balanced_accuracy_score
+def _alone(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """The classes that a small tree on one column names, of held-out thirds."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.tree import DecisionTreeClassifier
 
@@ -163,4 +175,4 @@ def _alone(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) ->
     for train, held in folds.split(column, labels, groups if together else None):
         tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES, class_weight="balanced", random_state=0)
         predicted[held] = tree.fit(column[train], labels[train]).predict(column[held])
-    return float(balanced_accuracy_score(labels, predicted))
+    return predicted

@@ -15,7 +15,7 @@ from skythaw.data.pixel_store import Progress, Store
 from skythaw.errors import DataError
 from skythaw.spec import Numbers
 from skythaw.tables.catalogue import JoinReport, join
-from skythaw.tables.columns import column_numbers, kinds_of
+from skythaw.tables.columns import column_numbers, kinds_of, plain_columns
 from skythaw.tables.leaks import refuse_names
 from skythaw.tables.measured import MEASURED, measured_of
 from skythaw.tables.number_table import NumberTable
@@ -79,7 +79,7 @@ def _columns(
     settings: Numbers, table: Path | None, cutouts: Cutouts, kinds: Mapping[str, str] | None
 ) -> tuple[NumberTable, list[str]]:
     if training := kinds is None:
-        refuse_names(settings.columns, settings.allow_leak)
+        refuse_names((*settings.columns, *settings.extinction.values()), settings.allow_leak)
     merged, report = _merged(settings, table, cutouts)
     where, sentences = _where(table, cutouts), []
     if report is not None:
@@ -95,6 +95,12 @@ def column_kinds(settings: Numbers, table: Path | None, cutouts: Cutouts) -> dic
     """What each column holds, by name: a saved model reads the columns of another catalogue in the same way."""
     merged, _ = _merged(settings, table, cutouts)
     return kinds_of(merged, settings, _where(table, cutouts))
+
+
+def extinctions(settings: Numbers, table: Path | None, cutouts: Cutouts) -> NumberTable:
+    """The columns that are subtracted as extinction, as they stand."""
+    merged, _ = _merged(settings, table, cutouts)
+    return plain_columns(merged, tuple(dict.fromkeys(settings.extinction.values())), _where(table, cutouts))
 
 
 def numbers_sha256(settings: Numbers, table: Path | None, cutouts: Cutouts) -> str:
