@@ -16,9 +16,9 @@ from skythaw.bundle.numbers_record import NumbersRecord
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.decode import middle
 from skythaw.spec import Numbers
-from skythaw.tables.catalogue import join
 from skythaw.tables.columns import column_numbers
 from skythaw.tables.measured import measured, measured_names
+from skythaw.tables.open_numbers import merged
 
 PLACE = ("ra", "dec")
 """columns by which rows of a catalogue are found where ids do not say it"""
@@ -65,7 +65,7 @@ class NumbersWanted:
         objects
             `object_id` of each object, no two alike, and the columns, or `ra` and `dec` where they are known
         catalogue
-            a file with the columns, which is joined to the objects; None: they are the objects' own
+            a file with columns, which is joined to the objects; its columns take the place of the objects' own
 
         Raises
         ------
@@ -77,8 +77,8 @@ class NumbersWanted:
         notes: tuple[str, ...] = ()
         where = "the table" if catalogue is None else str(catalogue)
         if catalogue is not None:
-            objects, report = join(catalogue, Cutouts((Path("the images"),), objects, {}), self.settings)
-            notes = (report.sentence(),)
+            objects, report = merged(self.settings, catalogue, Cutouts((Path("the images"),), objects, {}))
+            notes = (report.sentence(),) if report else ()
         table = column_numbers(objects, self.settings, self.record.kinds, where, training=False)
         names = [name for name, own in zip(self.record.names, self.is_measured, strict=True) if not own]
         return table.select(names).values, notes

@@ -59,8 +59,10 @@ def run(
         say(f"{summary.elsewhere} are being run by another process on the same folder")
     if summary.failed:
         say(f"{summary.failed} failed and will be tried again by the next run; why: skythaw study status {out}")
+    if summary.failed_numbers:
+        say(f"{summary.failed_numbers} models of numbers failed and will be tried again by the next run")
     print_outcome(out)
-    if summary.failed:
+    if summary.failed or summary.failed_numbers:
         raise typer.Exit(1)
 
 

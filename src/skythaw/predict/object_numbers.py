@@ -62,7 +62,7 @@ def object_numbers(about: BundleDescription, images: Inputs, catalogue: Path | N
     if wants is None:
         return ObjectNumbers(None)
     if catalogue is not None:
-        return ObjectNumbers(*wants.given(_places(images), catalogue))
+        return ObjectNumbers(*wants.given(_own(images, wants.columns), catalogue))
     parts, found, notes = [], False, list[str]()
     for source in images.sources:
         if not isinstance(source, ParquetRows) or wants.lacking(_names(source)):
@@ -129,16 +129,17 @@ def _names(source: object) -> list[str]:
     return list(pq.read_schema(source.path).names) if isinstance(source, ParquetRows) else []
 
 
-def _places(images: Inputs) -> pa.Table:
-    """Id of every object, and its place where it is known."""
+def _own(images: Inputs, wanted: tuple[str, ...]) -> pa.Table:
+    """Id of every object, its place and the columns that are wanted, as far as they are known."""
+    names = tuple(dict.fromkeys([*PLACE, *wanted]))
     parts = [
-        columns_of(source, PLACE)
+        columns_of(source, names)
         if isinstance(source, ParquetRows)
-        else pa.table({name: pa.nulls(len(source.names), pa.float64()) for name in PLACE})
+        else pa.table({name: pa.nulls(len(source.names), pa.float64()) for name in names})
         for source in images.sources
     ]
     whole = pa.concat_tables(parts).append_column("object_id", images.ids)
-    return whole.drop_columns([name for name in PLACE if whole[name].null_count == len(whole)])
+    return whole.drop_columns([name for name in names if whole[name].null_count == len(whole)])
 
 
 def _kind(schema: pa.Schema, name: str) -> pa.DataType:

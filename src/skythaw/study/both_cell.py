@@ -19,7 +19,7 @@ from skythaw.machine.usage import Stopwatch, peak_memory, reset_peak_memory
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
 from skythaw.study.cell_result import Result
 from skythaw.study.cell_sets import CellSets, load_sets, with_activations
-from skythaw.study.cell_task import CellTask
+from skythaw.study.cell_task import Beside, CellTask
 from skythaw.study.number_weights import save_stack
 from skythaw.study.train_as_before import train_as_before
 from skythaw.tuning.folds import folds_of
@@ -41,12 +41,11 @@ def run_both(task: CellTask) -> Result:
         watch.lap("prepare")
         stack = _stack(task, sets, device) if STACK in WAYS[cell.inputs] else None
         ways = [way for way in WAYS[cell.inputs] if way != STACK or stack] or ["mean"]
-        pairs = {part: (beside.images[part], beside.table[part]) for part in ("validation", "test")}
-        judged = sets.targets["validation"]
-        losses = {way: log_loss_of(fused(way, pairs["validation"], stack), judged) for way in ways}
+        said = {way: {part: _said(beside, part, way, stack) for part in ("validation", "test")} for way in ways}
+        losses = {way: log_loss_of(said[way]["validation"], sets.targets["validation"]) for way in ways}
         way = best_way(losses)
         watch.lap("train")
-        log_p = {part: fused(way, pair, stack).astype(np.float32) for part, pair in pairs.items()}
+        log_p = {part: each.astype(np.float32) for part, each in said[way].items()}
         ids = {part: sets.ids[part] for part in log_p}
         targets = {part: sets.targets[part] for part in log_p}
         save_predictions(locations.out, cell, Predictions(sets.classes, ids, targets, log_p))
@@ -69,15 +68,26 @@ def run_both(task: CellTask) -> Result:
         )
 
 
+def _said(beside: Beside, part: str, way: str, stack: Stack | None) -> Float[np.ndarray, "object class"]:
+    """Log-probabilities of both; of the image alone where an object has no numbers, as a classifier judges it."""
+    images, table = beside.images[part], beside.table[part]
+    known = beside.known.get(part, np.ones(len(images), dtype=bool))
+    return np.where(known[:, None], fused(way, (images, table), stack), images)
+
+
 def _stack(task: CellTask, sets: CellSets, device: torch.device) -> Stack | None:
-    """Fit the stack; None where the training objects can't be divided into folds."""
+    """Fit the stack on training objects with numbers; None where they lack a class, or can't be divided into folds."""
     beside = task.beside
     assert beside is not None
     of_table = beside.table.get(OUT_OF_FOLD)
     of_images = None if of_table is None else _network_out_of_fold(task, beside.result, sets, device)
     if of_table is None or of_images is None:
         return None
-    return fit_stack((of_images, of_table), sets.targets["train"])
+    known = beside.known.get("train", np.ones(len(of_images), dtype=bool))
+    targets = sets.targets["train"][known]
+    if len(np.unique(targets)) < len(sets.classes):
+        return None
+    return fit_stack((of_images[known], of_table[known]), targets)
 
 
 def _network_out_of_fold(

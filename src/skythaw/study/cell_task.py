@@ -26,6 +26,8 @@ class Beside:
     """by part: those of the cell on numbers; of the training objects out of fold"""
     keys: dict[str, str]
     """of the two cells: ``images``, ``table``"""
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+    """by part: which objects have numbers, bool [object]; empty where all have"""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from skythaw.study.cell_result import Result
 from skythaw.study.cell_task import Beside, CellTask, fill, run_cell
 from skythaw.study.live_epochs import live_epochs
 from skythaw.study.machine_speed import MachineSpeed
-from skythaw.study.number_cells import is_table
+from skythaw.study.number_cells import OpenNumbers, is_table
 from skythaw.study.on_cluster import alternating, away, bring
 from skythaw.study.open_study import Kind, OpenStudy
 from skythaw.study.plan import Plan, PlannedCell, plan_trials, sets_of
@@ -63,10 +63,17 @@ def execute(run: OpenStudy, plan: Plan) -> None:
 def _beside(run: OpenStudy, cells: Sequence[Cell]) -> dict[str, Beside]:
     """What cells of both start from, by their keys; those are left out that lack a finished cell to start from."""
     out, found = run.setting.out, {}
-    for key, (result, table) in _starts(run, cells).items():
+    starts = _starts(run, cells)
+    numbers = OpenNumbers(run.plan.study, run.setting.cache) if starts else None
+    of_tables = {e.key: e.cell for e in run.ledger.entries("numbers")}
+    known: dict[str, dict[str, np.ndarray]] = {}
+    for key, (result, table) in starts.items():
+        if numbers and table.key not in known:
+            known[table.key] = numbers.known(of_tables[table.key])
         images = _said(out, result, SCORED)
-        numbers = _said(out, table, (*SCORED, OUT_OF_FOLD))
-        found[key] = Beside(result, images, numbers, {"images": result.key, "table": table.key})
+        of_numbers = _said(out, table, (*SCORED, OUT_OF_FOLD))
+        made_of = {"images": result.key, "table": table.key}
+        found[key] = Beside(result, images, of_numbers, made_of, known[table.key])
     return found
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.pixel_store import Store, open_store
@@ -126,6 +126,19 @@ class OpenNumbers:
         tables = self._known[key]
         place = {part: tables[self.sets.index(objects.sets[part].cutouts)] for part in PARTS}
         return {part: place[part].values[objects.rows[part]] for part in PARTS}, tables[0].names
+
+    def known(self, cell: Cell) -> dict[str, Bool[np.ndarray, " object"]]:
+        """By part, which of a cell's objects have numbers: those with one of the columns; empty where there are none.
+
+        What is measured is there for every image.
+        """
+        assert cell.numbers is not None
+        if not cell.numbers.columns:
+            return {}
+        objects, given = self.objects(cell), cell.numbers.model_copy(update={"measured": False})
+        tables = [self._read(given, each) for each in self.sets]
+        known = {id(each): np.isfinite(table.values).any(1) for each, table in zip(self.sets, tables, strict=True)}
+        return {part: known[id(objects.sets[part].cutouts)][objects.rows[part]] for part in PARTS}
 
     def kinds(self, cell: Cell) -> dict[str, str]:
         """How the columns of a cell are read, by name."""

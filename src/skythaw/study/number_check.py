@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from skythaw.data.cutouts import Cutouts
+from skythaw.data.image_form import RGB
 from skythaw.data.split_groups import kept_together
-from skythaw.spec import Study
+from skythaw.errors import DataError, SpecError
+from skythaw.spec import IMAGES, Study
 from skythaw.study.study_data import StudyData
 from skythaw.tables.leaks import refuse_leaks
+from skythaw.tables.measured import measured_names
+from skythaw.tables.number_table import NumberTable
 from skythaw.tables.open_numbers import column_kinds, extinctions, open_numbers
 
 
@@ -24,12 +29,23 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
     Raises
     ------
     DataError, SpecError
-        A column is not there or can't be used, nothing matches, or a column gives the class away.
+        A column is not there or can't be used, nothing matches, or a column gives the class away; or numbers are wanted
+        and none are named.
     """
     study = study_data.study
     settings = study.data.numbers
+    if study.uses_numbers and not (settings.columns or settings.measured):
+        named = [f'"{each}"' for each in study.grid.inputs if each != IMAGES]
+        raise SpecError(
+            f"inputs has {' and '.join(named)}, and [data] names no numbers: write columns = [...] or measured = true"
+        )
     if not (study.uses_numbers and settings.columns):
         return []
+    if settings.measured and (twice := [name for name in settings.columns if name in measured_names(RGB)]):
+        raise SpecError(
+            f"column {twice[0]!r} has the name of a number that is measured from the images: rename it, leave it out, "
+            "or write measured = false"
+        )
     given = settings.model_copy(update={"measured": False})
     said: list[str] = []
     for cutouts in (study_data.cutouts, study_data.test):
@@ -38,16 +54,28 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
         kinds = None if cutouts is study_data.cutouts else column_kinds(given, study.data.table, study_data.cutouts)
         table, sentences = open_numbers(given, study.data.table, cutouts, None, cache, kinds=kinds)
         said += sentences
+        if cutouts is study_data.test:
+            _require_numbers(table, cutouts)
         if cutouts is study_data.cutouts:
             rows = study_data.parts.train
             labels = cutouts.labels[rows]
             together = kept_together(cutouts, study.data.split, None)[rows]
             subtracted = extinctions(given, study.data.table, cutouts)
-            for each in (table, subtracted):
+            for each in (subtracted, table):
                 refuse_leaks(
                     each.names, each.values[rows], np.asarray(labels, dtype=str), settings.allow_leak, together
                 )
     return list(dict.fromkeys(said))
+
+
+def _require_numbers(table: NumberTable, cutouts: Cutouts) -> None:
+    """Raise where a test set has too few numbers to be scored with them; that of the training is asked elsewhere."""
+    for name, missing in table.missing.items():
+        if 2 * missing > len(table) and " - " not in name:
+            raise DataError(
+                f"{cutouts.paths[0]}, the test set: column {name!r} is missing for {missing} of {len(table)} objects; "
+                "at most half may be: leave this column out, or give a test set with its numbers"
+            )
 
 
 def unused_numbers(study: Study) -> list[str]:

@@ -40,6 +40,8 @@ class StudySummary:
     """being run by another process"""
     stopped: int = 0
     """not trained, because their depths can no longer be the best"""
+    failed_numbers: int = 0
+    """models of numbers, the control among them, which are no trainings"""
 
 
 def run_study(
@@ -66,7 +68,10 @@ def run_study(
                 run.ledger.note(RACE, [])  # what it left is trained now
             execute(run, run.plan)
         found = status(run.ledger)
-    return StudySummary(*(found[name] for name in ("cells", "done", "failed", "running", "stopped")))
+        of_numbers = sum(entry.state == "failed" for entry in run.ledger.entries("numbers"))
+    return StudySummary(
+        found["cells"], found["done"], found["failed"], found["running"], found["stopped"], failed_numbers=of_numbers
+    )
 
 
 @contextmanager

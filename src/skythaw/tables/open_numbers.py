@@ -80,27 +80,27 @@ def _columns(
 ) -> tuple[NumberTable, list[str]]:
     if training := kinds is None:
         refuse_names((*settings.columns, *settings.extinction.values()), settings.allow_leak)
-    merged, report = _merged(settings, table, cutouts)
+    whole, report = merged(settings, table, cutouts)
     where, sentences = _where(table, cutouts), []
     if report is not None:
         if training:
             _require_half(report, table)
         sentences.append(report.sentence())
-    kinds = kinds_of(merged, settings, where) if kinds is None else kinds
-    columns = column_numbers(merged, settings, kinds, where, training=training)
+    kinds = kinds_of(whole, settings, where) if kinds is None else kinds
+    columns = column_numbers(whole, settings, kinds, where, training=training)
     return columns, [*sentences, *_kind_sentences(kinds), *_missing_sentences(columns)]
 
 
 def column_kinds(settings: Numbers, table: Path | None, cutouts: Cutouts) -> dict[str, str]:
     """What each column holds, by name: a saved model reads the columns of another catalogue in the same way."""
-    merged, _ = _merged(settings, table, cutouts)
-    return kinds_of(merged, settings, _where(table, cutouts))
+    whole, _ = merged(settings, table, cutouts)
+    return kinds_of(whole, settings, _where(table, cutouts))
 
 
 def extinctions(settings: Numbers, table: Path | None, cutouts: Cutouts) -> NumberTable:
     """The columns that are subtracted as extinction, as they stand."""
-    merged, _ = _merged(settings, table, cutouts)
-    return plain_columns(merged, tuple(dict.fromkeys(settings.extinction.values())), _where(table, cutouts))
+    whole, _ = merged(settings, table, cutouts)
+    return plain_columns(whole, tuple(dict.fromkeys(settings.extinction.values())), _where(table, cutouts))
 
 
 def numbers_sha256(settings: Numbers, table: Path | None, cutouts: Cutouts) -> str:
@@ -127,17 +127,17 @@ def _where(table: Path | None, cutouts: Cutouts) -> str:
     return str(cutouts.paths[0]) if table is None else f"{table} with {cutouts.paths[0]}"
 
 
-def _merged(settings: Numbers, table: Path | None, cutouts: Cutouts) -> tuple[pa.Table, JoinReport | None]:
+def merged(settings: Numbers, table: Path | None, cutouts: Cutouts) -> tuple[pa.Table, JoinReport | None]:
     """The cutouts' own table with the columns of the catalogue, which take the place of its own of that name."""
     if table is None:
         return cutouts.table, None
     joined, report = join(table, cutouts, settings)
-    merged = cutouts.table
+    whole = cutouts.table
     for name in joined.column_names:
         if name != "object_id":
-            merged = merged.drop_columns(name) if name in merged.column_names else merged
-            merged = merged.append_column(joined.schema.field(name), joined[name])
-    return merged, report
+            whole = whole.drop_columns(name) if name in whole.column_names else whole
+            whole = whole.append_column(joined.schema.field(name), joined[name])
+    return whole, report
 
 
 def _require_half(report: JoinReport, table: Path | None) -> None:

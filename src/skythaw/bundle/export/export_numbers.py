@@ -37,10 +37,23 @@ class Halves:
             kinds=of_table.number_kinds or {},
             model=of_table.head,  # type: ignore[arg-type]
             fusion=finished_result(self.whole).fusion,  # type: ignore[arg-type]
-            temperature=temperature_of(run, self.whole, classes),
+            temperature=self._temperature(run, classes),
             table_temperature=temperature_of(run, self.table, classes),
             scores={"images": scores_of(self.images, facts), "table": scores_of(self.table, facts)},
         )
+
+    def _temperature(self, run: Path, classes: tuple[str, ...]) -> float:
+        """Of both together: fitted on validation objects with numbers, for those without are judged by the image alone.
+
+        What both say of them is to the bit what the image says.
+        """
+        keys = [self.whole.key, self.images.key]
+        sample = read_sample(run, "validation", classes, keys)
+        if sample is None or sample.missing:
+            return temperature_of(run, self.whole, classes)
+        both, image = (sample.log_probabilities(key) for key in keys)
+        known = (both != image).any(1)
+        return fit_temperature(both[known], sample.true[known]) if known.any() else 1.0
 
     def content(self, run: Path) -> bytes:
         """The file of the numbers."""
