@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -19,7 +21,9 @@ from helpers_web import LARGEST, TOKEN, make_client, rules
 from skythaw import load
 from skythaw.data.cutouts import read_cutouts
 from skythaw.report.figures.figure_style import DARK
-from skythaw.web.web_app import make_app, named, open_service
+from skythaw.web.inference import InferenceQueue
+from skythaw.web.request_guard import Rules
+from skythaw.web.web_app import Service, make_app, named, open_service
 
 ID = "object"
 
@@ -198,6 +202,60 @@ def test_more_than_can_wait_is_told_to_come_again(folder, images, monkeypatch):
     assert 503 in codes
     assert set(codes) == {200, 503}
     assert all(each.headers["retry-after"] for each in answers if each.status_code == 503)
+
+
+class TestManyImages:
+    """A queue whose work is a count: what of many requests is admitted, and whose turn it is."""
+
+    @pytest.fixture
+    def client(self, monkeypatch):
+        order: list[bytes] = []
+
+        def work(queue, question, data):
+            order.append(data)
+            return {"label": "A", "probabilities": {"A": 1.0}, "entropy": 0.0, "inputs": None} | dict.fromkeys(
+                ("distance", "percentile")
+            )
+
+        monkeypatch.setattr(InferenceQueue, "_work", work)
+        monkeypatch.setattr(InferenceQueue, "__init__", lambda self: None)
+        monkeypatch.setattr(InferenceQueue, "wants", None)
+        queue = InferenceQueue()
+        queue.about = SimpleNamespace(sha256="x", numbers=None)
+        queue._asked, queue._crowd, queue._turns = 0, 0, None
+        with ThreadPoolExecutor(1) as queue._pool:
+            app = make_app(Service({}, {"b": queue}, Rules(None, 10_000_000, None), {}, queue._pool))
+            yield httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost"), order
+
+    @staticmethod
+    def post(client, name, count):
+        files = [("files", (f"{i}", name)) for i in range(count)]
+        return client.post("/api/v1/bundles/b/predict", files=files)
+
+    def test_images_are_counted_and_not_requests(self, client):
+        client, order = client
+
+        async def go():
+            async with client:
+                return await asyncio.gather(*(self.post(client, b"x", 64) for _ in range(10)))
+
+        codes = [each.status_code for each in asyncio.run(go())]
+        assert len(order) == 64 * codes.count(200)
+        assert codes.count(503) >= 8
+
+    def test_the_images_of_a_request_have_their_turn_together(self, client):
+        client, order = client
+
+        async def go():
+            async with client:
+                many = asyncio.create_task(self.post(client, b"many", 60))
+                while not order:
+                    await asyncio.sleep(0)
+                ones = [asyncio.create_task(self.post(client, b"one", 1)) for _ in range(4)]
+                return [each.status_code for each in await asyncio.gather(many, *ones)]
+
+        assert asyncio.run(go()) == [200] * 5
+        assert order[:60] == [b"many"] * 60
 
 
 def objects(folder, key, **asked):

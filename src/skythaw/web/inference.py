@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -30,7 +31,7 @@ from skythaw.machine.numerics import numerics
 from skythaw.predict.object_numbers import wanted_columns
 
 WAITING = 64
-"""questions that may wait for one bundle"""
+"""images that may wait for one bundle, when others ask"""
 AT_ONCE = 2
 """files of questions that are in memory: one that is answered, and the next"""
 CROWD = 8
@@ -67,7 +68,7 @@ class InferenceQueue:
         self.about: BundleDescription = self._backend.classifier.about
         self._pool, self._device = pool, device
         self._asked = self._crowd = 0
-        """questions that wait or are answered; and the most since memory was handed back"""
+        """images that wait or are answered; and the most since memory was handed back"""
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     @property
@@ -75,9 +76,22 @@ class InferenceQueue:
         """The columns that it takes beside an image; None if it takes none."""
         return wanted_columns(self.about)
 
-    async def probabilities(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
-        """What the classifier says of one image file, and of the numbers that columns give of its object."""
-        return await self._ask(file, lambda backend, data: answer(backend, data, given))
+    async def probabilities(
+        self, asked: Sequence[tuple[bytes | Upload, np.ndarray | None]]
+    ) -> list[dict[str, Any] | DataError]:
+        """What the classifier says of some image files, and of the numbers that columns give of their objects.
+
+        All of them get their turn before those who ask later. One that can't be used has its reason.
+        """
+
+        async def one(file: bytes | Upload, numbers: np.ndarray | None) -> dict[str, Any] | DataError:
+            try:
+                return await self._ask(file, lambda backend, data: answer(backend, data, numbers))
+            except DataError as error:
+                return error
+
+        with self._admitted(len(asked)):
+            return await asyncio.gather(*(one(*each) for each in asked))
 
     async def explained(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
         """The same, with the image as it was seen, the reasons, and the training images that look like it."""
@@ -85,24 +99,30 @@ class InferenceQueue:
         def both(backend: Backend, data: bytes) -> dict[str, Any]:
             return answer(backend, data, given) | reasons(backend.classifier, data, given)
 
-        return await self._ask(file, both)
+        with self._admitted(1):
+            return await self._ask(file, both)
+
+    @contextmanager
+    def _admitted(self, images: int) -> Iterator[None]:
+        """Count images that wait; raise `BusyError` if too many do."""
+        if self._asked >= WAITING:
+            raise BusyError("too many images wait already; ask again in a moment")
+        self._asked += images
+        self._crowd = max(self._crowd, self._asked)
+        try:
+            yield
+        finally:
+            self._asked -= images
+            if not self._asked and self._crowd > CROWD:
+                self._crowd = 0
+                asyncio.get_running_loop().run_in_executor(self._pool, trim)
 
     async def _ask(self, file: bytes | Upload, question: Callable[[Backend, bytes], Value]) -> Value:
         """Ask when it is this file's turn; what was uploaded stays on the disk until then."""
-        if self._asked >= WAITING:
-            raise BusyError("too many images wait already; ask again in a moment")
-        self._asked += 1
-        self._crowd = max(self._crowd, self._asked)
         loop = asyncio.get_running_loop()
-        try:
-            async with self._turn(loop):
-                data = file if isinstance(file, bytes) else await file.read()
-                return await loop.run_in_executor(self._pool, self._work, question, data)
-        finally:
-            self._asked -= 1
-            if not self._asked and self._crowd > CROWD:
-                self._crowd = 0
-                loop.run_in_executor(self._pool, trim)
+        async with self._turn(loop):
+            data = file if isinstance(file, bytes) else await file.read()
+            return await loop.run_in_executor(self._pool, self._work, question, data)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
         if self._turns is None or self._turns[0] is not loop:

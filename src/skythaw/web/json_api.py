@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -202,17 +204,30 @@ async def predict(
     ] = "",
 ) -> PredictionReply:
     """Classify images; one that can't be read has its reason in `status`, and the others go on."""
-    said = []
-    given, why = _numbers(numbers, len(files))
-    for number, file in enumerate(files):
-        try:
-            if why:
-                raise DataError(why)
-            beside = numbers_of(queue.wants, given[number])
-            said.append(Prediction(file=f"{number}", status="ok", **await queue.probabilities(file, beside)))
-        except DataError as error:
-            said.append(Prediction(file=f"{number}", status=" ".join(str(error).split())))
+    beside = _beside(queue, *_numbers(numbers, len(files)), len(files))
+    usable = {i: (files[i], each) for i, each in enumerate(beside) if not isinstance(each, DataError)}
+    answers = await queue.probabilities(list(usable.values()))
+    found: dict[int, Any] = dict(enumerate(beside)) | dict(zip(usable, answers, strict=True))
+    said = [
+        Prediction(file=f"{i}", status=" ".join(str(each).split()))
+        if isinstance(each, DataError)
+        else Prediction(file=f"{i}", status="ok", **each)
+        for i, each in found.items()
+    ]
     return PredictionReply(bundle=queue.about.sha256, predictions=said)
+
+
+def _beside(
+    queue: InferenceQueue, given: Sequence[dict[str, str]], why: str, files: int
+) -> list[np.ndarray | DataError | None]:
+    """The numbers beside each file, or why they can't be used."""
+    found: list[np.ndarray | DataError | None] = [DataError(why)] * files if why else []
+    for each in given:
+        try:
+            found.append(numbers_of(queue.wants, each))
+        except DataError as error:
+            found.append(error)
+    return found
 
 
 def _numbers(text: str, files: int) -> tuple[list[dict[str, str]], str]:
