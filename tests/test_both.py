@@ -98,6 +98,10 @@ UNUSED = {
         {ALL: "", 'columns = ["modelMag_g", "modelMag_r", "modelMag_i"]': 'table = "a.csv"'},
         "not table of [data]",
     ),
+    "extinction of no column": (
+        {'columns = ["modelMag_g", "modelMag_r", "modelMag_i"]': 'extinction = { u = "a_u" }\nmeasured = true'},
+        "extinction of [data] are of columns, and none is used",
+    ),
     "all used": ({}, ""),
     "none named": ({ALL: "", 'columns = ["modelMag_g", "modelMag_r", "modelMag_i"]': ""}, ""),
 }

@@ -121,6 +121,13 @@ def test_what_is_subtracted_as_extinction_may_be_no_leak_either(tmp_path, cache,
         make_plan(Study.load(write_numbered_study(tmp_path, replace=more)), cache)
 
 
+def test_a_leak_that_is_allowed_must_be_among_the_numbers(tmp_path, cache):
+    make_numbered_survey(tmp_path / "survey.parquet")
+    study = Study.load(write_numbered_study(tmp_path, replace={OWN: OWN + '\nallow_leak = ["modelMag_x"]', **ONE_SEED}))
+    with pytest.raises(SpecError, match="allow_leak names 'modelMag_x', which is none of the numbers: did you mean"):
+        make_plan(study, cache)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

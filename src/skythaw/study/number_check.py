@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.image_form import RGB
 from skythaw.data.split_groups import kept_together
-from skythaw.errors import DataError, SpecError
+from skythaw.errors import DataError, SpecError, nearest
 from skythaw.spec import IMAGES, Study
 from skythaw.study.study_data import StudyData
 from skythaw.tables.leaks import refuse_leaks
@@ -61,11 +62,17 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
             labels = cutouts.labels[rows]
             together = kept_together(cutouts, study.data.split, None)[rows]
             subtracted = extinctions(given, study.data.table, cutouts)
+            _require_known(settings.allow_leak, (*table.names, *subtracted.names))
             for each in (subtracted, table):
                 refuse_leaks(
                     each.names, each.values[rows], np.asarray(labels, dtype=str), settings.allow_leak, together
                 )
     return list(dict.fromkeys(said))
+
+
+def _require_known(allowed: Sequence[str], names: Sequence[str]) -> None:
+    if odd := [name for name in allowed if name not in names]:
+        raise SpecError(f"allow_leak names {odd[0]!r}, which is none of the numbers: {nearest(odd[0], names)}")
 
 
 def _require_numbers(table: NumberTable, cutouts: Cutouts) -> None:
@@ -81,12 +88,14 @@ def _require_numbers(table: NumberTable, cutouts: Cutouts) -> None:
 def unused_numbers(study: Study) -> list[str]:
     """Warnings where a study names numbers that none of its cells is given."""
     data = study.data
-    named = [
-        key for key, given in (("columns", data.columns), ("measured", data.measured), ("table", data.table)) if given
-    ]
+    of_columns = {"extinction": data.extinction, "allow_leak": data.allow_leak}
+    given = {"columns": data.columns, "measured": data.measured, "table": data.table, **of_columns}
+    named = [key for key, each in given.items() if each]
     if named and not study.uses_numbers:
         every = 'inputs = ["images", "table", "both"]'
         return [f"the images alone are used, not {' and '.join(named)} of [data]: write {every} under [grid]"]
+    if not data.columns and (idle := [key for key, each in of_columns.items() if each]):
+        return [f"{' and '.join(idle)} of [data] are of columns, and none is used: write columns = [...] under [data]"]
     if data.table and not data.columns:
         return [f"nothing of the catalogue {data.table.name} is used: name columns of it, columns = [...] under [data]"]
     return []
