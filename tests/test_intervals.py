@@ -314,6 +314,19 @@ def test_an_interval_holds_nothing_exactly_where_the_p_value_is_large(seed, dept
         assert each.p <= each.p_simultaneous
 
 
+@pytest.mark.parametrize("seed", [15, 143, 151, 169])
+def test_interval_and_p_value_agree_where_very_many_differences_are_judged(seed):
+    """So many that none of the tries is as rare as what each of them must show."""
+    rng = np.random.default_rng([1200, seed])
+    rows = int(rng.integers(2, 6))
+    draws = 0.7 + 0.02 * rng.normal(size=(rows, 1)) * rng.choice([1, 3, 6]) + 0.01 * rng.normal(size=(rows, 400))
+    spread = SeedSpread(1e-5 * rng.random(), 0.0, int(rng.integers(1, 20)))
+    means = Means(draws, (spread,), (0,) * rows, (3,) * rows)
+    pairs = [(b, a) for a in range(rows) for b in range(a + 1, rows)]
+    for each in differences(means, pairs, families=1200):
+        assert (each.sign != 0) == (each.p_simultaneous < 0.05)
+
+
 def test_equal_models_have_a_p_value_of_one_and_a_sure_difference_of_zero():
     def found(value):
         return difference(Means(np.repeat([[0.5 + value], [0.5]], 11, axis=1), (NOTHING,), (0, 0), (1, 1)))

@@ -33,6 +33,14 @@ def test_where_one_cell_failed_depths_are_compared_on_the_seeds_that_they_share(
     assert "trainings of the study that are not finished (1)" in facts["answer"]
 
 
+def test_two_depths_of_three_seeds_count_for_more_than_many_of_one(tmp_path):
+    """As in the middle of a study: with one seed nothing could be said at all."""
+    run = make_run(tmp_path, World({"mobilenetv2": dict.fromkeys(range(7), 2.0)}))
+    forget(run, lambda cell: cell.depth > 1 and cell.seed > 0)
+    (compared,) = facts_of(run)["comparisons"]
+    assert (compared["seeds"], compared["incomplete"]) == (3, [2, 3, 4, 5, 6])
+
+
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_depth_of_which_too_little_is_left_blocks_what_would_rest_on_it(tmp_path, left):
     """Nothing says that depths 0 and 5 are the best, or that all are alike, while depth 10 is not known."""
@@ -48,7 +56,8 @@ def test_a_depth_of_which_too_little_is_left_blocks_what_would_rest_on_it(tmp_pa
 
 
 def test_a_depth_that_a_search_dropped_is_no_missing_one_and_blocks_the_claims(tmp_path):
-    run = make_run(tmp_path, WIDE)
+    alike = World({"mobilenetv2": {0: 2.0, 5: 2.0, 10: 1.0}}, objects=8000, groups=8000, seed_spread=0.0)
+    run = make_run(tmp_path, alike)
     forget(run, lambda cell: cell.depth == 10)
     at = {"backbone": "mobilenetv2", "strategy": "top", "train_size": 1000, "depth": 10, "setting": "depth 10"}
     numbers = {"rung": 1, "images": 1000, "seeds": 1, "log_loss": 1.0, "macro_f1": 0.5, "behind_f1": None}
@@ -59,14 +68,14 @@ def test_a_depth_that_a_search_dropped_is_no_missing_one_and_blocks_the_claims(t
     facts = facts_of(run)
     (compared,) = facts["comparisons"]
     assert (compared["incomplete"], compared["dropped"]) == ([], [10])
-    assert compared["unsure"] != "depths are missing"
-    assert facts["claims"][1]["verdict"] == "cannot be told"
+    assert compared["unsure"] is None
+    assert [each["verdict"] for each in facts["claims"][:2]] == ["cannot be told"] * 2
 
 
 def test_networks_of_which_one_has_one_seed_are_not_judged(tmp_path):
     """Claim 5 plans a study with the seeds of both: of one seed nothing can be planned."""
-    skills = {"mobilenetv2": {0: 1.0, 5: 2.0}, "resnet50": {0: 1.0, 5: 2.1}}
-    run = make_run(tmp_path, World(skills, objects=300, groups=60, seeds=(0, 1)))
+    skills = {"mobilenetv2": {0: 1.0, 5: 2.0, 10: 2.0}, "resnet50": {0: 1.0, 5: 2.1, 10: 2.0}}
+    run = make_run(tmp_path, World(skills, objects=300, groups=60))
     forget(run, lambda cell: cell.backbone == "resnet50" and cell.seed > 0)
     assert {each["verdict"] for each in facts_of(run)["claims"]} == {"cannot be told"}
 

@@ -61,6 +61,12 @@ class TestWhatIsDropped:
         last = {0: "worse with all seeds", 4: "best on validation", 7: "as good as can be told"}
         assert fates(standings, "all seeds") == last
 
+    def test_of_one_seed_no_depth_is_called_worse_in_the_end(self, made_up):
+        """Another seed of it may have been luckier: nobody knows how seeds differ."""
+        _, standings = made_up(skills(LEARNT, CELLS | {0: 1.5}), AUTO, ONE)
+        last = fates(standings, "all seeds")
+        assert set(last.values()) == {"best on validation", "as good as can be told"}
+
     @pytest.mark.parametrize("changes", [AUTO, LONG], ids=["raced", "given rate"])
     def test_a_depth_that_learns_late_is_the_best_in_the_end(self, made_up, changes):
         """In its trial it is at chance, and so far behind that no interval could save it."""
