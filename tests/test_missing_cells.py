@@ -8,7 +8,9 @@ import pytest
 from helpers_run import World, forget, make_run
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import method
-from skythaw.stats.intervals import score_limits
+from skythaw.stats.differences import Means, difference
+from skythaw.stats.intervals import NOTHING, SeedSpread, score_limits
+from skythaw.stats.study_size import study_size
 from skythaw.study.ledger import Ledger
 
 SKILLS = {"mobilenetv2": {0: 2.0, 5: 2.05, 10: 3.2}}
@@ -78,6 +80,15 @@ def test_networks_of_which_one_has_one_seed_are_not_judged(tmp_path):
     run = make_run(tmp_path, World(skills, objects=300, groups=60))
     forget(run, lambda cell: cell.backbone == "resnet50" and cell.seed > 0)
     assert {each["verdict"] for each in facts_of(run)["claims"]} == {"cannot be told"}
+
+
+def test_from_one_seed_no_study_is_planned():
+    """Also where the spread between seeds is known, from another network."""
+    draws = np.stack([0.8 + 0.01 * np.random.default_rng(i).normal(size=400) for i in (0, 1)])
+    found = difference(Means(draws, (SeedSpread(1e-4, 0.0, 4), NOTHING), (0, 1), (3, 1)))
+    assert found.freedom >= 2
+    assert study_size(found, 300, 3, 0.1) is not None
+    assert study_size(found, 300, 1, 0.1) is None
 
 
 @pytest.mark.parametrize("objects", [9, 600])
