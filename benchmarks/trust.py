@@ -221,6 +221,7 @@ def recommendation(truths: Sequence[Truth], rng: np.random.Generator) -> Found:
         "the best by its mean alone": [good[contest.whole.index(contest.best)]],
         "sure": [sure],
         "right where sure": [right] if sure else [],
+        "sure and wrong": [sure and not right],
         "the set holds the best": [bool(best & places)],
     }
 
@@ -281,6 +282,12 @@ def shapes(depths: int, objects: int) -> list[Truth]:
     ]
 
 
+def beyond_the_margin(objects: int) -> list[Truth]:
+    """Truths of which a depth is behind the best by hardly more than the margin: there it is easiest to be wrong."""
+    near = ((0.785, 0.80), (0.788, 0.80), (0.80, 0.80, 0.80, 0.8125), (0.785, 0.785, 0.785, 0.80))
+    return [Truth((scores,), objects, seeds, spread) for scores in near for seeds in (2, 3) for spread in (0.01, 0.03)]
+
+
 EQUAL = (0.8,) * 4
 REAL = (0.70, 0.73, 0.75, 0.765, 0.77, 0.775, 0.78)
 """about what depths of real cutouts have (docs/log.md)"""
@@ -312,6 +319,7 @@ def lines() -> Iterator[Line]:
     for objects in (1000, 3000):
         for depths in (4, 10):
             yield f"{depths} depths, {objects} objects", partial(recommendation, shapes(depths, objects))
+        yield f"just beyond the margin, {objects} objects", partial(recommendation, beyond_the_margin(objects))
     yield from race_lines()
 
 

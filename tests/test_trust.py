@@ -15,6 +15,7 @@ from trust import (
     EQUAL,
     SAME_BEST,
     Truth,
+    beyond_the_margin,
     coverage,
     false_alarms,
     mobile,
@@ -72,6 +73,8 @@ def test_the_recommended_depth_is_a_good_one_and_surely_so_where_it_says_so():
     assert found["right where sure"] > 0.95
     assert found["sure"] > 0.05
     assert found["the set holds the best"] > 0.85
+    near = shares(partial(recommendation, beyond_the_margin(1000)))
+    assert near["sure and wrong"] <= 0.1
 
 
 def test_a_race_keeps_the_best_and_saves_what_is_far_behind():
