@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+GPU_PYTHON ?= 3.12
 SHARED := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test soak check wheel-check docs clean
+.PHONY: demo test soak check wheel-check wheels docs clean
 
 demo: $(VENV)/demo.stamp        ## mock images -> an answer, a report and a classifier, offline, in 3 minutes
 	test -d demo-run/images || $(BIN)/skythaw data mock demo-run/images --objects 600
@@ -24,6 +25,12 @@ check: $(VENV)/dev.stamp        ## style, types, and the one-way order of the la
 
 wheel-check: $(VENV)/dev.stamp  ## the wheel does what README shows, without the repository
 	$(BIN)/python .ci/wheel_check.py
+
+wheels: $(VENV)/dev.stamp       ## what benchmarks/gpu.sh needs on a machine without a network whose Python is GPU_PYTHON
+	rm -rf benchmarks/wheels
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --python-version $(GPU_PYTHON) \
+		--constraint constraints.txt --requirement benchmarks/bare_packages.txt --dest benchmarks/wheels
+	du -sh benchmarks/wheels
 
 docs: $(VENV)/docs.stamp        ## the site, in build/site: pages from the code are made again, notebooks run, links checked
 	$(BIN)/python docs/scripts/commands.py > docs/commands.md

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from skythaw.data.pixel_store import open_store
 from skythaw.data.split_groups import sky_groups
 from skythaw.errors import DataError
 from skythaw.machine.files import temporary_folder
+from skythaw.machine.package_version import version_of
 from skythaw.predict.predict_images import PredictSettings, predict_to
 from skythaw.report.figures.object_pictures import pictures
 from skythaw.report.page.evaluation_page import evaluation_page
@@ -134,7 +134,7 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
 def _save(found: dict[str, Any], html: Path, images: Path, about: BundleDescription) -> None:
     """Write what was found as one page, with pictures of the surest mistakes."""
     shown = pictures([images], [each["object_id"] for each in found["mistakes"]["listed"]], about.cell.pixels)
-    save_page(evaluation_page(found, shown, version("skythaw"), date.today()), html)
+    save_page(evaluation_page(found, shown, version_of("skythaw"), date.today()), html)
 
 
 def _require_known(cutouts: Cutouts, about: BundleDescription, labelled: Path) -> None:

@@ -59,9 +59,9 @@ app.command("demo")(demo_command.demo)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from skythaw.machine.package_version import version_of
 
-        typer.echo(f"skythaw {version('skythaw')}")
+        typer.echo(f"skythaw {version_of('skythaw')}")
         raise typer.Exit
 
 

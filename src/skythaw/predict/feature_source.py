@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from skythaw.data.image_form import Form
 from skythaw.errors import DataError, SpecError, UnknownNameError
 from skythaw.machine.device import find_device
 from skythaw.machine.hub_repository import is_hub_address
+from skythaw.machine.package_version import version_of
 from skythaw.predict.feature_network import STEP, FeatureNetwork, LastFeatures, features_at, require_depth
 from skythaw.predict.find_inputs import Inputs
 from skythaw.predict.in_threads import Item
@@ -215,7 +215,7 @@ def _first_form(images: Inputs) -> Form:
 
 
 def _origin(network: str, depth: int) -> dict[str, Any]:
-    return {"schema": SCHEMA, "network": network, "depth": depth, "skythaw": version("skythaw")}
+    return {"schema": SCHEMA, "network": network, "depth": depth, "skythaw": version_of("skythaw")}
 
 
 def _require_torch(setting: PredictSettings) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.number_half import NEITHER, TABLE
 from skythaw.bundle.probabilities import are_probabilities
 from skythaw.data.parquet import parquet_writer
+from skythaw.machine.package_version import version_of
 from skythaw.machine.sealed_table import sealed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def origin(about: BundleDescription, backend: str) -> dict[str, Any]:
         "classes": list(about.classes),
         "temperature": about.temperature,
         "backend": backend,
-        "skythaw": version("skythaw"),
+        "skythaw": version_of("skythaw"),
     }
 
 

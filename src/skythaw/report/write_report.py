@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 from skythaw.data.cutouts import read_cutouts
 from skythaw.errors import DataError
 from skythaw.machine.files import replacing
+from skythaw.machine.package_version import version_of
 from skythaw.report.figures.elements import Page, figures_of
 from skythaw.report.figures.matplotlib_figures import save_figure, save_figures
 from skythaw.report.figures.object_pictures import pictures
@@ -112,7 +112,7 @@ def build_page(facts: Facts, paths: Iterable[Path], pixels: Pixels) -> Page:
     pixels
         what the networks got of them: crop, bands, stretch
     """
-    return make_page(facts, pictures(paths, wanted_images(facts), pixels), version("skythaw"), date.today())
+    return make_page(facts, pictures(paths, wanted_images(facts), pixels), version_of("skythaw"), date.today())
 
 
 def _save(file: Path, text: str) -> None:

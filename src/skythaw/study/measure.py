@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from importlib.metadata import version
 from statistics import median
 
 import numpy as np
 import torch
 
+from skythaw.machine.package_version import version_of
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.thawed_network import ThawedNetwork
 
@@ -29,4 +29,4 @@ def latency(model: ThawedNetwork, images: LabelledImages, repeats: int = 15) -> 
 
 def versions() -> dict[str, str]:
     """Of what decides a cell's numbers."""
-    return {name: version(name) for name in ("skythaw", "torch", "timm", "numpy", "pillow")}
+    return {name: version_of(name) for name in ("skythaw", "torch", "timm", "numpy", "pillow")}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from skythaw.data.cutouts import Cutouts, read_cutouts
 from skythaw.data.pixel_store import Store, open_store
+from skythaw.machine.package_version import version_of
 from skythaw.machine.usage import Stopwatch, peak_memory
 from skythaw.spec import NUMBER_MODELS, Cell, Numbers, Recipe, Study, WeightsChoice
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
@@ -218,7 +218,7 @@ def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
         peak_memory=peak_memory(),
         device="cpu",
         weights_sha256=None,
-        versions={name: version(name) for name in ("skythaw", "numpy", "scikit-learn")},
+        versions={name: version_of(name) for name in ("skythaw", "numpy", "scikit-learn")},
     )
 
 

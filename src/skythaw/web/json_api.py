@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from starlette.responses import PlainTextResponse
 
 from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.errors import DataError, SkythawError
+from skythaw.machine.package_version import version_of
 from skythaw.web.inference import InferenceQueue, numbers_of
 from skythaw.web.shown_run import PAGE, ObjectFilter, ShownRun
 
@@ -174,7 +174,7 @@ async def health() -> str:
 @router.get("/api/v1/version")
 async def the_version() -> dict[str, str]:
     """The version of skythaw."""
-    return {"skythaw": version("skythaw")}
+    return {"skythaw": version_of("skythaw")}
 
 
 @router.get("/api/v1/bundles")

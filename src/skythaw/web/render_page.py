@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import Request
 from starlette.responses import HTMLResponse, Response
+
+from skythaw.machine.package_version import version_of
 
 DIGITS = {"macro_f1": ".3f", "accuracy": ".3f", "seconds": ".1f"}
 
 
 def page(request: Request, name_of_template: str, title: str, status: int = 200, **content: Any) -> Response:
     """One page."""
-    text = template(name_of_template).render(title=title, at=request.url.path, version=version("skythaw"), **content)
+    text = template(name_of_template).render(title=title, at=request.url.path, version=version_of("skythaw"), **content)
     return HTMLResponse(text, status)
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from skythaw.errors import BundleError, DataError, LedgerError, SkythawError, UnknownNameError
 from skythaw.machine.machine_fault import memory_is_full
+from skythaw.machine.package_version import version_of
 from skythaw.web import json_api, pages, set_pages, start_page
 from skythaw.web.inference import BusyError, InferenceQueue
 from skythaw.web.render_page import in_address
@@ -112,7 +112,7 @@ def make_app(service: Service) -> Guard:
 
     app = FastAPI(
         title="skythaw",
-        version=version("skythaw"),
+        version=version_of("skythaw"),
         description="Fine-tuned classifiers of cutouts of the sky, and the studies they come from.",
         openapi_url="/api/openapi.json",
         docs_url=None,

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from skythaw.data.sources.sdss.positions import read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.data.sources.sdss.state_rows import SkyObject
 from skythaw.errors import DataError, RemoteError
+from skythaw.machine.package_version import version_of
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Passes an iterable of known length through, and shows how far it is, under a name."""
@@ -249,7 +249,7 @@ def build(out: Path, state: FetchState, request: Wanted) -> FetchSummary:
         "replies": state.get("replies") or {},
         "asked": summary.asked,
         "rejected": summary.rejected,
-        "skythaw": version("skythaw"),
+        "skythaw": version_of("skythaw"),
     }
     if isinstance(request, Request) and request.sql is None and request.catalog is None:
         recipe["query"] = spectra_query.slice_query(request.classes, 0, request.limits)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -27,6 +26,7 @@ from skythaw.data.sources.sdss.missing_reasons import Fault, Reason
 from skythaw.data.sources.sdss.rate_limit import RateLimit
 from skythaw.errors import RemoteError, SpecError
 from skythaw.machine.loop_thread import LoopThread
+from skythaw.machine.package_version import version_of
 
 T = TypeVar("T")
 LONGEST_PAUSE = 900.0
@@ -81,7 +81,7 @@ class Client:
         self.stop = threading.Event()
         """when it is set, no request is sent any more, and threads that wait to send one get `Stopped`"""
         self._pace = RateLimit(settings.rate, self.stop)
-        agent = f"skythaw/{version('skythaw')} (contact: {settings.contact or 'not given'})"
+        agent = f"skythaw/{version_of('skythaw')} (contact: {settings.contact or 'not given'})"
         self._thread = LoopThread()
         self._http = httpx.AsyncClient(
             timeout=settings.timeout,
