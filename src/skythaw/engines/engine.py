@@ -13,6 +13,7 @@ from typing import Any, Self
 from skythaw import registry
 from skythaw.engines.shared_files import Shared
 from skythaw.errors import SpecError
+from skythaw.machine.device import give_back_memory
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,13 @@ def open_engine(name: str, workers: int | None = None, address: str | None = Non
 
 
 def attempt(function: Callable[[Any], Any], item: Any) -> Outcome:
-    """Call the function; an exception becomes data."""
+    """Call the function; an exception becomes data. What either leaves unused of a GPU's memory is for all again."""
     try:
         return Outcome(item, value=function(item))
     except Exception:
         return Outcome(item, error=traceback.format_exc())
+    finally:  # the exception, which holds what the function had, is gone by now
+        give_back_memory()
 
 
 def answer_items(pipe: Connection) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skythaw.errors import SpecError
 
@@ -57,6 +58,14 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise SpecError(f"there is no device {name!r} here; {DEVICES}") from None
     return device
+
+
+def give_back_memory() -> None:
+    """Give what this process no longer uses of a GPU's memory back to all; nothing where it has used no GPU."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def parse_device(name: str) -> torch.device:

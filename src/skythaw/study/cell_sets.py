@@ -59,7 +59,7 @@ def _open(path: Path, cell: Cell, locations: Locations) -> OpenSet:
 
 def with_activations(sets: CellSets, cell: Cell, locations: Locations, depth: int) -> CellSets:
     """The sets with the precision of their frozen activations, and with those that are kept for the cut at `depth`."""
-    images = {}
+    images, room = {}, room_on(next(iter(sets.images.values())).device, locations.share)
     for part, each in sets.images.items():
         sha256 = cell.test_sha256 if part == "test" and cell.test_sha256 else cell.data_sha256
         precision = precision_of(cell, part, depth)
@@ -67,7 +67,8 @@ def with_activations(sets: CellSets, cell: Cell, locations: Locations, depth: in
         kept = find(folder, len(each.pixels)) if locations.reuse else None
         if kept:
             mark_used(folder)
-        room = room_on(each.device)
-        held = DeviceActivations(kept, each.rows, each.device, room) if kept and room else kept
-        images[part] = replace(each, precision=getattr(torch, precision), kept=held)
+        images[part] = replace(each, precision=getattr(torch, precision), kept=kept)
+        if kept and room:
+            held = DeviceActivations(kept, each.rows, each.device, room)
+            images[part], room = replace(images[part], kept=held), room - held.bytes
     return replace(sets, images=images)

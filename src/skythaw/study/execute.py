@@ -227,8 +227,9 @@ def _locations(planned: PlannedCell, plan: Plan, run: OpenStudy) -> Locations:
     data, setting = plan.study.data, run.setting
     assert planned.weights is not None  # planned with download=True
     reuse, device = setting.cache_size > 0, setting.device_kind if run.engine.cluster else setting.device
+    share = min(1.0, setting.cluster.gpus) if run.engine.cluster else 1 / run.engine.workers
     return Locations(
-        data.path, data.test_path, planned.weights, setting.cache, setting.out, device, reuse, setting.compiled
+        data.path, data.test_path, planned.weights, setting.cache, setting.out, device, reuse, setting.compiled, share
     )
 
 

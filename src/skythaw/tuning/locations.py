@@ -23,3 +23,5 @@ class Locations:
     """Whether frozen activations that are kept are read. It decides how long a cell takes, not its numbers."""
     compiled: bool = False
     """Whether the trained part is compiled. It decides last bits: a run folder keeps to one way."""
+    share: float = 1.0
+    """Of a GPU's free memory: others run there at the same time."""

@@ -40,6 +40,11 @@ def as_used(value: Tensor) -> Tensor:
     return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
 
 
+def merged(missing: tuple[Tensor, ...], there: tuple[Tensor, ...], absent: np.ndarray) -> tuple[Tensor, ...]:
+    """Values of one batch from those that were missing and those that were there; `absent` is bool [batch]."""
+    return tuple(_merge(a, b, torch.from_numpy(absent)) for a, b in zip(missing, there, strict=True))
+
+
 def rounded(value: Tensor, dtype: torch.dtype) -> Tensor:
     """The value as it comes back from where it is kept, float32."""
     return value if dtype == torch.float32 else value.to(dtype).float()
@@ -181,6 +186,13 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
+
+
+def _merge(missing: Tensor, there: Tensor, absent: Tensor) -> Tensor:
+    whole = as_kept(missing).new_empty((len(absent), *as_kept(missing).shape[1:]))
+    absent = absent.to(whole.device)
+    whole[absent], whole[~absent] = as_kept(missing), as_kept(there)
+    return as_used(whole)
 
 
 def _crc32(values: Iterable[np.ndarray]) -> int:

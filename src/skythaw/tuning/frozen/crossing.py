@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from skythaw.tuning.frozen.activation_files import as_kept, as_used, rounded
+from skythaw.tuning.frozen.activation_files import as_kept, as_used, merged, rounded
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.thawed_network import ThawedNetwork
 
@@ -41,7 +41,7 @@ def crossing(
     if absent.all():
         return missing
     there = images.kept.read(views[~absent], rows[~absent], images.device)
-    return tuple(_merge(a, b, torch.from_numpy(absent)) for a, b in zip(missing, there, strict=True))
+    return merged(missing, there, absent)
 
 
 def compute(
@@ -73,11 +73,3 @@ def slices(count: int) -> Iterator[tuple[Int[np.ndarray, " slice"], int]]:
         places = np.full(SLICE, start)
         places[:meant] = np.arange(start, start + meant)
         yield places, meant
-
-
-def _merge(missing: Tensor, there: Tensor, absent: Tensor) -> Tensor:
-    """Values of one batch from those that were missing and those that were there."""
-    merged = as_kept(missing).new_empty((len(absent), *as_kept(missing).shape[1:]))
-    absent = absent.to(merged.device)
-    merged[absent], merged[~absent] = as_kept(missing), as_kept(there)
-    return as_used(merged)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skythaw.tuning.frozen.activation_files import VIEWS, Activations, as_used
+from skythaw.data.network_input import release
+from skythaw.tuning.frozen.activation_files import VIEWS, Activations, as_used, merged
 
 SHARE = 0.5
-"""of the device's free memory that may be used"""
+"""of the device's free memory that activations may use: the rest is for training"""
 
 
 class DeviceActivations:
@@ -37,6 +38,8 @@ class DeviceActivations:
         each = sum(prod(shape) * array.dtype.itemsize for shape, array in zip(kept.shapes, kept.arrays, strict=True))
         wanted = int(np.asarray(kept.present).reshape(VIEWS, kept.objects)[:, rows].sum())
         self._capacity = min(wanted, max(0, room) // max(each, 1))
+        self.bytes = self._capacity * each
+        """that it uses on the device"""
         self._values = [
             torch.empty((self._capacity, array.shape[1]), dtype=getattr(torch, array.dtype.name), device=device)
             for array in kept.arrays
@@ -52,24 +55,39 @@ class DeviceActivations:
         """Values of objects, each in its view, float32 [batch, ...]; all must be present."""
         places = views * self._kept.objects + rows
         new = np.unique(places[self._slots[places] < 0])
-        if self._count + len(new) > self._capacity:
-            return self._kept.read(views, rows, device)
-        self._take(new)
-        slots = torch.from_numpy(self._slots[places]).to(self._device)
-        return tuple(
-            as_used(held[slots].float().reshape(len(places), *shape))
-            for shape, held in zip(self._kept.shapes, self._values, strict=True)
+        if len(new) and self._count < self._capacity:
+            self._take(new[: self._capacity - self._count])
+        absent = self._slots[places] < 0
+        slots = torch.from_numpy(self._slots[places[~absent]]).to(self._device)
+        held = tuple(
+            as_used(values[slots].float().reshape(len(slots), *shape))
+            for shape, values in zip(self._kept.shapes, self._values, strict=True)
         )
+        if not absent.any():
+            return held
+        return merged(self._kept.read(views[absent], rows[absent], device), held, absent)
 
     def _take(self, places: np.ndarray) -> None:
         """Read some values from the files into the device."""
         slots = slice(self._count, self._count + len(places))
         for held, array in zip(self._values, self._kept.arrays, strict=True):
             held[slots].copy_(torch.from_numpy(array[places]))
+            release(array)
         self._slots[places] = np.arange(slots.start, slots.stop)
         self._count = slots.stop
 
 
-def room_on(device: torch.device) -> int:
-    """Bytes of a GPU that may hold activations; 0 on a CPU."""
-    return int(SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
+def room_on(device: torch.device, share: float) -> int:
+    """Bytes of a GPU that may hold the activations of one cell; 0 on a CPU.
+
+    Parameters
+    ----------
+    device
+        where
+    share
+        of its free memory that is the cell's: others run beside it
+    """
+    if device.type != "cuda":
+        return 0
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by this process
+    return int(SHARE * share * (torch.cuda.mem_get_info(device)[0] + unused))
