@@ -12,9 +12,9 @@ from skythaw.machine.files import NO_ROOM
 MEMORY = (
     *("Cannot allocate memory", "can't allocate memory", "not enough memory", "bad_alloc"),
     *("can't start new thread", "Failed to launch worker thread"),
+    *("error: out of memory", "backend out of memory", "_STATUS_ALLOC_FAILED"),
 )
-"""words of torch, of C++ and of Arrow, and of the system where a library can't be loaded"""
-
+"""words of torch, of C++ and of Arrow, of the system where a library can't be loaded, and of the libraries of GPUs"""
 
 ROOM = 64 << 20
 """bytes that a machine has left whose memory is not full"""
@@ -32,7 +32,7 @@ def memory_is_full(error: BaseException | None) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM or "out of memory" in str(error)  # Pillow's has no number
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, for graphics processors
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own, for GPUs; their libraries say it in words
         return True
     if error is None or isinstance(error, SkythawError):
         return False

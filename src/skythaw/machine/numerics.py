@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch.utils import deterministic
@@ -49,6 +50,7 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
             yield where
     except Exception as error:
         if memory_is_full(error):
+            traceback.clear_frames(error.__traceback__)  # else they hold what filled it
             raise SpecError(_full(where)) from error
         raise
     finally:
@@ -68,7 +70,8 @@ def _full(device: torch.device) -> str:
     """One line for a device whose memory is full; what is free again is given back for the next work."""
     name, used = "this machine" if device.type == "cpu" else str(device), ""
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        used = f" ({(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB are in use, by all processes together)"
+        with suppress(RuntimeError):  # so full that it can't even tell
+            free, total = torch.cuda.mem_get_info(device)
+            used = f" ({(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB are in use, by all processes together)"
         torch.cuda.empty_cache()
     return f"the memory of {name} is full{used}: take a smaller batch or smaller images, or fewer workers"
