@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +81,18 @@ def finished(folder, cache, device) -> Path:
 
 def test_the_result_names_the_device(finished, device):
     assert {entry.result.device.split(":")[0] for entry in entries(finished)} == {device.split(":")[0]}
+
+
+KIND = """
+import sys, torch
+from skythaw.machine.device import device_kind
+assert device_kind(sys.argv[1]) == sys.argv[1].partition(":")[0]
+assert not torch.cuda.is_available() or not torch._C._cuda_hasPrimaryContext(0)
+"""
+
+
+def test_to_know_its_kind_a_gpu_is_not_opened(device):
+    subprocess.run([sys.executable, "-c", KIND, device], check=True)
 
 
 def test_a_study_repeats_bit_by_bit(folder, finished, cache, device):

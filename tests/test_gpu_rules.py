@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from skythaw.errors import SpecError
+from skythaw.machine.device import find_device
 from skythaw.machine.machine_fault import memory_is_full
 from skythaw.machine.numerics import numerics
+from skythaw.study.open_study import RunSettings
 
 FULL = {
     "torch's own": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -75,3 +77,54 @@ def test_a_gpu_so_full_that_it_cannot_tell_is_one_line_too(gpu, monkeypatch):
     with pytest.raises(SpecError) as full, numerics(1, 0, "cuda"):
         raise FULL["cuBLAS"]
     assert str(full.value).startswith("the memory of cuda is full: take a smaller batch")
+
+
+BUSY = RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nCompile with `TORCH_USE_CUDA_DSA`")
+
+
+@pytest.fixture
+def one_gpu(monkeypatch):
+    """As far as torch says, there is one GPU; whoever opens it gets an error."""
+    monkeypatch.setattr("skythaw.machine.device._no_driver", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+    def opened_as(error):
+        def empty(*_, **__):
+            raise error
+
+        monkeypatch.setattr(torch, "empty", empty)
+
+    opened_as(AssertionError("it was opened"))
+    return opened_as
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
+def test_to_know_its_kind_a_gpu_is_not_opened(name, one_gpu, tmp_path):
+    assert RunSettings(tmp_path, tmp_path, device=name).device_kind == "cuda"
+
+
+@pytest.mark.parametrize("name", ["cuda:1", "cuda:7"])
+def test_a_gpu_that_is_not_there_is_absent(name, one_gpu):
+    with pytest.raises(SpecError, match=f"there is no device '{name}' here; use cpu, cuda"):
+        find_device(name)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_gpu_that_is_there_is_called_full_or_busy_or_what_its_driver_says(name, one_gpu):
+    errors = {
+        "full": FULL["torch's own"],
+        "busy": BUSY,
+        "can't be used": RuntimeError("CUDA error: unknown error\nmore"),
+    }
+    said = {}
+    for word, error in errors.items():
+        one_gpu(error)
+        with pytest.raises(SpecError) as refused:
+            find_device(name)
+        said[word] = str(refused.value)
+    assert said == {
+        "full": "the memory of cuda is full: other processes use it; wait for them, or use the CPU",
+        "busy": "cuda is busy: another process keeps it for itself; wait for it, or use the CPU",
+        "can't be used": "cuda can't be used: CUDA error: unknown error",
+    }

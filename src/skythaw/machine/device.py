@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skythaw.errors import SpecError
+from skythaw.machine.machine_fault import memory_is_full
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ DEVICES = "use cpu, cuda (a GPU), or auto"
 
 
 def device_kind(name: str) -> str:
-    """The type of `find_device`: ``cpu``, ``cuda`` ... Where there can be no GPU, this is known without torch.
+    """The type of `device_here`: ``cpu`` or ``cuda``. Where there can be no GPU, this is known without torch.
 
     Raises
     ------
@@ -26,7 +27,7 @@ def device_kind(name: str) -> str:
     """
     if name == "cpu" or (name == "auto" and _no_driver()):
         return "cpu"
-    return find_device(name).type
+    return device_here(name).type
 
 
 def _no_driver() -> bool:
@@ -40,8 +41,8 @@ def _no_driver() -> bool:
     return False
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` is a GPU if there is one.
+def device_here(name: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU if there is one. It is not opened, which would take memory there.
 
     Raises
     ------
@@ -53,11 +54,37 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = parse_device(name)
+    if device.type != "cpu" and (device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count()):
+        raise SpecError(f"there is no device {name!r} here; {DEVICES}")
+    return device
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name, opened: see `device_here`.
+
+    Raises
+    ------
+    SpecError
+        There is no such device on this machine, or it is busy or full.
+    """
+    import torch
+
+    device = device_here(name)
     try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise SpecError(f"there is no device {name!r} here; {DEVICES}") from None
+    except RuntimeError as error:
+        raise SpecError(_why_not(device, error)) from None
     return device
+
+
+def _why_not(device: torch.device, error: RuntimeError) -> str:
+    """Why a device that is there can't be opened, in one line."""
+    if memory_is_full(error):
+        return f"the memory of {device} is full: other processes use it; wait for them, or use the CPU"
+    reason = str(error).strip().partition("\n")[0]
+    if "busy" in reason:
+        return f"{device} is busy: another process keeps it for itself; wait for it, or use the CPU"
+    return f"{device} can't be used: {reason}"
 
 
 def give_back_memory() -> None:

@@ -30,7 +30,7 @@ from skythaw.bundle.backends import onnx_agrees, open_backend, require_backend, 
 from skythaw.bundle.bundle_file import BundleDescription, read_about
 from skythaw.engines.engine import Engine, Outcome, open_engine
 from skythaw.errors import DataError, SkythawError
-from skythaw.machine.device import find_device, parse_device
+from skythaw.machine.device import device_here, parse_device
 from skythaw.machine.files import replacing
 from skythaw.machine.processor import cores
 from skythaw.machine.walk_folders import real_folder
@@ -154,7 +154,7 @@ def _same_for_all_workers(
     Where onnxruntime is not installed here, the workers alone compare the two, each with the first images that it gets.
     """
     here = engine_choice.cluster.address is None
-    device = str((find_device if here or setting.device == "auto" else parse_device)(setting.device))
+    device = str((device_here if here or setting.device == "auto" else parse_device)(setting.device))
     require_backend(setting.backend, about, device, here=here)
     backend = setting.backend
     if backend == "auto":
