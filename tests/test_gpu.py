@@ -100,6 +100,16 @@ def test_a_study_repeats_bit_by_bit(folder, finished, cache, device):
     assert same(said(finished), said(folder / "again"))
 
 
+def test_a_transformer_repeats_bit_by_bit(tmp_path, cache, device):
+    """By itself its attention would take a backward pass whose sums come in an order of chance."""
+    make_survey(tmp_path / "survey.parquet")
+    vit = {"timm:test_efficientnet": "timm:test_vit", "seed = [0, 1]": "seed = [0]", "epochs = 7": "epochs = 3"}
+    write_study(tmp_path, replace=vit)
+    for out in ("one", "other"):
+        assert run(tmp_path, out, cache, device).done == 3
+    assert same(said(tmp_path / "one"), said(tmp_path / "other"))
+
+
 def test_kept_activations_are_those_that_are_computed(folder, finished, tmp_path, device):
     run(folder, "computed", tmp_path, device, cache_size=0)
     assert same(said(finished), said(folder / "computed"))

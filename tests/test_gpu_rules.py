@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import weakref
 from contextlib import nullcontext
 
@@ -10,6 +13,7 @@ import torch
 
 from skythaw.errors import SpecError
 from skythaw.machine.device import find_device
+from skythaw.machine.gpu_rules import gpu_rules
 from skythaw.machine.machine_fault import memory_is_full
 from skythaw.machine.numerics import numerics
 from skythaw.study.open_study import RunSettings
@@ -128,3 +132,71 @@ def test_a_gpu_that_is_there_is_called_full_or_busy_or_what_its_driver_says(name
         "busy": "cuda is busy: another process keeps it for itself; wait for it, or use the CPU",
         "can't be used": "cuda can't be used: CUDA error: unknown error",
     }
+
+
+def arithmetic():
+    """All that `gpu_rules` fixes; of what can't be read, that."""
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    asked = [
+        *(torch.get_float32_matmul_precision, lambda: cudnn.allow_tf32, lambda: cuda.matmul.allow_tf32),
+        *(lambda: cudnn.benchmark, cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled),
+        cuda.math_sdp_enabled,
+    ]
+    if hasattr(cudnn, "conv"):
+        asked += [lambda: torch.backends.fp32_precision, lambda: cudnn.fp32_precision]
+        asked += [lambda: cudnn.conv.fp32_precision, lambda: cudnn.rnn.fp32_precision]
+        asked += [lambda: cuda.matmul.fp32_precision, lambda: torch.backends.mkldnn.matmul.fp32_precision]
+    return [read(each) for each in asked]
+
+
+def read(setting):
+    try:
+        return setting()
+    except RuntimeError as error:
+        return str(error)
+
+
+def old_names():
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+
+
+def new_names():
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cuda.enable_flash_sdp(False)
+
+
+def new_name_of_all():
+    torch.backends.fp32_precision = "tf32"
+
+
+def nothing():
+    pass
+
+
+@pytest.mark.parametrize("choose", [nothing, old_names, new_names, new_name_of_all])
+def test_on_a_gpu_arithmetic_is_exact_and_then_as_it_was(choose):
+    """In a process of its own: torch can't be brought back from what some of these do."""
+    command = [sys.executable, "-W", "error", "-c", f"import test_gpu_rules as t; t.check(t.{choose.__name__})"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def check(choose):
+    choose()
+    before = arithmetic()
+    with gpu_rules():
+        inside = arithmetic()
+    assert inside[:8] == ["highest", False, False, False, False, False, False, True], inside
+    assert {"ieee"} == set(inside[10:]) or not inside[8:], inside
+    assert arithmetic() == before, (before, arithmetic())
+
+
+def test_they_hold_in_a_cell_on_a_gpu_alone(gpu):
+    before = arithmetic()
+    with numerics(1, 0, "cuda"):
+        assert arithmetic() != before
+    with numerics(1, 0, "cpu"):
+        assert arithmetic() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from torch.utils import deterministic
@@ -13,6 +13,7 @@ from torch.utils import deterministic
 from skythaw.errors import SpecError
 from skythaw.machine.allocator import keep_freed_memory
 from skythaw.machine.device import find_device
+from skythaw.machine.gpu_rules import gpu_rules
 from skythaw.machine.machine_fault import memory_is_full
 
 WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -25,7 +26,8 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
 
     Threads (sums are split among them), deterministic algorithms, the seed of torch's own generator (which dropout
     draws from), and denormal numbers: flushed to 0 with one thread, for they are slow and mean nothing here. With more,
-    each thread of torch's pool would keep the mode it was born with, and the result depend on what ran before.
+    each thread of torch's pool would keep the mode it was born with, and the result depend on what ran before. On a GPU
+    there is more: `skythaw.machine.gpu_rules`.
 
     With deterministic algorithms torch also fills every new tensor with NaN, to show reads of memory never written.
     That costs a tenth of the time, and is turned off.
@@ -45,7 +47,10 @@ def numerics(threads: int, seed: int, device: str) -> Iterator[torch.device]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_flush_denormal(threads == 1)
     try:
-        with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        with ExitStack() as rules:
+            rules.enter_context(torch.random.fork_rng(devices=[where] if where.type == "cuda" else []))
+            if where.type == "cuda":
+                rules.enter_context(gpu_rules())
             torch.manual_seed(seed)
             yield where
     except Exception as error:
