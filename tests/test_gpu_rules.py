@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from skythaw.errors import SpecError
-from skythaw.machine.device import find_device
+from skythaw.machine.device import device_model, find_device
 from skythaw.machine.gpu_rules import gpu_rules
 from skythaw.machine.machine_fault import memory_is_full
 from skythaw.machine.numerics import numerics
@@ -200,3 +200,13 @@ def test_they_hold_in_a_cell_on_a_gpu_alone(gpu):
         assert arithmetic() != before
     with numerics(1, 0, "cpu"):
         assert arithmetic() == before
+
+
+def test_kept_activations_are_of_one_model_of_gpu_and_those_of_a_cpu_are_found_where_they_were(one_gpu, monkeypatch):
+    hopper, blackwell = [], []
+    for found, model in ((hopper, "H"), (blackwell, "B")):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, model=model: model)
+        found.extend(device_model(name) for name in ("auto", "cuda", "cuda:0"))
+    assert hopper == ["cuda, H"] * 3
+    assert blackwell == ["cuda, B"] * 3
+    assert device_model("cpu") == "cpu"

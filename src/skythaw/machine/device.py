@@ -30,6 +30,21 @@ def device_kind(name: str) -> str:
     return device_here(name).type
 
 
+def device_model(name: str) -> str:
+    """What decides last bits of a device beside the processor: ``cpu``, or ``cuda`` with the model of the GPU.
+
+    Raises
+    ------
+    SpecError
+        There is no such device on this machine.
+    """
+    if device_kind(name) == "cpu":
+        return "cpu"
+    import torch
+
+    return f"cuda, {torch.cuda.get_device_name(device_here(name))}"
+
+
 def _no_driver() -> bool:
     """Whether Linux has no driver for a GPU: neither NVIDIA's, which is a library, nor AMD's, which is a device."""
     if sys.platform != "linux" or Path("/dev/kfd").exists():

@@ -11,6 +11,7 @@ import torch
 
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.pixel_store import open_store
+from skythaw.machine.device import device_model
 from skythaw.spec import Cell
 from skythaw.study.cell_objects import PARTS, OpenSet, cell_objects
 from skythaw.tuning.frozen.activation_cache import ActivationKey, mark_used, precision_of
@@ -59,16 +60,17 @@ def _open(path: Path, cell: Cell, locations: Locations) -> OpenSet:
 
 def with_activations(sets: CellSets, cell: Cell, locations: Locations, depth: int) -> CellSets:
     """The sets with the precision of their frozen activations, and with those that are kept for the cut at `depth`."""
-    images, room = {}, room_on(next(iter(sets.images.values())).device, locations.share)
+    device = next(iter(sets.images.values())).device
+    images, model, room = {}, device_model(str(device)), room_on(device, locations.share)
     for part, each in sets.images.items():
         sha256 = cell.test_sha256 if part == "test" and cell.test_sha256 else cell.data_sha256
         precision = precision_of(cell, part, depth)
-        folder = ActivationKey(cell, depth, precision, sha256, each.device.type).folder(locations.cache)
+        folder = ActivationKey(cell, depth, precision, sha256, model).folder(locations.cache)
         kept = find(folder, len(each.pixels)) if locations.reuse else None
         if kept:
             mark_used(folder)
         images[part] = replace(each, precision=getattr(torch, precision), kept=kept)
         if kept and room:
-            held = DeviceActivations(kept, each.rows, each.device, room)
+            held = DeviceActivations(kept, each.rows, device, room)
             images[part], room = replace(images[part], kept=held), room - held.bytes
     return replace(sets, images=images)

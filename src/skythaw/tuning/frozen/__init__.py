@@ -16,7 +16,8 @@ A kept value has the same bits as a value that is computed again. Three rules se
 * The precision is the cell's (`Recipe.activations`), whether values are kept or not. Training starts from 16-bit
   numbers by default. Scores, and the pooled features of depth 0, are always of 32-bit numbers.
 * The folder of a set of values is named after everything that decides their bits: the data, the pixels, the network and
-  its weights, the depth, the precision, the processor and the versions of torch and timm (`activation_cache`).
+  its weights, the depth, the precision, the processor, the GPU, and the versions of torch and timm
+  (`activation_cache`).
 
 So the planner below decides how long a study takes, and never what it finds. See decision 11.
 

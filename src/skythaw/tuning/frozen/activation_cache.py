@@ -26,7 +26,7 @@ class ActivationKey:
     precision: str
     data_sha256: str
     device: str
-    """kind of device"""
+    """`skythaw.machine.device.device_model`"""
 
     def folder(self, cache: Path) -> Path:
         """The folder of `skythaw.tuning.frozen.activation_files`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skythaw.machine.device import device_kind
+from skythaw.machine.device import device_model
 from skythaw.spec import Cell
 from skythaw.tuning.frozen.activation_cache import ActivationKey, precision_of
 from skythaw.tuning.frozen.reuse_plan import Demand, ObjectSets, Reuse
@@ -39,7 +39,7 @@ class Fill:
 
     def folders(self) -> list[Path]:
         """Where the activations of each depth go."""
-        device = device_kind(self.locations.device)
+        device = device_model(self.locations.device)
         places = [
             ActivationKey(self.cell, d, precision_of(self.cell, self.part, d), self.sha256, device) for d in self.depths
         ]
