@@ -16,6 +16,7 @@ from skythaw.machine.device import device_model, find_device
 from skythaw.machine.gpu_rules import gpu_rules
 from skythaw.machine.machine_fault import memory_is_full
 from skythaw.machine.numerics import numerics
+from skythaw.study.on_cluster import Cluster
 from skythaw.study.open_study import RunSettings
 
 FULL = {
@@ -112,6 +113,14 @@ def test_to_know_its_kind_a_gpu_is_not_opened(name, one_gpu, tmp_path):
 def test_a_gpu_that_is_not_there_is_absent(name, one_gpu):
     with pytest.raises(SpecError, match=f"there is no device '{name}' here; use cpu, cuda"):
         find_device(name)
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "mps:0"])
+@pytest.mark.parametrize("address", [None, "127.0.0.1:6379"], ids=["here", "on a cluster"])
+def test_what_is_not_offered_is_refused_before_anything_runs(name, address, tmp_path):
+    settings = RunSettings(tmp_path, tmp_path, device=name, cluster=Cluster(address))
+    with pytest.raises(SpecError, match=f"^skythaw does not compute on '{name}'; use cpu, cuda"):
+        _ = settings.device_kind
 
 
 @pytest.mark.parametrize("name", ["auto", "cuda"])

@@ -381,7 +381,7 @@ def test_what_can_not_run_here_is_refused_before_anything_is_written(made, tmp_p
     export(folder / "run", bare, onnx=False)
     for bundle, setting, words in (
         (folder / "bundle", PredictSettings(device="abacus"), "there is no device 'abacus'; use cpu"),
-        (folder / "bundle", PredictSettings(device="xpu"), "there is no device 'xpu' here; use cpu"),
+        (folder / "bundle", PredictSettings(device="xpu"), "skythaw does not compute on 'xpu'; use cpu"),
         (bare, PredictSettings(device="cpu", backend="onnx"), "the backend onnx needs model.onnx"),
     ):
         with pytest.raises(SpecError, match=words):

@@ -69,7 +69,7 @@ def device_here(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = parse_device(name)
-    if device.type != "cpu" and (device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count()):
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SpecError(f"there is no device {name!r} here; {DEVICES}")
     return device
 
@@ -116,7 +116,7 @@ def parse_device(name: str) -> torch.device:
     Raises
     ------
     SpecError
-        Nothing is called so.
+        Nothing is called so, or skythaw does not use it: its promises were made for CPUs and for CUDA alone.
     """
     import torch
 
@@ -126,4 +126,6 @@ def parse_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type == "meta":  # shapes without numbers
         raise SpecError(f"there is no device {name!r}; {DEVICES}")
+    if device.type not in ("cpu", "cuda"):  # mps, xpu ...
+        raise SpecError(f"skythaw does not compute on {name!r}; {DEVICES}")
     return device
