@@ -1,4 +1,4 @@
-"""A sweep, a prediction and the share of time in kernels, on a GPU, against the loop that people write.
+"""A sweep, a prediction and the share of training in kernels, on a GPU, against the loop that people write.
 
     python benchmarks/gpu.py [--device cuda] [--tiny]
 
@@ -31,6 +31,7 @@ from safetensors.torch import save_file
 sys.path.append(str(Path(__file__).parent / "s1"))
 import compare
 import prepare
+from kernel_share import kernel_share
 from PIL import Image
 
 from skythaw.bundle.export.export_bundle import export
@@ -38,8 +39,8 @@ from skythaw.data.cutouts import write_cutouts
 from skythaw.machine.processor import cores
 from skythaw.predict.predict_images import PredictSettings, predict_to
 from skythaw.spec import Study
-from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
+from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
 
 LOOP = "plain loop, channels-last, mixed precision"
@@ -56,12 +57,14 @@ class Work:
     size: int
     images: int
     epochs: int
+    steps: int = 200
+    """of training, in which kernels are timed"""
 
 
 WHOLE = (Work(64, 4000, 10), Work(128, 16_000, 4), Work(224, 4000, 4))
 PROFILED = 1024
-"""training images of the training that is looked into"""
-TINY = (Work(32, 60, 1),)
+"""training images of the trainings that are looked into"""
+TINY = (Work(32, 60, 1, 4),)
 """to try this script where there is no GPU"""
 
 
@@ -73,9 +76,10 @@ def main() -> None:
     name = torch.cuda.get_device_name() if given.device.startswith("cuda") else given.device
     print(f"{name}, {cores()} cores, torch {torch.__version__}, MobileNetV2, five depths\n")
     print(
-        "| px | images | epochs | skythaw | plain loop | faster by | macro-F1 of both | predicted | time in kernels |"
+        "| px | images | epochs | skythaw | plain loop | faster by | macro-F1 of both | predicted "
+        "| steps in kernels, half depth | full depth |"
     )
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for work in TINY if given.tiny else WHOLE:
         with tempfile.TemporaryDirectory() as folder:
             print(row(work, given.device, Path(folder)), flush=True)
@@ -97,11 +101,13 @@ def row(work: Work, device: str, folder: Path) -> str:
         epochs=work.epochs, device=device, loaders=cores(), keras=None, fastai=None,
     )  # fmt: skip
     seconds, scores = zip(*(timed(name, args) for name in ("skythaw sweep", LOOP)), strict=True)
-    rate, share = alone(work, device, weights, data, folder)
-    return (
-        f"| {work.size} | {work.images:,} | {work.epochs} | {seconds[0]:.1f} s | {seconds[1]:.1f} s | "
-        f"{seconds[1] / seconds[0]:.1f} x | {scores[0]:.3f}, {scores[1]:.3f} | {rate:,.0f} images/s | {share:.0%} |"
-    )
+    rate, shares = alone(work, device, weights, data, folder)
+    cells = [
+        *(work.size, f"{work.images:,}", work.epochs, *(f"{each:.1f} s" for each in seconds)),
+        *(f"{seconds[1] / seconds[0]:.1f} x", ", ".join(f"{each:.3f}" for each in scores)),
+        *(f"{rate:,.0f} images/s", *(f"{each:.0%}" for each in shares)),
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def timed(contestant: str, args: Namespace) -> tuple[float, float]:
@@ -111,18 +117,15 @@ def timed(contestant: str, args: Namespace) -> tuple[float, float]:
     return time.perf_counter() - start, fmean(found.values())
 
 
-def alone(work: Work, device: str, weights: Path, data: tuple[Path, Path], folder: Path) -> tuple[float, float]:
-    """Of full fine-tuning in this process: images predicted a second, and the share of its time that is in kernels.
-
-    The share is of the second of two trainings: the first also loads what the device needs.
-    """
+def alone(work: Work, device: str, weights: Path, data: tuple[Path, Path], folder: Path) -> tuple[float, list[float]]:
+    """In this process: images predicted a second, and the share of kernels in training at half and at full depth."""
     study = Study.parse(
         {
             "name": "alone",
             "data": {"path": str(data[0]), "test_path": str(data[1]), "crop": work.size, "split": {"by": "field"}},
             "grid": {
                 "backbone": ["mobilenetv2"],
-                "depth": ["100%"],
+                "depth": ["50%", "100%"],
                 "train_size": [min(work.images, PROFILED)],
                 "seed": [0],
             },
@@ -130,20 +133,16 @@ def alone(work: Work, device: str, weights: Path, data: tuple[Path, Path], folde
             "weights": {"mobilenetv2": {"file": str(weights), "options": {"pad_type": "same", "bn_eps": 1e-3}}},
         }
     )
-    gpu = device.startswith("cuda")
-    kind = torch.profiler.ProfilerActivity.CUDA if gpu else torch.profiler.ProfilerActivity.CPU
-    for out in ("first", "second"):
-        with torch.profiler.profile(activities=[kind]) as profile:
-            run_study(study, RunSettings(folder / out, folder / "cache", "serial", 1, device, control=False))
-    with Ledger.read(folder / "second") as ledger:
-        (done,) = (entry.result for entry in ledger.entries() if entry.result)
-    each = [event.self_device_time_total if gpu else event.self_cpu_time_total for event in profile.key_averages()]
-    share = sum(each) / 1e6 / (done.seconds["train"] + done.seconds["score"])
-    export(folder / "second", folder / "bundle", onnx=False, references=0)
+    cache = folder / "cache"
+    run_study(study, RunSettings(folder / "run", cache, "serial", 1, device, control=False))
+    plan = make_plan(study, cache, download=True)
+    cells = sorted(plan.cells, key=lambda planned: planned.cell.depth)
+    shares = [kernel_share(plan, planned, cache, device, work.steps) for planned in cells]
+    export(folder / "run", folder / "bundle", onnx=False, references=0)
     setting = PredictSettings(device=device, backend="torch", batch=256)
     begun = time.perf_counter()
     summary = predict_to(folder / "bundle", [data[0]], folder / "said.parquet", setting)
-    return summary.objects / (time.perf_counter() - begun), share
+    return summary.objects / (time.perf_counter() - begun), shares
 
 
 def draw_survey(out: Path, objects: int, size: int, seed: int) -> None:

@@ -10,8 +10,11 @@ import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from types import SimpleNamespace
 
+from kernel_share import busy
 from packaging.requirements import Requirement
+from torch.autograd import DeviceType
 from unpack_wheels import main as unpack
 
 from helpers_study import write_study
@@ -67,6 +70,17 @@ def test_wheels_of_what_this_python_has_are_left_alone(tmp_path):
             archive.writestr(f"{name}/__init__.py", "")
     unpack(str(tmp_path / "out"), *map(str, wheels))
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["no_such_package"]
+
+
+def event(key, seconds, device=DeviceType.CUDA):
+    return SimpleNamespace(key=key, device_type=device, self_device_time_total=1e6 * seconds)
+
+
+def test_the_time_in_kernels_has_no_copies_and_counts_none_twice():
+    launch = event("cudaLaunchKernel", 3.0, DeviceType.CPU)  # what a kernel took is told of who launched it, too
+    copies = [event("Memcpy HtoD (Pageable -> Device)", 9.0), event("Memset (Device)", 9.0)]
+    seen = SimpleNamespace(key_averages=lambda: [launch, *copies, event("sgemm", 1.0), event("cudnn::conv", 2.0)])
+    assert busy(seen, gpu=True) == 3.0
 
 
 def test_a_study_runs_where_skythaw_is_not_installed(here, cache):
