@@ -24,7 +24,7 @@ from skythaw.spec import Recipe, Study
 from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings, Watcher
-from skythaw.study.plan import make_plan
+from skythaw.study.plan import make_plan, plan_trials
 from skythaw.study.run_study import run_study
 from skythaw.tuning.epoch_draw import draw
 from skythaw.tuning.frozen.activation_cache import activations_folder, evict, mark_used, used_bytes
@@ -67,6 +67,22 @@ def test_light_prefixes_with_much_to_keep_are_computed_again():
     assert found.uses[1].why == "computing it again costs less than keeping it"
 
 
+def test_on_a_gpu_only_what_takes_it_long_is_kept():
+    prefixes = {0: (10**11, 100), 1: (10**7, 100)}
+    assert plan_reuse(cells([0, 1]), sets(), prefixes, BIG, "cpu").kept == (0, 1)
+    assert plan_reuse(cells([0, 1]), sets(), prefixes, BIG, "cuda").kept == (0,)
+
+
+def test_a_plan_is_for_the_device_that_cells_run_on(here, tmp_path):
+    write_study(here)
+    study = Study.load(here / "study.toml")
+    on_gpu, on_cpu = (make_plan(study, tmp_path, budget=BIG, device=each) for each in ("cuda", "cpu"))
+    for plan in (on_gpu, plan_trials(on_gpu, on_gpu.cells, tmp_path, BIG, trial=False)):
+        assert {use.speed for reuse in plan.reuse for use in reuse.uses} == {FLOPS["cuda"]}
+    assert {use.speed for reuse in on_cpu.reuse for use in reuse.uses} == {FLOPS["cpu"]}
+    assert [p.cell.key for p in on_gpu.cells] == [p.cell.key for p in on_cpu.cells]
+
+
 def test_a_single_pass_is_not_worth_keeping():
     """One epoch without other views: everything is used but once or twice."""
     assert plan_reuse(cells([1], epochs=1, views=8), sets(), {1: (10**7, 10**5)}, BIG).kept == ()
@@ -101,11 +117,11 @@ def test_a_plan_is_never_slower_than_keeping_nothing(prefixes, count, epochs, bu
     """By its own reckoning, of all time: passes, reading, writing, and the pass that fills."""
     ordered = dict(zip(sorted(prefixes), sorted(prefixes.values(), reverse=True), strict=True))
     found = plan_reuse(cells(list(ordered), count, epochs=epochs), sets(), ordered, budget)
-    without = sum(use.passes * use.prefix for use in found.uses) / FLOPS
-    with_it = found.flops / FLOPS
+    without = sum(use.passes * use.prefix for use in found.uses) / FLOPS["cpu"]
+    with_it = found.flops / FLOPS["cpu"]
     for use in found.uses:
         if not use.keep:
-            with_it += use.passes * use.prefix / FLOPS
+            with_it += use.passes * use.prefix / FLOPS["cpu"]
             continue
         each = use.bytes / (use.train_pairs + use.score_pairs)
         with_it += use.passes * each / READ + use.bytes / WRITE
@@ -213,7 +229,7 @@ def here(tmp_path_factory):
 @pytest.fixture
 def slow_machine(monkeypatch):
     """As on a machine that computes slowly: then even a tiny network's activations are worth keeping."""
-    monkeypatch.setattr("skythaw.tuning.frozen.reuse_plan.FLOPS", 1e7)
+    monkeypatch.setattr("skythaw.tuning.frozen.reuse_plan.FLOPS", {"cpu": 1e7})
 
 
 @pytest.fixture(scope="module")

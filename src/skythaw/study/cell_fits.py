@@ -1,10 +1,12 @@
-"""Whether a network takes the images of a cell, and has what its strategy trains. Imports no torch."""
+"""Whether a network takes a cell's images, has what its strategy trains, and gets batches large enough. No torch."""
 
 from __future__ import annotations
 
+import math
+
 from skythaw.backbones.network_facts import Facts
 from skythaw.errors import SpecError
-from skythaw.spec import Cell
+from skythaw.spec import Cell, Recipe
 from skythaw.tuning.strategies import strategy
 
 
@@ -21,3 +23,9 @@ def require_fitting(cell: Cell, network: Facts) -> None:
             f"strategy {cell.strategy!r} at depth {cell.depth}: the upper {len(thaw.blocks)} of {len(network.blocks)} "
             f"blocks of {cell.backbone} have no linear layer and no ordinary convolution; take another depth, or top"
         )
+
+
+def require_batches(size: int, recipe: Recipe) -> None:
+    """Batch norm has no statistics of a batch of one."""
+    if recipe.batchnorm == "train" and size // math.ceil(size / recipe.batch) < 2:
+        raise SpecError(f"batchnorm = 'train' with batch = {recipe.batch} and {size} images makes batches of one image")

@@ -25,4 +25,4 @@ def look_ahead(study: Study, cache: Path, engine: str) -> None:
 
 def _find_facts(task: tuple[Study, Path]) -> None:
     study, cache = task
-    make_plan(study, cache, budget=0)
+    make_plan(study, cache, budget=0, device="cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +14,11 @@ from skythaw.backbones.known_backbones import Backbone, chosen
 from skythaw.backbones.known_backbones import backbone as find_backbone
 from skythaw.backbones.network_facts import CutFacts, Facts, Ratios, block_flops, cuts, facts
 from skythaw.backbones.pretrained_weights import Weights, locate
-from skythaw.errors import SpecError, WeightsError
+from skythaw.errors import WeightsError
+from skythaw.machine.device import device_kind
 from skythaw.spec import IMAGES, NUMBER_MODELS, Cell, Pixels, Recipe, Study, WeightsChoice
 from skythaw.study.axis_settings import axis_settings
-from skythaw.study.cell_fits import require_fitting
+from skythaw.study.cell_fits import require_batches, require_fitting
 from skythaw.study.memory_need import memory_of
 from skythaw.study.number_check import check_numbers, unused_numbers
 from skythaw.study.study_data import StudyData, open_study_data
@@ -78,6 +78,8 @@ class Plan:
     reuse: tuple[Reuse, ...]
     """which frozen activations are kept"""
     study_data: StudyData = field(repr=False)
+    device: str
+    """where the cells are to run: ``cpu`` or ``cuda``"""
 
     @property
     def flops(self) -> float:
@@ -85,7 +87,9 @@ class Plan:
         return sum(p.cost for p in self.cells) + sum(r.flops for r in self.reuse)
 
 
-def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int = BUDGET) -> Plan:
+def make_plan(
+    study: Study, cache: Path, *, download: bool = False, budget: int = BUDGET, device: str | None = None
+) -> Plan:
     """Settle a study.
 
     Parameters
@@ -98,6 +102,8 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         whether missing weights are fetched; if not, they are named in the plan's warnings
     budget
         bytes that frozen activations may take in the cache folder; 0 keeps none
+    device
+        where the cells are to run, ``cpu`` or ``cuda``: it decides what is worth keeping; by default what is here
 
     Raises
     ------
@@ -129,7 +135,8 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
                 flops = block_flops(backbones[n], cell.pixels.size, cache)
                 found = cuts(backbones[n], cell.pixels.size, cache)
                 cells[settled.key] = _measure(settled, weights, networks[n], study_data, flops, found)
-    reuse = _plan_reuse(list(cells.values()), study_data, budget)
+    kind = device or device_kind("auto")
+    reuse = _plan_reuse(list(cells.values()), study_data, budget, kind)
     checksums = {"data": study_data.cutouts.sha256, "test": study_data.test.sha256 if study_data.test else None}
     if study_data.numbers_sha256:
         checksums["numbers"] = study_data.numbers_sha256
@@ -143,6 +150,7 @@ def make_plan(study: Study, cache: Path, *, download: bool = False, budget: int 
         description={**study.describe(), "sha256": {**checksums, "weights": digests}},
         reuse=tuple(reuse.values()),
         study_data=study_data,
+        device=kind,
     )
 
 
@@ -157,7 +165,7 @@ def plan_trials(plan: Plan, cells: Iterable[PlannedCell], cache: Path, budget: i
         parts = replace(study_data.parts, test=nothing)
         study_data = replace(study_data, parts=parts, test=None, tested=nothing.astype(bool))
     wanted = list(cells)
-    reuse = _plan_reuse(wanted, study_data, budget)
+    reuse = _plan_reuse(wanted, study_data, budget, plan.device)
     return replace(plan, cells=tuple(_priced(wanted, reuse, study_data)), reuse=tuple(reuse.values()))
 
 
@@ -207,7 +215,7 @@ def _cells(
     for pixels, recipe in settings:
         every = (inputs, grid.strategy, sizes, depths[pixels.inputs, pixels.size], grid.seed)
         for given, way, size, depth, seed in itertools.product(*every):
-            _require_batches(size, recipe)
+            require_batches(size, recipe)
             yield Cell(
                 inputs=given,
                 numbers=None if given == IMAGES else study.data.numbers,
@@ -227,12 +235,6 @@ def _cells(
                 data_sha256=study_data.cutouts.sha256,
                 test_sha256=study_data.test.sha256 if study_data.test else None,
             )
-
-
-def _require_batches(size: int, recipe: Recipe) -> None:
-    """Batch norm has no statistics of a batch of one."""
-    if recipe.batchnorm == "train" and size // math.ceil(size / recipe.batch) < 2:
-        raise SpecError(f"batchnorm = 'train' with batch = {recipe.batch} and {size} images makes batches of one image")
 
 
 def _measure(
@@ -258,7 +260,7 @@ def sets_of(study_data: StudyData) -> ObjectSets:
     )
 
 
-def _plan_reuse(cells: list[PlannedCell], study_data: StudyData, budget: int) -> dict[str, Reuse]:
+def _plan_reuse(cells: list[PlannedCell], study_data: StudyData, budget: int, device: str) -> dict[str, Reuse]:
     """What is kept for each group of cells that share a network and its input; the first group has the first claim."""
     sets = sets_of(study_data)
     groups: dict[str, list[PlannedCell]] = {}
@@ -267,7 +269,7 @@ def _plan_reuse(cells: list[PlannedCell], study_data: StudyData, budget: int) ->
     found = {}
     for name, group in groups.items():
         prefixes = {p.cut: (p.prefix, p.crossing) for p in group}
-        found[name] = plan_reuse([(p.cell, p.cut) for p in group], sets, prefixes, budget)
+        found[name] = plan_reuse([(p.cell, p.cut) for p in group], sets, prefixes, budget, device)
         budget -= sum(use.bytes for use in found[name].uses if use.keep)
     return found
 

@@ -87,9 +87,9 @@ def opened(
     device = setting.device_kind
     if not kind.cluster:
         look_ahead(study, setting.cache, setting.engine)
-    make_plan(study, setting.cache, budget=0)  # what can be known before a long decoding
+    make_plan(study, setting.cache, budget=0, device=device)  # what can be known before a long decoding
     _decode(study, setting, watcher)
-    plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size)
+    plan = make_plan(study, setting.cache, download=True, budget=setting.cache_size, device=device)
     for note in _try_weights(plan):
         watcher.noted(note)
     for note in plan.notes:

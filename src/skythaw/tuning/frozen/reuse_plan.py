@@ -19,8 +19,9 @@ from skythaw.spec import Cell
 from skythaw.tuning.epoch_draw import draw
 from skythaw.tuning.training_pace import expected_scorings, expected_steps
 
-FLOPS = 6e10
-"""a second and core, in a frozen prefix: fast, so that what is saved is rather thought too small"""
+FLOPS = {"cpu": 6e10, "cuda": 1e13}
+"""a second and core, or GPU, in a frozen prefix: fast, so that what is saved is rather thought too small. That of a GPU
+is an estimate that was not measured"""
 READ, WRITE = 5e8, 2e8
 """bytes a second: slow, so that what keeping costs is rather thought too large"""
 BUDGET = 20 * 10**9
@@ -123,6 +124,8 @@ class Use:
     """images in different views: trained on, and scored"""
     values: int | None
     """numbers that cross, for one image; None if there is no cut"""
+    speed: float
+    """`FLOPS` of the device"""
     keep: bool = False
     why: str = ""
 
@@ -134,9 +137,9 @@ class Use:
 
     @property
     def saved(self) -> float:
-        """Seconds of one core: passes less reading and writing, without the pass that fills it."""
+        """Seconds of one core, or of a GPU: passes less reading and writing, without the pass that fills it."""
         each = self.bytes / max(self.train_pairs + self.score_pairs, 1)
-        return self.passes * (self.prefix / FLOPS - each / READ) - self.bytes / WRITE
+        return self.passes * (self.prefix / self.speed - each / READ) - self.bytes / WRITE
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ def plan_reuse(
     sets: ObjectSets,
     prefixes: Mapping[int, tuple[int, int | None]],
     budget: int,
+    device: str = "cpu",
 ) -> Reuse:
     """Decide for the cells of one group.
 
@@ -183,6 +187,8 @@ def plan_reuse(
         for each depth of cut, FLOPs of the prefix and how many numbers cross
     budget
         bytes
+    device
+        where the cells run: ``cpu`` or ``cuda``
     """
     by_depth: dict[int, list[Cell]] = defaultdict(list)
     for cell, depth in cells:
@@ -200,6 +206,7 @@ def plan_reuse(
                 train_pairs=int(demands[depth].train.sum()),
                 score_pairs=int(demands[depth].score.sum() + demands[depth].test.sum()),
                 values=values,
+                speed=FLOPS[device],
             )
         )
     wanted, kept = _choose(uses, demands, None), _choose(uses, demands, budget)
@@ -224,7 +231,7 @@ def _choose(uses: list[Use], demands: Mapping[int, Demand], budget: int | None) 
         if longest not in kept:
             continue
         pairs = _together([demands[use.depth] for use in kept], demands).pairs
-        saving = sum(use.saved for use in kept) - pairs * longest.prefix / FLOPS
+        saving = sum(use.saved for use in kept) - pairs * longest.prefix / longest.speed
         if saving > best_saving:
             best, best_saving = {use.depth for use in kept}, saving
     return best
