@@ -12,7 +12,7 @@ import torch
 
 from helpers_data import picture
 from skythaw.data.network_input import batch_input, normalise
-from skythaw.data.views import apply_views
+from skythaw.data.views import apply_views, gathered
 from skythaw.errors import SpecError
 from skythaw.spec import Pixels
 
@@ -150,6 +150,17 @@ def test_views(layout):
             assert np.array_equal((image * 255).round().byte().permute(1, 2, 0).numpy(), view(cutout, k))
     assert torch.equal(x, before)
     assert torch.equal(apply_views(x, torch.zeros(8, dtype=torch.int64)), x)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_views_in_one_pass_are_the_same(layout):
+    """As on a GPU."""
+    x = batch_input(CUTOUTS, np.arange(64) % len(CUTOUTS), Pixels(crop=19, size=19)).contiguous(memory_format=layout)
+    views = torch.randint(0, 8, (64,), generator=torch.Generator().manual_seed(0))
+    out = gathered(x, views)
+    assert torch.equal(out, apply_views(x, views))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(gathered(x[:0], views[:0]), x[:0])
 
 
 def test_the_eight_views_differ():

@@ -53,7 +53,7 @@ class LabelledImages:
         x = batch_input(self.pixels, self.rows[chosen], self.spec, shifts, self.bands)
         x = normalise(x.to(self.device), self.mean, self.std)
         if views is not None:
-            x = apply_views(x, torch.from_numpy(views).to(self.device))
+            x = apply_views(x, torch.from_numpy(views))
         return x.contiguous(memory_format=torch.channels_last)
 
 
