@@ -40,6 +40,7 @@ def kernel_share(plan: Plan, planned: PlannedCell, cache: Path, device: str, ste
         gpu = trainer.images.device.type == "cuda"
         with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
             run(trainer, steps)
+    trainer.settle()
     assert not trainer.diverged
     return busy(seen, gpu) / seconds
 

@@ -69,7 +69,8 @@ class Trainer:
         self.place = 0
         """steps of the course that are done"""
         self.diverged = False
-        """whether the last loss was not finite; that step was not done to its end"""
+        """Whether a loss was not finite. On a CPU that step was not done to its end. A GPU is not waited for at each
+        step: there `settle` finds out."""
         self.average = Average(list(model.trained().values()), recipe.ema)
         self._rate = rate
         self._optimizer = optimizer_of(model, recipe)
@@ -83,7 +84,8 @@ class Trainer:
             balanced = balanced_weights(images.targets, model.head.linear.out_features)
             self._weights = torch.from_numpy(balanced).to(images.device)
         self._phase: tuple[int, ...] | None = None
-        self._loss, self._right, self._seen = 0.0, 0, 0
+        self._waits = images.device.type == "cpu"
+        self._begin_to_count()
 
     def step(self, phase: tuple[int, int]) -> None:
         """One batch, in a part of the training (which, of how many)."""
@@ -97,16 +99,19 @@ class Trainer:
         with autocast(self.images.device, recipe):
             logits = self.model.training_pass(crossing(self.model, self.images, chosen, drawn.views[chosen], shifts))
             loss = cross_entropy(logits.float(), y, weight=self._weights, label_smoothing=recipe.label_smoothing)
-        value = loss.item()
         self.steps += 1
         self.place += 1
-        self.diverged = not math.isfinite(value)
+        self.diverged = self._waits and not math.isfinite(loss.item())
         if self.diverged:
             return
         self._descend(loss)
-        self._loss += value * len(chosen)
-        self._right += int((logits.argmax(1) == y).sum())
+        self._loss += loss.detach().double() * len(chosen)
+        self._right += (logits.argmax(1) == y).sum()
         self._seen += len(chosen)
+
+    def settle(self) -> None:
+        """Wait for the steps that were ordered, and see whether their losses were finite."""
+        self.diverged |= not math.isfinite(self._loss.item())
 
     def _descend(self, loss: Tensor) -> None:
         optimizer, scaler = self._optimizer, self._scaler
@@ -139,9 +144,15 @@ class Trainer:
 
     def since_last(self) -> dict[str, float]:
         """Mean loss and accuracy on training images, as they were met, since this was last asked."""
-        found = {"train_loss": self._loss / self._seen, "train_accuracy": self._right / self._seen}
-        self._loss, self._right, self._seen = 0.0, 0, 0
+        found = {"train_loss": self._loss.item() / self._seen, "train_accuracy": int(self._right) / self._seen}
+        self._begin_to_count()
         return found
+
+    def _begin_to_count(self) -> None:
+        """Sums over images stay on the device until they are read: to read them is to wait for it."""
+        self._loss = torch.zeros((), dtype=torch.float64, device=self.images.device)
+        self._right = torch.zeros((), dtype=torch.int64, device=self.images.device)
+        self._seen = 0
 
 
 @torch.no_grad()

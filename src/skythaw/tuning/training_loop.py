@@ -94,6 +94,7 @@ def fit(
         trainer.step(pace.phase(trainer.place))
         if not (pace.due(trainer.place) or trainer.diverged):
             continue
+        trainer.settle()
         with trainer.average.applied():
             p = None if trainer.diverged else predict(model, validation, recipe)
             if p is None or not np.isfinite(p).all():
@@ -166,7 +167,10 @@ def refit(
     for step in steps:
         trainer.step(pace.phase(step))
         if trainer.diverged:
-            raise DataError(f"diverged: the loss of step {step + 1} is not finite{_reason(model, training)}")
+            break
+    trainer.settle()
+    if trainer.diverged:
+        raise DataError(f"diverged: the loss of step {trainer.steps} is not finite{_reason(model, training)}")
     with trainer.average.applied():
         kept = {name: tensor.clone() for name, tensor in model.trained().items()}
     restore(model, kept)
