@@ -24,7 +24,7 @@ from skythaw.errors import CutError
 from skythaw.spec import Pixels, Recipe
 from skythaw.tuning.frozen.activation_files import VIEWS, Writer, as_kept, create, find
 from skythaw.tuning.frozen.crossing import SLICE, compute, crossing
-from skythaw.tuning.frozen.device_memory import DeviceActivations
+from skythaw.tuning.frozen.device_memory import DeviceActivations, DeviceRows
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.strategies.top import top
 from skythaw.tuning.thawed_network import Head, ThawedNetwork
@@ -316,7 +316,7 @@ def test_held_in_a_devices_memory_they_are_the_same_and_read_once(tmp_path, room
     held = DeviceActivations(kept, np.arange(OBJECTS), torch.device("cpu"), min(room, VIEWS * OBJECTS) * each)
     reads = []
     # what is taken from the files is told to nobody
-    monkeypatch.setattr(DeviceActivations, "_take", watched(DeviceActivations._take, reads))
+    monkeypatch.setattr(DeviceRows, "_take", watched(DeviceRows._take, reads))
     rng = np.random.default_rng(0)
     for _ in range(20):
         some_views, some_rows = rng.integers(0, VIEWS, 5), rng.integers(0, OBJECTS, 5)

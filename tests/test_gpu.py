@@ -24,6 +24,7 @@ from skythaw.stats.cell_predictions import read_log_probabilities
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.run_study import run_study
+from skythaw.tuning.labelled_images import holding
 from skythaw.tuning.training_loop import fit
 from test_training import images, model
 
@@ -124,6 +125,20 @@ def test_kept_activations_are_those_that_are_computed(folder, finished, cache, t
     assert any((cache / "activations").iterdir())
     run(folder, "computed", tmp_path, device, cache_size=0)
     assert same(said(finished), said(folder / "computed"))
+
+
+@pytest.mark.parametrize("room", [0, 2000, 10**6], ids=["copied", "some held", "held"])
+def test_input_is_that_of_the_cpu(device, room):
+    """The same but for the last bits of a division."""
+    here = images(counts=(20, 20, 20))
+    there = holding(replace(here, device=torch.device(device)), room)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        chosen, views, shifts = rng.integers(0, 60, 32), rng.integers(0, 8, 32), rng.integers(-1, 2, (32, 2))
+        for some in (None, shifts):
+            made = there.batch(chosen, views, some)
+            assert made.device.type == torch.device(device).type
+            assert torch.allclose(made.cpu(), here.batch(chosen, views, some), rtol=0, atol=1e-6)
 
 
 def on_device(device, **recipe):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers_data import picture
-from skythaw.data.network_input import batch_input, normalise
+from skythaw.data.network_input import batch_input, device_input, normalise
 from skythaw.data.views import apply_views, gathered
 from skythaw.errors import SpecError
 from skythaw.spec import Pixels
@@ -150,6 +150,28 @@ def test_views(layout):
             assert np.array_equal((image * 255).round().byte().permute(1, 2, 0).numpy(), view(cutout, k))
     assert torch.equal(x, before)
     assert torch.equal(apply_views(x, torch.zeros(8, dtype=torch.int64)), x)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Pixels(crop=9, size=9),
+        Pixels(crop=12, size=20, stretch="asinh"),
+        Pixels(crop=12, size=7, bands=("r", "g")),
+        Pixels(crop=12, size=12, stretch={"kind": "sqrt", "low": [0, 10, 20], "high": [200, 250, 255]}),
+    ],
+    ids=["plain", "larger", "two bands, smaller", "each band apart"],
+)
+def test_input_made_on_a_device_is_that_of_the_processor(spec, shifted):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (10, 20, 21, 3), dtype=np.uint8)
+    rows = rng.integers(0, 10, 16)
+    shifts = rng.integers(-4, 5, (16, 2)) if shifted else None
+    here = batch_input(pixels, rows, spec, shifts, ("g", "r", "i"))
+    there = device_input(torch.from_numpy(pixels[rows]), spec, shifts, ("g", "r", "i"))
+    assert torch.equal(here, there)
+    assert here.stride() == there.stride()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 from skythaw.data.image_form import RGB
-from skythaw.data.stretch import brightness
+from skythaw.data.stretch import brightness, brightness_table
 from skythaw.spec import Pixels
 
 
@@ -51,10 +51,7 @@ def batch_input(
     SpecError, UnknownNameError
         The crop, with the shifts, is larger than the cutout; a band is not there.
     """
-    height, width = pixels.shape[1:3]
-    largest = 0 if shifts is None or not len(shifts) else int(np.abs(shifts).max())
-    spec.require_room(min(height, width), largest)
-    top, left = (height - spec.crop) // 2, (width - spec.crop) // 2
+    top, left = _corner(pixels.shape[1:3], spec, shifts)
     if shifts is None:
         cut = pixels[:, top : top + spec.crop, left : left + spec.crop][rows]
     else:
@@ -65,6 +62,32 @@ def batch_input(
         cut = cut.take(spec.places(bands), axis=3)
     x = torch.from_numpy(brightness(cut, spec.stretch)).permute(0, 3, 1, 2)
     return _resize(x, spec)
+
+
+def device_input(
+    images: UInt8[Tensor, "batch y x band"], spec: Pixels, shifts: np.ndarray | None = None, bands: Sequence[str] = RGB
+) -> Float32[Tensor, "batch band y x"]:
+    """The same as `batch_input` of images that are on a device already, done there."""
+    top, left = _corner(images.shape[1:3], spec, shifts)
+    if shifts is None:
+        cut = images[:, top : top + spec.crop, left : left + spec.crop]
+    else:
+        first = torch.from_numpy(shifts + np.array((top, left))).to(images.device)
+        y, x = (first[:, axis, None] + torch.arange(spec.crop, device=images.device) for axis in (0, 1))
+        image = torch.arange(len(images), device=images.device)
+        cut = images[image[:, None, None], y[:, :, None], x[:, None, :]]
+    if spec.bands is not None:
+        cut = cut[..., spec.places(bands)]
+    table = torch.from_numpy(brightness_table(spec.stretch)).to(images.device)
+    band = torch.arange(table.shape[1], device=images.device)
+    return _resize(table[cut.int(), band].permute(0, 3, 1, 2), spec)
+
+
+def _corner(shape: Sequence[int], spec: Pixels, shifts: np.ndarray | None) -> tuple[int, int]:
+    """Where the crop of a cutout begins, (y, x); raises as `batch_input`."""
+    largest = 0 if shifts is None or not len(shifts) else int(np.abs(shifts).max())
+    spec.require_room(min(shape), largest)
+    return (shape[0] - spec.crop) // 2, (shape[1] - spec.crop) // 2
 
 
 def normalise(

@@ -29,8 +29,13 @@ def brightness(values: np.ndarray, stretch: Stretch) -> np.ndarray:
     """
     if values.dtype != np.uint8:
         return _stretched(values, stretch)
-    table = _stretched(np.arange(256.0)[:, None], stretch).astype(np.float32)
+    table = brightness_table(stretch)
     return table.ravel().take(values) if table.shape[1] == 1 else table[values, np.arange(table.shape[1])]
+
+
+def brightness_table(stretch: Stretch) -> np.ndarray:
+    """What each value of a byte becomes: float32 [value, band], with one column where bands are treated alike."""
+    return _stretched(np.arange(256.0)[:, None], stretch).astype(np.float32)
 
 
 def _stretched(x: np.ndarray, stretch: Stretch) -> np.ndarray:

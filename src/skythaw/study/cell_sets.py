@@ -16,8 +16,8 @@ from skythaw.spec import Cell
 from skythaw.study.cell_objects import PARTS, OpenSet, cell_objects
 from skythaw.tuning.frozen.activation_cache import ActivationKey, mark_used, precision_of
 from skythaw.tuning.frozen.activation_files import find
-from skythaw.tuning.frozen.device_memory import DeviceActivations, room_on
-from skythaw.tuning.labelled_images import LabelledImages, make_images
+from skythaw.tuning.frozen.device_memory import PIXELS, SHARE, DeviceActivations, room_on
+from skythaw.tuning.labelled_images import LabelledImages, holding, make_images
 from skythaw.tuning.locations import Locations
 
 
@@ -42,12 +42,16 @@ def load_sets(cell: Cell, locations: Locations, device: torch.device, parts_want
     test = _open(locations.test, cell, locations) if apart and locations.test else None
     objects = cell_objects(cell, _open(locations.data, cell, locations), test)
     targets, ids, rows = objects.targets, objects.ids, objects.rows
+    images: dict[str, LabelledImages] = {}
+    room = int(PIXELS * room_on(device, locations.share))
+    for part in parts_wanted:
+        made = make_images(cell, objects.sets[part].store, rows[part], targets[part], device)
+        images[part] = holding(made, room)
+        if held := images[part].held:
+            room -= held.bytes
     return CellSets(
         classes=objects.classes,
-        images={
-            part: make_images(cell, objects.sets[part].store, rows[part], targets[part], device)
-            for part in parts_wanted
-        },
+        images=images,
         ids={part: ids[part] for part in parts_wanted},
         groups=objects.groups,
     )
@@ -61,7 +65,7 @@ def _open(path: Path, cell: Cell, locations: Locations) -> OpenSet:
 def with_activations(sets: CellSets, cell: Cell, locations: Locations, depth: int) -> CellSets:
     """The sets with the precision of their frozen activations, and with those that are kept for the cut at `depth`."""
     device = next(iter(sets.images.values())).device
-    images, model, room = {}, device_model(str(device)), room_on(device, locations.share)
+    images, model, room = {}, device_model(str(device)), int(SHARE * room_on(device, locations.share))
     for part, each in sets.images.items():
         sha256 = cell.test_sha256 if part == "test" and cell.test_sha256 else cell.data_sha256
         precision = precision_of(cell, part, depth)

@@ -34,5 +34,5 @@ How it runs, in order
    disk space that the user allows is used up.
 4. `crossing` is what training calls. It reads what is kept, and computes the rest.
 5. `device_memory` is the first level, above the files: on a graphics card (GPU) the values stay in its memory after
-   they were read once. It was never run on one.
+   they were read once, as far as there is room. So do the pixels of which it makes its input. It was never run on one.
 """
