@@ -2,7 +2,7 @@
 # Everything that is to be shown on a GPU, in one call of less than 8 minutes: the tests marked `gpu`, then timings against
 # the loop that people write, and one table. What is finished when the time is over is shown.
 #
-#     bash benchmarks/gpu.sh [DEVICE] [--tiny]        # DEVICE: cuda (the default), or cpu to try the script
+#     bash benchmarks/gpu.sh [DEVICE] [--tiny]        # DEVICE: cuda (the default), mps, or cpu to try the script
 #
 # It needs a Python with torch, timm, pyarrow and scikit-learn; PYTHON names another one than python3. What that lacks beside
 # them is unpacked from benchmarks/wheels, which `make wheels` fills. Nothing is installed, and no network is used.

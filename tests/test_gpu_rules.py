@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from skythaw.errors import SpecError
-from skythaw.machine.device import device_model, find_device
+from skythaw.machine.device import device_kind, device_model, find_device
 from skythaw.machine.gpu_rules import gpu_rules
 from skythaw.machine.machine_fault import memory_is_full
 from skythaw.machine.numerics import numerics
@@ -115,7 +115,18 @@ def test_a_gpu_that_is_not_there_is_absent(name, one_gpu):
         find_device(name)
 
 
-@pytest.mark.parametrize("name", ["mps", "xpu", "mps:0"])
+@pytest.mark.parametrize("there", [False, True])
+def test_mps_is_taken_where_it_is(there, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there)
+    if there:
+        assert device_model("mps") == "mps"
+        assert device_kind("mps") == "mps"
+    else:
+        with pytest.raises(SpecError, match="there is no device 'mps' here; use cpu, cuda"):
+            find_device("mps")
+
+
+@pytest.mark.parametrize("name", ["xpu", "hpu:0"])
 @pytest.mark.parametrize("address", [None, "127.0.0.1:6379"], ids=["here", "on a cluster"])
 def test_what_is_not_offered_is_refused_before_anything_runs(name, address, tmp_path):
     settings = RunSettings(tmp_path, tmp_path, device=name, cluster=Cluster(address))

@@ -59,7 +59,7 @@ class TuneRequest:
 
     def settings(self, out: Path) -> RunSettings:
         """Where and how its cells run."""
-        workers = 1 if device_kind("auto") == "cuda" else max(1, cores())
+        workers = 1 if device_kind("auto") != "cpu" else max(1, cores())
         return RunSettings(out=out, cache=self.cache, workers=workers)
 
 

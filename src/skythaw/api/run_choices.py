@@ -46,7 +46,7 @@ def run_settings(  # noqa: PLR0913 (each is an option of `skythaw study run`)
     memory = None if cell_memory is None else parse_bytes(cell_memory, "--cell-memory")
     address = address if engine == "ray" else None  # one in the environment is for engines that use one
     if workers is None and not registry.get("engine", engine).cluster:
-        workers = 1 if device_kind(device) == "cuda" else cores_for(study)
+        workers = 1 if device_kind(device) != "cpu" else cores_for(study)
     return RunSettings(
         out=Path(out),
         cache=cache_folder(cache),

@@ -26,7 +26,7 @@ def apply_views(
     Tensor
         new, like `x`
     """
-    if x.device.type != "cpu":
+    if x.device.type == "cuda":
         return gathered(x, views)
     result = torch.empty_like(x)
     for view in views.unique().tolist():

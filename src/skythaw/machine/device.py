@@ -18,7 +18,7 @@ DEVICES = "use cpu, cuda (a GPU), or auto"
 
 
 def device_kind(name: str) -> str:
-    """The type of `device_here`: ``cpu`` or ``cuda``. Where there can be no GPU, this is known without torch.
+    """The type of `device_here`: ``cpu``, ``cuda`` or ``mps``. Where there can be no GPU, this is known without torch.
 
     Raises
     ------
@@ -31,15 +31,15 @@ def device_kind(name: str) -> str:
 
 
 def device_model(name: str) -> str:
-    """What decides last bits of a device beside the processor: ``cpu``, or ``cuda`` with the model of the GPU.
+    """What decides last bits of a device beside the processor: its kind, and of ``cuda`` the model of the GPU.
 
     Raises
     ------
     SpecError
         There is no such device on this machine.
     """
-    if device_kind(name) == "cpu":
-        return "cpu"
+    if (kind := device_kind(name)) != "cuda":
+        return kind
     import torch
 
     return f"cuda, {torch.cuda.get_device_name(device_here(name))}"
@@ -69,7 +69,8 @@ def device_here(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = parse_device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device.type != "cpu" and (device.index or 0) >= there[device.type]:
         raise SpecError(f"there is no device {name!r} here; {DEVICES}")
     return device
 
@@ -116,7 +117,7 @@ def parse_device(name: str) -> torch.device:
     Raises
     ------
     SpecError
-        Nothing is called so, or skythaw does not use it: its promises were made for CPUs and for CUDA alone.
+        Nothing is called so, or skythaw does not use it.
     """
     import torch
 
@@ -126,6 +127,6 @@ def parse_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type == "meta":  # shapes without numbers
         raise SpecError(f"there is no device {name!r}; {DEVICES}")
-    if device.type not in ("cpu", "cuda"):  # mps, xpu ...
+    if device.type not in ("cpu", "cuda", "mps"):  # xpu ...
         raise SpecError(f"skythaw does not compute on {name!r}; {DEVICES}")
     return device

@@ -21,8 +21,8 @@ def latency(model: ThawedNetwork, images: LabelledImages, repeats: int = 15) -> 
         for _ in range(repeats + 2):
             start = time.perf_counter()
             model(x)
-            if x.device.type == "cuda":
-                torch.cuda.synchronize()
+            if x.device.type != "cpu":
+                torch.accelerator.synchronize()
             times.append(time.perf_counter() - start)
     return 1000 * median(times[2:])
 

@@ -48,7 +48,7 @@ class LabelledImages:
     @property
     def made_on_cpu(self) -> bool:
         """Whether the network's input is made there. Of bytes a GPU makes it: they take a quarter of the copying."""
-        return self.device.type == "cpu" or self.pixels.dtype != np.uint8
+        return self.device.type != "cuda" or self.pixels.dtype != np.uint8
 
     def batch(
         self,

@@ -84,7 +84,7 @@ class Trainer:
             balanced = balanced_weights(images.targets, model.head.linear.out_features)
             self._weights = torch.from_numpy(balanced).to(images.device)
         self._phase: tuple[int, ...] | None = None
-        self._waits = images.device.type == "cpu"
+        self._waits = images.device.type != "cuda"
         self._begin_to_count()
 
     def step(self, phase: tuple[int, int]) -> None:
@@ -105,8 +105,8 @@ class Trainer:
         if self.diverged:
             return
         self._descend(loss)
-        self._loss += loss.detach().double() * len(chosen)
-        self._right += (logits.argmax(1) == y).sum()
+        self._loss += loss.detach().to(self._loss.device).double() * len(chosen)
+        self._right += (logits.argmax(1) == y).sum().to(self._right.device)
         self._seen += len(chosen)
 
     def settle(self) -> None:
@@ -149,9 +149,10 @@ class Trainer:
         return found
 
     def _begin_to_count(self) -> None:
-        """Sums over images stay on the device until they are read: to read them is to wait for it."""
-        self._loss = torch.zeros((), dtype=torch.float64, device=self.images.device)
-        self._right = torch.zeros((), dtype=torch.int64, device=self.images.device)
+        """On a GPU sums over images stay there until they are read: to read them is to wait for it."""
+        device = torch.device("cpu") if self._waits else self.images.device
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._right = torch.zeros((), dtype=torch.int64, device=device)
         self._seen = 0
 
 

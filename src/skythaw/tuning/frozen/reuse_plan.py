@@ -19,9 +19,9 @@ from skythaw.spec import Cell
 from skythaw.tuning.epoch_draw import draw
 from skythaw.tuning.training_pace import expected_scorings, expected_steps
 
-FLOPS = {"cpu": 6e10, "cuda": 1e13}
-"""a second and core, or GPU, in a frozen prefix: fast, so that what is saved is rather thought too small. That of a GPU
-is an estimate that was not measured"""
+FLOPS = {"cpu": 6e10, "cuda": 1e13, "mps": 1e12}
+"""a second and core, or GPU, in a frozen prefix: fast, so that what is saved is rather thought too small. Those of GPUs
+are estimates that were not measured"""
 READ, WRITE = 5e8, 2e8
 """bytes a second: slow, so that what keeping costs is rather thought too large"""
 BUDGET = 20 * 10**9
