@@ -13,8 +13,19 @@ SHOWN = 10
 """rows of a representation, at most"""
 
 
+def _plain_method(name: str) -> Any:
+    """A method of an array whose answer has other rows or columns: it is a plain array."""
+
+    def method(self: np.ndarray, *given: Any, **named: Any) -> Any:
+        return getattr(np.asarray(self), name)(*given, **named)
+
+    return method
+
+
 class PredictedClasses(np.ndarray):
     """Probabilities, float32 [object, class], with the ids of the objects; what is computed from it is a plain array.
+
+    A copy of it, also of another type or out of a pickle, knows the objects and classes, too.
 
     Attributes
     ----------
@@ -53,6 +64,31 @@ class PredictedClasses(np.ndarray):
 
     def __getitem__(self, wanted: Any) -> Any:
         return np.asarray(self)[wanted]
+
+    T: Any = property(lambda self: np.asarray(self).T)
+    reshape, transpose, swapaxes = (_plain_method(name) for name in ("reshape", "transpose", "swapaxes"))
+    ravel, flatten, squeeze, take = (_plain_method(name) for name in ("ravel", "flatten", "squeeze", "take"))
+
+    def copy(self, *given: Any, **named: Any) -> Self:
+        return self._like(np.asarray(self).copy(*given, **named))
+
+    def astype(self, *given: Any, **named: Any) -> Any:
+        return self._like(np.asarray(self).astype(*given, **named))
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (np.asarray(self), self.ids, self.classes)
+
+    def _like(self, p: np.ndarray) -> Self:
+        return type(self).of(p, self.ids, self.classes)
+
+    def __array_function__(self, function: Any, types: Any, given: Any, named: Any) -> Any:
+        return function(*_plain(given), **_plain(named))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **named: Any) -> Any:
         if out := named.get("out"):
@@ -108,4 +144,9 @@ class PredictedClasses(np.ndarray):
 
 
 def _plain(value: Any) -> Any:
-    return np.asarray(value) if isinstance(value, PredictedClasses) else value
+    """It with plain arrays, also in a list, tuple or dictionary."""
+    if isinstance(value, PredictedClasses):
+        return np.asarray(value)
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
