@@ -74,6 +74,8 @@ def pil(stack):
         (lambda files, stack: torch.tensor(stack), COUNTED),
         (lambda files, stack: [torch.tensor(each).permute(2, 0, 1) for each in stack], COUNTED),
         (lambda files, stack: (each for each in stack), COUNTED),
+        (lambda files, stack: np.ma.masked_array(stack), COUNTED),
+        (lambda files, stack: Table({"file": [f"{files}/obj{i}.jpg" for i in range(5)]})["file"], FIVE),
         (lambda files, stack: Table({"id": list("abcde"), "file": [f"{files}/obj{i}.jpg" for i in range(5)]}), "abcde"),
         (lambda files, stack: {"image": pil(stack), "objid": [7, 8, 9, 10, 11]}, ("7", "8", "9", "10", "11")),
         (
@@ -133,6 +135,12 @@ def test_a_grey_image_is_three_equal_bands(model, stack):
     assert model.predict(grey).shape == (5, 3)
 
 
+def with_nan(stack):
+    given = stack.astype(np.float32)
+    given[3, 2, 1, 0] = np.nan
+    return given
+
+
 def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_path):
     for folder in "ab":
         (tmp_path / folder).mkdir()
@@ -154,7 +162,27 @@ def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_pat
         (lambda stack: {"a": [1], "flux": [2]}, r"no column of images: .* its columns are a, flux"),
         (lambda stack: Table({"ra": [1.0]}), r"no column of images: .* its columns are ra"),
         (lambda stack: 7, r"int holds no images; give a file, a folder"),
-        (lambda stack: [7], r"int is no image"),
+        (lambda stack: [stack[0], 7], r"image 1: int is no image"),
+        (lambda stack: np.array(7), r"int holds no images"),
+        (
+            lambda stack: np.ma.masked_array(stack, stack == stack[0, 0, 0, 0]),
+            r"pixels of an array of uint8 are masked",
+        ),
+        (lambda stack: stack > 100, r"truth values \(bool\), of shape \(5, 40, 40, 3\)"),
+        (lambda stack: torch.tensor(stack[0] > 100), r"truth values \(bool\)"),
+        (with_nan, r"image 3 has 1 values that are NaN \(or masked\)"),
+        (lambda stack: list(with_nan(stack)), r"image 3 has 1 values that are NaN"),
+        (lambda stack: np.ma.masked_invalid(with_nan(stack)), r"image 3 has 1 values that are NaN"),
+        (
+            lambda stack: np.zeros((40, 40, 4), np.uint8),
+            r"has the bands 0, 1, 2, 3: this classifier was trained on uint8",
+        ),
+        (lambda stack: torch.zeros(2, 4, 40, 40), r"has no axis of 3 bands: .* with red, green, blue"),
+        (lambda stack: stack[:, None, ..., 0], r"has its 1 band before y and x"),
+        (lambda stack: io.BytesIO(b"some\nlines"), r"BytesIO is an open file: give its name"),
+        (lambda stack: [io.BytesIO(b"x")], r"image 0: BytesIO is no image"),
+        (lambda stack: {"file": "a.jpg"}, r"the column file is one value"),
+        (lambda stack: Table({"file": np.ma.array(["a", "b"], mask=[True, False])})[:1], r"image 0 is None"),
         (lambda stack: "no-such.jpg", r"no-such.jpg can't be read: No such file"),
         (lambda stack: [None], r"image 0 is None, and this classifier takes images alone"),
     ],
@@ -163,6 +191,43 @@ def test_what_can_not_be_read_is_one_sentence(model, stack, given, said):
     with pytest.raises(DataError, match=said) as raised:
         model.predict(given(stack))
     assert "\n" not in str(raised.value)
+
+
+def test_an_open_file_is_refused_and_stays_open(model, files):
+    with (files / "obj0.jpg").open("rb") as file:
+        with pytest.raises(DataError, match="BufferedReader is an open file"):
+            model.predict(file)
+        assert file.read(2) == b"\xff\xd8"
+
+
+def test_grey_tensors_may_have_their_band_first(model, stack):
+    grey = stack[..., 0]
+    wanted = model.predict(grey)
+    assert np.array_equal(model.predict(torch.tensor(grey)[:, None]), wanted)
+    assert np.array_equal(model.predict([torch.tensor(each)[None] for each in grey]), wanted)
+    assert np.array_equal(model.predict(grey[:1]), wanted[:1])
+
+
+def test_a_row_of_an_astropy_table_and_an_array_of_no_axes_are_one_image(model, files, stack, wanted):
+    names = [f"{files}/obj{i}.jpg" for i in range(5)]
+    found = model.predict(Table({"id": list("abcde"), "file": names})[3])
+    assert found.ids == ("d",)
+    assert np.allclose(found, wanted[3:4], atol=1e-6)
+    assert model.predict(Table({"image": stack})[3]).ids == ("0",)
+    assert model.predict(np.array(names[3])).ids == ("obj3",)
+
+
+def test_part_of_a_data_frame_keeps_the_numbers_of_its_rows(model, files, stack):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"image": list(stack)})
+    assert model.predict(frame).ids == COUNTED
+    assert model.predict(frame[3:]).ids == ("3", "4")
+    assert model.predict(frame["image"][1::2]).ids == ("1", "3")
+    named = pandas.DataFrame({"file": [str(files / f"obj{i}.jpg") for i in range(5)]})
+    assert model.predict(named[3:]).ids == FIVE[3:]
+    missing = pandas.Series([str(files / "obj0.jpg"), pandas.NA], dtype="string")
+    with pytest.raises(DataError, match="image 1 is None"):
+        model.predict(missing)
 
 
 def test_a_data_frame_without_images_names_its_columns(model):
@@ -212,3 +277,7 @@ def test_floats_are_taken_as_they_are(tmp_path_factory, cache):
     assert np.allclose(model.predict(torch.tensor(stack).permute(0, 3, 1, 2)), wanted, atol=1e-6)
     with pytest.raises(DataError, match="before y and x"):
         model.predict(np.moveaxis(stack, -1, 1))
+    with pytest.raises(DataError, match=r"image 1 has \d+ values that are NaN"):
+        model.predict(np.where(np.arange(3)[:, None, None, None] == 1, np.nan, stack))
+    with pytest.raises(DataError, match=r"has the bands 0, 1, 2: this classifier was trained on float32"):
+        model.predict(Image.fromarray(np.zeros((40, 40, 3), np.uint8)))

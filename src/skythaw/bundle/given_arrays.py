@@ -5,32 +5,59 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from skythaw.bundle.bundle_file import Expected
 from skythaw.data.image_form import RGB
 from skythaw.data.pillow_image import rgb
 from skythaw.errors import DataError
 
+SHORT = 8
+"""pixels: a shorter last axis holds bands"""
 NEAR = 1e-4
 """how near to a whole number 255 times a value must be, to be one of 8 bits"""
 
 
 def one_array(given: Any) -> np.ndarray | None:
-    """The numbers of an array, a tensor or a PIL image; None of what has none."""
+    """The numbers of an array, a tensor or a PIL image; None of what has none.
+
+    Raises
+    ------
+    DataError
+        They are truth values, or whole numbers of which some are masked: both are no brightness.
+    """
     if hasattr(given, "getbands"):  # PIL, 8 bits as files are read
         return np.asarray(given if given.mode.startswith(("I", "F")) else rgb(given))
-    if hasattr(given, "detach"):  # torch
+    if isinstance(given, torch.Tensor):
         given = given.detach().cpu()
         half = given.is_floating_point() and given.element_size() < 4
         given = (given.float() if half else given).numpy()
     if isinstance(given, np.ma.MaskedArray):
-        given = given.filled(np.nan) if given.dtype.kind == "f" else given.filled()
-    if isinstance(given, np.ndarray):
-        return np.asarray(given)
-    return np.asarray(given) if hasattr(given, "__array__") else None
+        given = _unmasked(given)
+    array = np.asarray(given) if hasattr(given, "__array__") else None
+    if array is not None and array.dtype.kind == "b":
+        raise DataError(
+            f"an array of truth values (bool), of shape {array.shape}, holds no brightness: give np.uint8, such as "
+            "255 * images.astype(np.uint8) where True is white"
+        )
+    return array
 
 
-def as_stack(array: np.ndarray, expected: Expected, *, first: bool = False, one: bool = False) -> np.ndarray:
+def _unmasked(given: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
+    """The numbers of a masked array; masked floats are NaN."""
+    if given.dtype.kind == "f":
+        return given.filled(np.nan)
+    if count := int(np.ma.getmaskarray(given).sum()):
+        raise DataError(
+            f"{count} pixels of an array of {given.dtype} are masked, and whole numbers have none that says so: fill "
+            "them, such as images.filled(0)"
+        )
+    return np.asarray(given.data)
+
+
+def as_stack(
+    array: np.ndarray, expected: Expected | None, *, first: bool = False, number: int | None = None
+) -> np.ndarray:
     """An array as a stack [object, y, x, band] of the values that the classifier was trained on.
 
     Parameters
@@ -38,39 +65,72 @@ def as_stack(array: np.ndarray, expected: Expected, *, first: bool = False, one:
     array
         one image or several; without an axis of bands it is grey
     expected
-        of an image
+        of an image; None takes floats in any number of bands, which are fewer than the pixels of a row or column
     first
         whether the bands may come before y and x, as torch has them; else that is refused
-    one
-        whether it must be one image
+    number
+        which image of a list it is: then it must be one; None is an array that was given alone
 
     Raises
     ------
     DataError
-        Its axes or values are others, and can't be brought to these without a guess.
+        Its axes or values are others, and can't be brought to these without a guess; or a pixel is NaN.
     """
-    bands = len(expected.bands)
+    bands = _bands_of(array.shape, number is not None) if expected is None else len(expected.bands)
+    grey = expected is not None and expected.bands == RGB and expected.dtype == "uint8"
     stack = _moved(array, bands, first)
+    if stack is None and grey:
+        stack = _moved(array, 1, first)
     if stack is None:
+        one = number is not None or (expected is not None and _ends_in_bands(array.shape, expected))
         stack = _with_bands(array, bands, one)
-    if stack.shape[-1] == 1 and expected.bands == RGB and expected.dtype == "uint8":
+    if stack.shape[-1] == 1 and grey:
         stack = np.repeat(stack, 3, axis=-1)  # grey, as files of grey are read
-    if one and len(stack) != 1:
+    if number is not None and len(stack) != 1:
         raise DataError(f"an array of shape {array.shape} is several images: give it alone, not in a list")
-    return _valued(stack, expected) if stack.shape[-1] == bands else stack
+    if expected is not None and stack.shape[-1] != bands:
+        raise DataError(_of_other_bands(array.shape, stack.shape[-1], expected))
+    if stack.dtype.kind == "f" and (odd := np.isnan(stack).any((1, 2, 3))).any():
+        at = int(odd.argmax())
+        raise DataError(
+            f"image {at if number is None else number} has {int(np.isnan(stack[at]).sum())} values that are NaN (or "
+            "masked): fill them, or leave it out"
+        )
+    return stack if expected is None else _valued(stack, expected)
+
+
+def _of_other_bands(shape: tuple[int, ...], last: int, expected: Expected) -> str:
+    found = f"no axis of {len(expected.bands)} bands"
+    if _ends_in_bands(shape, expected):
+        found = f"the bands {', '.join(map(str, range(last)))}"
+    return (
+        f"an array of shape {shape} has {found}: this classifier was trained on {expected.dtype} with "
+        f"{', '.join(expected.bands)}; give [object, y, x, band]"
+    )
+
+
+def _ends_in_bands(shape: tuple[int, ...], expected: Expected) -> bool:
+    """Whether the last axis is too short to be a row of an image."""
+    return len(shape) > 2 and shape[-1] < min(SHORT, expected.side)
+
+
+def _bands_of(shape: tuple[int, ...], one: bool) -> int:
+    """The number of bands of an image or a stack of which no number is known: there are fewer bands than pixels."""
+    if len(shape) < 3 or (len(shape) == 3 and not one):
+        return 1
+    return shape[-3] if shape[-3] < min(shape[-2:]) else shape[-1]
 
 
 def _moved(array: np.ndarray, bands: int, first: bool) -> np.ndarray | None:
     """An array whose bands come before y and x, with them at the end; None where they are at the end."""
     if array.ndim not in (3, 4) or array.shape[-3] != bands or (array.shape[-1] == bands and not first):
         return None
-    if array.shape[-1] == array.shape[-2] == bands and not first:
-        return None
+    first = first or (array.ndim == 3 and bands == 1)  # one grey image, whichever its axis is
     if not first:
         axis = array.ndim - 3
         raise DataError(
-            f"an array of shape {array.shape} has its {bands} bands before y and x: this classifier takes [object, y, "
-            f"x, band]; give np.moveaxis(images, {axis}, -1)"
+            f"an array of shape {array.shape} has its {bands} band{'s' * (bands > 1)} before y and x: this classifier "
+            f"takes [object, y, x, band]; give np.moveaxis(images, {axis}, -1)"
         )
     return np.moveaxis(array if array.ndim == 4 else array[None], 1, -1)
 

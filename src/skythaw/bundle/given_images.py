@@ -42,7 +42,7 @@ class GivenImages:
         return self.table
 
 
-def read_given(given: Any, expected: Expected) -> GivenImages:
+def read_given(given: Any, expected: Expected | None) -> GivenImages:
     """Images as `Classifier.predict` takes them.
 
     Parameters
@@ -50,22 +50,28 @@ def read_given(given: Any, expected: Expected) -> GivenImages:
     given
         see `skythaw.bundle.classifier.Classifier.predict`
     expected
-        of an image: which form it should have
+        of an image: which form it should have; None takes floats in any number of bands
 
     Raises
     ------
     DataError
         It holds no images, or arrays of another form: the message says what is right.
     """
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        given = given.item()
     if isinstance(given, str | Path):
         return _of_path(Path(given))
+    if isinstance(getattr(given, "index", None), int):  # a row of a table of astropy
+        given = given.table[given.index : given.index + 1]
     if (names := _columns(given)) is not None:
         return _of_table(given, names, expected)
     if not isinstance(given, Sequence) and (stack := one_array(given)) is not None and stack.dtype.kind not in "OUS":
         found = as_stack(stack, expected, first=not isinstance(given, np.ndarray))
         return GivenImages(found, tuple(map(str, range(len(found)))))
     if _is_one(given):
-        return GivenImages([_image(given, expected)], ("0",))
+        return GivenImages([_image(given, expected, 0)], ("0",))
+    if hasattr(given, "read"):
+        raise DataError(f"{type(given).__name__} is an open file: give its name, or its content, which .read() gives")
     if not isinstance(given, Iterable):
         raise DataError(
             f"{type(given).__name__} holds no images; give a file, a folder, a list of files, an array [object, y, x, "
@@ -89,31 +95,39 @@ def _of_path(path: Path) -> GivenImages:
     return GivenImages([path / name for name in found.images], _different([Path(each) for each in found.images]))
 
 
-def _of_table(table: Any, names: list[str], expected: Expected) -> GivenImages:
+def _of_table(table: Any, names: list[str], expected: Expected | None) -> GivenImages:
     """The images in a column of a table of pandas, astropy or Arrow, or of a dictionary of columns."""
     at = column_of(names, ("image", *FILE_NAMES))
     if at is None:
         raise DataError(
             f"the table has no column of images: it should be called image or file; its columns are {', '.join(names)}"
         )
-    given = _of_several(_values(table[names[at]]), expected)
+    if isinstance(column := table[names[at]], str | bytes | Path):
+        raise DataError(f"the column {names[at]} is one value: give a table with one row for each image")
+    given = _of_several(_values(column), expected, table)
     id_at = column_of(names, ID_NAMES)
     if id_at is not None:
         return GivenImages(given.images, tuple(map(str, _values(table[names[id_at]]))), table)
-    return GivenImages(given.images, _index(table) or given.ids, table)
+    return GivenImages(given.images, given.ids, table)
 
 
-def _of_several(given: Iterable[Any], expected: Expected) -> GivenImages:
-    several = _values(given)
-    images = [_image(each, expected) for each in several]
-    named = all(isinstance(each, str | Path) for each in images)
-    ids = _different([Path(str(each)) for each in images]) if named else tuple(map(str, range(len(images))))
-    return GivenImages(images, _index(given) or ids)
+def _of_several(given: Iterable[Any], expected: Expected | None, table: Any = None) -> GivenImages:
+    """Images one by one, which may be a column of a table."""
+    images = [_image(each, expected, i) for i, each in enumerate(_values(given))]
+    index: Any = getattr(given if table is None else table, "index", None)
+    index = None if callable(index) else index  # else it is that of pandas
+    if index is not None and type(index).__name__ != "RangeIndex":
+        ids = tuple(map(str, index))
+    elif all(isinstance(each, str | Path) for each in images):
+        ids = _different([Path(str(each)) for each in images])
+    else:
+        ids = tuple(map(str, range(len(images)) if index is None else index))
+    return GivenImages(images, ids)
 
 
-def _image(given: Any, expected: Expected) -> Image:
+def _image(given: Any, expected: Expected | None, number: int) -> Image:
     """One image: a name or the content of a file, pixels [y, x, band], or None where there is none."""
-    if given is None or (isinstance(given, float) and np.isnan(given)):
+    if _is_absent(given):
         return None
     if isinstance(given, dict) and given.keys() <= HOLDS:
         return given.get("bytes") or given.get("path")
@@ -123,9 +137,21 @@ def _image(given: Any, expected: Expected) -> Image:
         return str(given)
     array = one_array(given)
     if array is None or array.dtype.kind in "OUS":
-        raise DataError(f"{type(given).__name__} is no image: give a file, its content, an array, or a PIL image")
-    stack = as_stack(array, expected, first=not isinstance(given, np.ndarray), one=True)
+        raise DataError(
+            f"image {number}: {type(given).__name__} is no image: give a file, its content, an array, or a PIL image"
+        )
+    stack = as_stack(array, expected, first=not isinstance(given, np.ndarray), number=number)
     return np.asarray(stack[0])
+
+
+def _is_absent(given: Any) -> bool:
+    """Whether it says that there is no image, as pandas and astropy do in a column."""
+    return (
+        given is None
+        or given is np.ma.masked
+        or (isinstance(given, float | np.floating) and np.isnan(given))
+        or type(given).__name__ == "NAType"
+    )
 
 
 def _is_one(given: Any) -> bool:
@@ -144,14 +170,6 @@ def _columns(given: Any) -> list[str] | None:
 
 def _values(column: Any) -> list[Any]:
     return list(column.to_pylist() if hasattr(column, "to_pylist") else column)
-
-
-def _index(table: Any) -> tuple[str, ...] | None:
-    """The index of pandas, where it is more than a count of the rows."""
-    index = getattr(table, "index", None)
-    if index is None or callable(index) or type(index).__name__ == "RangeIndex":
-        return None
-    return tuple(map(str, index))
 
 
 def _stem(path: Path) -> str:
