@@ -6,9 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
@@ -17,7 +18,7 @@ from helpers_study import make_float_survey, make_survey
 from skythaw import SkythawClassifier
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
-from skythaw.errors import DataError, SkythawError
+from skythaw.errors import DataError, SkythawError, SpecError
 
 SMALL = {"backbone": "timm:test_efficientnet", "depth": 1, "weights": "random", "epochs": 4, "lr": 5e-3, "batch": 16}
 WITHOUT_IMAGES = (
@@ -128,6 +129,100 @@ def test_floats_are_taken_with_a_stretch(tmp_path):
     assert made.predict(images).shape == (60,)
 
 
+ASINH = {"kind": "asinh", "low": 0, "high": 200}
+
+
+@pytest.fixture(scope="module")
+def five(data):
+    """Floats in five bands, and an estimator that learned from them."""
+    images = np.repeat(data[0][:60, ..., :1], 5, axis=-1).astype(np.float32)
+    return images, SkythawClassifier(**(SMALL | {"epochs": 1}), stretch=ASINH).fit(images, data[1][:60])
+
+
+def test_tensors_of_floats_may_have_their_bands_first(five, data):
+    images, fitted = five
+    tensor = torch.tensor(images).permute(0, 3, 1, 2)
+    again = clone(fitted).fit(tensor, data[1][:60])
+    assert again.expected_.bands == tuple("01234")
+    assert np.array_equal(again.predict_proba(tensor), fitted.predict_proba(images))
+
+
+@pytest.mark.parametrize("given", [lambda x: np.moveaxis(x, -1, 1), lambda x: list(np.moveaxis(x, -1, 1))])
+def test_arrays_of_floats_with_bands_first_are_refused(five, data, given):
+    images, fitted = five
+    with pytest.raises(DataError, match=r"5 bands before y and x: .*np.moveaxis\(images, [01], -1\)"):
+        clone(fitted).fit(given(images), data[1][:60])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda x: x[..., :1], r"has the bands 0: |no axis of 5 bands"),
+        (lambda x: x[..., :3], r"has the bands 0, 1, 2: |no axis of 5 bands"),
+        (lambda x: np.where(x == x[2, 0, 0, 0], np.nan, x)[2:], "image 0 has .* values that are NaN"),
+        (lambda x: x[:, :30], "images of 40 x 30 pixels: this classifier takes the central 40 x 40"),
+        (lambda x: x[:0], "X holds no images"),
+    ],
+)
+def test_what_can_not_be_predicted_is_one_sentence(five, given, said):
+    for ask in (five[1].predict, five[1].predict_proba):
+        with pytest.raises(DataError, match=said) as raised:
+            ask(given(five[0]))
+        assert "\n" not in str(raised.value)
+
+
+def test_other_bands_than_three_are_refused(fitted, data):
+    with pytest.raises(DataError, match=r"has (the bands 0, 1, 2, 3|no axis of 3 bands): "):
+        fitted.predict(np.concatenate([data[0], data[0][..., :1]], axis=-1))
+
+
+def test_pixels_that_are_nan_are_not_learned_from(five, data):
+    images = five[0].copy()
+    images[7, 1, 2, 3] = np.nan
+    with pytest.raises(DataError, match=r"image 7 has 1 values that are NaN \(or masked\)"):
+        clone(five[1]).fit(images, data[1][:60])
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (lambda y: y, "the class .* has no image to learn from"),
+        (lambda y: np.zeros(120), "groups has 1 group, of which validation 0.2 takes 1"),
+        (lambda y: np.zeros(6), r"groups has the shape \(6,\), and there are 120 images"),
+        (lambda y: np.array([None, "a"] * 60, dtype=object), "values of several types, or None"),
+    ],
+)
+def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
+    with pytest.raises(DataError, match=said):
+        SkythawClassifier(**SMALL).fit(*data, groups=groups(data[1]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"validation": 1.0}, "validation 1.0 is no share"),
+        ({"validation": 2}, "validation 2 is no share"),
+        ({"validation": "x"}, "validation 'x' is no share"),
+        ({"validation": 0.99}, "validation 0.99 leaves 1 of 120 images"),
+        ({"threads": -1}, "threads -1 should be a whole number from 1"),
+        ({"threads": "two"}, "threads 'two' should be"),
+        ({"seed": None}, "seed None should be a whole number from 0"),
+        ({"seed": -1}, "seed -1 should be"),
+    ],
+)
+def test_a_setting_that_is_no_number_is_one_sentence(data, settings, said):
+    with pytest.raises(SpecError, match=said):
+        SkythawClassifier(**(SMALL | settings)).fit(*data)
+
+
+def test_numbers_of_numpy_are_settings(data):
+    images, labels = data[0][:48], data[1][:48]
+    few = SMALL | {"epochs": np.int64(1), "batch": np.int64(16), "seed": np.int64(0), "threads": np.int64(1)}
+    search = GridSearchCV(SkythawClassifier(**few), {"depth": np.arange(2)}, cv=2).fit(images, labels)
+    plain = SkythawClassifier(**(SMALL | {"epochs": 1, "threads": 1, "depth": int(search.best_params_["depth"])}))
+    assert np.array_equal(search.predict_proba(images), plain.fit(images, labels).predict_proba(images))
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
@@ -139,6 +234,11 @@ def test_floats_are_taken_with_a_stretch(tmp_path):
         (lambda x: [*x[:119], None], lambda y: y, "image 119 is None"),
         (lambda x: [*x[:119], x[0][:20]], lambda y: y, "the images have 2 shapes"),
         (lambda x: "no-such-folder", lambda y: y, "can't be read"),
+        (lambda x: x, lambda y: [*y[:119], None], r"image 119 has no label \(None\)"),
+        (lambda x: x, lambda y: [*range(119), np.nan], r"image 119 has no label \(nan\)"),
+        (lambda x: x, lambda y: np.array([1, "a"] * 60, dtype=object), "labels of the types int and str"),
+        (lambda x: x.reshape(120, -1), lambda y: y, r"shape \(120, 4800\), a table of numbers"),
+        (lambda x: x[:0], lambda y: y[:0], "X holds no images"),
     ],
 )
 def test_what_can_not_be_used_is_one_sentence(data, images, labels, said):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -12,19 +11,16 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.utils.validation import check_is_fitted
 
+from skythaw.api.estimator_data import divided, form_of, labels_of, plain, stack_of, whole
 from skythaw.api.run_choices import cache_folder
 from skythaw.backbones.known_backbones import backbone as backbone_named
 from skythaw.backbones.known_backbones import backbone_of
 from skythaw.backbones.network import build
 from skythaw.backbones.network_facts import facts
 from skythaw.backbones.pretrained_weights import locate
-from skythaw.bundle.bundle_file import Expected
-from skythaw.bundle.classifier import decoded
-from skythaw.bundle.given_images import read_given
-from skythaw.data.image_form import RGB
+from skythaw.bundle.classifier import require_probabilities
 from skythaw.errors import DataError, SpecError
 from skythaw.machine.numerics import numerics
 from skythaw.machine.processor import cores
@@ -126,13 +122,11 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         DataError
             The images can't be used, have not as many labels, or are of fewer than two classes.
         """
-        labels = np.asarray(y)
-        self.expected_ = _expected(X, self.stretch)
-        stack = self._stack(X)
-        _require_labels(stack, labels)
-        self.classes_, targets = np.unique(labels, return_inverse=True)
+        self.expected_ = form_of(X, self.stretch)
+        stack = stack_of(X, self.expected_)
+        self.classes_, targets = np.unique(labels_of(y, len(stack)), return_inverse=True)
         rows = self._parts(targets, groups)
-        with numerics(self._threads, self.seed, self.device) as device:
+        with numerics(self._threads, self._seed, self.device) as device:
             try:
                 cell, weights = self._cell(stack, len(rows[0]))
             except ValidationError as error:
@@ -151,13 +145,26 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, float32 [object, class], in the order of ``classes_``."""
+        """The probability of each class, float32 [object, class], in the order of ``classes_``.
+
+        Raises
+        ------
+        DataError
+            The images can't be used, are smaller than those of `fit`, or have other bands; or a pixel is NaN.
+        """
         check_is_fitted(self, "model_")
-        stack = self._stack(X)
-        with numerics(self._threads, self.seed, self.device) as device:
+        stack, crop = stack_of(X, self.expected_), self.cell_.pixels.crop
+        if min(stack.shape[1:3]) < crop:
+            raise DataError(
+                f"images of {stack.shape[2]} x {stack.shape[1]} pixels: this classifier takes the central {crop} x "
+                f"{crop}"
+            )
+        with numerics(self._threads, self._seed, self.device) as device:
             rows = np.arange(len(stack))
             images = self._images(stack, rows, np.zeros(len(stack), np.int64), self.cell_, device)
-            return predict(self.model_, images, self.cell_.recipe)
+            p = predict(self.model_, images, self.cell_.recipe)
+        require_probabilities(p)
+        return p
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each image."""
@@ -173,47 +180,33 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     @property
     def _threads(self) -> int:
-        return self.threads or cores()
+        return whole("threads", self.threads, 1) if self.threads else cores()
 
-    def _stack(self, X: Any) -> np.ndarray:
-        """Images as an array [object, y, x, band]."""
-        given = read_given(X, self.expected_).images
-        if isinstance(given, np.ndarray):
-            return given
-        images = [_pixels(each, i) for i, each in enumerate(given)]
-        shapes = sorted({each.shape for each in images})
-        if len(shapes) > 1:
-            raise DataError(f"the images have {len(shapes)} shapes, such as {shapes[0]} and {shapes[1]}")
-        if not images:
-            raise DataError("X holds no images")
-        return np.stack(images)
+    @property
+    def _seed(self) -> int:
+        return whole("seed", self.seed, 0)
 
     def _parts(self, targets: np.ndarray, groups: Any) -> tuple[np.ndarray, np.ndarray]:
         """The rows of training and of validation."""
-        rows = np.arange(len(targets))
-        if groups is not None:
-            divide = GroupShuffleSplit(1, test_size=self.validation, random_state=self.seed)
-            return next(iter(divide.split(rows, targets, np.asarray(groups))))
-        share = max(math.ceil(self.validation * len(rows)), len(self.classes_))
-        train, validation = train_test_split(rows, test_size=share, stratify=targets, random_state=self.seed)
-        return np.sort(train), np.sort(validation)
+        return divided(targets, groups, self.validation, self._seed, self.classes_)
 
     def _cell(self, stack: np.ndarray, training: int) -> tuple[Cell, Any]:
         """What is trained, as a cell; and the pretrained weights."""
         file = None if self.weights in (None, "random") else Path(str(self.weights))
         chosen = WeightsChoice(random=self.weights == "random", file=file)
         weights = locate(backbone_named(self.backbone), chosen)
-        depth = facts(backbone_named(self.backbone), cache_folder(None)).depth(self.depth, len(self.classes_))
-        side, recipe = min(stack.shape[1:3]), {"epochs": self.epochs, "batch": self.batch, "lr": self.lr}
-        pixels = {"crop": side, "size": self.size or side} | ({"stretch": self.stretch} if self.stretch else {})
+        depth = facts(backbone_named(self.backbone), cache_folder(None)).depth(plain(self.depth), len(self.classes_))
+        side = min(stack.shape[1:3])
+        recipe = {name: plain(getattr(self, name)) for name in ("epochs", "batch", "lr")}
+        pixels = {"crop": side, "size": plain(self.size) or side} | ({"stretch": self.stretch} if self.stretch else {})
         content = {
             "backbone": self.backbone,
             "strategy": self.strategy,
             "depth": depth,
             "train_size": training,
-            "seed": self.seed,
+            "seed": self._seed,
             "pixels": Pixels.model_validate(pixels).settled(self.expected_.bands, self.expected_.dtype == "float32"),
-            "split": Split(by="random", validation=self.validation, seed=self.seed),
+            "split": Split(by="random", validation=self.validation, seed=self._seed),
             "skip_broken": False,
             "recipe": Recipe.model_validate(recipe | {"threads": self._threads}),
             "weights": chosen.model_copy(update={"file": None}),
@@ -229,38 +222,6 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         wanted = backbone_of(cell).preprocessing
         bands = self.expected_.bands
         return LabelledImages(stack, rows, targets[rows], cell.pixels, wanted.mean, wanted.std, device, bands=bands)
-
-
-def _expected(X: Any, stretch: Any) -> Expected:
-    """The form of the images: 8 bits in three bands; floats in any bands where a stretch is given."""
-    form: dict[str, Any] = {"side": 4, "pixel_scale": None, "interpolation": "bicubic"}
-    if stretch is None:
-        return Expected(bands=RGB, dtype="uint8", mean=(0,) * 3, std=(1,) * 3, **form)
-    one = Expected(bands=("0",), dtype="float32", mean=(0,), std=(1,), **form)
-    images = read_given(X, one).images
-    count = (images if isinstance(images, np.ndarray) else _pixels(images[0], 0)).shape[-1]
-    names = tuple(map(str, range(count)))
-    return Expected(bands=names, dtype="float32", mean=(0,) * count, std=(1,) * count, **form)
-
-
-def _pixels(image: Any, number: int) -> np.ndarray:
-    """One image, decoded if need be."""
-    if isinstance(image, np.ndarray):
-        return image
-    if image is None:
-        raise DataError(f"image {number} is None: each row of X should be an image")
-    return decoded(image, number)
-
-
-def _require_labels(stack: np.ndarray, labels: np.ndarray) -> None:
-    """Raise `DataError` unless each image has a label, and each class has two images or more."""
-    if labels.ndim != 1 or len(labels) != len(stack):
-        raise DataError(f"y has the shape {labels.shape}, and there are {len(stack)} images: give one label for each")
-    counts = Counter(labels.tolist())
-    if len(counts) < 2:
-        raise DataError(f"y has {len(counts)} class ({', '.join(map(str, counts))}); there must be two or more")
-    if rare := [str(name) for name, number in counts.items() if number < 2]:
-        raise DataError(f"the class {rare[0]} has one image; two are needed: one to learn from, one to choose by")
 
 
 def _with_rate(cell: Cell, rate: float) -> Cell:

@@ -127,7 +127,7 @@ def _of_several(given: Iterable[Any], expected: Expected | None, table: Any = No
 
 def _image(given: Any, expected: Expected | None, number: int) -> Image:
     """One image: a name or the content of a file, pixels [y, x, band], or None where there is none."""
-    if _is_absent(given):
+    if is_absent(given):
         return None
     if isinstance(given, dict) and given.keys() <= HOLDS:
         return given.get("bytes") or given.get("path")
@@ -144,7 +144,7 @@ def _image(given: Any, expected: Expected | None, number: int) -> Image:
     return np.asarray(stack[0])
 
 
-def _is_absent(given: Any) -> bool:
+def is_absent(given: Any) -> bool:
     """Whether it says that there is no image, as pandas and astropy do in a column."""
     return (
         given is None

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -226,10 +227,10 @@ def parse_depth(depth: int | str) -> tuple[Literal["blocks", "percent", "tpr"], 
     SpecError
         It is none of these.
     """
-    if isinstance(depth, int) and not isinstance(depth, bool):
+    if isinstance(depth, Integral) and not isinstance(depth, bool):
         if depth < 0:
             raise SpecError(f"depth {depth} is negative; 0 trains the head alone")
-        return "blocks", depth
+        return "blocks", int(depth)
     text = str(depth).replace(" ", "")
     if match := re.fullmatch(r"(tpr:)?(\d+(?:\.\d+)?)%", text):
         value = float(match[2])
