@@ -301,6 +301,28 @@ def test_tensorboard_has_a_folder_for_each_cell(ran, recorder, tmp_path):
     assert np.all(np.array(steps) > 0)
 
 
+def test_scores_of_trials_are_called_those_of_validation(survey, tmp_path, cache, recorder):
+    cells = []
+    study = skythaw.Study(data=survey, **(SMALL | {"depth": [1], "lr": "auto", "epochs": 1}))
+    study.run(tmp_path / "out", engine="serial", device="cpu", control=False, cache=cache, on_cell=cells.append)
+    trials = [each for each in cells if each.trial]
+    assert trials
+    assert [each.trial for each in cells] == [True] * len(trials) + [False]
+    assert {each.part for each in trials} == {"validation"}
+    assert trials[0].scores["macro_f1"] == trials[0].result.scores["validation"]["macro_f1"]
+    assert cells[-1].part == "test"
+    assert cells[-1].scores["macro_f1"] == cells[-1].result.scores["test"]["macro_f1"]
+    for event, part in ((trials[0], "validation"), (cells[-1], "test")):
+        for tracker in (skythaw.MLflowTracker(), skythaw.TrackioTracker()):
+            recorder.calls.clear()
+            tracker.on_cell(event)
+            logged = recorder.of("log_metrics") or recorder.of("log")
+            assert {name.partition("_")[0] for name in logged[-1][0][0]} == {part}
+        recorder.calls.clear()
+        skythaw.TensorBoardTracker(tmp_path).on_cell(event)
+        assert {given[0].partition("/")[0] for given, _ in recorder.of("add_scalar")} == {part}
+
+
 @pytest.mark.parametrize("kind", ["MLflowTracker", "TrackioTracker", "TensorBoardTracker"])
 def test_a_tracker_without_its_package_says_which_extra_brings_it(kind, monkeypatch, tmp_path):
     for name in ("mlflow", "trackio", "torch.utils.tensorboard"):

@@ -14,7 +14,7 @@ from skythaw.spec import Cell
 
 if TYPE_CHECKING:
     from skythaw.study.cell_result import Result
-    from skythaw.study.plan import PlannedCell
+    from skythaw.study.plan import Plan, PlannedCell
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class CellEvent:
     """cells that have ended so far"""
     cells: int
     """in all"""
+    trial: bool = False
+    """whether it is a trial of a learning rate or of a search, which is short and is not scored on test"""
 
     @property
     def name(self) -> str:
@@ -37,11 +39,16 @@ class CellEvent:
         return name_of(self.cell)
 
     @property
+    def part(self) -> str:
+        """What `scores` are of: ``test``, or ``validation`` where it was not scored on test."""
+        return "test" if self.result is not None and self.result.scores.get("test") else "validation"
+
+    @property
     def scores(self) -> dict[str, float]:
-        """``macro_f1``, ``accuracy`` and ``log_loss`` on test, or on validation where it was not scored on test."""
+        """``macro_f1``, ``accuracy`` and ``log_loss`` on `part`; none where it failed."""
         if self.result is None:
             return {}
-        found = self.result.scores.get("test") or self.result.scores["validation"]
+        found = self.result.scores[self.part]
         return {name: found[name] for name in ("macro_f1", "accuracy", "log_loss")}
 
 
@@ -80,6 +87,11 @@ class TellingWatcher(BarWatcher):
         self.on_cell, self.on_epoch = on_cell, on_epoch
         self.wants_epochs = on_epoch is not None
         self._told: dict[str, int] = {}
+        self._trial = False
+
+    def started(self, plan: Plan, done: set[str], what: str) -> None:
+        self._trial = what in ("trial", "race")
+        super().started(plan, done, what)
 
     def epoch(self, planned: PlannedCell, number: int, point: Mapping[str, float]) -> None:
         if self.on_epoch is not None and number >= self._told.get(planned.cell.key, 0):
@@ -99,7 +111,7 @@ class TellingWatcher(BarWatcher):
 
     def _tell(self, cell: Cell, result: Result | None, error: str | None) -> None:
         if self.on_cell is not None:
-            self.on_cell(CellEvent(cell, result, error, self.over + 1, self.cells))
+            self.on_cell(CellEvent(cell, result, error, self.over + 1, self.cells, self._trial))
 
 
 def _numbers(point: Mapping[str, Any]) -> dict[str, float]:

@@ -56,7 +56,7 @@ class TensorBoardTracker(Tracker):
         """Write a cell's scores, and close its file."""
         writer = self._of(event.cell.key, event.name)
         for name, value in event.scores.items():
-            writer.add_scalar(f"test/{name}", value, 0)
+            writer.add_scalar(f"{event.part}/{name}", value, 0)
         if event.error:
             writer.add_text("failed", event.error)
         self._open.pop(event.cell.key).close()
@@ -86,7 +86,7 @@ class MLflowTracker(Tracker):
             self._mlflow.log_params(chosen(event))
             for each in self._curves.pop(event.cell.key, []):
                 self._mlflow.log_metrics(each.scores, step=round(1000 * each.epoch))
-            self._mlflow.log_metrics({f"test_{name}": value for name, value in event.scores.items()})
+            self._mlflow.log_metrics({f"{event.part}_{name}": value for name, value in event.scores.items()})
             if event.error:
                 self._mlflow.set_tag("error", event.error[-4000:])
 
@@ -109,10 +109,10 @@ class TrackioTracker(Tracker):
         self._trackio.init(project=self.project, name=event.name, config=chosen(event))
         for each in self._curves.pop(event.cell.key, []):
             self._trackio.log({"epoch": each.epoch, **each.scores})
-        self._trackio.log({f"test_{name}": value for name, value in event.scores.items()})
+        self._trackio.log({f"{event.part}_{name}": value for name, value in event.scores.items()})
         self._trackio.finish()
 
 
 def chosen(event: CellEvent) -> dict[str, Any]:
     """What was chosen of a cell, by name."""
-    return {name: getattr(event.cell, name) for name in SETTINGS} | {"key": event.cell.key}
+    return {name: getattr(event.cell, name) for name in SETTINGS} | {"trial": event.trial, "key": event.cell.key}
