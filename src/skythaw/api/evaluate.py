@@ -255,13 +255,27 @@ def _scored(bundle: Path, labelled: Path, about: BundleDescription, said: Predic
 
 
 def _doubts(said: Predicted, sample: Sample) -> list[str]:
-    found = [] if sample.grouped else ["where the objects are on the sky is not known: intervals take each as its own"]
+    found = [] if sample.grouped else [_ungrouped(said)]
+    scored = [name for i, name in enumerate(sample.classes) if (sample.true == i).any()]
+    if absent := [name for name in sample.classes if name not in scored]:
+        found.append(
+            f"there are no objects of the class{'es' * (len(absent) > 1)} {', '.join(absent)}: macro-F1 is the mean of "
+            f"{', '.join(scored)} alone"
+        )
     if alone := said.inputs.get("images"):
         found.append(f"{alone} images have no numbers beside them and were judged alone: give the catalogue (--table)")
     if said.left_out:
         reasons = Counter(said.left_out.values()).most_common(3)
         found.append(f"{len(said.left_out)} images are not scored: " + ", ".join(f"{n}: {why}" for why, n in reasons))
     return found
+
+
+def _ungrouped(said: Predicted) -> str:
+    if sky_groups(said.cutouts, Split().nside) is None:
+        return "where the objects are on the sky is not known: intervals take each as its own"
+    return (
+        "all objects are of one field or pixel of the sky: intervals take each as its own, and hold for that one alone"
+    )
 
 
 def _curves(p: np.ndarray, sample: Sample) -> list[dict[str, Any]]:

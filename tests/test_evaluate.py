@@ -1,0 +1,54 @@
+"""`evaluate` says what its scores are of: which classes have objects, and what is known of their place on the sky."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+import pytest
+
+from helpers_bundle import make_bundle
+from helpers_study import make_survey
+from skythaw import evaluate
+
+UNKNOWN = "where the objects are on the sky is not known"
+ONE = "all objects are of one field or pixel of the sky"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, cache):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), cache)
+
+
+def warned(bundle, table, out, cache):
+    pq.write_table(table, out)
+    return evaluate(bundle, out, cache=cache, progress=False)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Objects that the classifier has not seen."""
+    return pq.read_table(make_survey(tmp_path_factory.mktemp("other") / "other.parquet", 60, seed=7, prefix="77"))
+
+
+def test_classes_without_objects_are_named(bundle, other, tmp_path, cache):
+    found = warned(bundle, other.filter(pa.compute.not_equal(other["label"], "QSO")), tmp_path / "a.parquet", cache)
+    assert "there are no objects of the class QSO: macro-F1 is the mean of GALAXY, STAR alone" in found["warnings"]
+    f1 = [each["f1"]["mean"] for each in found["classes"].values()]
+    assert found["macro_f1"]["mean"] == pytest.approx(sum(f1) / 2)
+    stars = warned(bundle, other.filter(pa.compute.equal(other["label"], "STAR")), tmp_path / "b.parquet", cache)
+    assert any("of the classes GALAXY, QSO: macro-F1 is the mean of STAR alone" in each for each in stars["warnings"])
+    whole = warned(bundle, other, tmp_path / "c.parquet", cache)
+    assert not any("no objects" in each for each in whole["warnings"])
+
+
+def test_one_field_is_known_but_is_no_group(bundle, other, tmp_path, cache):
+    one = other.set_column(other.column_names.index("field"), "field", pa.array([7] * len(other), pa.int32()))
+    one = one.set_column(one.column_names.index("camcol"), "camcol", pa.array([1] * len(other), pa.int8()))
+    said = warned(bundle, one, tmp_path / "one.parquet", cache)["warnings"]
+    assert any(each.startswith(ONE) for each in said)
+    assert not any(UNKNOWN in each for each in said)
+    said = warned(bundle, other.drop_columns(["field"]), tmp_path / "none.parquet", cache)["warnings"]
+    assert any(each.startswith(UNKNOWN) for each in said)
+    said = warned(bundle, other, tmp_path / "all.parquet", cache)["warnings"]
+    assert not any(UNKNOWN in each or each.startswith(ONE) for each in said)
