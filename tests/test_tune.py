@@ -10,6 +10,7 @@ import sys
 import time
 import tomllib
 from contextlib import redirect_stderr
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -304,6 +305,32 @@ def rewritten(survey, out):
     columns = {"object_id": table["object_id"], "label": table["label"]}
     pq.write_table(pa.table({**columns, "image": [{"bytes": data, "path": None} for data in images]}), out)
     return out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"images": [1, 2]}, "images: list is no name of a file or folder"),
+        ({"labels": {"a": 1}}, "labels: dict is no name of a file or folder"),
+        ({"out": None}, "out: NoneType is no name of a file or folder"),
+        ({"backbone": "resnet50", "weights": "random"}, "should say of which network: {'resnet50': 'random'}"),
+        ({"backbone": "no-such-network"}, "no-such-network"),
+        ({"budget": None}, "budget None is no time: write for example 90s"),
+        ({"budget": True}, "budget True is no time"),
+        ({"budget": [1]}, r"budget \[1\] is no time"),
+    ],
+)
+def test_an_argument_of_another_kind_is_one_sentence(tmp_path, arguments, said):
+    for ask in (tune, init_study):
+        with pytest.raises(SkythawError, match=said) as raised:
+            ask(**({"images": tmp_path, "out": tmp_path / "out", "progress": False} | arguments))
+        assert "\n" not in str(raised.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_single_network_and_a_timedelta_are_taken():
+    assert tune_request("images", None, None, "out", "resnet50", None, False, None).backbone == ("resnet50",)
+    assert parse_budget(timedelta(minutes=2)) == parse_budget("2m") == parse_budget(120) == 120
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from skythaw.api.budget_bar import BudgetWatcher, budget_bar
@@ -19,9 +20,9 @@ def init_study(  # noqa: PLR0913 (those of `tune`)
     *,
     labels: Path | str | None = None,
     table: Path | str | None = None,
-    budget: str | float = "30m",
+    budget: str | float | timedelta = "30m",
     out: Path | str = OUT,
-    backbone: Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
     weights: Mapping[str, Path | str] | None = None,
     skip_broken: bool = False,
     cache: Path | str | None = None,

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from numbers import Real
 from types import FrameType
 from typing import NoReturn
 
@@ -49,13 +51,13 @@ class TimeBudget:
         return self.seconds - self.used
 
 
-def parse_budget(text: str | float) -> float:
+def parse_budget(text: str | float | timedelta) -> float:
     """A budget as people write it, in seconds.
 
     Parameters
     ----------
     text
-        ``"30m"``, ``"90s"``, ``"1h"``, ``"1h 30m"``, ``"10 min"``; a number is seconds
+        ``"30m"``, ``"90s"``, ``"1h"``, ``"1h 30m"``, ``"10 min"``; a number is seconds; or a `datetime.timedelta`
 
     Raises
     ------
@@ -73,8 +75,12 @@ def parse_budget(text: str | float) -> float:
         if not re.fullmatch(rf"(?:{PART}\s*)+", plain):
             raise SpecError(f"budget {text!r} is no time: {wanted}")
         seconds = sum(float(number) * SECONDS[unit] for number, unit in re.findall(PART, plain))
-    else:
+    elif isinstance(text, timedelta):
+        seconds = text.total_seconds()
+    elif isinstance(text, Real) and not isinstance(text, bool):
         seconds = float(text)
+    else:
+        raise SpecError(f"budget {text!r} is no time: {wanted}")
     if not 0 < seconds < float("inf"):
         raise SpecError(f"budget {text!r} is no time to work in: {wanted}")
     return seconds

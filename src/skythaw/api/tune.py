@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from os import PathLike
 from pathlib import Path
 
 from skythaw.api.budget_bar import BudgetWatcher, budget_bar
@@ -32,9 +34,9 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     *,
     labels: Path | str | None = None,
     table: Path | str | None = None,
-    budget: str | float = "30m",
+    budget: str | float | timedelta = "30m",
     out: Path | str = OUT,
-    backbone: Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
     weights: Mapping[str, Path | str] | None = None,
     skip_broken: bool = False,
     cache: Path | str | None = None,
@@ -58,11 +60,11 @@ def tune(  # noqa: PLR0913 (each is an option of the command, and all but the im
     table
         a catalogue of numbers beside the images, such as photometry
     budget
-        how long it may take: ``"10m"``, ``"1h 30m"``; a number is seconds
+        how long it may take: ``"10m"``, ``"1h 30m"``; a number is seconds; or a `datetime.timedelta`
     out
         the folder that gets `report.html`, `classifier/`, `study.toml` and `answer.json`
     backbone
-        the networks that may be used; by default all whose weights are on this machine
+        the network or networks that may be used; by default all whose weights are on this machine
     weights
         by network, a file of weights
     skip_broken
@@ -109,18 +111,25 @@ def tune_request(  # noqa: PLR0913, PLR0917 (the arguments of `tune`, one by one
     labels: Path | str | None,
     table: Path | str | None,
     out: Path | str,
-    backbone: Sequence[str] | None,
+    backbone: str | Sequence[str] | None,
     weights: Mapping[str, Path | str] | None,
     skip_broken: bool,
     cache: Path | str | None,
 ) -> TuneRequest:
-    """The arguments of `tune`, as paths."""
+    """The arguments of `tune`, as paths; raises `SpecError` where one is of another kind."""
+    for name, value in (("images", images), ("labels", labels), ("table", table), ("out", out)):
+        if not isinstance(value, str | PathLike) and (value is not None or name in ("images", "out")):
+            raise SpecError(f"{name}: {type(value).__name__} is no name of a file or folder, which it should be")
+    names = (backbone,) if isinstance(backbone, str) else tuple(backbone or ())
+    if weights is not None and not isinstance(weights, Mapping):
+        example = names[0] if names else "resnet50"
+        raise SpecError(f"weights {weights!r} should say of which network: {{{example!r}: {str(weights)!r}}}")
     return TuneRequest(
         images=Path(images),
         out=Path(out),
         labels=None if labels is None else Path(labels),
         table=None if table is None else Path(table),
-        backbone=tuple(backbone or ()),
+        backbone=names,
         weights=weights,
         skip_broken=skip_broken,
         cache=cache_folder(cache),
