@@ -90,8 +90,11 @@ def test_what_can_not_be_drawn_is_said(tmp_path, ax):
     one = skythaw.Run(make_run(tmp_path / "one", World({"vgg16": {0: 1.0, 3: 1.2}}, objects=60)))
     with pytest.raises(DataError, match="the study tried one number of training images"):
         one.plot.sizes(ax=ax)
-    with pytest.raises(DataError, match="should be one matplotlib Axes"):
-        one.plot.depth(ax=[ax])
+    flat = plt.figure()
+    for odd in ([ax], flat, flat.add_subplot(projection="3d")):
+        with pytest.raises(DataError, match="should be one flat matplotlib Axes"):
+            one.plot.depth(ax=odd)
+    plt.close(flat)
 
 
 def test_the_representations_are_short(run):

@@ -62,11 +62,13 @@ def _drawn(figures: Sequence[Figure], ax: Axes | None, why_none: str) -> Axes:
     if not figures:
         raise DataError(f"there is no such figure of this run: {why_none}")
     require_matplotlib("plot")
+    from matplotlib import axes
+
     if ax is None:
         from matplotlib import pyplot
 
         _, ax = pyplot.subplots(figsize=(7.0, 4.5), layout="constrained")
-    if not hasattr(ax, "get_window_extent"):
-        raise DataError(f"ax = {ax!r} should be one matplotlib Axes, such as the second value of plt.subplots()")
+    if not isinstance(ax, axes.Axes) or hasattr(ax, "get_zlim"):
+        raise DataError(f"ax = {ax!r} should be one flat matplotlib Axes, such as the second value of plt.subplots()")
     draw_on(figures[0], ax)
     return ax
