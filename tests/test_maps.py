@@ -20,11 +20,13 @@ from helpers_data import encode
 from helpers_networks import handmade
 from skythaw.bundle.classifier import Classifier
 from skythaw.bundle.export.export_bundle import export
+from skythaw.bundle.references import Neighbour
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.data.fits import encode_fits
 from skythaw.errors import DataError, UnknownNameError
+from skythaw.explain.explanation import Explanation
 from skythaw.explain.saliency_maps import grad_cam, occlusion, overlay
 from skythaw.study.ledger import Ledger
 from skythaw.tuning.thawed_network import Head, ThawedNetwork, pool
@@ -177,6 +179,16 @@ def test_occlusion_of_a_trained_network_finds_the_object(depths, image):
     y, x = np.unravel_index(heat.argmax(), heat.shape)
     assert 8 <= y < 24
     assert 8 <= x < 24
+
+
+def test_an_explanation_has_a_short_representation():
+    near = Neighbour("a", "STAR", 0.1, bytes(9000))
+    found = Explanation(
+        "m31", np.zeros((40, 40, 3), np.uint8), {"STAR": 0.25, "QSO": 0.75}, "QSO", np.zeros((40, 40)), 7,
+        np.zeros((40, 40)), 0.5, 12.0, (near,) * 6,
+    )  # fmt: skip
+    assert repr(found).startswith("Explanation of m31: QSO with probability 0.750. Like the training images")
+    assert len(repr(found)) < 300
 
 
 def test_an_overlay_is_a_picture_of_the_images_size():

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -54,6 +55,17 @@ def ran(survey, tmp_path_factory, cache):
         on_epoch=told.epochs.append,
     )
     return run, told
+
+
+def test_representations_of_events_and_plans_are_short(ran, survey, cache):
+    told = ran[1]
+    assert repr(told.cells[0]).startswith("CellEvent 1 of 2: timm:test_efficientnet depth ")
+    assert repr(told.cells[0]).endswith(" on test")
+    assert repr(told.epochs[0]).startswith("EpochEvent timm:test_efficientnet depth ")
+    assert repr(replace(told.cells[0], result=None, error="x" * 9000)).endswith(": failed")
+    plan = skythaw.plan_study(skythaw.Study(data=survey, **SMALL), cache=cache)
+    assert repr(plan).startswith("Plan of 'study': 2 cells of timm:test_efficientnet; objects: ")
+    assert max(len(repr(each)) for each in (told.cells[0], told.epochs[0], plan)) < 300
 
 
 def test_keywords_find_their_sections():

@@ -51,6 +51,11 @@ class CellEvent:
         found = self.result.scores[self.part]
         return {name: found[name] for name in ("macro_f1", "accuracy", "log_loss")}
 
+    def __repr__(self) -> str:
+        what = f"{self.name}{', a trial' if self.trial else ''}"
+        how = f"{_said(self.scores)} on {self.part}" if self.result else "failed"
+        return f"CellEvent {self.done} of {self.cells}: {what}: {how}"
+
 
 @dataclass(frozen=True)
 class EpochEvent:
@@ -66,6 +71,9 @@ class EpochEvent:
         """What the cell is called: network, depth, images and seed."""
         return name_of(self.cell)
 
+    def __repr__(self) -> str:
+        return f"EpochEvent {self.name}, epoch {self.epoch:g}: {_said(self.scores)}"
+
 
 OnCell = Callable[[CellEvent], Any]
 OnEpoch = Callable[[EpochEvent], Any]
@@ -74,6 +82,10 @@ OnEpoch = Callable[[EpochEvent], Any]
 def name_of(cell: Cell) -> str:
     """What a cell is called: network, depth, images and seed."""
     return f"{cell.network} depth {cell.depth}, {cell.train_size} images, seed {cell.seed}"
+
+
+def _said(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
 
 
 class TellingWatcher(BarWatcher):

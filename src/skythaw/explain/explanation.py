@@ -54,6 +54,9 @@ class Explanation:
     numbers: NumberReasons | None = None
     """what the numbers beside the image do; None of a classifier on images alone"""
 
+    def __repr__(self) -> str:
+        return f"Explanation of {self.name}: {self.label} with probability {self.p[self.label]:.3f}. {self.verdict}"
+
     @property
     def verdict(self) -> str:
         """How like the training images it is, in words."""

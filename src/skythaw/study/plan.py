@@ -81,6 +81,11 @@ class Plan:
     device: str
     """where the cells are to run: ``cpu`` or ``cuda``"""
 
+    def __repr__(self) -> str:
+        objects = ", ".join(f"{number:,} {part}" for part, number in self.objects.items())
+        networks = ", ".join(dict.fromkeys(planned.cell.network for planned in self.cells))
+        return f"Plan of {self.study.name!r}: {len(self.cells):,} cells of {networks}; objects: {objects}"
+
     @property
     def flops(self) -> float:
         """Of all cells, and of the passes that fill what is kept."""
