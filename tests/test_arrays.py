@@ -335,6 +335,10 @@ def test_broken_images_of_arrays_are_named_or_left_out(tmp_path):
     with pytest.raises(DataError, match=r"'a-000002' is broken: 100 % of band .*--skip-broken"):
         load(path, tmp_path / "out.parquet")
     assert len(load(path, tmp_path / "out.parquet", skip_broken=True)) == COUNT - 1
+    flux[3] = np.nan
+    path = hdf5(tmp_path / "two.h5", images=flux, labels=["a", "b"] * 3)
+    with pytest.raises(DataError, match=r"2 images can't be read: two-000002 \(.*\), two-000003 \(.*--skip-broken"):
+        load(path, tmp_path / "out.parquet")
     with pytest.raises(DataError, match="can't be told which axis"):
         load(hdf5(tmp_path / "b.h5", images=FLUX[:, :, :5, :5], labels=["a", "b"] * 3), tmp_path / "out.parquet")
 

@@ -174,6 +174,18 @@ def test_wrong_folders(tmp_path):
         load(folder)
 
 
+def test_several_broken_images_are_counted_and_the_first_are_named(tmp_path):
+    folder = put(tmp_path / "images", *(f"A/{i}.jpg" for i in range(6)), "B/6.jpg")
+    for i in range(1, 5):
+        (folder / f"A/{i}.jpg").write_bytes(b"\xff\xd8 torn")
+    with pytest.raises(
+        DataError, match=r"4 images can't be read: 1 \(.*\), 2 \(.*\), 3 \(.*\), \.\.\.; to leave out"
+    ) as said:
+        load(folder)
+    assert "\n" not in str(said.value)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
 def test_broken_images_and_sizes(tmp_path):
     folder = put(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/3.jpg")
     (folder / "A" / "2.jpg").write_bytes((folder / "A" / "1.jpg").read_bytes()[:-40])

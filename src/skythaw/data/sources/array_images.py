@@ -20,6 +20,7 @@ from skythaw.data.image_form import LARGEST, MOST_BANDS, Form, one_form
 from skythaw.data.sources.column_names import DEC_NAMES, FRAME, ID_NAMES, RA_NAMES
 from skythaw.data.sources.folder import ImportResult, Progress
 from skythaw.data.sources.label_table import UNLABELLED
+from skythaw.data.sources.read_images import refuse_broken
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.data.sources.sky_positions import PositionCheck
@@ -87,7 +88,7 @@ def import_stack(
 
     def rows() -> Iterator[dict[str, Any]]:
         images = stack.images if progress is None else progress(stack.images, stack.count)
-        forms: Counter[Form] = Counter()
+        forms, errors = Counter[Form](), list[tuple[object, str, str]]()
         for row, pixels in enumerate(images):
             name = f"{stack.path.stem}-{row:06d}" if ids is None else ids[row]
             try:
@@ -95,12 +96,13 @@ def import_stack(
                 copies.add(name, named.labels[row], decode(data, name))
                 forms[probe(data, name)] += 1
             except BrokenImageError as error:
-                if not skip_broken:
-                    raise DataError(f"{stack.path}: {error}; to leave out such images: --skip-broken") from None
                 broken[name] = error.reason
+                errors.append((stack.path, error.name, error.reason))
                 continue
             extra = {each: cells[each][row] for each in names}
             yield extra | {"object_id": name, "label": named.labels[row], "image": data}
+        if not skip_broken:
+            refuse_broken(errors, stack.path)
         if forms:
             one_form(forms)
         copies.refuse()

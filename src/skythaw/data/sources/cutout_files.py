@@ -13,7 +13,7 @@ from skythaw.data.decode import BrokenImageError, open_image, require_checksum
 from skythaw.data.image_form import Form, one_form
 from skythaw.data.one_shape import common_side
 from skythaw.data.sources.folder import AS_NAMED, AS_THEY_ARE, ImportResult, Progress
-from skythaw.data.sources.read_images import ImageOptions, ImageReader, advice_on, scaled
+from skythaw.data.sources.read_images import ImageOptions, ImageReader, refuse_broken, scaled
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.errors import DataError
 
@@ -100,18 +100,20 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows to write; fills `broken`. Images of several forms or labels are refused when all have been seen."""
     forms, copies = Counter[Form](), Copies()
+    errors: list[tuple[object, str, str]] = []
     for name, data, sha256, label, extra in items:
         try:
             require_checksum(data, sha256, name)
             image = reader.stored(data, name)
         except BrokenImageError as error:
-            if not skip_broken:
-                raise DataError(f"{reader.folder}: {error}; {advice_on(error)}") from None
             broken[name] = error.reason
+            errors.append((reader.folder, error.name, error.reason))
             continue
         copies.add(name, label, image.pixels)
         forms[image.form] += 1
         yield extra | scaled(extra, image.scale) | {"object_id": name, "label": label, "image": image.data}
+    if not skip_broken:
+        refuse_broken(errors, reader.folder)
     if not forms:
         name, reason = next(iter(broken.items()), ("", "all are left out"))
         raise DataError(f"none of the images can be used; the first is {name!r}: {reason}")

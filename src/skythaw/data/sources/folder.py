@@ -23,7 +23,7 @@ from skythaw.data.sources.image_files import FoundFiles, find_images, plain_stem
 from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.match_labels import match_labels
 from skythaw.data.sources.own_table import own_table
-from skythaw.data.sources.read_images import ImageOptions, ImageReader, advice_on, is_one_band, scaled
+from skythaw.data.sources.read_images import ImageOptions, ImageReader, is_one_band, refuse_broken, scaled
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.errors import DataError
 
@@ -278,20 +278,21 @@ def _rows(
     items: Iterable[_Item], reader: ImageReader, broken: dict[str, str], skip_broken: bool
 ) -> Iterator[dict[str, Any]]:
     """The rows to write; fills `broken`. Images of several forms or labels are refused when all have been seen."""
-    forms: Counter[Form] = Counter()
+    forms, errors = Counter[Form](), list[tuple[object, str, str]]()
     copies = Copies()
     for item in items:
         try:
             image = reader.read(item.name, item.object_id)
             copies.add(item.object_id, item.label, image.pixels)
         except BrokenImageError as error:
-            if not skip_broken:
-                raise DataError(f"{item.file}: {error}; {advice_on(error)}") from None
             broken[item.object_id] = error.reason
+            errors.append((item.file, error.name, error.reason))
             continue
         forms[image.form] += 1
         own = {"object_id": item.object_id, "label": item.label, "image": image.data, "image_path": item.name}
         yield item.extra | scaled(item.extra, image.scale) | own
+    if not skip_broken:
+        refuse_broken(errors, reader.folder)
     if not forms:
         name, reason = next(iter(broken.items()))
         raise DataError(f"none of the {len(broken)} images can be used; the first is {name!r}: {reason}")

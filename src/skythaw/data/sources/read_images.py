@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,9 @@ import numpy as np
 from skythaw.data.decode import BrokenImageError, open_image
 from skythaw.data.image_form import DEFAULT, LARGEST, Form, OpenImage, ReadChoice
 from skythaw.data.one_shape import LEAST, Sized, common_side, encode_pixels, squared
+from skythaw.data.sources.column_names import some_names
 from skythaw.data.sources.image_files import read_image_file
-from skythaw.errors import SpecError
+from skythaw.errors import DataError, SpecError
 
 ALONE = "0"
 """what the band of a file of one band is called"""
@@ -181,10 +182,17 @@ def scaled(extra: Mapping[str, Any], scale: float) -> dict[str, Any]:
     return {"pixel_scale": known * scale} if scale != 1 and isinstance(known, int | float) else {}
 
 
-def advice_on(error: BrokenImageError) -> str:
-    """What helps against a broken image."""
-    fill = "to fill them: --max-nan SHARE; " if "NaN or infinite; at most" in error.reason else ""
-    return f"{fill}to leave out such images: --skip-broken"
+def refuse_broken(found: Sequence[tuple[object, str, str]], folder: object) -> None:
+    """Raise `DataError` if there are broken images: each is given as where, object and why. Three are named."""
+    if not found:
+        return
+    masked = any("NaN or infinite; at most" in reason for *_, reason in found)
+    advice = f"{'to fill them: --max-nan SHARE; ' if masked else ''}to leave out such images: --skip-broken"
+    where, name, reason = found[0]
+    if len(found) == 1:
+        raise DataError(f"{where}: {BrokenImageError(name, reason)}; {advice}")
+    named = some_names([f"{name} ({reason})" for _, name, reason in found])
+    raise DataError(f"{folder}: {len(found)} images can't be read: {named}; {advice}")
 
 
 def _single(band: tuple[str, OpenImage], object_id: str) -> np.ndarray:
