@@ -68,6 +68,14 @@ def test_representations_of_events_and_plans_are_short(ran, survey, cache):
     assert max(len(repr(each)) for each in (told.cells[0], told.epochs[0], plan)) < 300
 
 
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "two", True])
+def test_a_study_needs_a_worker(tmp_path, workers):
+    study = skythaw.Study(data=tmp_path / "survey.parquet", **SMALL)
+    with pytest.raises(SpecError, match=f"workers {workers!r} should be how many cells run at a time"):
+        study.run(tmp_path / "out", workers=workers)
+    assert not (tmp_path / "out").exists()
+
+
 def test_keywords_find_their_sections():
     study = skythaw.Study(data="survey.parquet", name="mine", size=[32, 64], **(SMALL | {"lr": [0.1]}))
     assert study.grid.backbone == ("timm:test_efficientnet",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def run_settings(  # noqa: PLR0913 (each is an option of `skythaw study run`)
     Raises
     ------
     SpecError
-        A size is none.
+        A size is none, or there would be no worker.
     """
     from skythaw.machine.device import device_kind
     from skythaw.study.on_cluster import Cluster
@@ -45,6 +46,8 @@ def run_settings(  # noqa: PLR0913 (each is an option of `skythaw study run`)
 
     memory = None if cell_memory is None else parse_bytes(cell_memory, "--cell-memory")
     address = address if engine == "ray" else None  # one in the environment is for engines that use one
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, Integral) or workers < 1):
+        raise SpecError(f"workers {workers!r} should be how many cells run at a time, 1 or more")
     if workers is None and not registry.get("engine", engine).cluster:
         workers = 1 if device_kind(device) != "cpu" else cores_for(study)
     return RunSettings(
