@@ -460,13 +460,18 @@ def test_a_first_look_goes_on_although_another_number_of_choices_can_be_afforded
     assert 3 in tried
 
 
-def test_a_budget_too_small_says_what_would_fit(tmp_path, skythaw):
+def test_a_budget_too_small_says_what_would_fit_and_leaves_nothing(tmp_path, cache, skythaw):
     survey = make_survey(tmp_path / "survey.parquet", objects=120)
     said = refused(skythaw, survey, "--budget", "3s", "--out", tmp_path / "out", "--backbone", "timm:test_efficientnet",
                    "--weights", "timm:test_efficientnet=random")  # fmt: skip
     assert "too small for one training" in said
     assert "say --budget 1m" in said
     assert not (tmp_path / "out").exists()
+    folder = put(tmp_path / "set", GALAXY=40, STAR=40)
+    for ask in (tune, init_study):
+        with pytest.raises(SpecError, match="too small for one training"):
+            ask(folder, budget=3, out=tmp_path / "out", cache=cache, progress=False, **NETWORK)
+        assert not (tmp_path / "out").exists(), "so that other images can be given"
     assert "no time: write for example" in refused(skythaw, survey, "--budget", "soon")
 
 

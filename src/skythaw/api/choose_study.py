@@ -88,11 +88,12 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
         form = first_form(gathered.cutouts)
         if form is None:
             raise DataError(f"{request.images}: no image can be read")
-    except SkythawError:  # the images or the table are not the right ones: nothing stays, so that others can be given
-        folder.discard_images()
+        candidates = first_candidates(list(networks), min(form.size))
+        fitting, tried = _fitting(request, base, candidates, budget, watcher)
+    except SkythawError:
+        if not folder.look.exists():  # nothing was tried: nothing stays, so that other images or tables can be given
+            folder.discard_images()
         raise
-    candidates = first_candidates(list(networks), min(form.size))
-    fitting, tried = _fitting(request, base, candidates, budget, watcher)
     watcher.noted(fitting.told)
     folder.plan(study_text(fitting.study, head=_head(request, budget, tried), folder=folder.path))
     return Study.load(folder.study)
