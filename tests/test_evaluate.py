@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers_bundle import make_bundle
+from helpers_data import encode, picture
 from helpers_study import make_survey
 from skythaw import evaluate
+from skythaw.errors import DataError
 
 UNKNOWN = "where the objects are on the sky is not known"
 ONE = "all objects are of one field or pixel of the sky"
@@ -52,3 +54,11 @@ def test_one_field_is_known_but_is_no_group(bundle, other, tmp_path, cache):
     assert any(each.startswith(UNKNOWN) for each in said)
     said = warned(bundle, other, tmp_path / "all.parquet", cache)["warnings"]
     assert not any(UNKNOWN in each or each.startswith(ONE) for each in said)
+
+
+def test_advice_names_the_command_that_has_the_option(bundle, tmp_path, cache):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a.png").write_bytes(encode(picture(1, 40), "PNG"))
+    (tmp_path / "labels.csv").write_text("file,label\na.png,STAR\ngone.png,STAR\n")
+    with pytest.raises(DataError, match=r"--labelled-only and --skip-missing are options of skythaw data import"):
+        evaluate(bundle, tmp_path / "set", labels=tmp_path / "labels.csv", cache=cache, progress=False)

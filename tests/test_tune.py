@@ -493,6 +493,33 @@ def test_weights_that_are_no_pair(tmp_path, skythaw):
     assert "should be NAME=FILE" in refused(skythaw, survey, "--weights", "file.safetensors")
 
 
+def test_advice_names_the_command_that_has_the_option(cache, tmp_path):
+    folder = put(tmp_path / "set", GALAXY=40, STAR=40)
+    table = tmp_path / "labels.csv"
+    names = [each.relative_to(folder) for each in sorted(folder.glob("*/*.png"))]
+    table.write_text("file,label\n" + "".join(f"{each},{each.parent}\n" for each in names) + "GALAXY/gone.png,GALAXY\n")
+    where = "of skythaw data import, which writes a Parquet file that can be given here"
+    asked = {"cache": cache, "progress": False}
+    for ask in (
+        lambda images, **more: tune(images, out=tmp_path / "out", **more, **asked, **NETWORK),
+        lambda images, **more: init_study(images, out=tmp_path / "out", **more, **asked, **NETWORK),
+    ):
+        with pytest.raises(DataError, match=f"--labelled-only and --skip-missing are options {where}") as said:
+            ask(folder, labels=table)
+        assert "\n" not in str(said.value)
+    odd = tmp_path / "odd.csv"
+    odd.write_text("file,kind_of_thing\n" + "".join(f"{each},{each.parent}\n" for each in names))
+    with pytest.raises(DataError, match=f"--column is an option {where}"):
+        tune(folder, labels=odd, out=tmp_path / "out", **asked, **NETWORK)
+    deep = tmp_path / "deep"
+    for name in ("a", "b"):
+        shutil.copytree(folder, deep / name)
+    with pytest.raises(DataError, match=f"--level is an option {where}"):
+        tune(deep, out=tmp_path / "out", **asked, **NETWORK)
+    with pytest.raises(WeightsError, match="--weights timm:test_resnet=FILE"):
+        tune(folder, out=tmp_path / "out", backbone="timm:test_resnet", **asked)
+
+
 def test_columns_of_a_table_that_give_the_class_away_are_left_out_and_named(tmp_path, cache):
     cutouts = read_cutouts(make_survey(tmp_path / "survey.parquet", objects=120))
     rows = [f"{each},{i % 7 + 0.5},{i % 3}.0,1.0,{i},{i % 5}" for i, each in enumerate(cutouts.object_ids)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ FEWEST_OF_CLASS = 10
 FEWEST = 60
 """objects in all"""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+IMPORT = "skythaw data import"
+OF_IMPORT = re.compile(
+    "--(?:argmax|band-from|column|drop-conflicts|ext|labelled-only|level|max-nan|merge|size|skip-missing|unlabelled)"
+)
+"""options that `tune`, `study init` and `evaluate` lack, and that a message about an import may advise"""
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,22 @@ def gather_images(
                     f"{images} is Parquet, whose labels are in its column 'label': leave out --labels {labels}"
                 )
             return GatheredImages(cutouts, images)
-        result = _import(images, labels, file, skip_broken, progress)
+        try:
+            result = _import(images, labels, file, skip_broken, progress)
+        except DataError as error:
+            raise DataError(_advice(str(error))) from None
         changed = [f"{number} images: {what}" for what, number in result.changed.items()]
-        notes = (*result.notes, *changed, *_left_out(result, _inside(images, labels)))
+        notes = (*map(_advice, result.notes), *changed, *_left_out(result, _inside(images, labels)))
     return GatheredImages(read_cutouts(file), file, notes)
+
+
+def _advice(text: str) -> str:
+    """What was said, and of which command the options are that it advises."""
+    names = list(dict.fromkeys(OF_IMPORT.findall(text)))
+    if not names or IMPORT in text:
+        return text
+    are = f"{' and '.join(names)} {'are options' if len(names) > 1 else 'is an option'}"
+    return f"{text}; {are} of {IMPORT}, which writes a Parquet file that can be given here"
 
 
 def _as_cutouts(images: Path) -> Cutouts | None:

