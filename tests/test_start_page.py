@@ -150,6 +150,30 @@ def test_one_run_at_a_time(desk):
     assert "wait for its end, or stop it" in answer.text
 
 
+@pytest.fixture
+def failed_desk(folder, cache, monkeypatch):
+    """A desk whose runs end at once, with what a log says."""
+    ended = SimpleNamespace(poll=lambda: 2, stdin=None, wait=lambda _: 2, pid=0)
+    monkeypatch.setattr("skythaw.web.started_tune.subprocess.Popen", lambda *_, **__: ended)
+    desk = TuneDesk(folder, cache)
+    yield desk
+    desk.close()
+
+
+def test_the_run_that_is_shown_keeps_its_own_names(failed_desk, folder):
+    (folder / "b" / "two").mkdir(parents=True, exist_ok=True)
+    form = GOOD | {"secret": failed_desk.secret}
+    assert post(failed_desk, form | {"images": "b/two", "out": "first"}).status_code == 303
+    answer = post(failed_desk, form | {"images": "nope", "out": "second"})
+    assert answer.status_code == 422
+    assert "<code>b/two</code> becomes <code>first</code>" in answer.text
+    assert 'value="nope"' in answer.text
+    assert 'value="second"' in answer.text
+    assert "There is no" in said(answer)
+    assert post(failed_desk, form | {"out": "third"}).status_code == 303
+    assert "<code>survey.parquet</code> becomes <code>third</code>" in post(failed_desk).text
+
+
 class Page:
     """The start page of a service that runs."""
 

@@ -41,6 +41,8 @@ class TuneDesk:
     """stands in the form, which a page of another site can't read: whoever does not bring it starts nothing"""
     now: StartedTune | None = None
     """the run that was begun last"""
+    begun: Mapping[str, str] = field(default_factory=lambda: dict(FIELDS))
+    """what the form held when that run was begun"""
     typed: Mapping[str, str] = field(default_factory=lambda: dict(FIELDS))
     """what the form holds"""
     _one: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -75,7 +77,7 @@ class TuneDesk:
             begun = StartedTune(request, seconds)
             if self.now:
                 self.now.close(0)
-            self.now = begun
+            self.now, self.begun = begun, self.typed
 
     def suggested(self) -> list[str]:
         """Folders and files of the folder that may be images, and are not what a run made."""
