@@ -118,7 +118,7 @@ BAD = {
     "no path": ({"out": "a\0b"}, "is no path"),
     "a long name": ({"out": "a" * 300}, "is no path"),
     "long images": ({"images": "a" * 300}, "is no path"),
-    "a folder of something else": ({"out": "thesis"}, "not made by skythaw tune"),
+    "a folder of something else": ({"out": "thesis"}, "not made by skythaw tune: choose another folder under “What"),
 }
 
 
@@ -172,6 +172,37 @@ def test_the_run_that_is_shown_keeps_its_own_names(failed_desk, folder):
     assert "There is no" in said(answer)
     assert post(failed_desk, form | {"out": "third"}).status_code == 303
     assert "<code>survey.parquet</code> becomes <code>third</code>" in post(failed_desk).text
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (
+            "2 images can't be read: a (torn), b (torn); leave them out with --skip-broken",
+            "with the box “Leave out images",
+        ),
+        ("A/2.jpg is broken; to leave out such images: --skip-broken", "such images: the box “Leave out images"),
+        ("a budget of 3 s is too small, so say --budget 2m", "so say 2m as the time"),
+        (
+            "what was done is kept, and the same command with twice the --budget goes on",
+            "same form with twice the time",
+        ),
+        (
+            "the classifier takes images alone; the same command with a larger --budget goes on",
+            "with a larger time goes",
+        ),
+        ("skythaw is at work there already: choose another --out", "choose another folder under “What comes out”"),
+        ("give a table of labels (--labels CSV)", "give a table of labels (under “Labels”)"),
+    ],
+)
+def test_advice_is_in_the_words_of_the_form(failed_desk, line, shown):
+    post(failed_desk, GOOD | {"secret": failed_desk.secret, "out": "words"})
+    failed_desk.now._log("said").write_text(f"warning: first\nerror: {line}\n")
+    state = failed_desk.now.state()
+    assert shown in state.why
+    assert "--" not in state.why
+    assert state.said[0] == "warning: first"
+    assert shown in state.said[1]
 
 
 class Page:

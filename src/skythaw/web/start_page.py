@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from skythaw.errors import LedgerError, SkythawError
+from skythaw.web.form_words import in_form_words
 from skythaw.web.inference import InferenceQueue
 from skythaw.web.render_page import in_address, page, report_page, template
 from skythaw.web.shown_run import ShownRun
@@ -74,7 +75,7 @@ def begin(request: Request, desk: Desk, form: Form) -> Response:
     except BusyDeskError as error:
         raise HTTPException(409, str(error)) from None
     except SkythawError as error:
-        return _start(request, desk, " ".join(str(error).split()))
+        return _start(request, desk, in_form_words(" ".join(str(error).split())))
     for named in (request.app.state.service.runs, request.app.state.service.bundles):
         named.pop(_name(_now(desk)), None)  # of a run before, in the same folder
     return RedirectResponse("/tune", 303)

@@ -17,6 +17,7 @@ from skythaw.api.choose_study import TuneRequest
 from skythaw.api.tune_folder import TuneFolder
 from skythaw.errors import OutputError
 from skythaw.machine.files import temporary_folder
+from skythaw.web.form_words import in_form_words
 from skythaw.web.tune_process import BAD_INPUT
 
 COMMAND = (sys.executable, "-P", "-m", "skythaw.web.tune_process")
@@ -33,7 +34,7 @@ class TuneState:
 
     phase: Literal["running", "stopping", "done", "stopped", "failed"]
     said: list[str]
-    """what `tune` said, line by line"""
+    """what `tune` said, line by line, in the words of the form"""
     why: str
     """it failed, in one line"""
     seconds: float
@@ -112,7 +113,7 @@ class StartedTune:
     def state(self) -> TuneState:
         """How far it is."""
         code = self._process.poll()
-        said = self._lines("said")
+        said = [in_form_words(line) for line in self._lines("said")]
         return TuneState(
             phase=self._phase(code),
             said=said,
