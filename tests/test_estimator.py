@@ -157,8 +157,8 @@ def test_arrays_of_floats_with_bands_first_are_refused(five, data, given):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (lambda x: x[..., :1], r"has the bands 0: |no axis of 5 bands"),
-        (lambda x: x[..., :3], r"has the bands 0, 1, 2: |no axis of 5 bands"),
+        (lambda x: x[..., :1], r"has the bands 0: "),
+        (lambda x: x[..., :3], r"has the bands 0, 1, 2: "),
         (lambda x: np.where(x == x[2, 0, 0, 0], np.nan, x)[2:], "image 0 has .* values that are NaN"),
         (lambda x: x[:, :30], "images of 40 x 30 pixels: this classifier takes the central 40 x 40"),
         (lambda x: x[:0], "X holds no images"),
@@ -172,7 +172,7 @@ def test_what_can_not_be_predicted_is_one_sentence(five, given, said):
 
 
 def test_other_bands_than_three_are_refused(fitted, data):
-    with pytest.raises(DataError, match=r"has (the bands 0, 1, 2, 3|no axis of 3 bands): "):
+    with pytest.raises(DataError, match="has the bands 0, 1, 2, 3: this classifier was trained on uint8"):
         fitted.predict(np.concatenate([data[0], data[0][..., :1]], axis=-1))
 
 
@@ -237,7 +237,7 @@ def test_numbers_of_numpy_are_settings(data):
         (lambda x: x, lambda y: [*y[:119], None], r"image 119 has no label \(None\)"),
         (lambda x: x, lambda y: [*range(119), np.nan], r"image 119 has no label \(nan\)"),
         (lambda x: x, lambda y: np.array([1, "a"] * 60, dtype=object), "labels of the types int and str"),
-        (lambda x: x.reshape(120, -1), lambda y: y, r"shape \(120, 4800\), a table of numbers"),
+        (lambda x: x.reshape(120, -1), lambda y: y, r"shape \(120, 4800\), a table: give images"),
         (lambda x: x[:0], lambda y: y[:0], "X holds no images"),
     ],
 )

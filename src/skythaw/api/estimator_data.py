@@ -24,8 +24,10 @@ LARGEST = 2**32 - 1
 def form_of(X: Any, stretch: Any) -> Expected:
     """The form of the images: 8 bits in three bands; floats in any bands where a stretch is given."""
     if isinstance(X, np.ndarray | torch.Tensor) and X.ndim == 2:
-        raise DataError(f"X has the shape {tuple(X.shape)}, a table of numbers: give images [object, y, x, band]")
-    form: dict[str, Any] = {"side": 4, "pixel_scale": None, "interpolation": "bicubic"}
+        raise DataError(
+            f"X has the shape {tuple(X.shape)}, a table: give images [object, y, x, band], or a list of files"
+        )
+    form: dict[str, Any] = {"side": 8, "pixel_scale": None, "interpolation": "bicubic"}
     if stretch is None:
         return Expected(bands=RGB, dtype="uint8", mean=(0,) * 3, std=(1,) * 3, **form)
     images = read_given(X, None).images
