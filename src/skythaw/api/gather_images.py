@@ -77,7 +77,9 @@ def gather_images(
         try:
             result = _import(images, labels, file, skip_broken, progress)
         except DataError as error:
-            raise DataError(_advice(str(error))) from None
+            if (advised := _advice(str(error))) != str(error):
+                raise DataError(advised) from None
+            raise
         changed = [f"{number} images: {what}" for what, number in result.changed.items()]
         notes = (*map(_advice, result.notes), *changed, *_left_out(result, _inside(images, labels)))
     return GatheredImages(read_cutouts(file), file, notes)
