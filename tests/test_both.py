@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers_numbers import make_numbered_survey, write_numbered_study
+from skythaw.data.cutouts import read_cutouts
 from skythaw.errors import SpecError
 from skythaw.report.number_sentences import _class_pairs, control_sentences, input_sentences
 from skythaw.report.plain_answer import plain_answer
@@ -18,11 +19,13 @@ from skythaw.report.statistics.photometry_claim import photometry_claim
 from skythaw.spec import NUMBER_MODELS, Study
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, read_predictions
 from skythaw.study.ledger import Ledger
-from skythaw.study.number_cells import _models
+from skythaw.study.number_cells import OpenNumbers, _models, number_cells
+from skythaw.study.number_check import check_numbers
 from skythaw.study.number_weights import read_number_model
 from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
+from skythaw.study.study_data import open_study_data
 from skythaw.study.study_status import status
 from skythaw.tuning.fusion import MEAN, STACK, best_way, fit_stack, fused, log_loss_of, mean_of
 from test_spec import cell
@@ -269,6 +272,32 @@ def write_numbered_study_beside(ran, folder, inputs):
     file = folder / "study.toml"
     file.write_text(text.replace('"survey.parquet"', f'"{ran / "survey.parquet"}"'))
     return file
+
+
+def test_how_columns_are_read_is_learned_from_training_objects_alone(tmp_path, cache):
+    survey = make_numbered_survey(tmp_path / "survey.parquet")
+    changes = {"columns = [": 'table = "c.csv"\ncolumns = ["flux_r"] # ['}
+    study = Study.load(write_numbered_study(tmp_path, replace=changes))
+    ids = read_cutouts(survey).object_ids
+    trained = np.isin(np.arange(len(ids)), open_study_data(study, cache).parts.train)
+
+    def learned(factor):
+        """What is learned where all objects but those of the training are so many times as bright."""
+        flux = np.linspace(2000, 9000, len(ids)) * np.where(trained, 1, factor)
+        lines = [f"{name},{value}" for name, value in zip(ids, flux, strict=True)]
+        (tmp_path / "c.csv").write_text("\n".join(["object_id,flux_r", *lines]))
+        opened = open_study_data(study, cache)
+        said = check_numbers(opened, cache)
+        numbers, (cell, *_) = OpenNumbers(opened.study, cache), number_cells(opened.study, opened, control=False)
+        objects = numbers.objects(cell)
+        values, _ = numbers.values(cell, objects)
+        return numbers.kinds(cell, objects), values["train"], said
+
+    kinds, values, said = learned(1)
+    others = learned(1e-4)
+    assert kinds == others[0] == {"flux_r": "flux/100"}
+    np.testing.assert_array_equal(values, others[1])
+    assert said == others[2]
 
 
 def test_a_leak_is_refused_before_anything_is_written(tmp_path, skythaw):

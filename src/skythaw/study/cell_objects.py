@@ -36,6 +36,8 @@ class CellObjects:
     """which of them, int [object]"""
     groups: np.ndarray
     """of the training objects: those of one group lie together on the sky, int [object]"""
+    pool: np.ndarray
+    """rows of the whole training part, from which the training objects are drawn, int [object]"""
 
     @property
     def ids(self) -> dict[str, list[str]]:
@@ -83,6 +85,7 @@ def cell_objects(cell: Cell, data: OpenSet, test: OpenSet | None) -> CellObjects
         sets={"train": data, "validation": data, "test": test or data},
         rows=rows,
         groups=kept_together(cutouts, cell.split, twins)[drawn],
+        pool=pool,
     )
 
 

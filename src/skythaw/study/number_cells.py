@@ -122,7 +122,7 @@ class OpenNumbers:
         assert cell.numbers is not None
         key = cell.numbers.model_dump_json()
         if key not in self._known:
-            self._known[key] = [self._read(cell.numbers, each) for each in self.sets]
+            self._known[key] = [self._read(cell.numbers, each, objects.pool) for each in self.sets]
         tables = self._known[key]
         place = {part: tables[self.sets.index(objects.sets[part].cutouts)] for part in PARTS}
         return {part: place[part].values[objects.rows[part]] for part in PARTS}, tables[0].names
@@ -136,25 +136,26 @@ class OpenNumbers:
         if not cell.numbers.columns:
             return {}
         objects, given = self.objects(cell), cell.numbers.model_copy(update={"measured": False})
-        tables = [self._read(given, each) for each in self.sets]
+        tables = [self._read(given, each, objects.pool) for each in self.sets]
         known = {id(each): np.isfinite(table.values).any(1) for each, table in zip(self.sets, tables, strict=True)}
         return {part: known[id(objects.sets[part].cutouts)][objects.rows[part]] for part in PARTS}
 
-    def kinds(self, cell: Cell) -> dict[str, str]:
+    def kinds(self, cell: Cell, objects: CellObjects) -> dict[str, str]:
         """How the columns of a cell are read, by name."""
         assert cell.numbers is not None
-        return self._kinds_of(cell.numbers)
+        return self._kinds_of(cell.numbers, objects.pool)
 
-    def _kinds_of(self, numbers: Numbers) -> dict[str, str]:
-        """Of the training objects: all others are read in the same way."""
+    def _kinds_of(self, numbers: Numbers, train: Int[np.ndarray, " object"]) -> dict[str, str]:
+        """Of the training part, which all cells of a study share: all other objects are read in the same way."""
         key = numbers.model_dump_json()
         if key not in self._kinds:
-            self._kinds[key] = column_kinds(numbers, self._table, self.sets[0]) if numbers.columns else {}
+            self._kinds[key] = column_kinds(numbers, self._table, self.sets[0], train) if numbers.columns else {}
         return self._kinds[key]
 
-    def _read(self, numbers: Numbers, cutouts: Cutouts) -> NumberTable:
-        kinds = None if cutouts is self.sets[0] else self._kinds_of(numbers)
-        return open_numbers(numbers, self._table, cutouts, lambda: self._store(cutouts), self._cache, kinds=kinds)[0]
+    def _read(self, numbers: Numbers, cutouts: Cutouts, train: Int[np.ndarray, " object"]) -> NumberTable:
+        kinds = None if cutouts is self.sets[0] else self._kinds_of(numbers, train)
+        store, cache = lambda: self._store(cutouts), self._cache
+        return open_numbers(numbers, self._table, cutouts, store, cache, kinds=kinds, train=train)[0]
 
     def _store(self, cutouts: Cutouts) -> Store:
         return open_store(cutouts, self._cache, skip_broken=self._skip_broken)
@@ -200,7 +201,7 @@ def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
         head=best,
         numbers=len(names),
         number_names=names,
-        number_kinds=numbers.kinds(cell),
+        number_kinds=numbers.kinds(cell, objects),
         gap=scores["train"]["macro_f1"] - scores["validation"]["macro_f1"],
         lr=0.0,
         lr_trials=[],

@@ -52,8 +52,9 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
     for cutouts in (study_data.cutouts, study_data.test):
         if cutouts is None:
             continue
-        kinds = None if cutouts is study_data.cutouts else column_kinds(given, study.data.table, study_data.cutouts)
-        table, sentences = open_numbers(given, study.data.table, cutouts, None, cache, kinds=kinds)
+        first, train = study_data.cutouts, study_data.parts.train
+        kinds = None if cutouts is first else column_kinds(given, study.data.table, first, train)
+        table, sentences = open_numbers(given, study.data.table, cutouts, None, cache, kinds=kinds, train=train)
         said += sentences
         if cutouts is study_data.test:
             _require_numbers(table, cutouts)

@@ -30,6 +30,7 @@ def open_numbers(  # noqa: PLR0913 (two of them are optional)
     progress: Progress | None = None,
     *,
     kinds: Mapping[str, str] | None = None,
+    train: np.ndarray | None = None,
 ) -> tuple[NumberTable, tuple[str, ...]]:
     """The numbers of every cutout, in the order of the cutouts, and what should be said of them.
 
@@ -50,6 +51,8 @@ def open_numbers(  # noqa: PLR0913 (two of them are optional)
     kinds
         how the columns are read: `column_kinds` of the training objects, for any other objects; None is for the
         training objects, of which columns that are constant or mostly missing are refused
+    train
+        without `kinds`, the rows of the objects from which it is learned how the columns are read; None is all
 
     Returns
     -------
@@ -58,12 +61,12 @@ def open_numbers(  # noqa: PLR0913 (two of them are optional)
     Raises
     ------
     SpecError, DataError, OutputError
-        See `join`, `numbers_of_columns` and `measured_of`.
+        See `join`, `kinds_of`, `column_numbers` and `measured_of`.
     """
     ids, sentences = tuple(cutouts.object_ids), list[str]()
     numbers = NumberTable(ids, (), np.empty((len(ids), 0)))
     if settings.columns:
-        columns, said = _columns(settings, table, cutouts, kinds)
+        columns, said = _columns(settings, table, cutouts, kinds, train)
         numbers, sentences = numbers.beside(columns), said
     if settings.measured:
         opened = store() if callable(store) else store
@@ -76,7 +79,11 @@ def open_numbers(  # noqa: PLR0913 (two of them are optional)
 
 
 def _columns(
-    settings: Numbers, table: Path | None, cutouts: Cutouts, kinds: Mapping[str, str] | None
+    settings: Numbers,
+    table: Path | None,
+    cutouts: Cutouts,
+    kinds: Mapping[str, str] | None,
+    train: np.ndarray | None,
 ) -> tuple[NumberTable, list[str]]:
     if training := kinds is None:
         refuse_names((*settings.columns, *settings.extinction.values()), settings.allow_leak)
@@ -86,15 +93,24 @@ def _columns(
         if training:
             _require_half(report, table)
         sentences.append(report.sentence())
-    kinds = kinds_of(whole, settings, where) if kinds is None else kinds
+    kinds = _kinds(whole, settings, where, train) if kinds is None else kinds
     columns = column_numbers(whole, settings, kinds, where, training=training)
     return columns, [*sentences, *_kind_sentences(kinds), *_missing_sentences(columns)]
 
 
-def column_kinds(settings: Numbers, table: Path | None, cutouts: Cutouts) -> dict[str, str]:
-    """What each column holds, by name: a saved model reads the columns of another catalogue in the same way."""
+def column_kinds(
+    settings: Numbers, table: Path | None, cutouts: Cutouts, train: np.ndarray | None = None
+) -> dict[str, str]:
+    """What each column holds, by name: a saved model reads the columns of another catalogue in the same way.
+
+    It is learned from the rows `train` of the cutouts, or from all.
+    """
     whole, _ = merged(settings, table, cutouts)
-    return kinds_of(whole, settings, _where(table, cutouts))
+    return _kinds(whole, settings, _where(table, cutouts), train)
+
+
+def _kinds(whole: pa.Table, settings: Numbers, where: str, train: np.ndarray | None) -> dict[str, str]:
+    return kinds_of(whole if train is None else whole.take(pa.array(train)), settings, where)
 
 
 def extinctions(settings: Numbers, table: Path | None, cutouts: Cutouts) -> NumberTable:
