@@ -87,6 +87,19 @@ def test_positions_may_be_sexagesimal(tmp_path):
     assert joined(path)[1] == JoinReport("position", COUNT, 0, 0, 0)
 
 
+def test_a_cutout_without_a_position_has_no_row_and_is_counted(tmp_path):
+    path = catalogue(tmp_path / "c.csv", ra=RA, dec=DEC, modelMag_u=MAGNITUDE)
+    ra, dec = RA.copy(), DEC.copy()
+    ra[[0, 3]], dec[[0, 5]] = -9999, [-999, np.nan]
+    table, report = joined(path, cutouts=labelled(["STAR", "GALAXY"] * 6, ra=ra, dec=dec))
+    assert [row for row, value in enumerate(table["modelMag_u"].to_pylist()) if value is None] == [0, 3, 5]
+    assert report == JoinReport("position", 9, 3, 0, 3, 3)
+    assert "3 have none (3 of them have no position)" in report.sentence()
+    dec[2] = 100
+    with pytest.raises(DataError, match=r"column 'dec' holds 100, which is no angle in degrees"):
+        joined(path, cutouts=labelled(["STAR", "GALAXY"] * 6, ra=ra, dec=dec))
+
+
 def test_a_wider_radius_finds_more(tmp_path):
     path = catalogue(tmp_path / "c.csv", ra=RA, dec=DEC + np.arange(COUNT) * ARCSEC, modelMag_u=MAGNITUDE)
     assert joined(path)[1].matched == 1

@@ -17,6 +17,7 @@ from skythaw.data.sources.user_tables import IDS, UNIT
 from skythaw.errors import DataError
 from skythaw.spec import Numbers
 from skythaw.tables.catalogue_files import read_catalogue
+from skythaw.tables.column_kinds import without_missing
 from skythaw.tables.number_table import first_twice
 
 AXES: tuple[Axis, Axis] = ("ra", "dec")
@@ -37,12 +38,15 @@ class JoinReport:
     """cutouts that have none because several rows, or several cutouts, would do"""
     unused: int
     """rows of the catalogue that no cutout has"""
+    placeless: int = 0
+    """of the missing: cutouts without a position, where rows are found by position"""
 
     def sentence(self) -> str:
         """The report as one sentence."""
         how = "object_id" if self.how == "object_id" else "their position on the sky"
         text = f"{self.matched} of {self.matched + self.missing + self.ambiguous} cutouts have a row in the catalogue"
         text += f", found by {how}; {self.missing} have none"
+        text += f" ({self.placeless} of them have no position)" if self.placeless else ""
         if self.ambiguous:
             text += f", and {self.ambiguous} have none because it is ambiguous which row is theirs"
         return f"{text}. Rows of the catalogue that are not used: {self.unused}."
@@ -76,14 +80,11 @@ def join(path: Path, cutouts: Cutouts, settings: Numbers) -> tuple[pa.Table, Joi
         raise DataError(f"{path} has two columns called {twice!r}")
     row = _by_id(catalogue, cutouts, path)
     if row is not None:
-        return _rows(catalogue, row, cutouts), _report("object_id", row, 0, catalogue)
-    row, ambiguous = _by_position(catalogue, cutouts, settings, path)
-    return _rows(catalogue, row, cutouts), _report("position", row, ambiguous, catalogue)
-
-
-def _report(how: Literal["object_id", "position"], row: np.ndarray, ambiguous: int, catalogue: pa.Table) -> JoinReport:
-    matched = int((row >= 0).sum())
-    return JoinReport(how, matched, len(row) - matched - ambiguous, ambiguous, catalogue.num_rows - matched)
+        matched = int((row >= 0).sum())
+        report = JoinReport("object_id", matched, len(row) - matched, 0, catalogue.num_rows - matched)
+        return _rows(catalogue, row, cutouts), report
+    row, report = _by_position(catalogue, cutouts, settings, path)
+    return _rows(catalogue, row, cutouts), report
 
 
 def _rows(catalogue: pa.Table, row: np.ndarray, cutouts: Cutouts) -> pa.Table:
@@ -134,8 +135,8 @@ def _ids(values: pa.ChunkedArray, name: str, path: Path) -> list[str]:
     return ids
 
 
-def _by_position(catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path: Path) -> tuple[np.ndarray, int]:
-    """As `match_positions`; refused where there is no position, or nothing matches."""
+def _by_position(catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path: Path) -> tuple[np.ndarray, JoinReport]:
+    """The row of each cutout as `match_positions` finds it; refused where there is no position, or nothing matches."""
     names = _id_columns(catalogue)
     tried = f"none of its {names[0]} is the object_id of a cutout" if names else "it has no column of ids"
     failed = f"{path} can't be joined to {cutouts.paths[0]}: {tried} (such as {cutouts.object_ids[0]!r})"
@@ -146,14 +147,24 @@ def _by_position(catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path:
     if lost := [each for each in ("ra", "dec") if each not in cutouts.table.column_names]:
         raise DataError(f"{failed}, and the cutouts have no {' and no '.join(lost)}")
     theirs = np.stack([_degrees(catalogue, column, axis, path) for column, axis in zip(places, AXES, strict=True)])
-    ours = np.stack([cutouts.numbers("ra"), cutouts.numbers("dec")])
+    ours = np.stack([_own_degrees(cutouts, axis) for axis in AXES])
     row, ambiguous = match_positions(ours, theirs, settings.radius)
     if not ambiguous and not (row >= 0).any():
         raise DataError(
             f"{failed}, and no row lies within {settings.radius:g} arcsec of a cutout: are these the same objects, "
             "with positions in degrees (ICRS)?"
         )
-    return row, ambiguous
+    matched, placeless = int((row >= 0).sum()), int((~np.isfinite(ours).all(0)).sum())
+    missing, unused = len(row) - matched - ambiguous, catalogue.num_rows - matched
+    return row, JoinReport("position", matched, missing, ambiguous, unused, placeless)
+
+
+def _own_degrees(cutouts: Cutouts, axis: Axis) -> np.ndarray:
+    """Positions of the cutouts in degrees, not finite where there is none."""
+    values = without_missing(cutouts.numbers(axis), "number")
+    if axis == "dec" and (bad := np.isfinite(values) & (np.abs(values) > 90)).any():
+        raise DataError(f"{cutouts.paths[0]}: column 'dec' holds {values[bad][0]:g}, which is no angle in degrees")
+    return values
 
 
 def _places(catalogue: pa.Table) -> list[str]:
