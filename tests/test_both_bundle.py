@@ -353,6 +353,36 @@ def test_image_files_are_found_in_a_catalogue_by_their_names(made, survey, tmp_p
     assert found["inputs"] == ["both"] * 10
 
 
+def test_files_with_positions_of_other_types_are_judged_together(made, survey, tmp_path, capsys):
+    _, table, cutouts = survey
+    ra, dec = np.linspace(180, 181, 180), np.full(180, 2.0)
+    dec[3] = -9999
+
+    def files(**kinds):
+        for name, kind in kinds.items():
+            place = slice(*{"a": (0, 60), "b": (60, 120)}[name])
+            rows = pq.read_table(made / "survey.parquet").slice(place.start, 60).select(["object_id", "label", "image"])
+            columns = [pa.array([str(each) for each in side[place]]).cast(kind) for side in (ra, dec)]
+            whole = rows.append_column("ra", columns[0]).append_column("dec", columns[1])
+            pq.write_table(whole, tmp_path / f"{name}.parquet")
+        return [tmp_path / f"{name}.parquet" for name in kinds]
+
+    (tmp_path / "images").mkdir()
+    for name, data, _ in cutouts.images(170):
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(data)
+    lines = zip(ra, np.full(180, 2.0), *table.values(), strict=True)
+    text = "\n".join(",".join(map(str, line)) for line in [("ra", "dec", *MAGNITUDES), *lines])
+    (tmp_path / "c.csv").write_text(text)
+    inputs = [*files(a=pa.float64(), b=pa.float32()), tmp_path / "images", "--table", tmp_path / "c.csv"]
+    found = predicted(made, tmp_path, *inputs)
+    assert found["inputs"] == ["both"] * 3 + ["images"] + ["both"] * 116 + ["images"] * 10
+    assert "11 have none (11 of them have no position)" in " ".join(capsys.readouterr().out.split())
+    inputs[:2] = files(a=pa.float64(), b=pa.string())
+    assert "differ in the types of ra or dec" in refused(
+        capsys, "predict", made / "bundle", *inputs, "-o", tmp_path / "other.csv"
+    )
+
+
 def test_catalogues_that_are_refused(made, survey, tmp_path, capsys):
     whole = catalogue_of(survey, tmp_path / "whole.csv")
     others = catalogue_of(survey, tmp_path / "others.csv", ids=[f"x{i}" for i in range(180)])

@@ -135,10 +135,13 @@ def _own(images: Inputs, wanted: tuple[str, ...]) -> pa.Table:
     parts = [
         columns_of(source, names)
         if isinstance(source, ParquetRows)
-        else pa.table({name: pa.nulls(len(source.names), pa.float64()) for name in names})
+        else pa.table({name: pa.nulls(len(source.names)) for name in names})
         for source in images.sources
     ]
-    whole = pa.concat_tables(parts).append_column("object_id", images.ids)
+    try:
+        whole = pa.concat_tables(parts, promote_options="permissive").append_column("object_id", images.ids)
+    except pa.ArrowException as error:
+        raise DataError(f"the files to predict differ in the types of {' or '.join(names)}: {error}") from None
     return whole.drop_columns([name for name in names if whole[name].null_count == len(whole)])
 
 
