@@ -6,14 +6,20 @@ import json
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units
+from astropy.table import MaskedColumn
+from astropy.utils.masked import Masked
 
 import skythaw
 from helpers_numbers import MAGNITUDES, make_numbered_bundle
 from skythaw.bundle.bundle_file import ABOUT, NUMBERS, read_about
 from skythaw.bundle.export.export_bundle import export
+from skythaw.bundle.numbers_wanted import NumbersWanted
+from skythaw.bundle.table_given import columns_given
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
@@ -197,6 +203,8 @@ BAD = {
     "modelMag_r.*infinite": lambda t: t | {"modelMag_r": np.array([17.0, np.inf])},
     "not the file catalogue.csv: read it first, or give the file to skythaw.predict": lambda t: "catalogue.csv",
     "has 1 rows, and there are 2": lambda t: t | {"modelMag_r": np.array([17.0])},
+    "'modelMag_r' should hold a number for each object, not one value, 17.0": lambda t: t | {"modelMag_r": 17.0},
+    "'modelMag_r' should hold numbers: only handle 1-dim": lambda t: t | {"modelMag_r": np.eye(2)},
 }
 
 
@@ -206,6 +214,32 @@ def test_tables_that_are_refused(made, survey, said):
     given = BAD[said]({name: column[:2] for name, column in table.items()})
     with pytest.raises(DataError, match=said):
         skythaw.load(made / "bundle").predict(images[:2], table=given)
+
+
+HOLES = {
+    "text": ["17.5", "--", "", "18"],
+    "text and numbers": pd.Series([17.5, None, "N/A", 18]),
+    "pandas": pd.Series([17.5, None, None, 18], dtype="Float64"),
+    "array of pandas": pd.array([17.5, None, None, 18]),
+    "masked": MaskedColumn([17.5, 0, 0, 18], mask=[0, 1, 1, 0]),
+    "masked quantities": Masked([17.5, 0, 0, 18] * units.mag, mask=[0, 1, 1, 0]),
+    "quantities": [17.5, -9999, np.nan, 18] * units.mag,
+    "arrow": pa.chunked_array([[17.5, None], [None, 18]]),
+}
+
+
+@pytest.mark.parametrize("kind", HOLES)
+def test_a_table_may_be_of_any_library_and_have_holes(made, kind):
+    wants, holes = NumbersWanted(read_about(made / "bundle")), HOLES[kind]
+    found = columns_given(wants, dict.fromkeys(MAGNITUDES, holes), 4)
+    known = columns_given(wants, {name: [17.5, np.nan, np.nan, 18] for name in MAGNITUDES}, 4)
+    np.testing.assert_array_equal(found, known)
+
+
+def test_masked_whole_numbers_are_read(made):
+    wants, masked = NumbersWanted(read_about(made / "bundle")), MaskedColumn([17, 0, 18], mask=[0, 1, 0])
+    found = columns_given(wants, dict.fromkeys(MAGNITUDES, masked), 3)
+    np.testing.assert_array_equal(found[:, 0], [17, np.nan, 18])
 
 
 def run(*arguments):

@@ -40,10 +40,10 @@ def columns_given(wants: NumbersWanted, table: Table, objects: int) -> Float[np.
             continue
     if lacking := wants.lacking(list(found)):
         raise DataError(f"the table lacks {listed(lacking)}, which this classifier takes beside images")
-    for name, column in found.items():
+    columns = {name: _numbers(name, column) for name, column in found.items()}
+    for name, column in columns.items():
         if len(column) != objects:
             raise DataError(f"the column {name!r} has {len(column)} rows, and there are {objects} objects")
-    columns = {name: _numbers(name, column) for name, column in found.items()}
     return wants.given(pa.table({"object_id": [str(row) for row in range(objects)], **columns}))[0]
 
 
@@ -53,11 +53,28 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _numbers(name: str, column: Any) -> pa.Array:
-    """A column as Arrow has it; masked values are missing."""
-    values = column.filled(np.nan) if hasattr(column, "filled") else column
-    values = values.to_pylist() if hasattr(values, "to_pylist") else values  # of Arrow: its own scalars are no numbers
+    """A column as Arrow has it: numbers, or texts, which are read as those of a file; a masked value is NaN or null."""
+    if isinstance(column, str | bytes) or not hasattr(column, "__len__") or getattr(column, "shape", None) == ():
+        raise DataError(f"the column {name!r} should hold a number for each object, not one value, {column!r:.40}")
     try:
+        values = _plain(column)
+        if any(isinstance(value, str) for value in values):
+            return pa.array([None if value is None else str(value) for value in values], pa.string())
         array = np.array([np.nan if value is None else value for value in values])
         return pa.array(array.astype(np.float64))
     except (TypeError, ValueError) as error:
         raise DataError(f"the column {name!r} should hold numbers: {error}") from None
+
+
+def _plain(column: Any) -> list[Any]:
+    """The values of a column, None where one is missing."""
+    if hasattr(column, "to_pylist"):  # of Arrow: its own scalars are no numbers
+        values = column.to_pylist()
+    elif hasattr(column, "isna"):  # of pandas: its NA is no number
+        values = [None if gone else value for value, gone in zip(column.tolist(), column.isna(), strict=True)]
+    elif isinstance(column, np.ndarray):
+        bare = np.asarray(getattr(column, "unmasked", column))  # without units; `unmasked` is of a masked quantity
+        values = np.ma.MaskedArray(bare, getattr(column, "mask", False)).tolist()
+    else:
+        values = list(column)
+    return [None if value is np.ma.masked else value for value in values]
