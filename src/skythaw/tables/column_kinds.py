@@ -77,12 +77,18 @@ def numbers_of(values: np.ndarray, kind: str, extinction: np.ndarray | None) -> 
 
 
 def require_one_unit(family: Family, kinds: Mapping[str, str], values: Mapping[str, np.ndarray], where: str) -> None:
-    """Raise `DataError` if some columns of a family hold magnitudes and others fluxes."""
+    """Raise `DataError` if some columns of a family hold magnitudes and others fluxes, or neither.
+
+    One that has nothing to do with the others, as a pixel `y` beside g, r and i, is called the column to blame.
+    """
     groups: dict[str, str] = {}
     for name in family.columns:
         groups.setdefault(_unit(kinds[name]), name)
     if len(groups) > 1:
-        described = [f"{name!r} {_looks(kinds[name])} (median {_median(values[name])})" for name in groups.values()]
+        said = {name: f"{name!r} {_looks(kinds[name])} (median {_median(values[name])})" for name in family.columns}
+        described = [said[name] for name in groups.values()]
+        if lone := _lone(family, kinds, values):
+            described = [f"column {said[lone]}", *(said[name] for unit, name in groups.items() if unit != "number")]
         raise DataError(
             f"{where}: the units of {', '.join(family.columns)} are mixed up: {', but '.join(described)}; give all of "
             "them in one unit"
@@ -94,6 +100,16 @@ def require_one_unit(family: Family, kinds: Mapping[str, str], values: Mapping[s
                 f"{where}: the units of {', '.join(family.columns)} are mixed up: {name!r} falls where the others "
                 "rise, as magnitudes do beside fluxes; give all of them in one unit"
             )
+
+
+def _lone(family: Family, kinds: Mapping[str, str], values: Mapping[str, np.ndarray]) -> str | None:
+    """A column that is neither, and neither rises nor falls with any other; None if there is none."""
+    for name in family.columns:
+        others = [other for other in family.columns if other != name]
+        alike = [abs(_correlation(values[name], values[other])) for other in others]
+        if _unit(kinds[name]) == "number" and max(alike) < -ALIKE:
+            return name
+    return None
 
 
 def require_kind(name: str, kind: str, values: np.ndarray, where: str) -> None:
@@ -129,7 +145,9 @@ def _unit(kind: str) -> str:
 
 
 def _looks(kind: str) -> str:
-    return {"magnitude": "looks like magnitudes", "flux": "looks like fluxes"}.get(_unit(kind), "like neither")
+    return {"magnitude": "looks like magnitudes", "flux": "looks like fluxes"}.get(
+        _unit(kind), "looks like neither magnitudes nor fluxes"
+    )
 
 
 def _median(values: np.ndarray) -> str:
