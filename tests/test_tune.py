@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -535,6 +536,33 @@ def test_columns_of_a_table_that_give_the_class_away_are_left_out_and_named(tmp_
     table.write_text("object_id,redshift\n" + "\n".join(row.split(",")[0] + ",1.5" for row in rows) + "\n")
     with pytest.raises(DataError, match="no column of numbers that can be used"):
         table_columns({"data": {"path": str(tmp_path / "survey.parquet")}}, table, cache)
+
+
+def test_columns_of_a_table_with_words_are_read_or_named(tmp_path, cache):
+    cutouts = read_cutouts(make_survey(tmp_path / "survey.parquet", objects=120))
+    rng, table = np.random.default_rng(0), tmp_path / "table.csv"
+    r, y, colour = rng.uniform(16, 20, 120), rng.uniform(0, 900, 120), rng.normal(0.5, 0.3, 120)
+    rows = [
+        (
+            each,
+            "--" if i == 3 else r[i] + colour[i],
+            r[i],
+            "faint" if i == 5 else r[i],
+            "bright",
+            f"{i:04d}",
+            y[i],
+            y[-i],
+        )
+        for i, each in enumerate(cutouts.object_ids)
+    ]
+    head = ("object_id", "g", "r", "i", "comment", "tile", "x", "y")
+    table.write_text("\n".join(",".join(map(str, row)) for row in (head, *rows)) + "\n")
+    columns, said = table_columns({"data": {"path": str(tmp_path / "survey.parquet")}}, table, cache)
+    assert columns == ["g", "r", "x"]
+    assert "the columns 'comment', 'tile' of table.csv are not used: each holds text" in said
+    assert any("the column 'i' of table.csv is not used: it should hold numbers, not 'faint'" in text for text in said)
+    assert any("the column 'y' of table.csv is not used: it looks like neither" in text for text in said)
+    assert len(said) == 3
 
 
 def test_a_search_joins_numbers_to_what_is_left(tmp_path, cache):

@@ -6,13 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from skythaw.data.cutouts import is_number
 from skythaw.data.sources.column_names import DEC_NAMES, RA_NAMES
+from skythaw.data.sources.user_tables import IDS
 from skythaw.errors import DataError, SkythawError
 from skythaw.spec import Study
 from skythaw.study.number_check import check_numbers
 from skythaw.study.study_data import open_study_data
 from skythaw.tables.catalogue_files import read_catalogue
+from skythaw.tables.columns import texts_are_numbers
 
 BLAMED = re.compile(r"column '([^']+)'")
 POSITIONS = {name.lower() for name in (*RA_NAMES, *DEC_NAMES)}
@@ -35,9 +39,7 @@ def table_columns(base: dict[str, Any], table: Path, cache: Path) -> tuple[list[
     DataError
         It can't be read, does not belong to the images, or has no column that can be used.
     """
-    catalogue = read_catalogue(table)
-    columns = [f.name for f in catalogue.schema if is_number(f.type) and f.name.lower() not in POSITIONS]
-    left_out: dict[str, list[str]] = {}
+    columns, left_out = _sorted_out(read_catalogue(table))
     while columns:
         data = {**base["data"], "table": str(table), "columns": columns}
         study = Study.parse(
@@ -55,6 +57,21 @@ def table_columns(base: dict[str, Any], table: Path, cache: Path) -> tuple[list[
             return columns, _sentences(left_out, table)
     said = _sentences(left_out, table)
     raise DataError(f"{table} has no column of numbers that can be used" + (f" ({said[0]})" if said else ""))
+
+
+def _sorted_out(catalogue: pa.Table) -> tuple[list[str], dict[str, list[str]]]:
+    """The columns that hold numbers, and by reason those that do not; of neither are positions and texts of ids."""
+    columns: list[str] = []
+    left_out: dict[str, list[str]] = {}
+    for field in catalogue.schema:
+        name, is_text = field.name.lower(), pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        if name in POSITIONS or (is_text and name in IDS):
+            continue
+        if is_number(field.type) or (is_text and texts_are_numbers(catalogue[field.name])):
+            columns.append(field.name)
+        else:
+            left_out.setdefault("it holds text" if is_text else f"it holds {field.type}", []).append(field.name)
+    return columns, left_out
 
 
 def _sentences(left_out: dict[str, list[str]], table: Path) -> list[str]:
@@ -77,4 +94,4 @@ def _why(text: str, name: str) -> str:
     """The reason in an error, without what would mend it and without the others that it is of."""
     why = text.partition(f"'{name}'")[2].partition(";")[0].strip().removeprefix("is a leak: ")
     why = re.sub(r" \([^()]* too\)$|, and tells nothing: leave it out$|: leave .* out$", "", why)
-    return f"it {why}" if why.startswith("is ") else why
+    return f"it {why}" if why.startswith(("is ", "should ", "looks ", "holds ")) else why

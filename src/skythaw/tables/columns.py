@@ -5,6 +5,7 @@ How a column is read (its kind) is guessed once, from the table of the study, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from skythaw.tables.number_table import NumberTable, first_twice
 
 NO_NUMBER = ("", "-", "--", "nan", "na", "n/a", "null", "none")
 """texts, in lower case, that stand for a missing number"""
+WHOLE = re.compile(r"[+-]?\d+")
 MOST_MISSING = 0.5
 """a column of which a larger share is missing is refused"""
 COLOURED = ("magnitude", "luptitude", "flux")
@@ -160,6 +162,22 @@ def _floats(table: pa.Table, name: str, where: str) -> np.ndarray:
             f"and in {len(infinite)} rows in all; leave a value empty where it is unknown"
         )
     return values
+
+
+def texts_are_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether a column of texts is one of numbers: some are, though others may stand for none, or be wrong.
+
+    Whole numbers alone are not: they were made text because they are ids or codes.
+    """
+    texts = [text for text in column.unique().to_pylist() if text is not None]
+    return any(map(_is_number, texts)) and not all(WHOLE.fullmatch(text.strip()) for text in texts)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not np.isnan(_float(text, "", 0, ""))
+    except DataError:
+        return False
 
 
 def _float(text: str | None, name: str, row: int, where: str) -> float:
