@@ -142,6 +142,17 @@ def test_a_bad_column_is_refused_in_one_line(columns, settings, parts):
         assert part in str(error.value)
 
 
+@pytest.mark.parametrize(("given", "lost"), [(0, 40), (19, 21), (20, 20)])
+def test_extinction_may_be_missing_for_half_of_the_objects(given, lost):
+    columns = {"u": MAGNITUDE, "A_u": np.where(np.arange(COUNT) < given, 0.1, -9999)}
+    settings = {"columns": ("u",), "extinction": {"u": "A_u"}}
+    if lost <= 20:
+        assert read(columns, **settings).missing == {"u": lost}
+        return
+    with pytest.raises(DataError, match=f"extinction, column 'A_u', 'u' is missing for {lost} of 40 objects"):
+        read(columns, **settings)
+
+
 def test_settings_that_do_not_fit_are_refused():
     columns = {"modelMag_u": MAGNITUDE, "size": FLUX, "ext": MAGNITUDE / 100}
     with pytest.raises(SpecError, match="'size' twice"):

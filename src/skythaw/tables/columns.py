@@ -85,6 +85,8 @@ def column_numbers(
         if training:
             _require_use(name, there, where)
         values[name] = numbers_of(there, kinds[name], _extinction(table, name, kinds[name], settings, where))
+        if training and name in settings.extinction:
+            _require_extinction(name, settings.extinction[name], values[name], where)
     for name, blue, red in _colours(settings, kinds):
         values[name] = values[blue] - values[red]
     ids = tuple(table["object_id"].to_pylist())
@@ -198,6 +200,15 @@ def _require_use(name: str, values: np.ndarray, where: str) -> None:
         )
     if (there == there[0]).all():
         raise DataError(f"{where}: column {name!r} is {there[0]:g} for every object, and tells nothing: leave it out")
+
+
+def _require_extinction(name: str, column: str, corrected: np.ndarray, where: str) -> None:
+    lost = int(np.isnan(corrected).sum())
+    if lost > MOST_MISSING * len(corrected):
+        raise DataError(
+            f"{where}: less its extinction, column {column!r}, {name!r} is missing for {lost} of {len(corrected)} "
+            "objects; at most half may be: use it without extinction, or give the extinction of these objects"
+        )
 
 
 def _extinction(table: pa.Table, name: str, kind: str, settings: Numbers, where: str) -> np.ndarray | None:
