@@ -153,15 +153,21 @@ def _floats(table: pa.Table, name: str, where: str) -> np.ndarray:
     if is_number(column.type):
         values = np.array(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        values = np.array([_float(text, name, row, where) for row, text in enumerate(column.to_pylist(), start=1)])
+        values = np.full(len(column), np.nan)
+        for row, text in enumerate(column.to_pylist()):
+            try:
+                values[row] = _float(text)
+            except ValueError:
+                said = f"column {name!r} should hold numbers, not {text[:40]!r} (object {table['object_id'][row]})"
+                raise DataError(f"{where}: {said}") from None
     elif pa.types.is_null(column.type):
         values = np.full(len(column), np.nan)
     else:
         raise DataError(f"{where}: column {name!r} holds {column.type}; it should hold numbers")
     if len(infinite := np.flatnonzero(np.isinf(values))):
         raise DataError(
-            f"{where}: column {name!r} is infinite in row {infinite[0] + 1} (object {table['object_id'][infinite[0]]}) "
-            f"and in {len(infinite)} rows in all; leave a value empty where it is unknown"
+            f"{where}: column {name!r} is infinite for object {table['object_id'][infinite[0]]} and for "
+            f"{len(infinite)} in all; leave a value empty where it is unknown"
         )
     return values
 
@@ -177,18 +183,14 @@ def texts_are_numbers(column: pa.ChunkedArray) -> bool:
 
 def _is_number(text: str) -> bool:
     try:
-        return not np.isnan(_float(text, "", 0, ""))
-    except DataError:
+        return not np.isnan(_float(text))
+    except ValueError:
         return False
 
 
-def _float(text: str | None, name: str, row: int, where: str) -> float:
-    if text is None or text.strip().lower() in NO_NUMBER:
-        return np.nan
-    try:
-        return float(text.replace("_", "no number"))
-    except ValueError:
-        raise DataError(f"{where}: column {name!r} should hold numbers, not {text[:40]!r} (row {row})") from None
+def _float(text: str | None) -> float:
+    """The number that a text is, NaN where it stands for none; raises `ValueError`."""
+    return np.nan if text is None or text.strip().lower() in NO_NUMBER else float(text.replace("_", "no number"))
 
 
 def _require_use(name: str, values: np.ndarray, where: str) -> None:
