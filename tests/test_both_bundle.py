@@ -204,6 +204,7 @@ BAD = {
     "not the file catalogue.csv: read it first, or give the file to skythaw.predict": lambda t: "catalogue.csv",
     "has 1 rows, and there are 2": lambda t: t | {"modelMag_r": np.array([17.0])},
     "'modelMag_r' should hold a number for each object, not one value, 17.0": lambda t: t | {"modelMag_r": 17.0},
+    "'modelMag_r' holds fluxes by its unit": lambda t: t | {"modelMag_r": [17.0, 18.0] * units.Jy},
     "'modelMag_r' should hold numbers: only handle 1-dim": lambda t: t | {"modelMag_r": np.eye(2)},
 }
 

@@ -65,6 +65,46 @@ def test_kinds_are_guessed_from_names_and_values(name, values, kind):
     assert kinds({name: values}) == {name: kind}
 
 
+@pytest.mark.parametrize(
+    ("unit", "name", "kind"),
+    [
+        ("nmgy", "u", "flux/1"),
+        ("3.631e-06 Jy", "u", "flux/1"),
+        ("erg / (Angstrom s cm2)", "modelMag_u", "flux/1"),
+        ("nmgy / arcsec2", "u", "magnitude"),
+        ("mag", "flux_u", "magnitude"),
+        ("mag(AB)", "brightness", "magnitude"),
+        ("mag", "u_err", "number"),
+        ("mag / arcsec2", "brightness", "number"),
+        ("m", "u", "magnitude"),
+        ("", "u", "magnitude"),
+    ],
+)
+def test_a_declared_unit_decides(unit, name, kind):
+    known = kinds_of(declared(**{name: (MAGNITUDE, unit)}), Numbers(columns=(name,)), "")
+    assert known == {name: kind}
+
+
+def declared(**columns):
+    """A table whose columns declare their units."""
+    whole = table(**{name: values for name, (values, _) in columns.items()})
+    for place, (name, (_, unit)) in enumerate(columns.items(), start=1):
+        whole = whole.set_column(place, whole.schema.field(name).with_metadata({"unit": unit}), whole[name])
+    return whole
+
+
+def test_declared_units_that_differ_are_refused():
+    mixed = declared(u=(MAGNITUDE, "nmgy"), g=(MAGNITUDE + 0.3, "mag"))
+    with pytest.raises(DataError, match=r"mixed up: 'u' looks like fluxes .* but 'g' looks like magnitudes"):
+        kinds_of(mixed, Numbers(columns=("u", "g")), "")
+    for kind, unit, said in (
+        ("magnitude", "nmgy", "fluxes by its unit, and should hold magnitudes"),
+        ("flux/1", "mag", "magnitudes by its unit, and should hold fluxes"),
+    ):
+        with pytest.raises(DataError, match=f"'u' holds {said}"):
+            column_numbers(declared(u=(MAGNITUDE, unit)), Numbers(columns=("u",)), {"u": kind}, "", training=False)
+
+
 def test_colours_of_a_family_are_formed_in_order_of_wavelength():
     numbers = read({"modelMag_r": MAGNITUDE, "modelMag_u": MAGNITUDE + 2, "modelMag_g": MAGNITUDE + 0.5, "size": FLUX})
     assert numbers.names[4:] == ("modelMag_u - modelMag_g", "modelMag_g - modelMag_r")
@@ -179,6 +219,8 @@ def test_other_units_than_those_of_the_training_are_refused():
     settings = Numbers(columns=("modelMag_u",))
     with pytest.raises(DataError, match="should hold magnitudes"):
         column_numbers(table(modelMag_u=FLUX * 1e3), settings, {"modelMag_u": "magnitude"}, "", training=False)
+    with pytest.raises(DataError, match="its median is 4"):
+        column_numbers(table(modelMag_u=MAGNITUDE + 22), settings, {"modelMag_u": "magnitude"}, "", training=False)
     with pytest.raises(SpecError, match="'modelMag_u'"):
         column_numbers(table(modelMag_u=MAGNITUDE), settings, {}, "", training=False)
 

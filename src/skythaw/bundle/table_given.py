@@ -11,6 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from skythaw.bundle.numbers_wanted import NumbersWanted
+from skythaw.data.sources.user_tables import UNIT
 from skythaw.errors import DataError
 
 Table = Mapping[str, Any]
@@ -41,10 +42,13 @@ def columns_given(wants: NumbersWanted, table: Table, objects: int) -> Float[np.
     if lacking := wants.lacking(list(found)):
         raise DataError(f"the table lacks {listed(lacking)}, which this classifier takes beside images")
     columns = {name: _numbers(name, column) for name, column in found.items()}
+    fields = [pa.field("object_id", pa.string())]
     for name, column in columns.items():
+        fields.append(pa.field(name, column.type, metadata={UNIT: str(getattr(found[name], "unit", None) or "")}))
         if len(column) != objects:
             raise DataError(f"the column {name!r} has {len(column)} rows, and there are {objects} objects")
-    return wants.given(pa.table({"object_id": [str(row) for row in range(objects)], **columns}))[0]
+    ids = pa.array([str(row) for row in range(objects)], pa.string())
+    return wants.given(pa.table([ids, *columns.values()], schema=pa.schema(fields)))[0]
 
 
 def listed(names: Sequence[str]) -> str:

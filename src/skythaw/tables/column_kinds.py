@@ -26,22 +26,23 @@ NAMED_FLUX = re.compile(r"flux|nmgy|maggies", re.IGNORECASE)
 NAMED_MAGNITUDE = re.compile(r"(?<![a-z])mag(?![a-z])|(?<=[a-z])Mag(?![a-z])|^[ugrizyjhk]mag$", re.IGNORECASE)
 NAMED_LUPTITUDE = re.compile(r"lupt|asinh_?mag", re.IGNORECASE)
 NAMED_ERROR = re.compile(r"err|ivar|sigma|^e_|snr|flag", re.IGNORECASE)
+PLURAL = {"magnitude": "magnitudes", "flux": "fluxes"}
 ALIKE = -0.5
 """rank correlation of two columns of a family below which one of them rises where the other falls"""
 
 
-def kind_of(name: str, values: np.ndarray) -> str:
-    """What a column holds, by its name and its values, float64 [object]."""
+def kind_of(name: str, values: np.ndarray, declared: str | None = None) -> str:
+    """What a column holds, by its declared unit (`declared_kind`), its name, and its values, float64 [object]."""
     plain = without_missing(values, "number")
     if NAMED_ERROR.search(name):
         return "number"
-    if NAMED_FLUX.search(name):
+    if declared == "flux" or (declared is None and NAMED_FLUX.search(name)):
         return _flux(values)
     if not _like_magnitudes(without_missing(values, "magnitude")):
-        return _flux(values) if NAMED_MAGNITUDE.search(name) and _like_fluxes(plain) else "number"
+        return _flux(values) if not declared and NAMED_MAGNITUDE.search(name) and _like_fluxes(plain) else "number"
     if NAMED_LUPTITUDE.search(name):
         return "luptitude"
-    return "magnitude" if NAMED_MAGNITUDE.search(name) or band_of(name) in _BARE else "number"
+    return "magnitude" if declared or NAMED_MAGNITUDE.search(name) or band_of(name) in _BARE else "number"
 
 
 _BARE = {("*", band) for band in "ugrizyJHK"}
@@ -112,10 +113,16 @@ def _lone(family: Family, kinds: Mapping[str, str], values: Mapping[str, np.ndar
     return None
 
 
-def require_kind(name: str, kind: str, values: np.ndarray, where: str) -> None:
-    """Raise `DataError` if a column that should hold magnitudes does not look so at all."""
+def require_kind(name: str, kind: str, values: np.ndarray, where: str, declared: str | None = None) -> None:
+    """Raise `DataError` if a column's unit says another kind, or one that should hold magnitudes does not look so."""
+    unit = _unit(kind)
+    if declared and unit in ("magnitude", "flux") and unit != declared:
+        raise DataError(
+            f"{where}: column {name!r} holds {PLURAL[declared]} by its unit, and should hold {PLURAL[unit]}, as in the "
+            "training"
+        )
     there = values[~np.isnan(values)]
-    if _unit(kind) == "magnitude" and len(there) and np.median(np.abs(there)) > 2 * FAINTEST:
+    if unit == "magnitude" and len(there) and np.median(np.abs(there)) > FAINTEST:
         raise DataError(
             f"{where}: column {name!r} should hold magnitudes, about 5 to 35, as in the training; its median is "
             f"{_median(values)}, which looks like a flux"

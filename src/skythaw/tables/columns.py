@@ -17,6 +17,7 @@ from skythaw.errors import DataError, SpecError, nearest
 from skythaw.spec import Numbers
 from skythaw.tables.band_families import families_of
 from skythaw.tables.column_kinds import kind_of, numbers_of, require_kind, require_one_unit, without_missing
+from skythaw.tables.column_units import declared_kind
 from skythaw.tables.number_table import NumberTable, first_twice
 
 NO_NUMBER = ("", "-", "--", "nan", "na", "n/a", "null", "none")
@@ -50,7 +51,7 @@ def numbers_of_columns(table: pa.Table, settings: Numbers, where: str) -> Number
 
 
 def kinds_of(table: pa.Table, settings: Numbers, where: str) -> dict[str, str]:
-    """What each of the columns holds, guessed from names and values: see `skythaw.tables.column_kinds`.
+    """What each of the columns holds, by units, names and values: see `skythaw.tables.column_kinds`.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def kinds_of(table: pa.Table, settings: Numbers, where: str) -> dict[str, str]:
     """
     _require_columns(table, settings, where)
     values = {name: _floats(table, name, where) for name in settings.columns}
-    kinds = {name: kind_of(name, each) for name, each in values.items()}
+    kinds = {name: kind_of(name, each, declared_kind(table.schema.field(name))) for name, each in values.items()}
     for family in families_of(_bands(kinds)):
         there = {name: without_missing(values[name], kinds[name]) for name in family.columns}
         if any(_coloured(kinds[name]) for name in family.columns):
@@ -81,7 +82,7 @@ def column_numbers(
     values: dict[str, np.ndarray] = {}
     for name in settings.columns:
         there = without_missing(_floats(table, name, where), kinds[name])
-        require_kind(name, kinds[name], there, where)
+        require_kind(name, kinds[name], there, where, declared_kind(table.schema.field(name)))
         if training:
             _require_use(name, there, where)
         values[name] = numbers_of(there, kinds[name], _extinction(table, name, kinds[name], settings, where))
