@@ -14,6 +14,7 @@ from skythaw.tables.number_table import NumberTable
 
 COUNT = 40
 MAGNITUDE = np.linspace(16, 21, COUNT)
+FAINT = np.linspace(19.2, 19.9, COUNT)
 FLUX = 10 ** (0.4 * (22.5 - MAGNITUDE))
 
 
@@ -170,6 +171,11 @@ def test_extinction_is_subtracted_and_brightens_fluxes():
         ({"modelMag_u": MAGNITUDE, "modelMag_g": FLUX * 100}, {}, ["mixed up", "modelMag_u", "modelMag_g", "median"]),
         ({"u": MAGNITUDE, "g": MAGNITUDE, "r": FLUX}, {}, ["mixed up"]),
         ({"modelMag_u": MAGNITUDE, "modelMag_g": 40 - MAGNITUDE}, {}, ["mixed up"]),
+        (
+            {"u": FAINT + 1, "g": FAINT + 0.2, "r": 10 ** (9 - 0.4 * FAINT), "i": 10 ** (8.9 - 0.4 * FAINT)},
+            {},
+            ["mixed up", "'u' and 'g' fall where the others rise"],
+        ),
         ({"flux_u": MAGNITUDE, "flux_g": FLUX, "flux_r": FLUX}, {}, ["mixed up", "'flux_u' falls"]),
     ],
 )
@@ -191,6 +197,15 @@ def test_extinction_may_be_missing_for_half_of_the_objects(given, lost):
         return
     with pytest.raises(DataError, match=f"extinction, column 'A_u', 'u' is missing for {lost} of 40 objects"):
         read(columns, **settings)
+
+
+def test_bands_of_one_unit_may_fall_where_another_hardly_changes():
+    """Objects of nearly one magnitude in r: those that are bright in g are faint in i."""
+    assert kinds({"g": MAGNITUDE, "r": 18 + np.sin(MAGNITUDE * 9), "i": 37 - MAGNITUDE}) == {
+        "g": "magnitude",
+        "r": "magnitude",
+        "i": "magnitude",
+    }
 
 
 def test_settings_that_do_not_fit_are_refused():

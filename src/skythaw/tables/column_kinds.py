@@ -95,11 +95,14 @@ def require_one_unit(family: Family, kinds: Mapping[str, str], values: Mapping[s
             "them in one unit"
         )
     for name in family.columns:
-        others = [other for other in family.columns if other != name]
-        if all(_correlation(values[name], values[other]) < ALIKE for other in others):
+        falls = [other for other in family.columns if _correlation(values[name], values[other]) < ALIKE]
+        rises = [other for other in family.columns if other not in falls]
+        if falls and all(_correlation(values[a], values[b]) < ALIKE for a in rises for b in falls):
+            few = min((rises, falls), key=len)
+            what = f"{few[0]!r} falls" if len(few) == 1 else f"{' and '.join(map(repr, few))} fall"
             raise DataError(
-                f"{where}: the units of {', '.join(family.columns)} are mixed up: {name!r} falls where the others "
-                "rise, as magnitudes do beside fluxes; give all of them in one unit"
+                f"{where}: the units of {', '.join(family.columns)} are mixed up: {what} where the others rise, as "
+                "magnitudes do beside fluxes; give all of them in one unit"
             )
 
 
