@@ -388,6 +388,23 @@ def test_image_files_are_found_in_a_catalogue_by_their_names(made, survey, tmp_p
     assert found["inputs"] == ["both"] * 10
 
 
+def test_numbers_outside_the_range_of_the_training_are_told(made, survey, tmp_path, capsys):
+    images, table, cutouts = survey
+    ranges = read_about(made / "bundle").numbers.ranges
+    assert set(ranges) == set(MAGNITUDES)
+    older = read_about(made / "bundle").numbers.model_copy(update={"ranges": {}})
+    assert "ranges" not in older.model_dump(), "the checksum of older bundles stays"
+    fainter = {name: column + 6 for name, column in table.items()}
+    file = catalogue_of((images, fainter, cutouts), tmp_path / "catalogue.csv")
+    bare = changed(made, tmp_path / "bare.parquet", lambda whole: whole.drop_columns(list(MAGNITUDES)))
+    predicted(made, tmp_path, bare, "--table", file)
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"The median of {name!r} is 2" in said for name in MAGNITUDES)
+    (tmp_path / "out.parquet").unlink()
+    predicted(made, tmp_path, made / "survey.parquet")
+    assert "The median" not in capsys.readouterr().out
+
+
 def test_files_with_positions_of_other_types_are_judged_together(made, survey, tmp_path, capsys):
     _, table, cutouts = survey
     ra, dec = np.linspace(180, 181, 180), np.full(180, 2.0)

@@ -9,6 +9,7 @@ import pytest
 from skythaw.errors import DataError, SpecError, UnknownNameError
 from skythaw.spec import Numbers
 from skythaw.tables.band_families import band_of, families_of
+from skythaw.tables.column_ranges import compare_ranges, ranges_of
 from skythaw.tables.columns import column_numbers, kinds_of, numbers_of_columns
 from skythaw.tables.number_table import NumberTable
 
@@ -238,6 +239,36 @@ def test_other_units_than_those_of_the_training_are_refused():
         column_numbers(table(modelMag_u=MAGNITUDE + 22), settings, {"modelMag_u": "magnitude"}, "", training=False)
     with pytest.raises(SpecError, match="'modelMag_u'"):
         column_numbers(table(modelMag_u=MAGNITUDE), settings, {}, "", training=False)
+
+
+def ranged(columns, given, sure=()):
+    """What is said of columns where a model was trained on others of these names."""
+    settings = Numbers(columns=tuple(columns))
+    known = kinds_of(table(**columns), settings, "")
+    trained = column_numbers(table(**columns), settings, known, "", training=True)
+    found = column_numbers(table(**given), settings, known, "", training=False)
+    return compare_ranges(found, known, ranges_of(trained.names, trained.values, known), "c.csv", sure)
+
+
+def test_ranges_are_in_the_unit_of_the_column():
+    names, values = ("flux_u", "u"), np.stack([FLUX * 10, MAGNITUDE], axis=1)
+    numbers = read(dict(zip(names, values.T, strict=True)))
+    found = ranges_of(numbers.names, numbers.values, {"flux_u": "flux/10", "u": "magnitude"})
+    for name, column in zip(names, values.T, strict=True):
+        np.testing.assert_allclose(found[name], np.quantile(column, [0.01, 0.99]), rtol=1e-3)
+
+
+def test_magnitudes_and_fluxes_outside_the_range_of_the_training_are_told():
+    bands, fluxes = {"g": MAGNITUDE + 0.5, "r": MAGNITUDE}, {"flux_g": FLUX * 40, "flux_r": FLUX * 60}
+    assert ranged(bands, bands) == ranged(fluxes, fluxes) == []
+    told = "The median of 'g' is 24.5, and in the training 98 % lay from 16.55 to 21.45: is it in that unit?"
+    assert ranged(bands, {"g": MAGNITUDE + 6, "r": MAGNITUDE}) == [told]
+    faint = {name: np.linspace(6, 30, COUNT) for name in fluxes}
+    with pytest.raises(DataError, match=r"c.csv: column 'flux_g' should hold fluxes; .* look like magnitudes"):
+        ranged(fluxes, faint)
+    assert len(ranged(fluxes, faint, sure=tuple(fluxes))) == 2
+    assert len(ranged(fluxes, {name: values / 1e4 for name, values in fluxes.items()})) == 2
+    assert ranged({"size": FLUX}, {"size": FLUX * 1e3}) == []
 
 
 def test_a_table_gives_rows_columns_and_both():

@@ -14,6 +14,7 @@ SCORES = frozenset({"own", "macro_f1", "accuracy", "per_class"})
 """of a classifier on the test set, by name"""
 KIND = r"^(magnitude|luptitude|number|flux/(\d{1,6}(\.\d{1,6})?|\d(\.\d{1,6})?e[+-]\d\d))$"
 MOST_NUMBERS, LONGEST_NAME = 2000, 200
+Bound = Annotated[float, Field(allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0.01, le=100)]
 
 
@@ -24,6 +25,8 @@ class NumbersRecord(Frozen):
     """of the numbers, in the order in which the model takes them"""
     kinds: dict[Word, Annotated[str, Field(pattern=KIND)]]
     """how each column is read: ``magnitude``, ``luptitude``, ``number``, or ``flux/S`` with the softening S"""
+    ranges: dict[Word, tuple[Bound, Bound]] = Field(default_factory=dict, exclude_if=lambda ranges: not ranges)
+    """between which values each column lay in the training; older bundles have none"""
     model: Literal["forest", "boosting", "linear"]
     """what the half of the numbers is"""
     fusion: Literal["mean", "stack"]

@@ -16,6 +16,8 @@ from skythaw.bundle.numbers_record import NumbersRecord
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.decode import middle
 from skythaw.spec import Numbers
+from skythaw.tables.column_ranges import compare_ranges
+from skythaw.tables.column_units import declared_kind
 from skythaw.tables.columns import column_numbers
 from skythaw.tables.measured import measured, measured_names
 from skythaw.tables.open_numbers import merged
@@ -80,8 +82,10 @@ class NumbersWanted:
             objects, report = merged(self.settings, catalogue, Cutouts((Path("the images"),), objects, {}))
             notes = (report.sentence(),) if report else ()
         table = column_numbers(objects, self.settings, self.record.kinds, where, training=False)
+        sure = [name for name in self.settings.columns if declared_kind(objects.schema.field(name))]
+        outside = compare_ranges(table, self.record.kinds, self.record.ranges, where, sure)
         names = [name for name, own in zip(self.record.names, self.is_measured, strict=True) if not own]
-        return table.select(names).values, notes
+        return table.select(names).values, (*notes, *outside)
 
     def require(self) -> None:
         """Raise `ValueError` unless the settings give the numbers that are named; both may come from anybody."""

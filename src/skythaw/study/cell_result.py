@@ -40,6 +40,8 @@ class Result(BaseModel):
     """of a cell without a network: their names, in the order in which its model takes them"""
     number_kinds: dict[str, str] | None = None
     """of a cell without a network: how each column was read, see `skythaw.tables.column_kinds`"""
+    number_ranges: dict[str, tuple[float, float]] | None = None
+    """between which values each column lay in the training, see `skythaw.tables.column_ranges`"""
     fusion: str | None = None
     """of a cell of both: how the two are combined, ``mean`` or ``stack``; the log loss on validation decides"""
     fusion_losses: dict[str, float] | None = None

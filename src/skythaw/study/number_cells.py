@@ -26,6 +26,7 @@ from skythaw.study.ledger_rows import Entry
 from skythaw.study.number_weights import save_number_model
 from skythaw.study.open_study import OpenStudy
 from skythaw.study.study_data import StudyData
+from skythaw.tables.column_ranges import ranges_of
 from skythaw.tables.number_models import fit_boosting, fit_forest, fit_linear, forest_fits
 from skythaw.tables.number_table import NumberTable
 from skythaw.tables.open_numbers import column_kinds, open_numbers
@@ -167,6 +168,7 @@ def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
     objects = numbers.objects(cell)
     targets = objects.targets
     values, names = numbers.values(cell, objects)
+    kinds = numbers.kinds(cell, objects)
     watch.lap("prepare")
     tried = {
         way: FITS[way](values["train"], targets["train"], len(objects.classes), cell.seed)
@@ -201,7 +203,8 @@ def run_number_cell(cell: Cell, numbers: OpenNumbers, out: Path) -> Result:
         head=best,
         numbers=len(names),
         number_names=names,
-        number_kinds=numbers.kinds(cell, objects),
+        number_kinds=kinds,
+        number_ranges=ranges_of(names, values["train"], kinds) or None,
         gap=scores["train"]["macro_f1"] - scores["validation"]["macro_f1"],
         lr=0.0,
         lr_trials=[],

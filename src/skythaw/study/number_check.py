@@ -13,6 +13,7 @@ from skythaw.data.split_groups import kept_together
 from skythaw.errors import DataError, SpecError, nearest
 from skythaw.spec import IMAGES, Study
 from skythaw.study.study_data import StudyData
+from skythaw.tables.column_ranges import compare_ranges, ranges_of
 from skythaw.tables.leaks import refuse_leaks
 from skythaw.tables.measured import measured_names
 from skythaw.tables.number_table import NumberTable
@@ -62,12 +63,15 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
             rows = study_data.parts.train
             labels = cutouts.labels[rows]
             together = kept_together(cutouts, study.data.split, None)[rows]
+            values, allowed = table.values[rows], settings.allow_leak
             subtracted = extinctions(given, study.data.table, cutouts)
-            _require_known(settings.allow_leak, (*table.names, *subtracted.names))
-            for each in (subtracted, table):
-                refuse_leaks(
-                    each.names, each.values[rows], np.asarray(labels, dtype=str), settings.allow_leak, together
-                )
+            _require_known(allowed, (*table.names, *subtracted.names))
+            for names, numbers in ((subtracted.names, subtracted.values[rows]), (table.names, values)):
+                refuse_leaks(names, numbers, np.asarray(labels, dtype=str), allowed, together)
+        elif kinds is not None:
+            one_file = () if study.data.table is None else settings.columns  # of a catalogue that both have in common
+            ranges = ranges_of(table.names, values, kinds)
+            said += compare_ranges(table, kinds, ranges, str(cutouts.paths[0]), one_file)
     return list(dict.fromkeys(said))
 
 

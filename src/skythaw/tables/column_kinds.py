@@ -38,7 +38,7 @@ def kind_of(name: str, values: np.ndarray, declared: str | None = None) -> str:
         return "number"
     if declared == "flux" or (declared is None and NAMED_FLUX.search(name)):
         return _flux(values)
-    if not _like_magnitudes(without_missing(values, "magnitude")):
+    if not like_magnitudes(without_missing(values, "magnitude")):
         return _flux(values) if not declared and NAMED_MAGNITUDE.search(name) and _like_fluxes(plain) else "number"
     if NAMED_LUPTITUDE.search(name):
         return "luptitude"
@@ -75,6 +75,12 @@ def numbers_of(values: np.ndarray, kind: str, extinction: np.ndarray | None) -> 
         return values if extinction is None else values - extinction
     flux = values if extinction is None else values * 10 ** (0.4 * extinction)
     return -2.5 / math.log(10) * np.arcsinh(flux / (2 * float(softening)))
+
+
+def plain_values(values: np.ndarray, kind: str) -> np.ndarray:
+    """The inverse of `numbers_of` without extinction: the values in the unit of the column."""
+    softening = kind.partition("/")[2]
+    return -2 * float(softening) * np.sinh(values * math.log(10) / 2.5) if softening else values
 
 
 def require_one_unit(family: Family, kinds: Mapping[str, str], values: Mapping[str, np.ndarray], where: str) -> None:
@@ -139,7 +145,8 @@ def _flux(values: np.ndarray) -> str:
     return f"flux/{10.0 ** (math.floor(math.log10(np.median(there))) - 1 if len(there) else 0):g}"
 
 
-def _like_magnitudes(values: np.ndarray) -> bool:
+def like_magnitudes(values: np.ndarray) -> bool:
+    """Whether nearly all values could be magnitudes of what is seen in surveys; NaN does not count."""
     there = values[~np.isnan(values)]
     return not len(there) or bool(np.mean((there >= BRIGHTEST) & (there <= FAINTEST)) >= 0.95)
 

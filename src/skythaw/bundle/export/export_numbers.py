@@ -35,6 +35,7 @@ class Halves:
         return NumbersRecord(
             names=of_table.number_names or (),
             kinds=of_table.number_kinds or {},
+            ranges=of_table.number_ranges or {},
             model=of_table.head,  # type: ignore[arg-type]
             fusion=finished_result(self.whole).fusion,  # type: ignore[arg-type]
             temperature=self._temperature(run, classes),
