@@ -264,6 +264,17 @@ def test_the_images_are_not_opened_for_columns_alone(survey):
     assert numbers.names == ("modelMag_u", "field")  # one of the catalogue, one of the cutouts
 
 
+def test_bands_that_may_be_fluxes_are_named(survey):
+    cutouts, path, cache = survey
+    settings = Numbers(columns=("g", "r"))
+    for times, said in ((1, False), (90, True)):
+        path = catalogue(
+            path.parent / f"{times}.csv", object_id=cutouts.object_ids, g=MAGNITUDE * times, r=times * MAGNITUDE + 1
+        )
+        _, sentences = open_numbers(settings, path, cutouts, None, cache)
+        assert any("If g, r are fluxes, give them by names such as flux_g" in text for text in sentences) == said
+
+
 def test_other_objects_are_read_as_the_training_objects(survey):
     cutouts, path, cache = survey
     settings = Numbers(columns=("modelMag_u",))

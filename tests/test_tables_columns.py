@@ -16,6 +16,7 @@ from skythaw.tables.number_table import NumberTable
 COUNT = 40
 MAGNITUDE = np.linspace(16, 21, COUNT)
 FAINT = np.linspace(19.2, 19.9, COUNT)
+FLUX_OF_FAINT = 10 ** (9 - 0.4 * FAINT)
 FLUX = 10 ** (0.4 * (22.5 - MAGNITUDE))
 
 
@@ -97,7 +98,9 @@ def declared(**columns):
 
 def test_declared_units_that_differ_are_refused():
     mixed = declared(u=(MAGNITUDE, "nmgy"), g=(MAGNITUDE + 0.3, "mag"))
-    with pytest.raises(DataError, match=r"mixed up: 'u' looks like fluxes .* but 'g' looks like magnitudes"):
+    with pytest.raises(
+        DataError, match=r"mixed up, or can't be told: 'u' looks like fluxes .* but 'g' looks like magnitudes"
+    ):
         kinds_of(mixed, Numbers(columns=("u", "g")), "")
     for kind, unit, said in (
         ("magnitude", "nmgy", "fluxes by its unit, and should hold magnitudes"),
@@ -170,10 +173,15 @@ def test_extinction_is_subtracted_and_brightens_fluxes():
         ({"u": [None] * COUNT}, {}, ["'u' is missing for 40 of 40"]),
         ({"a": [[1.0]] * COUNT}, {}, ["'a' holds list<", "numbers"]),
         ({"modelMag_u": MAGNITUDE, "modelMag_g": FLUX * 100}, {}, ["mixed up", "modelMag_u", "modelMag_g", "median"]),
+        (
+            {"g": FLUX_OF_FAINT, "r": FLUX_OF_FAINT * 3},
+            {},
+            ["mixed up, or can't be told", "flux_g", "declares the unit"],
+        ),
         ({"u": MAGNITUDE, "g": MAGNITUDE, "r": FLUX}, {}, ["mixed up"]),
         ({"modelMag_u": MAGNITUDE, "modelMag_g": 40 - MAGNITUDE}, {}, ["mixed up"]),
         (
-            {"u": FAINT + 1, "g": FAINT + 0.2, "r": 10 ** (9 - 0.4 * FAINT), "i": 10 ** (8.9 - 0.4 * FAINT)},
+            {"u": FAINT + 1, "g": FAINT + 0.2, "r": FLUX_OF_FAINT, "i": FLUX_OF_FAINT * 0.9},
             {},
             ["mixed up", "'u' and 'g' fall where the others rise"],
         ),

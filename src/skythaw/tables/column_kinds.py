@@ -97,8 +97,9 @@ def require_one_unit(family: Family, kinds: Mapping[str, str], values: Mapping[s
         if lone := _lone(family, kinds, values):
             described = [f"column {said[lone]}", *(said[name] for unit, name in groups.items() if unit != "number")]
         raise DataError(
-            f"{where}: the units of {', '.join(family.columns)} are mixed up: {', but '.join(described)}; give all of "
-            "them in one unit"
+            f"{where}: the units of {', '.join(family.columns)} are mixed up, or can't be told: "
+            f"{', but '.join(described)}; give all of them in one unit, and fluxes by names such as flux_g or in a "
+            "file that declares the unit"
         )
     for name in family.columns:
         falls = [other for other in family.columns if _correlation(values[name], values[other]) < ALIKE]

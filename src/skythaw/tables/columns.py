@@ -116,6 +116,12 @@ def _bands(kinds: Mapping[str, str]) -> list[str]:
     return [name for name, kind in kinds.items() if _coloured(kind) or name.lower() != "z"]
 
 
+def bands_untold(kinds: Mapping[str, str]) -> list[str]:
+    """Columns that are called as bands, such as g and r, and hold other numbers: of one unit, it is not known which."""
+    families = [family for family in families_of(_bands(kinds)) if family.pattern == "*"]
+    return [name for family in families for name in family.columns if not _coloured(kinds[name])]
+
+
 def _coloured(kind: str) -> bool:
     return kind.partition("/")[0] in COLOURED
 

@@ -15,7 +15,7 @@ from skythaw.data.pixel_store import Progress, Store
 from skythaw.errors import DataError
 from skythaw.spec import Numbers
 from skythaw.tables.catalogue import JoinReport, join
-from skythaw.tables.columns import column_numbers, kinds_of, plain_columns
+from skythaw.tables.columns import bands_untold, column_numbers, kinds_of, plain_columns
 from skythaw.tables.leaks import refuse_names
 from skythaw.tables.measured import MEASURED, measured_of
 from skythaw.tables.number_table import NumberTable
@@ -170,7 +170,11 @@ def _kind_sentences(kinds: Mapping[str, str]) -> list[str]:
     for name, kind in kinds.items():
         groups.setdefault(kind.partition("/")[0], []).append(name)
     words = {"magnitude": "magnitudes", "luptitude": "asinh magnitudes", "flux": "fluxes", "number": "other numbers"}
-    return [f"Taken as {words[kind]}: {', '.join(names)}." for kind, names in groups.items()]
+    said = [f"Taken as {words[kind]}: {', '.join(names)}." for kind, names in groups.items()]
+    if untold := bands_untold(kinds):
+        how = "by names such as flux_g, or in a file that declares their unit"
+        said.append(f"If {', '.join(untold)} are fluxes, give them {how}: they have no colours as other numbers.")
+    return said
 
 
 def _missing_sentences(columns: NumberTable) -> list[str]:
