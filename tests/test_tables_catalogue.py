@@ -100,6 +100,22 @@ def test_a_cutout_without_a_position_has_no_row_and_is_counted(tmp_path):
         joined(path, cutouts=labelled(["STAR", "GALAXY"] * 6, ra=ra, dec=dec))
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "ecsv"])
+def test_a_row_without_a_position_belongs_to_no_cutout_and_is_counted(tmp_path, ending):
+    ra, dec = RA.copy(), DEC.copy()
+    ra[[0, 3]], dec[[0, 5]] = -9999, [-999, np.nan]
+    table, report = joined(catalogue(tmp_path / f"c.{ending}", ra=ra, dec=dec, modelMag_u=MAGNITUDE))
+    assert [row for row, value in enumerate(table["modelMag_u"].to_pylist()) if value is None] == [0, 3, 5]
+    assert report == JoinReport("position", 9, 3, 0, 3, nowhere=3)
+    assert report.sentence().endswith("Rows of the catalogue that are not used: 3 (3 of them have no position).")
+
+
+def test_a_position_may_be_missing_among_sexagesimal_ones(tmp_path):
+    clock = [f"12:00:{2.4 * row:06.3f}" for row in range(COUNT)]
+    path = catalogue(tmp_path / "c.csv", ra=["-9999", *clock[1:]], dec=DEC, modelMag_u=MAGNITUDE)
+    assert joined(path)[1] == JoinReport("position", COUNT - 1, 1, 0, 1, nowhere=1)
+
+
 def test_a_wider_radius_finds_more(tmp_path):
     path = catalogue(tmp_path / "c.csv", ra=RA, dec=DEC + np.arange(COUNT) * ARCSEC, modelMag_u=MAGNITUDE)
     assert joined(path)[1].matched == 1
@@ -118,7 +134,8 @@ def positions(*offsets):
         ([0], [0.4, 0.6], [-1], 1),
         ([0], [0.0, 0.0], [-1], 1),
         ([0], [0.4, 1.6], [0], 0),  # the second is outside
-        ([0, 0.9], [0.1], [0, -1], 0),  # one to one
+        ([0, 0.9], [0.1], [0, -1], 0),  # one to one: the nearer has the row
+        ([0, 0.8], [0.1], [0, -1], 0),
         ([0, 1.0], [0.5], [-1, -1], 2),
         ([0, 30], [30.3, 0.3], [1, 0], 0),
         ([np.nan, 5], [5.0, np.nan], [-1, 0], 0),

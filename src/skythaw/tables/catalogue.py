@@ -17,7 +17,7 @@ from skythaw.data.sources.user_tables import IDS, UNIT
 from skythaw.errors import DataError
 from skythaw.spec import Numbers
 from skythaw.tables.catalogue_files import read_catalogue
-from skythaw.tables.column_kinds import without_missing
+from skythaw.tables.column_kinds import NEVER, without_missing
 from skythaw.tables.number_table import first_twice
 
 AXES: tuple[Axis, Axis] = ("ra", "dec")
@@ -40,6 +40,8 @@ class JoinReport:
     """rows of the catalogue that no cutout has"""
     placeless: int = 0
     """of the missing: cutouts without a position, where rows are found by position"""
+    nowhere: int = 0
+    """of the unused: rows without a position, where rows are found by position"""
 
     def sentence(self) -> str:
         """The report as one sentence."""
@@ -49,7 +51,8 @@ class JoinReport:
         text += f" ({self.placeless} of them have no position)" if self.placeless else ""
         if self.ambiguous:
             text += f", and {self.ambiguous} have none because it is ambiguous which row is theirs"
-        return f"{text}. Rows of the catalogue that are not used: {self.unused}."
+        nowhere = f" ({self.nowhere} of them have no position)" if self.nowhere else ""
+        return f"{text}. Rows of the catalogue that are not used: {self.unused}{nowhere}."
 
 
 def join(path: Path, cutouts: Cutouts, settings: Numbers) -> tuple[pa.Table, JoinReport]:
@@ -154,9 +157,10 @@ def _by_position(catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path:
             f"{failed}, and no row lies within {settings.radius:g} arcsec of a cutout: are these the same objects, "
             "with positions in degrees (ICRS)?"
         )
-    matched, placeless = int((row >= 0).sum()), int((~np.isfinite(ours).all(0)).sum())
+    matched = int((row >= 0).sum())
     missing, unused = len(row) - matched - ambiguous, catalogue.num_rows - matched
-    return row, JoinReport("position", matched, missing, ambiguous, unused, placeless)
+    without = [int((~np.isfinite(side).all(0)).sum()) for side in (ours, theirs)]
+    return row, JoinReport("position", matched, missing, ambiguous, unused, *without)
 
 
 def _own_degrees(cutouts: Cutouts, axis: Axis) -> np.ndarray:
@@ -178,7 +182,7 @@ def _degrees(catalogue: pa.Table, name: str, axis: Axis, path: Path) -> np.ndarr
     """Positions in degrees, NaN where there is none; sexagesimal ones and other units are converted."""
     unit = ((catalogue.schema.field(name).metadata or {}).get(UNIT) or b"").decode() or split_name(name)[1]
     try:
-        found = read_degrees(catalogue[name].to_pylist(), axis, unit)
+        found = read_degrees([None if _is_never(each) else each for each in catalogue[name].to_pylist()], axis, unit)
     except ValueError as error:
         raise DataError(f"{path}: column {name!r} should hold positions: {error.args[-1]}") from None
     values = np.array([np.nan if value is None else value for value in found])
@@ -188,10 +192,19 @@ def _degrees(catalogue: pa.Table, name: str, axis: Axis, path: Path) -> np.ndarr
     return values
 
 
+def _is_never(value: object) -> bool:
+    """Whether a number or text stands for a missing value in any column."""
+    try:
+        return float(value) in NEVER  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
 def match_positions(ours: np.ndarray, theirs: np.ndarray, radius: float) -> tuple[np.ndarray, int]:
     """The catalogue's row that belongs to each cutout: nearest within the radius, one to one.
 
-    Where the second nearest of either side is not clearly farther than the nearest, nothing is matched.
+    Where the second nearest of either side is not clearly farther than the nearest, nothing is matched. Where it is,
+    the nearest cutout has the row, and the other has none.
 
     Parameters
     ----------
