@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from astropy import units
 from astropy.table import MaskedColumn
 from astropy.utils.masked import Masked
+from PIL import Image
 
 import skythaw
 from helpers_numbers import MAGNITUDES, make_numbered_bundle
@@ -117,6 +119,30 @@ def test_a_file_of_cutouts_gives_its_numbers_too(made, survey, tmp_path):
     pq.write_table(whole.drop_columns(list(MAGNITUDES[:1])), tmp_path / "some.parquet")
     with pytest.raises(DataError, match=f"the table lacks the column '{MAGNITUDES[0]}'"):
         classifier.predict(tmp_path / "some.parquet")
+
+
+def test_a_table_of_images_may_have_no_numbers_and_what_was_there_is_said(made, survey):
+
+    images, table, _ = survey
+    classifier = skythaw.load(made / "bundle")
+    frame = pd.DataFrame({"image": list(images[:4])})
+    alone = classifier.predict(frame)
+    assert alone.inputs == ("images",) * 4
+    assert np.array_equal(alone, classifier.predict(images[:4]))
+    both = classifier.predict(frame.assign(**{name: column[:4] for name, column in table.items()}))
+    assert pickle.loads(pickle.dumps(both)).inputs == both.copy().inputs == ("both",) * 4
+    assert both.table()["inputs"].tolist() == ["both"] * 4
+    with pytest.raises(DataError, match="the table lacks the columns"):
+        classifier.predict(frame.assign(modelMag_g=17.0))
+
+
+def test_outputs_takes_what_predict_takes(made, survey):
+    images, table, _ = survey
+    classifier = skythaw.load(made / "bundle")
+    given = {name: column[:2] for name, column in table.items()}
+    found = classifier.outputs([Image.fromarray(image) for image in images[:2]], table=given)
+    assert np.array_equal(found.p, classifier.predict(images[:2], table=given))
+    assert classifier.outputs(made / "survey.parquet").inputs.tolist() == ["both"] * len(images)
 
 
 @pytest.mark.parametrize("half", ["images", "table"])

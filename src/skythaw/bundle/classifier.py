@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from skythaw.backbones.last_map import LastMap, last_map
 from skythaw.bundle.bundle_file import WEIGHTS, BundleDescription, read_about
 from skythaw.bundle.bundle_weights import read_model, require_own
-from skythaw.bundle.given_images import read_given
+from skythaw.bundle.given_images import GivenImages, read_given
 from skythaw.bundle.hub_bundle import bundle_folder
 from skythaw.bundle.members import mean_of_networks, weight_files
 from skythaw.bundle.number_half import NEITHER, NumberHalf, read_number_half
@@ -129,14 +129,12 @@ class Classifier:
             the table lacks a column, has another number of rows, or holds what is no number.
         """
         given = read_given(images, self.about.expected)
-        if table is None and self.numbers is not None and self.numbers.wants.columns:
-            table = given.numbers(self.numbers.wants.columns)
         if len(given.images) <= BATCH or self.numbers is not None:
-            p = self.outputs(given.images, table=table, calibrated=calibrated).p
-        else:  # files are read some at a time
-            step = self.about.cell.recipe.batch * max(1, BATCH // self.about.cell.recipe.batch)
-            parts = [given.images[start : start + step] for start in range(0, len(given.images), step)]
-            p = np.concatenate([self.outputs(part, table=table, calibrated=calibrated).p for part in parts])
+            found = self._outputs(given.images, self._beside(given, table), calibrated=calibrated)
+            return PredictedClasses.of(found.p, given.ids, self.classes, found.inputs)
+        step = self.about.cell.recipe.batch * max(1, BATCH // self.about.cell.recipe.batch)
+        parts = [given.images[start : start + step] for start in range(0, len(given.images), step)]
+        p = np.concatenate([self._outputs(part, table, calibrated=calibrated).p for part in parts])  # some at a time
         return PredictedClasses.of(p, given.ids, self.classes)
 
     def predict_proba(self, images: Any, *, table: Table | None = None) -> Float32[np.ndarray, "object class"]:
@@ -151,8 +149,21 @@ class Classifier:
             f"classes {', '.join(self.classes)}"
         )
 
-    def outputs(self, images: Images, *, table: Table | None = None, calibrated: bool = True) -> ClassifierOutput:
+    def outputs(self, images: Any, *, table: Table | None = None, calibrated: bool = True) -> ClassifierOutput:
         """The probabilities of `predict`, the features from which they come, and what was there of each object."""
+        if isinstance(images, np.ndarray):
+            return self._outputs(images, table, calibrated=calibrated)
+        given = read_given(images, self.about.expected)
+        return self._outputs(given.images, self._beside(given, table), calibrated=calibrated)
+
+    def _beside(self, given: GivenImages, table: Table | None) -> Table | None:
+        """The table of the numbers: by default that in which the images are, if it has one of the columns."""
+        if table is not None or self.numbers is None:
+            return table
+        found: Table | None = given.numbers(self.numbers.wants.columns)
+        return found
+
+    def _outputs(self, images: Images, table: Table | None, *, calibrated: bool) -> ClassifierOutput:
         there = np.array([image is not None for image in images], dtype=bool)
         stack = images if isinstance(images, np.ndarray) else self._stack([each for each in images if each is not None])
         if self.numbers is None:

@@ -32,14 +32,10 @@ class GivenImages:
     """of each: its object_id, index or name of file where there is one, else its number"""
     table: Any = None
     """the table in which they were, which may hold numbers, too"""
-    in_file: bool = False
-    """whether that is a Parquet file of cutouts, which need not hold numbers"""
 
     def numbers(self, columns: Sequence[str]) -> Any:
-        """The table, from which these numbers are taken; None where there is none, or its file holds none of them."""
-        if self.in_file and not set(columns) & set(self.table.column_names):
-            return None
-        return self.table
+        """The table, from which these numbers are taken; None where there is none, or it holds none of them."""
+        return self.table if {*columns} & {*(_columns(self.table) or ())} else None
 
 
 def read_given(given: Any, expected: Expected | None) -> GivenImages:
@@ -85,7 +81,7 @@ def _of_path(path: Path) -> GivenImages:
     if path.suffix.lower() in PARQUET:
         cutouts = read_cutouts(path, need_labels=False)
         images: list[Image] = [data or None for _, data, _ in cutouts.images()]
-        return GivenImages(images, tuple(cutouts.object_ids), cutouts.table, in_file=True)
+        return GivenImages(images, tuple(cutouts.object_ids), cutouts.table)
     if not path.is_dir():
         return GivenImages([path], (_stem(path),))
     found = find_images(str(path))

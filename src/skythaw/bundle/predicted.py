@@ -33,6 +33,9 @@ class PredictedClasses(np.ndarray):
         of the objects
     classes
         names
+    inputs
+        of a classifier that takes numbers beside images, what was there of each object: ``both``, ``images`` or
+        ``table``, or nothing; else None
 
     Examples
     --------
@@ -51,16 +54,17 @@ class PredictedClasses(np.ndarray):
 
     ids: tuple[str, ...]
     classes: tuple[str, ...]
+    inputs: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, p: np.ndarray, ids: Any, classes: Any) -> Self:
-        """An array with the ids of its rows and the names of its columns."""
+    def of(cls, p: np.ndarray, ids: Any, classes: Any, inputs: Any = None) -> Self:
+        """An array with the ids of its rows, the names of its columns, and what was there of each object."""
         made = np.asarray(p).view(cls)
-        made.ids, made.classes = tuple(ids), tuple(classes)
+        made.ids, made.classes, made.inputs = tuple(ids), tuple(classes), None if inputs is None else tuple(inputs)
         return made
 
     def __array_finalize__(self, origin: Any) -> None:
-        self.ids, self.classes = (), ()
+        self.ids, self.classes, self.inputs = (), (), None
 
     def __getitem__(self, wanted: Any) -> Any:
         return np.asarray(self)[wanted]
@@ -82,10 +86,10 @@ class PredictedClasses(np.ndarray):
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (np.asarray(self), self.ids, self.classes)
+        return type(self).of, (np.asarray(self), self.ids, self.classes, self.inputs)
 
     def _like(self, p: np.ndarray) -> Self:
-        return type(self).of(p, self.ids, self.classes)
+        return type(self).of(p, self.ids, self.classes, self.inputs)
 
     def __array_function__(self, function: Any, types: Any, given: Any, named: Any) -> Any:
         return function(*_plain(given), **_plain(named))
@@ -105,6 +109,8 @@ class PredictedClasses(np.ndarray):
     def table(self, format: str = "pandas") -> Any:
         """A table with ``object_id``, ``label``, and ``p_NAME`` for each class: one row for each object.
 
+        Where the classifier takes numbers beside images, ``inputs`` says what was there of an object.
+
         Parameters
         ----------
         format
@@ -113,6 +119,7 @@ class PredictedClasses(np.ndarray):
         p = np.asarray(self)
         columns: dict[str, Any] = {"object_id": self.ids, "label": self.labels}
         columns |= {f"p_{name}": p[:, i] for i, name in enumerate(self.classes)}
+        columns |= {} if self.inputs is None else {"inputs": self.inputs}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return as_table(rows, format, names=list(columns))
 
