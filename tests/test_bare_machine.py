@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from kernel_share import busy
 from packaging.requirements import Requirement
 from torch.autograd import DeviceType
@@ -83,6 +84,7 @@ def test_the_time_in_kernels_has_no_copies_and_counts_none_twice():
     assert busy(seen, gpu=True) == 3.0
 
 
+@pytest.mark.soak
 def test_a_study_runs_where_skythaw_is_not_installed(here, cache):
     write_study(here, replace={"seed = [0, 1]": "seed = [0]"})
     (here / "sitecustomize.py").write_text(NOT_INSTALLED)

@@ -110,6 +110,7 @@ def test_the_sets_of_a_cell_share_one_room_and_its_numbers_stay_the_same(here, c
     assert set(shares) == {1.0}, "the serial engine runs one cell at a time"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("share", "change"),
     [(0.0, {}), (0.3, {"crop = 32": "crop = 24\nsize = 32"})],

@@ -96,6 +96,7 @@ def test_time_that_is_left_goes_to_a_larger_study(survey, cache, tmp_path, ladde
     assert not LEFTOVERS & {each.name for each in out.iterdir()}
 
 
+@pytest.mark.soak
 def test_a_finished_run_grows_with_a_larger_budget_alone(finished, survey, cache, tmp_path, ladder, skythaw):
     ladder(RICH, POOR)
     out = again(finished, tmp_path)
@@ -110,6 +111,7 @@ def test_where_nothing_is_larger_nothing_is_done(finished, survey, cache, tmp_pa
     assert len(settings_of(tune(survey, budget="10m", out=out, cache=cache, **NETWORK))) == 1
 
 
+@pytest.mark.soak
 def test_a_larger_study_that_is_cut_off_leaves_the_answer_of_the_smaller_and_goes_on(
     finished, survey, cache, tmp_path, ladder, monkeypatch, capsys
 ):

@@ -8,6 +8,7 @@ import pytest
 from helpers_run import World, forget, make_run
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import method
+from skythaw.report.statistics.candidate import Candidate
 from skythaw.stats.differences import Means, difference
 from skythaw.stats.intervals import NOTHING, SeedSpread, score_limits
 from skythaw.stats.study_size import study_size
@@ -99,6 +100,24 @@ def test_a_score_of_which_all_objects_are_right_is_no_certainty(tmp_path, object
     low = facts["rows"][0]["macro_f1"]["low"]
     assert facts["choice"]["macro_f1"]["low"] == low == pytest.approx(0.025 ** (1 / objects))
     assert facts["choice"]["sure"] == (objects > 400)
+
+
+def test_two_collapsed_depths_take_nothing_from_a_clear_winner(tmp_path):
+    """They say the same of every object, and are far behind."""
+    world = World({"mobilenetv2": {0: 1.0, 5: 3.2, 7: -60.0, 10: -60.0}}, objects=300, groups=300, seed_spread=0.0)
+    facts = facts_of(make_run(tmp_path, world), 0.01)
+    assert [row["macro_f1"]["mean"] for row in facts["rows"]][2:] == [0.0, 0.0]
+    assert (facts["choice"]["depth"], facts["choice"]["sure"]) == (5, True)
+
+
+def test_seeds_that_are_left_out_have_no_part_in_what_validation_would_choose(tmp_path):
+    run = make_run(tmp_path, WIDE)
+    with Ledger.read(run) as ledger:
+        results = tuple(e.result for e in ledger.entries() if e.cell.depth == 0)
+    scores = [each.scores["validation"]["macro_f1"] for each in results]
+    assert len(set(scores)) == 3
+    one = Candidate(0, (0, 1, 2), ("a", "b", "c"), {"macro_f1": np.zeros((3, 4))}, 0.5, results=results)
+    assert one.of_seeds(frozenset({0, 1})).validation == pytest.approx((scores[0] + scores[1]) / 2)
 
 
 def test_a_log_loss_may_be_larger_than_one():

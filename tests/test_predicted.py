@@ -49,3 +49,9 @@ def test_what_has_other_rows_or_columns_is_a_plain_array(changed):
     found = changed(p)
     assert type(found) is np.ndarray
     assert np.array_equal(found, changed(np.asarray(p)))
+
+
+def test_what_names_rows_or_columns_no_longer_is_a_plain_array():
+    p = PredictedClasses.of(np.array([[0.9, 0.1], [0.2, 0.8]]), ["a", "b"], ["GALAXY", "QSO"])
+    for found in (p.argmax(1), p.argsort(), p.repeat(2, 0), p.mT, p.dot([1, 1]), p.diagonal(), p.cumsum(1)):
+        assert type(found) is np.ndarray

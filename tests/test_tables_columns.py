@@ -255,7 +255,7 @@ def ranged(columns, given, sure=()):
     known = kinds_of(table(**columns), settings, "")
     trained = column_numbers(table(**columns), settings, known, "", training=True)
     found = column_numbers(table(**given), settings, known, "", training=False)
-    return compare_ranges(found, known, ranges_of(trained.names, trained.values, known), "c.csv", sure)
+    return compare_ranges(found, known, ranges_of(trained.names, trained.values, known), sure)
 
 
 def test_ranges_are_in_the_unit_of_the_column():
@@ -272,8 +272,8 @@ def test_magnitudes_and_fluxes_outside_the_range_of_the_training_are_told():
     told = "The median of 'g' is 24.5, and in the training 98 % lay from 16.55 to 21.45: is it in that unit?"
     assert ranged(bands, {"g": MAGNITUDE + 6, "r": MAGNITUDE}) == [told]
     faint = {name: np.linspace(6, 30, COUNT) for name in fluxes}
-    with pytest.raises(DataError, match=r"c.csv: column 'flux_g' should hold fluxes; .* look like magnitudes"):
-        ranged(fluxes, faint)
+    assert all("it should hold fluxes; are these magnitudes?" in said for said in ranged(fluxes, faint))
+    assert "magnitudes" not in " ".join(ranged(fluxes, faint, sure=tuple(fluxes)))
     assert len(ranged(fluxes, faint, sure=tuple(fluxes))) == 2
     assert len(ranged(fluxes, {name: values / 1e4 for name, values in fluxes.items()})) == 2
     assert ranged({"size": FLUX}, {"size": FLUX * 1e3}) == []

@@ -53,6 +53,7 @@ def test_one_seed_supports_and_contradicts_nothing():
     assert shares(partial(false_alarms, Truth((EQUAL,), 300, 1, 0.03)), 10)["claims told"] == 0
 
 
+@pytest.mark.soak
 def test_claims_are_seldom_wrong():
     assert shares(partial(own_depths, Truth(SAME_BEST, 600, 3, 0.005)), 20)["claim 3 supported"] <= 0.15
     assert shares(partial(own_depths, Truth(((0.85, 0.7), (0.7, 0.85)), 600, 3, 0.005)), 10)["claim 3 supported"] == 1

@@ -107,6 +107,7 @@ def test_the_same_call_again_does_nothing_twice(tuned, cache):
     assert ledger.exists()
 
 
+@pytest.mark.soak
 def test_a_finished_run_says_how_to_go_on(tuned, cache, skythaw, tmp_path):
     run, survey, _ = tuned
     weights = [f"--weights={name}={file}" for name, file in NETWORK.get("weights", {}).items()]
@@ -410,7 +411,7 @@ def test_two_calls_do_not_work_in_one_folder(tmp_path, skythaw):
         assert f"{out}: skythaw is at work there already" in refused(skythaw, few, *asked)
         with pytest.raises(OutputError, match="at work there already"):
             init_study(few, out=out, **NETWORK)
-        assert [file.name for file in out.iterdir()] == [".lock"]
+        assert [file.name for file in out.iterdir()] == [".skythaw-tune.lock"]
     finally:
         holder.kill()
         holder.communicate()

@@ -20,6 +20,7 @@ from helpers_soak import SIZES, few
 from helpers_web import LARGEST, TOKEN, make_client, rules
 from skythaw import load
 from skythaw.data.cutouts import read_cutouts
+from skythaw.errors import SpecError
 from skythaw.report.figures.figure_style import DARK
 from skythaw.web.inference import InferenceQueue
 from skythaw.web.request_guard import Rules
@@ -242,6 +243,24 @@ class TestManyImages:
         codes = [each.status_code for each in asyncio.run(go())]
         assert len(order) == 64 * codes.count(200)
         assert codes.count(503) >= 8
+
+    def test_where_one_fails_the_others_of_its_request_are_let_go(self, client, monkeypatch):
+        client, order = client
+
+        def full(queue, question, data):
+            order.append(data)
+            raise SpecError("the memory of this machine is full")
+
+        monkeypatch.setattr(InferenceQueue, "_work", full)
+
+        async def go():
+            async with client:
+                answer = await self.post(client, b"x", 60)
+                await asyncio.sleep(0.1)
+                return answer.status_code
+
+        assert asyncio.run(go()) >= 400
+        assert len(order) < 10
 
     def test_the_images_of_a_request_have_their_turn_together(self, client):
         client, order = client

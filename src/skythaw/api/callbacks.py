@@ -123,7 +123,8 @@ class TellingWatcher(BarWatcher):
 
     def _tell(self, cell: Cell, result: Result | None, error: str | None) -> None:
         if self.on_cell is not None:
-            self.on_cell(CellEvent(cell, result, error, self.over + 1, self.cells, self._trial))
+            trial = self._trial and not (result and result.scores.get("test"))  # else it is a cell of the study, too
+            self.on_cell(CellEvent(cell, result, error, self.over + 1, self.cells, trial))
 
 
 def _numbers(point: Mapping[str, Any]) -> dict[str, float]:

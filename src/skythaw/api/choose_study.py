@@ -77,6 +77,7 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
     if folder.study.is_file():
         return Study.load(folder.study)
     networks = networks_here(request.backbone, request.weights)
+    new = not any(each.exists() for each in (folder.cutouts, folder.run, folder.classifier))
     folder.keep(request.told, budget.used)  # first of all: after a kill it is known whose the folder is
     watcher.step(f"reading {request.images}")
     try:
@@ -91,7 +92,7 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
         candidates = first_candidates(list(networks), min(form.size))
         fitting, tried = _fitting(request, base, candidates, budget, watcher)
     except SkythawError:
-        if not folder.look.exists():  # nothing was tried: nothing stays, so that other images or tables can be given
+        if new and not folder.look.exists():  # nothing was tried: nothing stays in the way of other images or tables
             folder.discard_images()
         raise
     watcher.noted(fitting.told)

@@ -196,7 +196,7 @@ class TuneFolder:
 
     @property
     def _lock(self) -> Path:
-        return self.path / ".lock"
+        return self.path / ".skythaw-tune.lock"
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -83,7 +83,7 @@ class NumbersWanted:
             notes = (report.sentence(),) if report else ()
         table = column_numbers(objects, self.settings, self.record.kinds, where, training=False)
         sure = [name for name in self.settings.columns if declared_kind(objects.schema.field(name))]
-        outside = compare_ranges(table, self.record.kinds, self.record.ranges, where, sure)
+        outside = compare_ranges(table, self.record.kinds, self.record.ranges, sure)
         names = [name for name, own in zip(self.record.names, self.is_measured, strict=True) if not own]
         return table.select(names).values, (*notes, *outside)
 

@@ -70,6 +70,10 @@ class PredictedClasses(np.ndarray):
         return np.asarray(self)[wanted]
 
     T: Any = property(lambda self: np.asarray(self).T)
+    mT: Any = property(lambda self: np.asarray(self).mT)  # noqa: N815 (numpy's name)
+    argmax, argmin, argsort = (_plain_method(name) for name in ("argmax", "argmin", "argsort"))
+    repeat, compress, diagonal, choose = (_plain_method(name) for name in ("repeat", "compress", "diagonal", "choose"))
+    dot, round, cumsum, cumprod = (_plain_method(name) for name in ("dot", "round", "cumsum", "cumprod"))
     reshape, transpose, swapaxes = (_plain_method(name) for name in ("reshape", "transpose", "swapaxes"))
     ravel, flatten, squeeze, take = (_plain_method(name) for name in ("ravel", "flatten", "squeeze", "take"))
 

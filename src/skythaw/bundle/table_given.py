@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def columns_given(wants: NumbersWanted, table: Table, objects: int) -> Float[np.
         if len(column) != objects:
             raise DataError(f"the column {name!r} has {len(column)} rows, and there are {objects} objects")
     ids = pa.array([str(row) for row in range(objects)], pa.string())
-    return wants.given(pa.table([ids, *columns.values()], schema=pa.schema(fields)))[0]
+    values, said = wants.given(pa.table([ids, *columns.values()], schema=pa.schema(fields)))
+    for sentence in said:
+        warnings.warn(sentence, stacklevel=4)
+    return values
 
 
 def listed(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ SUSPECTS = (
 
 CLAIMS = (
     "Ethiraj & Bolla (arXiv 2205.07124) fine-tuned seven networks on SDSS images. This is what they concluded, judged "
-    "on these data alone, at the largest training size."
+    "on these data alone, at the training size of the answer."
 )
 CALIBRATION = (
     "The temperature was fitted on validation; all numbers are of the test set. What chance alone adds to the expected "

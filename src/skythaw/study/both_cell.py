@@ -79,15 +79,12 @@ def _stack(task: CellTask, sets: CellSets, device: torch.device) -> Stack | None
     """Fit the stack on training objects with numbers; None where they lack a class, or can't be divided into folds."""
     beside = task.beside
     assert beside is not None
-    of_table = beside.table.get(OUT_OF_FOLD)
-    of_images = None if of_table is None else _network_out_of_fold(task, beside.result, sets, device)
-    if of_table is None or of_images is None:
+    of_table, targets = beside.table.get(OUT_OF_FOLD), sets.targets["train"]
+    known = beside.known.get("train", np.ones(len(targets), dtype=bool))
+    if of_table is None or len(np.unique(targets[known])) < len(sets.classes):
         return None
-    known = beside.known.get("train", np.ones(len(of_images), dtype=bool))
-    targets = sets.targets["train"][known]
-    if len(np.unique(targets)) < len(sets.classes):
-        return None
-    return fit_stack((of_images[known], of_table[known]), targets)
+    of_images = _network_out_of_fold(task, beside.result, sets, device)
+    return None if of_images is None else fit_stack((of_images[known], of_table[known]), targets[known])
 
 
 def _network_out_of_fold(

@@ -55,8 +55,8 @@ def execute(run: OpenStudy, plan: Plan) -> None:
         _map_cells(run, replace(plan, cells=alone), rates, "cell")
         return
     to_the_end(run, alone, lambda: _map_cells(run, replace(plan, cells=alone), rates, "cell"))
-    beside = _beside(run, [p.cell for p in together])
-    if ready := tuple(p for p in together if p.cell.key in beside):
+    beside = _beside(run, [p.cell for p in together if p.cell.key not in done])
+    if ready := tuple(p for p in together if p.cell.key in beside or p.cell.key in done):
         _map_cells(run, replace(plan, cells=ready), {}, "both", beside)
 
 

@@ -109,6 +109,7 @@ class OpenNumbers:
         self._table, self._cache, self._skip_broken = data.table, cache, data.skip_broken
         self.sets = [read_cutouts(path) for path in (data.path, data.test_path) if path]
         self._known: dict[str, list[NumberTable]] = {}
+        self._there: dict[str, list[np.ndarray]] = {}
         self._kinds: dict[str, dict[str, str]] = {}
 
     def objects(self, cell: Cell) -> CellObjects:
@@ -137,9 +138,12 @@ class OpenNumbers:
         if not cell.numbers.columns:
             return {}
         objects, given = self.objects(cell), cell.numbers.model_copy(update={"measured": False})
-        tables = [self._read(given, each, objects.pool) for each in self.sets]
-        known = {id(each): np.isfinite(table.values).any(1) for each, table in zip(self.sets, tables, strict=True)}
-        return {part: known[id(objects.sets[part].cutouts)][objects.rows[part]] for part in PARTS}
+        key = given.model_dump_json()
+        if key not in self._there:
+            tables = [self._read(given, each, objects.pool) for each in self.sets]
+            self._there[key] = [np.isfinite(table.values).any(1) for table in tables]
+        there = {part: self._there[key][self.sets.index(objects.sets[part].cutouts)] for part in PARTS}
+        return {part: there[part][objects.rows[part]] for part in PARTS}
 
     def kinds(self, cell: Cell, objects: CellObjects) -> dict[str, str]:
         """How the columns of a cell are read, by name."""

@@ -14,6 +14,7 @@ from skythaw.errors import DataError, SpecError, nearest
 from skythaw.spec import IMAGES, Study
 from skythaw.study.study_data import StudyData
 from skythaw.tables.column_ranges import compare_ranges, ranges_of
+from skythaw.tables.column_units import declared_kind
 from skythaw.tables.leaks import refuse_leaks
 from skythaw.tables.measured import measured_names
 from skythaw.tables.number_table import NumberTable
@@ -69,9 +70,11 @@ def check_numbers(study_data: StudyData, cache: Path) -> list[str]:
             for names, numbers in ((subtracted.names, subtracted.values[rows]), (table.names, values)):
                 refuse_leaks(names, numbers, np.asarray(labels, dtype=str), allowed, together)
         elif kinds is not None:
-            one_file = () if study.data.table is None else settings.columns  # of a catalogue that both have in common
+            schema = cutouts.table.schema
+            declared = [name for name in settings.columns if name in schema.names and declared_kind(schema.field(name))]
+            one_file = declared if study.data.table is None else settings.columns  # one catalogue for both
             ranges = ranges_of(table.names, values, kinds)
-            said += compare_ranges(table, kinds, ranges, str(cutouts.paths[0]), one_file)
+            said += compare_ranges(table, kinds, ranges, one_file)
     return list(dict.fromkeys(said))
 
 

@@ -34,7 +34,8 @@ CHANCE = 0.9
 MARGIN: dict[SearchRound, float] = {"trial": 0.03, "first seed": 0.02, "all seeds": 0.0}
 """Macro-F1 by which a setting must surely be behind the best. After a trial curves still rise, by 0.01 to 0.03, and not
 all by the same (docs/decisions/0026). Two networks that differ by their seed alone differ by about 0.014
-(standard deviation; 0.01 of each)."""
+(standard deviation; 0.01 of each). In the last round the rule of the report decides; its entry stays, because the
+folders of searches that were begun have it."""
 DRAWS = 1000
 LARGEST_LOSS = -math.log(1e-7)
 """of one object: one whose class got a smaller probability counts as if it had got 1e-7"""

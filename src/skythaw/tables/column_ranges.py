@@ -1,4 +1,4 @@
-"""Whether columns hold what they held in the training: its ranges are kept; what lies outside is told, or refused."""
+"""Whether columns hold what they held in the training: its ranges are kept, and what lies outside is told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from skythaw.errors import DataError
 from skythaw.tables.column_kinds import like_magnitudes, plain_values
 from skythaw.tables.number_table import NumberTable
 
@@ -42,7 +41,7 @@ def ranges_of(
 
 
 def compare_ranges(
-    columns: NumberTable, kinds: Mapping[str, str], ranges: Mapping[str, Range], where: str, sure: Collection[str] = ()
+    columns: NumberTable, kinds: Mapping[str, str], ranges: Mapping[str, Range], sure: Collection[str] = ()
 ) -> list[str]:
     """Sentences on magnitudes and fluxes whose median lies outside the range of the training.
 
@@ -54,15 +53,8 @@ def compare_ranges(
         how each column is read
     ranges
         as `ranges_of` gives them; columns that are not in it are not compared
-    where
-        what the table is called in messages
     sure
         columns whose unit is declared
-
-    Raises
-    ------
-    DataError
-        A column should hold fluxes, and holds what looks like magnitudes.
     """
     said = []
     for name, kind in kinds.items():
@@ -71,12 +63,10 @@ def compare_ranges(
         if kind == "number" or len(there) < FEWEST or low <= np.median(there) <= high:
             continue
         training, median = f"in the training 98 % lay from {low:.4g} to {high:.4g}", f"{np.median(there):.4g}"
+        doubt = "is it in that unit?"
         if kind.startswith("flux") and name not in sure and like_magnitudes(there):
-            raise DataError(
-                f"{where}: column {name!r} should hold fluxes; {training}; its median is {median}, and all look like "
-                "magnitudes: give fluxes, or a file that declares the unit, such as ECSV"
-            )
-        said.append(f"The median of {name!r} is {median}, and {training}: is it in that unit?")
+            doubt = "it should hold fluxes; are these magnitudes?"
+        said.append(f"The median of {name!r} is {median}, and {training}: {doubt}")
     return said
 
 

@@ -20,6 +20,9 @@ from skythaw.tables.leaks import refuse_names
 from skythaw.tables.measured import MEASURED, measured_of
 from skythaw.tables.number_table import NumberTable
 
+READING = 2
+"""The way in which columns are read. In the first, all objects decided it, and units that were declared did not."""
+
 
 def open_numbers(  # noqa: PLR0913 (two of them are optional)
     settings: Numbers,
@@ -115,6 +118,8 @@ def _kinds(whole: pa.Table, settings: Numbers, where: str, train: np.ndarray | N
 
 def extinctions(settings: Numbers, table: Path | None, cutouts: Cutouts) -> NumberTable:
     """The columns that are subtracted as extinction, as they stand."""
+    if not settings.extinction:
+        return NumberTable(tuple(cutouts.object_ids), (), np.empty((len(cutouts), 0)))
     whole, _ = merged(settings, table, cutouts)
     return plain_columns(whole, tuple(dict.fromkeys(settings.extinction.values())), _where(table, cutouts))
 
@@ -130,6 +135,8 @@ def numbers_sha256(settings: Numbers, table: Path | None, cutouts: Cutouts) -> s
     parts = settings.model_dump(mode="json", exclude={"allow_leak"})
     parts["measured"] = MEASURED if settings.measured else 0
     parts["cutouts"] = cutouts.sha256
+    if settings.columns:
+        parts["reading"] = READING
     if table is not None and settings.columns:
         try:
             with Path(table).open("rb") as file:

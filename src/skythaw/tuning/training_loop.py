@@ -170,7 +170,8 @@ def refit(
             break
     trainer.settle()
     if trainer.diverged:
-        raise DataError(f"diverged: the loss of step {trainer.steps} is not finite{_reason(model, training)}")
+        which = f"within {trainer.steps} steps" if training.device.type == "cuda" else f"of step {trainer.steps}"
+        raise DataError(f"diverged: the loss {which} is not finite{_reason(model, training)}")
     with trainer.average.applied():
         kept = {name: tensor.clone() for name, tensor in model.trained().items()}
     restore(model, kept)

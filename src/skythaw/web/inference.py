@@ -91,7 +91,13 @@ class InferenceQueue:
                 return error
 
         with self._admitted(len(asked)):
-            return await asyncio.gather(*(one(*each) for each in asked))
+            tasks = [asyncio.create_task(one(*each)) for each in asked]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:  # where one has failed, nobody waits for the others any more
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def explained(self, file: bytes | Upload, given: np.ndarray | None = None) -> dict[str, Any]:
         """The same, with the image as it was seen, the reasons, and the training images that look like it."""

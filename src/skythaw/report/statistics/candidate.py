@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
 from skythaw.stats.bootstrap import Scores
 from skythaw.stats.intervals import SeedSpread, spread_of_differences, spread_within, unlike
+from skythaw.study.cell_result import Result
+from skythaw.study.convergence import together
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Candidate:
     """mean macro-F1 on validation"""
     not_converged: tuple[str, ...] = ()
     """why its training is not finished: then it is never called worse"""
+    results: tuple[Result, ...] = ()
+    """of its cells, where they are at hand"""
     out_of_race: bool = False
     """whether a race gave it no further seeds, because validation shows that it is not the best"""
 
@@ -37,7 +42,13 @@ class Candidate:
         if len(kept) == len(self.seeds):
             return self
         seeds, keys = tuple(self.seeds[i] for i in kept), tuple(self.keys[i] for i in kept)
-        return replace(self, seeds=seeds, keys=keys, scores={name: rows[kept] for name, rows in self.scores.items()})
+        scores = {name: rows[kept] for name, rows in self.scores.items()}
+        less = replace(self, seeds=seeds, keys=keys, scores=scores)
+        if not self.results:
+            return less
+        results = tuple(self.results[i] for i in kept)
+        validation = fmean(result.scores["validation"]["macro_f1"] for result in results)
+        return replace(less, results=results, validation=validation, not_converged=together(results))
 
 
 class Spreads:

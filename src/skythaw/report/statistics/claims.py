@@ -171,7 +171,7 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
         for each, found in zip(networks, sets, strict=True)
     ]
     if len(networks) < 2:
-        why = "There is one network with the largest training size; the claim needs two or more."
+        why = "There is one network with the training size of the answer; the claim needs two or more."
         return UNKNOWN, why, {"depths": depths}
     if lacking := [f"{e.network}, {listed_depths(e.contest.missing)}" for e in networks if e.contest.missing]:
         return UNKNOWN, f"Not all seeds are there of: {'; '.join(lacking)}.", {"depths": depths}

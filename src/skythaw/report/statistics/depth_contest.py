@@ -149,9 +149,8 @@ class Contest:
         Where two depths are right on the same objects, nothing varies: then the objects have to be so many that a share
         as large as the margin, of objects of which they are not, would have been seen (Clopper & Pearson, 1934).
         """
-        if self._nothing_varies and share_limits(np.zeros(2), self.sample.drawn())[1] >= self.margin:
-            return []
-        bad = set()
+        unseen = share_limits(np.zeros(2), self.sample.drawn())[1]
+        bad = {place for pair in self._never_apart for place in pair if unseen >= self.margin}
         for (a, b), found in self.pairs(families).items():
             if found.high_simultaneous >= self.margin:
                 bad.add(a)
@@ -160,10 +159,10 @@ class Contest:
         return [each for i, each in enumerate(self.whole) if i not in bad]
 
     @property
-    def _nothing_varies(self) -> bool:
-        """Whether two complete depths differ in no draw of the objects."""
+    def _never_apart(self) -> list[tuple[int, int]]:
+        """Places of two complete depths that differ in no draw of the objects."""
         drawn = self.means().draws
-        return any(np.array_equal(drawn[a], drawn[b]) for a, b in combinations(range(len(drawn)), 2))
+        return [(a, b) for a, b in combinations(range(len(drawn)), 2) if np.array_equal(drawn[a], drawn[b])]
 
     @cached_property
     def posterior(self) -> DepthPosterior:

@@ -256,7 +256,8 @@ def gather(  # noqa: PLR0913, PLR0917 (what a run folder holds, each for itself)
 
 def _candidate(row: ReportRow, scores: Scores, stopped: Collection[str] = ()) -> Candidate:
     out = any(key in stopped for key in row.keys)
-    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation, together(row.results), out)
+    results = tuple(row.results)
+    return Candidate(row.depth, row.seeds, row.keys, scores, row.validation, together(results), results, out)
 
 
 def _by_depth(some: Sequence[ReportRow]) -> dict[int, ReportRow]:
