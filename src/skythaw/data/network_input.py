@@ -65,7 +65,10 @@ def batch_input(
 
 
 def device_input(
-    images: UInt8[Tensor, "batch y x band"], spec: Pixels, shifts: np.ndarray | None = None, bands: Sequence[str] = RGB
+    images: UInt8[Tensor, "batch height width given"],
+    spec: Pixels,
+    shifts: np.ndarray | None = None,
+    bands: Sequence[str] = RGB,
 ) -> Float32[Tensor, "batch band y x"]:
     """The same as `batch_input` of images that are on a device already, done there."""
     top, left = _corner(images.shape[1:3], spec, shifts)
