@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,13 @@ class Sample:
 
     def drawn(self, score: str = "") -> int:
         """How many objects, or groups of them, are drawn; for the score of one class (``recall QSO``), of it."""
-        name = score.partition(" ")[2]
-        of_class = self.true == self.classes.index(name) if name in self.classes else np.ones(len(self), dtype=bool)
-        return max(1, len(np.unique(self.group[of_class])))
+        return self._drawn.get(score.partition(" ")[2], self._drawn[""])
+
+    @cached_property
+    def _drawn(self) -> dict[str, int]:
+        """By class, and of all (an empty name); asked for every score of every row."""
+        of_class = {name: self.group[self.true == i] for i, name in enumerate(self.classes)}
+        return {name: max(1, len(np.unique(groups))) for name, groups in ({"": self.group} | of_class).items()}
 
     def probabilities(self, key: str) -> Float[np.ndarray, "object class"]:
         """The probabilities of one cell, read again from its file."""

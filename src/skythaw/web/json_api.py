@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
@@ -16,117 +15,20 @@ from skythaw.bundle.numbers_wanted import NumbersWanted
 from skythaw.errors import DataError, SkythawError
 from skythaw.machine.package_version import version_of
 from skythaw.web.inference import InferenceQueue, numbers_of
+from skythaw.web.json_replies import (
+    CellRow,
+    ObjectRow,
+    Objects,
+    Prediction,
+    PredictionReply,
+    Problem,
+    RunStatus,
+    ServedBundle,
+)
 from skythaw.web.shown_run import PAGE, ObjectFilter, ShownRun
 
 FILES = 64
 """images in one request"""
-State = Literal["waiting", "running", "done", "failed"]
-
-
-class Problem(BaseModel):
-    """Why a request was not served."""
-
-    status: int
-    detail: str
-
-
-class ServedBundle(BaseModel):
-    """A classifier."""
-
-    name: str
-    title: str
-    network: str
-    depth: int
-    blocks: int
-    classes: list[str]
-    crop: int
-    bands: list[str]
-    kind: Literal["uint8", "float32"]
-    pixel_scale: float | None
-    macro_f1: float
-    accuracy: float
-    cell: str
-    sha256: str
-    columns: list[str]
-    """of numbers that it takes beside an image"""
-    measured: int
-    """how many numbers it measures from the image itself"""
-    networks: int
-    """1, or of how many the answer is the mean"""
-
-
-class Prediction(BaseModel):
-    """What a classifier says of one image."""
-
-    file: str
-    status: str
-    """``ok``, or why there are no probabilities"""
-    label: str | None = None
-    probabilities: dict[str, float] | None = None
-    entropy: float | None = None
-    distance: float | None = None
-    percentile: float | None = None
-    inputs: str | None = None
-    """of a classifier that takes numbers, too: judged by ``both``, ``images`` or ``table``"""
-
-
-class PredictionReply(BaseModel):
-    """One entry an image, in the order they were sent."""
-
-    bundle: str
-    predictions: list[Prediction]
-
-
-class RunStatus(BaseModel):
-    """How far a run is."""
-
-    name: str
-    title: str
-    cells: int
-    done: int
-    failed: int
-    running: int
-    stopped: int = 0
-    """not trained, because a race showed that their depths are not the best"""
-    seconds_left: float | None
-    problem: str | None = None
-    """why it can't be shown; it counts no cells then"""
-
-
-class CellRow(BaseModel):
-    """A cell of a study."""
-
-    key: str
-    backbone: str
-    strategy: str
-    train_size: int
-    inputs: str
-    depth: int
-    seed: int
-    state: State
-    macro_f1: float | None
-    accuracy: float | None
-    peak_epoch: int | None
-    seconds: float | None
-
-
-class ObjectRow(BaseModel):
-    """What a cell said of one object."""
-
-    object_id: str
-    label: str
-    predicted: str
-    probabilities: dict[str, float]
-
-
-class Objects(BaseModel):
-    """A page of objects, the surest first."""
-
-    total: int
-    page: int
-    objects: list[ObjectRow]
-
-
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
     for code, text in {
