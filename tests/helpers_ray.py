@@ -14,6 +14,8 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the loopback interface 
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
+ANY_DISK = {"RAY_local_fs_capacity_threshold": "1"}
+"""what does not fit in the store goes over the disk, however full that is: Ray stops at 95 % by itself"""
 
 
 @contextmanager
@@ -25,7 +27,8 @@ def cluster(nodes=2, cpus=1, **options):
         prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:  # paths of sockets are short
         Path(folder, "ray").mkdir()  # where Ray notes the address of its newest cluster, if not in /tmp/ray for all
-        with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)), RAY_TMPDIR=folder):
+        ours = ANY_DISK | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RAY_TMPDIR": folder}
+        with patch.dict(os.environ, ours):
             made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **SMALL, **options})
             try:
                 for _ in range(nodes):

@@ -163,6 +163,17 @@ def test_a_shared_file_larger_than_the_store_arrives(node, tmp_path):
     assert outcome.value[1] == content
 
 
+def test_outcomes_that_outlive_the_engine_start_no_other_cluster(node):
+    """Ray starts one by itself for whatever is asked of it."""
+    import ray
+
+    with Ray(address=node.address) as engine:
+        outcomes = engine.map(square, range(50))
+        next(outcomes)
+    outcomes.close()
+    assert not ray.is_initialized()
+
+
 def test_an_address_is_for_ray_alone():
     with pytest.raises(SpecError, match="the engine processes uses no cluster"):
         open_engine("processes", 1, "127.0.0.1:6379")

@@ -225,6 +225,8 @@ class Ray(Engine):
 
     def _cancel(self, references: list[Any]) -> None:
         """Stop jobs at once, and wait until they are."""
+        if not self._ray.is_initialized():  # the engine is closed, which stopped them
+            return
         for reference in references:
             self._ray.cancel(reference, force=True)
         if references:
