@@ -21,6 +21,7 @@ from skythaw.data.fits import encode_fits
 from skythaw.errors import DataError, SkythawError
 from skythaw.spec import Study
 from skythaw.study.ledger import Ledger
+from skythaw.study.number_cells import number_cells
 from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
@@ -186,3 +187,13 @@ def test_pictures_are_seen_through_bands_and_stretch_without_torch(tmp_path):
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     irg = "[((8, 8), (153, 102, 51))]"
     assert told == [irg, irg, "[((8, 8), (204, 204, 204))]", irg, "[]", "False"]
+
+
+def test_the_numbers_of_a_study_whose_stretch_and_bands_are_axes(there, cache):
+    """The cells of the control have no network; they are those of the first values."""
+    axes = f'seed = [0]\nbands = [["i", "r", "g"], ["z", "i", "r"]]\nstretch = [{{ kind = "sqrt", {RANGE} }}]'
+    replace = {'path = "survey.parquet"': 'path = "floats.parquet"', "seed = [0, 1]": axes}
+    asked = Study.load(write_study(there, replace=replace))
+    plan = make_plan(asked, cache)
+    (control,) = number_cells(asked, plan.study_data, control=True)
+    assert control.pixels == plan.cells[0].cell.pixels

@@ -104,3 +104,12 @@ def test_what_a_seed_draws_is_said(sizes, words):
     assert words in redrawn(
         {"objects": {"train": 1000}, "rows": [{"train_size": size, "inputs": "images"} for size in sizes]}
     )
+
+
+def test_a_mobile_network_with_other_weights_is_no_larger_network():
+    """Claim 5 is about the networks of the paper, with ImageNet weights."""
+    found = contests(Truth(((0.6, 0.7), (0.6, 0.7)), 300, 3, 0.01), np.random.default_rng(5))
+    networks = contested(found, ("mobilenetv2", "mobilenetv2"))
+    networks[1].names["weights"] = "random"
+    verdict = claims(networks)[4]
+    assert (verdict["verdict"], "no other network" in verdict["why"]) == ("cannot be told", True)

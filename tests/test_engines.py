@@ -284,3 +284,13 @@ def _alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_worker_that_died_while_it_was_idle_costs_no_item():
+    with Processes(1) as engine:
+        (first,) = engine.map(pid_after_a_while, [1])
+        os.kill(first.value, signal.SIGKILL)
+        _wait_for(lambda: not _alive(first.value))
+        outcomes = list(engine.map(pid_after_a_while, [2, 3]))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert first.value not in {outcome.value for outcome in outcomes}

@@ -149,3 +149,15 @@ def test_a_network_that_can_not_be_traced_stays_as_it_is():
             return self.norm(self.conv(x)) if x.sum() > 0 else x
 
     assert fold(Choosing()) == 0
+
+
+def test_statistics_that_training_changed_are_folded_anew():
+    """Of weights that are not trained themselves, as with low-rank products; torch does not count such a change."""
+    net, plain = fresh("timm:test_resnet").requires_grad_(False), fresh("timm:test_resnet")
+    fold(net.features)
+    x = images(64, 4)
+    first = net.eval()(x)
+    net.train()(x)
+    plain.load_state_dict(net.state_dict())
+    assert not torch.allclose(net.eval()(x), first, atol=1e-3)
+    assert torch.allclose(net(x), plain.eval()(x), atol=1e-5)

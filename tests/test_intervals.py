@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -13,6 +16,7 @@ from helpers_soak import fuzz, soak
 from skythaw.report.statistics.candidate import Candidate
 from skythaw.report.statistics.depth_comparison import comparison
 from skythaw.report.statistics.depth_contest import Contest
+from skythaw.report.statistics.robustness import other_choices
 from skythaw.report.statistics.scores_of_one import scores_of_one
 from skythaw.stats.bootstrap import Bootstrap, drawn, scores_of, widening
 from skythaw.stats.depth_posterior import depth_posterior
@@ -380,3 +384,25 @@ def test_what_is_known_of_the_depths_is_what_scores_and_noise_allow():
     assert best_in(0.2, 0.02) > 0.999
     assert 0.5 < best_in(0.2, 0.2) < 0.8
     assert best_in(0.02, 0.001) > best_in(0.02, 0.001, SeedSpread(9e-4, 0.0, 2)) > 0.5, "seeds differ"
+
+
+def test_what_is_missing_is_missing_by_every_other_score():
+    """A depth of which nothing is known blocks what other scores, and fewer seeds, would recommend as well."""
+    sample = survey(np.random.default_rng(1), 3, 2500, (1.5, 1.5, 1.51), group_spread=0.0, seed_spread=0.0)
+    full = contest_of(sample, draws=200)
+    contest = Contest(full.candidates, sample, planned=(0, 1, 2, 9))
+    assert contest.unsure == "depths are missing"
+    assert full.recommended.depth != contest.recommended.depth == other_choices(contest)["metric"]["macro_f1"]
+    alone = contest.again([each.of_seeds(frozenset({0, 1})) for each in contest.whole])
+    assert alone.unsure == "depths are missing"
+
+
+def test_without_a_seed_its_unfinished_training_counts_no_longer():
+    sample = survey(np.random.default_rng(0), 3, 2500, (1.5, 1.5, 1.51), group_spread=0.0, seed_spread=0.0)
+    first, *others = contest_of(sample, draws=200).candidates
+    scores, why = {"validation": {"macro_f1": 0.5}}, ("it still gained",)
+    results = tuple(SimpleNamespace(scores=scores, not_converged=each) for each in ((), (), why))
+    contest = Contest([replace(first, not_converged=why, results=results), *others], sample)
+    alone = contest.again([each.of_seeds(frozenset({0, 1})) for each in contest.whole])
+    assert (contest.not_converged, alone.not_converged, alone.unsure) == ([0], [], None)
+    assert other_choices(contest)["seeds"][2] == alone.recommended.depth == 0

@@ -30,7 +30,7 @@ from skythaw.report.figures.elements import (
 from skythaw.report.figures.figure_style import DARK, LIGHT, NIGHT_SCALE, SCALE, look, shorten
 from skythaw.report.figures.matplotlib_figures import draw_on
 from skythaw.report.figures.plotly_figures import plot
-from skythaw.report.number_format import say
+from skythaw.report.number_format import percent, say
 from skythaw.report.page.html_page import render, save_page
 from skythaw.report.page.text_table import text_table
 
@@ -313,3 +313,9 @@ def test_the_numbers_in_a_matrix_are_readable_at_every_step_of_the_scale():
                 round(int(a[i : i + 2], 16) * (1 - place % 1) + int(b[i : i + 2], 16) * (place % 1)) for i in (1, 3, 5)
             ]
             assert contrast("#{:02x}{:02x}{:02x}".format(*mixed), theme[ink[1:]]) >= 4.5, (k, ink)
+
+
+def test_a_share_just_below_all_is_not_all():
+    assert [percent(share) for share in (1, 2999 / 3000, 0.996, 0.5, 0.0123, 0)] == [
+        *("100 %", "99.9 %", "99.6 %", "50 %", "1.2 %", "0 %")
+    ]

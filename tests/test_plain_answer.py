@@ -6,6 +6,7 @@ import pytest
 
 from helpers_run import World, forget, make_run
 from skythaw.bundle.export.choose_cell import choose
+from skythaw.errors import UnknownNameError
 from skythaw.report.choice import _control, _inputs
 from skythaw.report.plain_answer import plain_answer
 from skythaw.report.recommendations import Recommendation
@@ -268,6 +269,9 @@ def test_validation_chooses_the_network_for_the_answer_and_for_the_classifier(tm
         exported = choose(ledger.entries(), facts, None, None, run)
     assert facts["choice"]["backbone"] == facts["failures"]["backbone"] == exported.cell.backbone == "vgg16"
     assert exported.key in facts["choice"]["keys"]
+    others = {**facts, "rows": [row for row in facts["rows"] if exported.key not in row["keys"]]}
+    with Ledger.read(run) as ledger, pytest.raises(UnknownNameError, match="the report takes another for its depth"):
+        choose(ledger.entries(), others, exported.key, None, run)
     (rival,) = facts["choice"]["rivals"]
     assert rival["backbone"] == "resnet50"
     assert rival["difference"] < 0

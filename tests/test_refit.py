@@ -23,6 +23,7 @@ from skythaw.bundle.export.refit import Refit, train_again
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.split import nested_order, split
 from skythaw.errors import DataError
+from skythaw.report.report_facts import report_facts
 from skythaw.spec import Recipe, Study
 from skythaw.study.known_course import Course, known_course
 from skythaw.study.ledger import Ledger
@@ -207,3 +208,16 @@ def test_data_that_are_gone_are_one_line(run, skythaw, tmp_path):
     assert len(done.stderr.splitlines()) == 1
     assert "--data FILE" in done.stderr
     assert not (tmp_path / "b").exists()
+
+
+def test_a_training_that_never_was_scored_can_not_be_done_again():
+    cell = SimpleNamespace(recipe=Recipe(epochs="auto"), train_size=100)
+    with pytest.raises(DataError, match="its training diverged before validation was scored"):
+        known_course(cell, SimpleNamespace(course_steps=0, fall_from=None, curves=[]), 130)
+
+
+def test_claims_of_the_paper_know_random_weights(run):
+    """The paper's networks had ImageNet weights; the study does not name these."""
+    with Ledger.read(run) as ledger:
+        depths = report_facts(ledger)["claims"][2]["numbers"]["depths"]
+    assert [each["weights"] for each in depths] == ["random"]

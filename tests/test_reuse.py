@@ -20,14 +20,14 @@ from helpers_watched import watched
 from skythaw.cli.terminal import parse_bytes
 from skythaw.data.split import Parts
 from skythaw.errors import SpecError
-from skythaw.spec import Recipe, Study
+from skythaw.spec import Recipe, Study, WeightsChoice
 from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings, Watcher
 from skythaw.study.plan import make_plan, plan_trials
 from skythaw.study.run_study import run_study
 from skythaw.tuning.epoch_draw import draw
-from skythaw.tuning.frozen.activation_cache import activations_folder, evict, mark_used, used_bytes
+from skythaw.tuning.frozen.activation_cache import ActivationKey, activations_folder, evict, mark_used, used_bytes
 from skythaw.tuning.frozen.activation_files import find
 from skythaw.tuning.frozen.reuse_plan import FLOPS, READ, WRITE, ObjectSets, plan_reuse
 from skythaw.tuning.labelled_images import LabelledImages
@@ -364,3 +364,9 @@ def test_memory_does_not_grow_with_what_is_read(tmp_path):
         (values,) = kept.read(np.zeros(50, int), np.arange(start, start + 50), torch.device("cpu"))
         assert values.shape == (50, 16, 64, 64)
     assert peak_memory() - before < 1.5e8
+
+
+def test_two_sets_of_weights_of_one_file_keep_activations_apart(tmp_path):
+    one, other, alone = (cell(weights=WeightsChoice(key=key)) for key in ("teacher", "student", None))
+    folders = {ActivationKey(each, 2, "float16", "d", "cpu").folder(tmp_path) for each in (one, other, alone)}
+    assert len(folders) == 3

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import skythaw as package
+from helpers_run import sample_of
 from helpers_study import make_survey, write_study
 from skythaw.bundle.backends import open_backend
 from skythaw.bundle.bundle_file import CARD, ONNX, read_about
+from skythaw.bundle.export import seed_mean
 from skythaw.bundle.export.export_bundle import export
 from skythaw.bundle.members import Member, mean_of_networks, weight_files
 from skythaw.data.cutouts import read_cutouts
@@ -141,3 +143,12 @@ def test_what_can_not_be_a_mean_is_refused(made, tmp_path):
     with pytest.raises(LedgerError, match=r"it is gone of the cell"):
         export(tmp_path / "run", tmp_path / "out", ensemble=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mean_that_is_always_right_is_not_sure_to_stay_so():
+    true = np.arange(20) % 2
+    log_p = np.log(np.where(np.eye(2)[true] > 0, 0.9, 0.1))
+    scores = seed_mean._scores(sample_of(true, {"a": true}), log_p)
+    assert (scores["accuracy"]["mean"], scores["accuracy"]["high"]) == (1, 1)
+    assert scores["accuracy"]["low"] == pytest.approx(0.8316, abs=1e-3)
+    assert scores["per_class"]["A"]["recall"]["low"] == pytest.approx(0.6915, abs=1e-3), "of its ten objects"

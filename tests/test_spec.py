@@ -229,3 +229,8 @@ BEFORE_BANDS = {
     "asinh": "438bb78f61ec39705b3b4a5ce38a313c3e3cf9137a55c689d028c3ecf4d28c75",
     "sqrt": "9b0e9cabc3f8e6251d7a1f72a16443d28c187a60d831020c34a7fba10f4e5597",
 }
+
+
+def test_a_copy_of_a_cell_has_a_key_of_its_own():
+    one = cell()
+    assert one.key != one.model_copy(update={"train_size": 20}).key == cell(train_size=20).key

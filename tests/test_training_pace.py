@@ -152,3 +152,15 @@ def test_what_is_expected():
 )
 def test_of_given_epochs_a_loss_that_still_falls_at_the_end_is_a_reason(losses, told):
     assert bool(still_falling(losses)) == told
+
+
+@pytest.mark.parametrize(("most", "fall_from"), [(4000, 40), (4000, 300), (50, 50), (60, 40)])
+def test_before_the_end_all_phases_are_gone_through(most, fall_from):
+    """However short the training: a strategy that thaws by phases has thawed all in the end."""
+    pace = CurvePace(most, 100)
+    begun = [pace.phase(step) for step in range(fall_from)]
+    pace.fall_from = fall_from
+    parts = [step / of for step, of in (*begun, *map(pace.phase, range(fall_from, pace.steps)))]
+    assert parts == sorted(parts)
+    assert parts[0] <= 0.25
+    assert parts[-1] == 1

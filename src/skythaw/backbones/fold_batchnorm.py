@@ -65,6 +65,9 @@ class _Pair:
                 self._kept, self._kept_of = self._fold(), now
         return self._kept
 
+    def forget(self) -> None:
+        self._kept = None
+
     def _fold(self) -> tuple[Tensor, Tensor]:
         norm, conv = self.norm, self.conv
         assert norm.running_mean is not None  # `_pairs` takes no other
@@ -94,6 +97,7 @@ def _pass(pair: _Pair, x: Tensor) -> Tensor:
     """What is left of a folded batch norm: nothing, or the activation that timm's kind has in it."""
     norm = pair.norm
     if pair.separate:
+        pair.forget()  # training changes the statistics, and not the version of their tensors
         return type(norm).forward(norm, x)
     if type(norm) is nn.BatchNorm2d:
         return x

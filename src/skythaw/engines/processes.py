@@ -74,6 +74,9 @@ class Processes(Engine):
 
         Else it has none: a script that calls skythaw then needs no ``if __name__ == "__main__"``.
         """
+        for dead in [each for each in self._idle if each.pipe.poll()]:  # idle ones say nothing: it is the pipe's end
+            self._idle.remove(dead)
+            dead.stop()
         fit = next((each for each in self._idle if each.has_main or not of_main), None)
         if fit is None:
             return _Worker(of_main)

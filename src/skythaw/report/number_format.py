@@ -57,7 +57,9 @@ def percent(share: float | None) -> str:
     """``55 %``; with one decimal below 10 % and just below 100 %."""
     if share is None:
         return "-"
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 or 0.995 <= share < 1 else f"{100 * share:.0f} %"
+    if 0.995 <= share < 1:  # never 100 %
+        return f"{math.floor(1000 * share) / 10:.1f} %"
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
 def points(difference: float, *, sign: bool = True) -> str:

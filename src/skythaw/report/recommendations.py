@@ -27,10 +27,6 @@ class Recommendation:
     axes: tuple[str, ...]
     """the study's further axes"""
 
-    def differs_in_depth_alone(self, row: Row) -> bool:
-        """Whether a row has the same setting, whatever its depth."""
-        return all(row[name] == self.row[name] for name in (*CONTEST, *self.axes))
-
 
 def recommendations(facts: Facts) -> list[Recommendation]:
     """All of them, in the order of the facts."""

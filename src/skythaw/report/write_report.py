@@ -24,6 +24,7 @@ from skythaw.report.report_facts import report_facts
 from skythaw.report.statistics.depth_contest import MARGIN
 from skythaw.spec import Pixels
 from skythaw.study.ledger import Ledger
+from skythaw.study.ledger_rows import Entry
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def write_report(run: Path, files: ReportFiles, margin: float = MARGIN, data: Se
     if wanted and not facts["rows"]:
         raise DataError(f"no cell of the study is done yet: {wanted[0]} would be empty")
     if files.html or files.figures:
-        page = build_page(facts, paths, entries[0].cell.pixels)
+        page = build_page(facts, paths, _chosen(entries, facts).cell.pixels)
         if files.html:
             save_page(page, files.html)
         if files.figures:
@@ -93,6 +94,12 @@ def write_report(run: Path, files: ReportFiles, margin: float = MARGIN, data: Se
     if files.latex:
         _save(files.latex, depths_as_latex(facts))
     return facts
+
+
+def _chosen(entries: Sequence[Entry], facts: Facts) -> Entry:
+    """A cell of the choice, whose mistakes the page shows; the first of all where there is no choice."""
+    keys = facts["choice"]["keys"] if facts["choice"] else ()
+    return next((each for each in entries if each.key in keys), entries[0])
 
 
 def data_files(ledger: Ledger) -> list[Path]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -24,6 +25,9 @@ NUMBER_MODELS = ("boosting", "linear", "forest")
 """which are tried where numbers stand beside the images; on a tie the first is taken"""
 CELL_SCHEMA = 5
 """Raised by one, deliberately, when the code changes a cell's numbers: old results then no longer count as done."""
+
+STRATEGY_SCHEMA = {"gradual": 2}
+"""The same, of cells of one strategy alone."""
 
 
 class Cell(Frozen):
@@ -67,8 +71,16 @@ class Cell(Frozen):
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
         content = {"schema": CELL_SCHEMA, **self.model_dump(mode="json", exclude={"weights": {"name"}})}
+        if self.strategy in STRATEGY_SCHEMA:
+            content["strategy_schema"] = STRATEGY_SCHEMA[self.strategy]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, whose key is its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("key", None)
+        return copied
 
     def setting(self, axis: str) -> Any:
         """What stands for the cell on an axis, in tables: a number or words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skythaw.errors import DataError
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
 from skythaw.tuning.training_pace import falling_steps, steps_an_epoch
@@ -23,10 +24,17 @@ def known_course(cell: Cell, result: Result, images: int) -> Course:
 
     Weights that were kept before the rate fell were chosen by validation among many. Nothing chooses here, so the rate
     falls from there, and the weights settle (docs/log.md has what that gains).
+
+    Raises
+    ------
+    DataError
+        The cell diverged before its first score.
     """
     recipe = cell.recipe
     if recipe.epochs != "auto":
         return Course(steps_an_epoch(recipe, images) * round(result.peak_epoch or recipe.epochs), None)
+    if not (result.course_steps or result.curves):
+        raise DataError("its training diverged before validation was scored, so that it can't be done again")
     more = images / cell.train_size
     last = result.course_steps or result.curves[-1]["step"]
     if result.fall_from is None:

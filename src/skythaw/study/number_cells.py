@@ -19,7 +19,7 @@ from skythaw.machine.package_version import version_of
 from skythaw.machine.usage import Stopwatch, peak_memory
 from skythaw.spec import NUMBER_MODELS, Cell, Numbers, Recipe, Study, WeightsChoice
 from skythaw.stats.cell_predictions import OUT_OF_FOLD, Predictions, save_predictions
-from skythaw.study.axis_settings import settled_pixels
+from skythaw.study.axis_settings import axis_settings
 from skythaw.study.cell_objects import PARTS, CellObjects, OpenSet, cell_objects
 from skythaw.study.cell_result import Result
 from skythaw.study.ledger_rows import Entry
@@ -47,7 +47,7 @@ def number_cells(study: Study, study_data: StudyData, *, control: bool) -> list[
     if study.uses_numbers:
         wanted.append((TABLE, study.data.numbers))
     sizes = dict.fromkeys(study_data.train_size(size) for size in study.grid.train_size)
-    pixels = settled_pixels(study, {}, study_data)
+    pixels, _ = axis_settings(study, study_data)[0]
     return [
         Cell(
             backbone=name,

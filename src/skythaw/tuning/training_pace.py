@@ -158,7 +158,10 @@ class CurvePace(Pace):
         return course(step, self.fall_from)
 
     def phase(self, step: int) -> tuple[int, int]:
-        return min(step + 1, FEWEST), FEWEST
+        if self.fall_from is not None and step >= self.fall_from:
+            return 1, 1  # the last
+        parts = min(FEWEST, self._most)
+        return min(step + 1, parts), parts
 
     def due(self, done: int) -> bool:
         return done >= self._next or done == self.steps

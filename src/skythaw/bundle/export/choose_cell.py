@@ -43,7 +43,7 @@ def choose(entries: Sequence[Entry], facts: dict[str, Any], key: str | None, inp
     if not done:
         raise LedgerError(f"{run} has no finished cell to export")
     if key is not None:
-        return _of_key(done, key, inputs, run)
+        return _of_key(done, key, inputs, facts, run)
     found = _recommended(facts, inputs)
     if found is None:
         raise UnknownNameError(f"{run} has no finished cell whose inputs are {inputs!r}; {KEYS}")
@@ -60,7 +60,7 @@ def finished_result(entry: Entry) -> Result:
     return entry.result
 
 
-def _of_key(done: dict[str, Entry], key: str, inputs: Inputs | None, run: Path) -> Entry:
+def _of_key(done: dict[str, Entry], key: str, inputs: Inputs | None, facts: dict[str, Any], run: Path) -> Entry:
     if len(key) < SHORTEST_KEY:
         raise UnknownNameError(f"the key {key!r} is too short: give at least {SHORTEST_KEY} letters; {KEYS}")
     matching = [cell for cell in done if cell.startswith(key)]
@@ -69,6 +69,11 @@ def _of_key(done: dict[str, Entry], key: str, inputs: Inputs | None, run: Path) 
     entry = done[matching[0]]
     if inputs is not None and inputs != _kind(entry.cell.inputs):
         raise UnknownNameError(f"the inputs of the cell {matching[0][:12]} are {entry.cell.inputs!r}, not {inputs!r}")
+    if not any(entry.key in row["keys"] for row in facts["rows"]):
+        raise UnknownNameError(
+            f"the cell {matching[0][:12]} has the learning rate {finished_result(entry).lr:g}, and the report takes "
+            f"another for its depth, the best on validation; {KEYS}"
+        )
     return entry
 
 

@@ -17,7 +17,7 @@ from skythaw.bundle.members import MOST, Member, mean_of_networks
 from skythaw.errors import LedgerError
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.calibration import fit_temperature, tempered
-from skythaw.stats.intervals import limits
+from skythaw.stats.intervals import share_limits
 from skythaw.stats.scored_sample import Sample, read_sample
 from skythaw.study.ledger_rows import Entry
 from skythaw.tuning.scores import all_scores
@@ -91,7 +91,7 @@ def _scores(test: Sample, log_p: np.ndarray) -> dict[str, Any]:
     draws = Bootstrap(replace(test, said={KEY: said}, loss={KEY: loss.astype(np.float32)})).scores([KEY])
 
     def interval(name: str) -> dict[str, float]:
-        low, high = (float(np.clip(end, 0, 1)) for end in limits(draws[name][0]))
+        low, high = share_limits(draws[name][0], test.drawn(name))
         return {"mean": float(draws[name][0, 0]), "low": low, "high": high}
 
     return {

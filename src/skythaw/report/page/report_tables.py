@@ -282,7 +282,7 @@ def _pairs(facts: Facts) -> Table:
     names = ("difference", *alone, *(f"{name}_simultaneous" for name in alone))
     rows = tuple(
         (
-            *(each[name] for name in ("network", "strategy", "train_size")),
+            *(each[name] for name in ("network", "strategy", "train_size", "inputs")),
             *(pair["a"], pair["b"]),
             *(pair["macro_f1"][name] for name in names),
         )
@@ -290,5 +290,5 @@ def _pairs(facts: Facts) -> Table:
         for pair in each["pairs"]
     )
     corrected = tuple(f"{name} (corrected)" for name in alone)
-    columns = ("network", "strategy", "images", "a", "b", "b less a", *alone, *corrected)
+    columns = ("network", "strategy", "images", "inputs", "a", "b", "b less a", *alone, *corrected)
     return Table("Pairs of depths: difference in macro-F1 on the same objects", columns, rows)

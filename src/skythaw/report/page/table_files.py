@@ -8,7 +8,7 @@ import io
 from skythaw.report.figures.elements import Table
 from skythaw.report.number_format import percent, with_interval
 from skythaw.report.page.report_tables import ordered_rows
-from skythaw.report.recommendations import Facts, network_rows
+from skythaw.report.recommendations import Facts, network_rows, shown_axes
 
 
 def as_csv(table: Table) -> str:
@@ -28,7 +28,7 @@ def depths_as_latex(facts: Facts) -> str:
     for row, chosen in ordered_rows(facts):
         also = [row["strategy"]] if several else []
         cells = [
-            _escaped(", ".join([row["network"], *also, *(f"{axis} {row[axis]}" for axis in facts["axes"])])),
+            _escaped(", ".join([row["network"], *also, *(f"{axis} {row[axis]}" for axis in shown_axes(facts))])),
             f"{row['train_size']}",
             f"{row['depth']}/{row['blocks']}",
             _escaped(percent(row["tpr"])),

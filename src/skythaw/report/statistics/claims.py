@@ -261,14 +261,14 @@ def _peaks(networks: Sequence[ContestedNetwork]) -> Verdict:
 
 def _mobile(networks: Sequence[ContestedNetwork]) -> Verdict:
     front = pareto(networks)
-    mobile, large = ([e for e in networks if (e.seed_name in MOBILE) == wanted] for wanted in (True, False))
-    if not mobile or not large:
-        lacking = f"no mobile network ({', '.join(MOBILE)})" if not mobile else "mobile networks alone"
-        return UNKNOWN, f"The study has {lacking}.", {"networks": front}
+    mobile = [each for each in networks if each.seed_name in MOBILE]
+    large = [each for each in networks if each.seed_name not in (None, *MOBILE)]
+    if not (mobile and large):
+        lacking = "other network" if mobile else f"mobile network ({', '.join(MOBILE)})"
+        return UNKNOWN, f"The study has no {lacking} with ImageNet weights.", {"networks": front}
     pairs = list(product(large, mobile))
     found = networks_apart(pairs, large[0].contest.score)
-    numbers = {"networks": front, "pairs": _said(pairs, found)}
-    margin = large[0].contest.margin
+    numbers, margin = {"networks": front, "pairs": _said(pairs, found)}, large[0].contest.margin
     as_good = [pair for pair, d in zip(pairs, found, strict=True) if d.high_simultaneous < margin]
     if as_good:
         names = listed(f"{small.network} than {big.network}" for big, small in as_good)

@@ -7,7 +7,7 @@ from typing import Any
 from skythaw.report.statistics.candidate import Candidate
 from skythaw.report.statistics.depth_contest import Contest
 from skythaw.stats.differences import Difference, differences
-from skythaw.stats.intervals import estimate, mcnemar
+from skythaw.stats.intervals import mcnemar
 from skythaw.stats.study_size import study_size
 
 
@@ -36,7 +36,7 @@ def comparison(contest: Contest) -> dict[str, Any]:
         "best_in": contest.best_in(),
         "nested": {
             "depth": nested.depth,
-            **{score: estimate(contest.draws(nested, score)) for score in ("macro_f1", "accuracy")},
+            **{score: contest.estimate(nested, score) for score in ("macro_f1", "accuracy")},
         },
         "incomplete": contest.missing,
         "dropped": contest.dropped,

@@ -56,6 +56,7 @@ class Contest:
         self.whole = [each for each in self.candidates if {*each.seeds} == shared]
         """those that have the same seeds: a lucky seed must not beat a mean"""
         self.seeds = len(shared)
+        self._tried = (tuple(planned), tuple(dropped))
         decided = {each.depth for each in self.decided}
         self.dropped = sorted({*dropped} - decided)
         """the depths that a search trained no further"""
@@ -64,6 +65,10 @@ class Contest:
         """the depths of which too little is known, because cells of theirs failed or are still to run"""
         self._spreads: dict[str, Spreads] = {}
         self._together: dict[int, dict[tuple[int, int], Difference]] = {}
+
+    def again(self, candidates: Sequence[Candidate], score: str | None = None) -> Contest:
+        """The same contest of other candidates, or by another score."""
+        return Contest(candidates, self.sample, self.margin, score or self.score, *self._tried)
 
     @property
     def stopped(self) -> list[Candidate]:
@@ -97,6 +102,11 @@ class Contest:
 
     def interval(self, candidate: Candidate, score: str) -> tuple[float, float]:
         return score_limits(self.draws(candidate, score), self.sample.drawn(), LARGEST.get(score, 1.0))
+
+    def estimate(self, candidate: Candidate, score: str) -> dict[str, float]:
+        """``mean``, ``low`` and ``high``: as a report says them."""
+        low, high = self.interval(candidate, score)
+        return {"mean": candidate.mean(score), "low": low, "high": high}
 
     def means(self, score: str | None = None) -> Means:
         """The complete depths, to be set against each other: without what a seed does to all of them alike."""

@@ -121,7 +121,10 @@ class Evidence:
         best = self.best(self.main())
         for key in sorted([best, *self.rivals(best)], key=self.main().index):
             found = {depth: by_keys[row.keys] for depth, row in self.chosen[key].items()}
-            networks.append(ContestedNetwork(self.named(key), self.contests[key], found))
+            names = self.named(key)
+            if any(entry.cell.weights.random for row in self.chosen[key].values() for entry, _ in row.cells):
+                names |= {"weights": "random"}
+            networks.append(ContestedNetwork(names, self.contests[key], found))
         return claims(networks, inputs)
 
     def failures(self) -> dict[str, Any]:
@@ -181,7 +184,7 @@ class Evidence:
         found = {}
         for rate, tried in rates.items() if len(rates) > 1 else ():
             candidates = [_candidate(row, self.bootstrap.scores(row.keys)) for row in _by_depth(tried).values()]
-            alone = Contest(candidates, self.sample, contest.margin)
+            alone = contest.again(candidates)
             if (alone.seeds, len(alone.whole)) == (contest.seeds, len(contest.whole)):  # else it is not finished
                 found[str(rate)] = alone.recommended.depth
         return found

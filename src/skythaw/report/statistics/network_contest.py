@@ -13,7 +13,6 @@ from skythaw.report.statistics.depth_contest import Contest
 from skythaw.report.statistics.report_rows import NAMES
 from skythaw.spec.weights_choice import IMAGENET
 from skythaw.stats.differences import Difference, Means, differences
-from skythaw.stats.intervals import estimate
 
 COSTS = ("parameters", "file_bytes", "latency")
 
@@ -76,7 +75,7 @@ def pareto(networks: Sequence[ContestedNetwork]) -> list[dict[str, Any]]:
             {
                 **each.said,
                 "depth": each.best.depth,
-                "score": estimate(drawn[i]),
+                "score": each.contest.estimate(each.best, each.contest.score),
                 **costs,
                 "on_front": front,
             }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from skythaw.report.statistics.candidate import Candidate
 from skythaw.report.statistics.depth_contest import Contest
 from skythaw.study.cell_result import Result
 
@@ -25,7 +23,7 @@ def other_choices(contest: Contest) -> dict[str, Any]:
         depth without each seed, by seed (empty with fewer than two)
     """
     metrics = {
-        score: Contest(contest.candidates, contest.sample, contest.margin, score).recommended.depth
+        score: contest.again(contest.candidates, score).recommended.depth
         for score in ("macro_f1", "accuracy", "balanced_accuracy")
     }
     metrics["log_loss"] = min(contest.whole, key=lambda each: (each.mean("log_loss"), each.depth)).depth
@@ -35,18 +33,8 @@ def other_choices(contest: Contest) -> dict[str, Any]:
 
 
 def _without(contest: Contest, seed: int) -> int:
-    left = [_less(each, seed) for each in contest.whole if set(each.seeds) != {seed}]
-    return Contest(left, contest.sample, contest.margin, contest.score).recommended.depth
-
-
-def _less(candidate: Candidate, seed: int) -> Candidate:
-    kept = [i for i, each in enumerate(candidate.seeds) if each != seed]
-    return replace(
-        candidate,
-        seeds=tuple(candidate.seeds[i] for i in kept),
-        keys=tuple(candidate.keys[i] for i in kept),
-        scores={name: values[kept] for name, values in candidate.scores.items()},
-    )
+    left = [each.of_seeds(frozenset({*each.seeds} - {seed})) for each in contest.whole if {*each.seeds} != {seed}]
+    return contest.again(left, contest.score).recommended.depth
 
 
 def early_signs(depths: Sequence[int], scores: Sequence[float], results: Sequence[Sequence[Result]]) -> dict[str, Any]:

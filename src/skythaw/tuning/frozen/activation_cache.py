@@ -33,12 +33,19 @@ class ActivationKey:
         cell = self.cell
         backbone = backbone_of(cell)
         preprocessing: Preprocessing = backbone.preprocessing
+        of_file = [cell.weights.key] if cell.weights.key else []  # which set of weights, where a file has several
         content = {
             "format": FORMAT,
             "data": self.data_sha256,
             "pixels": cell.pixels.model_dump(mode="json"),
             "preprocessing": [preprocessing.mean, preprocessing.std],
-            "network": [backbone.library, backbone.model, sorted(dict(backbone.options).items()), cell.weights_sha256],
+            "network": [
+                backbone.library,
+                backbone.model,
+                sorted(dict(backbone.options).items()),
+                cell.weights_sha256,
+                *of_file,
+            ],
             "depth": self.depth,
             "precision": self.precision,
             "threads": cell.recipe.threads,
