@@ -94,7 +94,7 @@ def show(given: Any, images: int, split: int) -> dict[str, float]:
     asked, folder = study_of(given, images, split), given.out / f"{images}-{split}"
     run_study(asked, RunSettings(folder / FULL, given.out / "cache", workers=given.workers))
     there = RunSettings(folder / SEARCH, given.out / "cache", engine="from_full", cache_size=0)
-    (choice,) = [each for each in search(asked, there) if each.fate == "best"]
+    (choice,) = [each for each in search(asked, there) if each.fate == "best on validation"]
     test, validation = (means(folder / FULL, part) for part in ("test", "validation"))
     best, by_validation = max(test.values()), max(validation, key=lambda depth: validation[depth])
     spent, whole = (sum(e.result.seconds["total"] for e in entries(folder / n) if e.result) for n in (SEARCH, FULL))
