@@ -150,3 +150,17 @@ def test_odd_and_alike_classes_are_told_at_plan(tmp_path, skythaw, odd):
     done = skythaw("study", "plan", tmp_path / "study.toml")
     assert done.returncode == 0, done.stderr
     assert "the classes 'QSO' (20) and 'Qso' (20) may be one; to merge them: skythaw data import" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (["train"] * 60 + ["eval"] * 30, "the column 'part' holds 'eval', which names no part (train, validation or"),
+        (["train"] * 90, "the column 'part' holds one part alone"),
+        (["train"] * 60 + [None] * 30, "the column 'part' is empty for some objects"),
+    ],
+)
+def test_a_column_of_parts_that_is_not_taken_is_named(parts, says):
+    settled = settle_split(given(parts), Split(by="auto"))
+    assert settled.spec.by == "random"
+    assert says in settled.why

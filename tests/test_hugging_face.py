@@ -85,12 +85,13 @@ def test_images_as_plain_bytes_or_under_another_name(tmp_path, column):
 
 def test_images_by_path_alone_are_read_beside_the_file(tmp_path):
     names = [f"images/{number}.jpg" for number in range(5)] + ["../secret.jpg"]
+    written = [str(tmp_path / "data" / names[0]), *names[1:]]  # an absolute path, into the same folder
     (tmp_path / "data" / "images").mkdir(parents=True)
     for name, data in zip(names, JPEGS, strict=True):
         (tmp_path / "data" / name).write_bytes(data)
     (tmp_path / "data" / "images" / "4.jpg").unlink()
     (tmp_path / "data" / "images" / "4.jpg").symlink_to(tmp_path / "secret.jpg")
-    images = [{"bytes": None, "path": name} for name in names]
+    images = [{"bytes": None, "path": name} for name in written]
     path = write(tmp_path / "data" / "a.parquet", {"label": NAMES * 2}, images=images)
     assert [data for _, data, _ in read_cutouts(path).images()] == [*JPEGS[:4], b"", b""]
     statuses = []

@@ -26,7 +26,7 @@ from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources import excel_table, text_tables
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, LABEL_NAMES
 from skythaw.data.sources.folder import import_folder
-from skythaw.data.sources.label_table import NO_LABEL, LabelSettings, read_labels
+from skythaw.data.sources.label_table import NO_LABEL, NO_LABEL_AS_WRITTEN, LabelSettings, read_labels
 from skythaw.data.sources.rounded_ids import RoundedIds
 from skythaw.data.sources.sky_positions import PositionCheck, read_degrees
 from skythaw.errors import DataError, SpecError
@@ -94,6 +94,25 @@ def test_files_of_another_machine_are_found_by_their_end(images, prefix):
     _, cutouts = load(images, content)
     assert cutouts.object_ids == ["J0", "J1", "J2", "J3"]
     assert cutouts.labels.tolist() == CLASSES
+
+
+def test_files_of_another_part_are_not_those_of_this_one(images):
+    """A folder called train, and a table of the test images, whose numbers begin at 0 as well."""
+    train = images.rename(images.parent / "train")
+    _, cutouts = load(train, labelled("file,label", ids=[f"train/{name}.jpg" for name in IDS]))
+    assert cutouts.labels.tolist() == CLASSES
+    for prefix in ("test/", "/other/machine/test/"):
+        with pytest.raises(DataError, match="labels 4 images that are not in"):
+            load(train, labelled("file,label", ids=[f"{prefix}{name}.jpg" for name in IDS]))
+
+
+def test_paths_from_the_folder_of_the_table(images):
+    tables = images.parent / "tables"
+    tables.mkdir()
+    content = labelled("file,label", ids=[f"../images/{name}.jpg" for name in IDS])
+    assert load(images, content, "tables/labels.csv")[1].labels.tolist() == CLASSES
+    with pytest.raises(DataError, match="leads out of the folder"):
+        load(images, content.replace("../images", "../../images"), "tables/labels.csv")
 
 
 @pytest.mark.parametrize("form", ["{}.png", "{}.JPG", "/old/{}.fits.gz"])
@@ -412,7 +431,7 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
 
 
 def is_label(text):
-    return text != "-1" and text.casefold() not in NO_LABEL
+    return text != "-1" and text.casefold() not in NO_LABEL and text not in NO_LABEL_AS_WRITTEN
 
 
 def bomb(kind, path):
@@ -454,7 +473,10 @@ def bomb(kind, path):
         (["-1", "0", "1", "2"], [None, "0", "1", "2"]),
         (["-1", "1", "1", "-1"], ["-1", "1", "1", "-1"]),
         (["-1", "0", "STAR", "1"], ["-1", "0", "STAR", "1"]),
-        (["NA", "none", "NaN", "-"], ["NA", "none", None, "-"]),
+        (["NA", "none", "None", "-"], [None, "none", None, "-"]),
+        (["-1.0", "0.0", "1.0", "2.00"], [None, "0", "1", "2"]),
+        (["", "0.0", "1.0", "7.0"], [None, "0", "1", "7"]),
+        (["0.5", "0.0", "1.0", "7.0"], ["0.5", "0.0", "1.0", "7.0"]),
     ],
 )
 def test_what_stands_for_no_label_is_no_class(images, written, labels):
@@ -515,3 +537,13 @@ def test_hostile_tables_are_refused_in_one_line(kind, message, tmp_path, monkeyp
     with pytest.raises(DataError, match=message) as caught:
         read_labels(bomb(kind, tmp_path / "t"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_table_of_labels_is_not_written_over(images, skythaw):
+    """The user forgot ``--labels``."""
+    table = images.parent / "labels.csv"
+    table.write_text(labelled("file,label"))
+    done = skythaw("data", "import", images, table)
+    assert done.returncode == 2
+    assert "its name should end in .parquet; the table of labels is given with --labels" in done.stderr
+    assert table.read_text() == labelled("file,label")

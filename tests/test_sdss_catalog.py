@@ -159,6 +159,15 @@ def test_extra_columns_have_the_narrowest_type_that_loses_nothing(tmp_path):
     assert items[0].extra["long"] == f"{LONG}9"
 
 
+def test_an_index_without_a_name_is_no_column_and_names_may_be_quoted(tmp_path):
+    """As pandas writes a table; the index is left out."""
+    items, columns = read(tmp_path / "c.csv", ',id,ra,dec,"note, long"\n0,a,1,2,x\n1,b,3,4,"y, z"\n')
+    assert [(item.object_id, item.ra, item.extra) for item in items] == [
+        *(("a", 1, {"note, long": "x"}), ("b", 3, {"note, long": "y, z"}))
+    ]
+    assert columns == {"note, long": "string"}
+
+
 def test_quoted_newlines_are_part_of_their_cell_wherever_they_are(tmp_path):
     more = "c,\n" * 30
     rows = [f'{n},1,1,"a\nb, ""{n}""\n{more}"\n' for n in range(30_000)]
@@ -191,8 +200,9 @@ VOT = (
             "id,x,y\n1,1,1\n",
             "has no column for ra; call it ra, .* with --column ra=NAME; the columns are id, x, y",
         ),
-        ("c.csv", "id,ra,ra,dec\n1,1,1,1\n", "two columns have the same name"),
-        ("c.csv", "<html><body>not found</body></html>", "it is XML or a web page, but no VOTable"),
+        ("c.csv", "id,ra,ra,dec\n1,1,1,1\n", "two columns are called 'ra'"),
+        ("c.csv", "<html><body>not found</body></html>", "it is a web page, and no table"),
+        ("c.csv", "\n<!DOCTYPE html>\n<html><body>not found</body></html>", "it is a web page, and no table"),
         ("c.ecsv", gzip.compress(b"# %ECSV 1.0\n", mtime=0), "can't read"),
         ("c.vot", gzip.compress(VOT.encode(), mtime=0), "can't read"),
         ("c.csv.gz", gzip.compress(TWO.encode(), mtime=0)[:-9], "can't read"),

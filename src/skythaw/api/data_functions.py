@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from skythaw import registry
 from skythaw.api.progress_bar import tracked
-from skythaw.errors import SpecError
+from skythaw.errors import OutputError, SpecError
 from skythaw.machine.hub_repository import is_hub_address
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
     from skythaw.data.sources.set_choices import SetChoices
     from skythaw.data.sources.source_formats import source_of
 
+    _refuse_other_endings(Path(out))
     hub = fetch_dataset(folder, cache_folder(cache) / "datasets") if is_hub_address(folder) else None
     folder = hub.place if hub else Path(folder)
     if hub and labels is not None and (folder / labels).exists():
@@ -131,6 +132,14 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
         progress=lambda items, total: tracked(items, total, "importing", shown=progress),
     )
     return replace(found, notes=(*found.notes, *hub.notes)) if hub else found
+
+
+def _refuse_other_endings(out: Path) -> None:
+    """Raise `OutputError` where the file to write is called like something else: it may be the user's table."""
+    if out.suffix.lower() in (".parquet", ".pq"):
+        return
+    there = f"; the table of labels is given with --labels {out}" if out.is_file() else ""
+    raise OutputError(f"the output {out} is a Parquet file, so its name should end in .parquet{there}")
 
 
 def inspect(file: Path | str, *, sheet: Path | str | None = None) -> dict[str, Any]:

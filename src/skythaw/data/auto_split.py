@@ -8,7 +8,7 @@ import numpy as np
 
 from skythaw.data.cutouts import Cutouts
 from skythaw.data.overlaps import FIELD
-from skythaw.data.part_names import PART_COLUMNS
+from skythaw.data.part_names import PART_COLUMNS, part_of
 from skythaw.data.split_groups import SKY, given_parts, groups
 from skythaw.data.twins import twin_basis, twin_groups
 from skythaw.errors import DataError
@@ -78,7 +78,20 @@ def _choose(cutouts: Cutouts, spec: Split, chosen: np.ndarray, parts: int) -> tu
     for column in PART_COLUMNS:
         if given_parts(cutouts, column) is not None and not cutouts.table[column].null_count:
             return column, f"the data are divided by their column {column!r}, which names the parts ({_and(against)})"
+        if column in cutouts.table.column_names:
+            against.append(_no_parts(cutouts, column))
     return "random", f"the data are divided object by object, because {_and(against)}"
+
+
+def _no_parts(cutouts: Cutouts, column: str) -> str:
+    """Why a column that is called like one of parts does not divide the objects."""
+    if cutouts.table[column].null_count:
+        return f"the column {column!r} is empty for some objects"
+    values = list(dict.fromkeys(cutouts.column(column).tolist()))
+    odd = next((value for value in values if not isinstance(value, str) or part_of(value) is None), None)
+    if odd is None:
+        return f"the column {column!r} holds one part alone"
+    return f"the column {column!r} holds {odd!r}, which names no part (train, validation or test)"
 
 
 def _because(way: str, against: list[str]) -> str:

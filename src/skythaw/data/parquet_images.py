@@ -84,12 +84,17 @@ class NoImage(bytes):
     reason: str
 
 
+def place_beside(folder: Path | str, path: str) -> str:
+    """Where the file of an image is: its path is absolute, or begins in the folder of the Parquet file."""
+    return path if Path(path).is_absolute() else f"{folder}/{path}"
+
+
 def read_beside(folder: Path, path: str | None) -> bytes:
     """The bytes of an image's file in the folder of the Parquet file; empty where there is none, or not in it."""
     if not path:
         return b""
     try:
-        return read_image_file(f"{folder}/{path}", str(folder))
+        return read_image_file(place_beside(folder, path), str(folder))
     except BrokenImageError as error:
         none = NoImage()
         none.reason = f"its file {path} can't be read: {error.reason}"

@@ -19,6 +19,7 @@ from skythaw.data.parquet import reading
 from skythaw.data.parquet_images import (
     image_pieces,
     images_in,
+    place_beside,
     refuse_packed,
     refuse_packed_texts,
     require_images,
@@ -187,7 +188,7 @@ def contents_of(
             images = images_in(batch.column(image))
             for (data, path), sha256, reason in list(zip(images, sums, reasons, strict=True))[skip:]:
                 if not data and path and not reason and folder is not None:
-                    yield Content(f"{folder}/{path}", folder)
+                    yield Content(place_beside(folder, path), folder)
                 elif not data and path and not reason:
                     yield Content(b"", reason=f"it is given by the path {path} alone; {BY_PATH}")
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,11 @@ KEPT = ("file", "filename", "path", "image", "image_path")
 UNLABELLED = "row without a label, kept as unlabelled"
 NO_LABEL = ("nan", "null", "n/a", "<na>")
 """what tables hold where there is no label, in lower case"""
+NO_LABEL_AS_WRITTEN = ("NA", "None")
+"""the same as R and Python write it: pandas, too, reads these as missing; ``none`` may be a class"""
+
+
+DECIMAL = re.compile(rf"{WHOLE.pattern}\.0+")
 
 
 @dataclass(frozen=True)
@@ -134,8 +140,10 @@ def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
 
 def _labels(texts: Sequence[str]) -> tuple[str | None, ...]:
     """Labels; none where a text says so, or is -1 among whole numbers, unless 1 is the only other one."""
-    none = {text for text in texts if not text or text.casefold() in NO_LABEL}
+    none = {text for text in texts if not text or text.casefold() in NO_LABEL or text in NO_LABEL_AS_WRITTEN}
     given = set(texts) - none
+    if given and all(DECIMAL.fullmatch(text) for text in given):  # whole numbers that a program wrote as 1.0
+        return _labels([text if text in none else text.partition(".")[0] for text in texts])
     if all(WHOLE.fullmatch(text) for text in given) and given - {"-1"} != {"1"}:
         none.add("-1")
     return tuple(None if text in none else text for text in texts)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from skythaw.data.part_names import part_of
 from skythaw.data.sources.column_names import some_names
 from skythaw.data.sources.image_files import ENDINGS, plain_stem
 from skythaw.data.sources.label_table import LabelSettings, read_labels
@@ -115,6 +116,7 @@ class _Places:
     def __init__(self, folder: Path, index: Index, table: Path) -> None:
         self.folder, self._index, self._table = folder, index, table
         self._root, self._real = folder.absolute(), folder.resolve()
+        self._part = part_of(self._root.name)
 
     def find(self, text: str) -> str | DataError:
         """The one image that a text names, or nothing; or why it can't be told."""
@@ -125,7 +127,10 @@ class _Places:
             below = os.path.relpath(inside, self._root).replace(os.sep, "/")
             inside = inside if below.startswith("../") else unicodedata.normalize("NFC", below)
         elif f"{inside}/".startswith("../"):
-            return self._outside(text)
+            below = os.path.relpath(self._table.absolute().parent / inside, self._root).replace(os.sep, "/")
+            if below.startswith("../"):
+                return self._outside(text)
+            inside = unicodedata.normalize("NFC", below)
         found = self._index.get(inside, [])
         name = next((each for each in found if unicodedata.normalize("NFC", each) == inside), None)
         if name is None and not found:
@@ -143,6 +148,8 @@ class _Places:
         """Images whose path is the end of a longer one; for a path of another machine, those of its file's name."""
         parts = inside.split("/")
         for start in range(1, len(parts)):
+            if (told := part_of(parts[start - 1])) and told != (self._part or told):
+                return []  # test/1.png is no image of a folder called train
             end = "/".join(parts[start:])
             if found := [name for name in self._index.get(end, []) if unicodedata.normalize("NFC", name) == end]:
                 return found

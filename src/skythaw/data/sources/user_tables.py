@@ -6,6 +6,7 @@ Parquet are read by Arrow in bounded memory; astropy would read them whole, and 
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -102,6 +103,8 @@ def table_format(path: Path) -> str:
         start = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
     if found := next((what for magic, what in NO_TABLES.items() if start.startswith(magic)), None):
         raise ValueError(f"it is {found}")
+    if start[:15].lower().startswith((b"<!doctype html", b"<html")):
+        raise ValueError("it is a web page, and no table: was a page saved in place of the file?")
     return next((kind for magic, kind in BEGINNINGS.items() if start.startswith(magic)), TEXT_FORMAT)
 
 
@@ -206,10 +209,14 @@ def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
     header = header.strip("\r\n")
     if header.startswith("<"):
         raise ValueError(f"it begins like XML or a web page ({header[:20]!r}), not like a table")
+    if not header:
+        raise ValueError("it has no first line with the names of its columns")
     separator = separator_of(header)
-    columns = [column.strip().strip('"') for column in header.split(separator)]
-    if len(set(columns)) < len(columns) or not all(columns):
-        raise ValueError("two columns have the same name, or one has none")
+    given = [column.strip() for column in next(csv.reader([header], delimiter=separator))]
+    if twice := next((name for name in given if name and given.count(name) > 1), None):
+        raise ValueError(f"two columns are called {twice!r}")
+    columns = [name or f"(column {place})" for place, name in enumerate(given, 1)]
+    named = [name for name in given if name]  # pandas' index has no name
     own: dict[str, Any] = {"encoding": "utf8" if encoding == "utf-8-sig" else encoding}
 
     def read() -> Iterator[pa.RecordBatch]:
@@ -220,13 +227,14 @@ def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
                 pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.string()),
+                    include_columns=named,
                     strings_can_be_null=True,
                 ),
             )
             for batch in reader:
                 cells = [pc.utf8_trim_whitespace(column) for column in batch.columns]
                 cells = [pc.if_else(pc.is_in(column, pa.array(EMPTY)), None, column) for column in cells]
-                yield pa.RecordBatch.from_arrays(cells, names=columns)
+                yield pa.RecordBatch.from_arrays(cells, names=named)
 
     return read
 
