@@ -309,3 +309,12 @@ write_cutouts({str(tmp_path / "a.parquet")!r}, dying(), FIELD, {{}})
     assert not (tmp_path / "a.parquet").exists()
     assert len(make(tmp_path / "a.parquet")) == 36
     assert read_cutouts(tmp_path).paths == (tmp_path / "a.parquet",)
+
+
+def test_a_file_that_is_no_parquet_is_told_from_a_damaged_one(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1" + bytes(100))
+    with pytest.raises(DataError, match="it is no Parquet file; of images, `skythaw data import "):
+        read_cutouts(tmp_path / "labels.csv")
+    with pytest.raises(DataError, match=r"can't read .*torn.parquet as Parquet: (?!it is no)"):
+        read_cutouts(tmp_path / "torn.parquet")

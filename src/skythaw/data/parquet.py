@@ -147,7 +147,18 @@ def reading(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names that are no UTF-8
         raise_if_memory_is_short(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        if _is_something_else(path):
+            reason = f"it is no Parquet file; of images, `skythaw data import {path} OUT.parquet` makes one"
         raise DataError(f"can't read {path} as Parquet: {reason}") from None
+
+
+def _is_something_else(path: Path) -> bool:
+    """Whether a file begins otherwise than Parquet."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) != b"PAR1"
+    except OSError:
+        return False
 
 
 @contextmanager
