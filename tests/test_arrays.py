@@ -8,6 +8,7 @@ import os
 import pickle
 import tarfile
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -489,6 +490,16 @@ def test_a_tar_of_class_folders_keeps_its_classes_beside_json(tmp_path):
     assert cutouts.column("ra").tolist() == [1.5] * 4
     with pytest.raises(DataError, match=r"no image has a label: .*the keys are morphology\), and folders name no"):
         import_tar(tmp_path, jpegs("a.jpg") | {"a.json": b'{"morphology": "disc"}'})
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,S\n")
+    result = registry.get("source", "webdataset")(tmp_path / "a.tar", tmp_path / "out.parquet", tmp_path / "labels.csv")
+    assert result.notes[0] == "1 .cls and .json files are not read, for --labels is given"
+
+
+def test_an_error_names_the_archive_and_not_where_it_was_unpacked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tar(tmp_path / "a.tar", jpegs("a.jpg"))
+    with pytest.raises(DataError, match=r"lie directly in a\.tar and have no class"):
+        load(Path("a.tar"), Path("out.parquet"))
 
 
 @pytest.mark.parametrize(

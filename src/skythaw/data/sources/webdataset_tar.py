@@ -52,7 +52,9 @@ def import_webdataset(path: Path, out: Path, labels: Any = None, **options: Any)
         said: Sequence[str] = ()
         if labels is not None or not paired or (choices is not None and choices.unlabelled):
             top = top_of(images)
-            said = [f"the {len(paired)} .cls and .json files are not read, for --labels is given"] if labels else []
+            said = []
+            if labels is not None and paired:
+                said = [f"{len(notes) - len(alone)} .cls and .json files are not read, for --labels is given"]
         elif any("label" in note for note in paired.values()):
             top, known = images, {name: paired[name].get("label") for name in paired}
             labels = _table(path, folder, known, paired)
