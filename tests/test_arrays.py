@@ -8,6 +8,7 @@ import os
 import pickle
 import tarfile
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -368,14 +369,14 @@ def test_a_number_without_a_name_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["npz", "hdf5"])
 def test_arrays_that_are_not_read_are_named(kind, tmp_path):
-    """Such as the test part of Keras, whose images would vanish."""
-    arrays = {"x_train": RGB, "y_train": ANS, "x_test": RGB[:2], "y_test": ANS[:2]}
+    """Such as masks, or values of something else than images."""
+    arrays = {"images": RGB, "labels": ANS, "masks": RGB[..., 0], "seeing": np.zeros(2)}
     if kind == "npz":
         np.savez(tmp_path / "a.npz", **arrays)
     else:
         hdf5(tmp_path / "a.hdf5", **arrays)
     result = registry.get("source", source_of(tmp_path / f"a.{kind}"))(tmp_path / f"a.{kind}", tmp_path / "out.parquet")
-    assert sorted(result.left_out) == ["x_test (2, 24, 24, 3)", "y_test (2,)"]
+    assert sorted(result.left_out) == ["masks (6, 24, 24)", "seeing (2,)"]
     assert set(result.left_out.values()) == {"an array that is neither the images nor a value for each of them"}
 
 
@@ -392,3 +393,126 @@ def test_options_for_image_files_are_named_as_they_are_written(tmp_path):
     path = hdf5(tmp_path / "a.h5", images=RGB, ans=ANS)
     with pytest.raises(DataError, match="holds arrays of pixels; --size, --resize is for files of images"):
         load(path, tmp_path / "out.parquet", images=ImageOptions(size=16, resize=True))
+
+
+TEXTS = ["0", "1", "2", "0", "1", None]
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "hdf5"])
+def test_labels_of_one_column_are_no_columns_of_classes(kind, tmp_path):
+    path, beside = tmp_path / f"a.{kind}", None
+    if kind == "npz":
+        np.savez(path, images=RGB, labels=ANS[:, None])
+    elif kind == "npy":
+        np.save(path, RGB)
+        np.save(beside := tmp_path / "l.npy", ANS[:, None])
+    else:
+        hdf5(path, images=RGB, labels=ANS[:, None])
+    assert load(path, tmp_path / "out.parquet", beside).labels.tolist() == TEXTS
+
+
+@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+def test_y_beside_x_is_a_place_and_no_label(kind, tmp_path):
+    arrays = {"images": RGB, "x": np.arange(COUNT), "y": np.arange(COUNT), "morphology": np.array([b"a", b"b"] * 3)}
+    path = tmp_path / f"a.{kind}"
+    np.savez(path, **arrays) if kind == "npz" else hdf5(path, **arrays)
+    result = registry.get("source", source_of(path))(path, tmp_path / "out.parquet")
+    cutouts = read_cutouts(tmp_path / "out.parquet", need_labels=False)
+    assert not cutouts.labelled.any()
+    assert cutouts.column("y").tolist() == list(range(COUNT))
+    assert "has a label: none of its arrays for each image is called label" in result.notes[0]
+    assert "not read: none" in result.notes[0]
+    assert set(result.notes[0].partition("columns: ")[2].partition(";")[0].split(", ")) == {"x", "y", "morphology"}
+
+
+def test_labels_that_are_there_are_found_or_refused(tmp_path):
+    for path in (hdf5(tmp_path / "a.h5", images=RGB, labels=ANS[:-1]), tmp_path / "a.npz"):
+        np.savez(tmp_path / "a.npz", images=RGB, labels=ANS[:-1])
+        with pytest.raises(DataError, match="'labels' has 5 values for 6 images in 'images'"):
+            load(path, tmp_path / "out.parquet")
+    np.savez(tmp_path / "b.npz", images=RGB, classes=np.array(["a", "b"] * 3))
+    assert load(tmp_path / "b.npz", tmp_path / "out.parquet").labels.tolist() == ["a", "b"] * 3
+    table = np.array([(b"a", 1.5), (b"b", 2.5)] * 3, dtype=[("class", "S1"), ("ra", "f8")])
+    cutouts = load(hdf5(tmp_path / "c.h5", images=RGB, table=table), tmp_path / "out.parquet")
+    assert cutouts.labels.tolist() == ["a", "b"] * 3
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.h5", "a.npz"])
+def test_one_image_is_not_taken_for_many(name, tmp_path):
+    path = tmp_path / name
+    np.save(path, RGB[0]) if name == "a.npy" else np.savez(path, images=RGB[0])
+    if name == "a.h5":
+        hdf5(path, image=RGB[0])
+    with pytest.raises(DataError, match=r"is one image; \[image, y, x, band\] is needed, .*\(1, 24, 24, 3\)"):
+        load(path, tmp_path / "out.parquet")
+
+
+def test_no_label_is_the_same_in_texts_and_numbers(tmp_path):
+    path = hdf5(tmp_path / "a.h5", images=RGB, labels=ANS.astype("S2"))
+    assert load(path, tmp_path / "out.parquet").labels.tolist() == TEXTS
+    np.savez(tmp_path / "a.npz", images=RGB, labels=np.array(["a", "nan", "b", "NaN", "a", "N/A"]))
+    assert load(tmp_path / "a.npz", tmp_path / "out.parquet").labels.tolist() == ["a", None, "b", None, "a", None]
+
+
+@pytest.mark.parametrize(
+    "names", ["x_train y_train x_test y_test", "train/images train/labels test/images test/labels"]
+)
+@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+def test_train_and_test_arrays_become_parts(kind, names, tmp_path):
+    arrays = dict(zip(names.split(), (RGB[:4], ANS[:4, None], RGB[4:], ANS[4:, None]), strict=True))
+    path = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        np.savez(path, **arrays)
+    else:
+        hdf5(path, **arrays)
+    result = registry.get("source", source_of(path))(path, tmp_path / "out.parquet")
+    cutouts = read_cutouts(tmp_path / "out.parquet", need_labels=False)
+    assert (cutouts.labels.tolist(), result.left_out) == (TEXTS, {})
+    of_name = dict(zip(cutouts.object_ids, cutouts.column("part"), strict=True))
+    assert [of_name[f"a-{n:06d}"] for n in range(COUNT)] == ["train"] * 4 + ["test"] * 2
+    assert "are parts of the data" in result.notes[0]
+
+
+def import_tar(folder, files):
+    path = tar(folder / "a.tar", files)
+    result = registry.get("source", "webdataset")(path, folder / "out.parquet")
+    return result, read_cutouts(folder / "out.parquet", need_labels=False)
+
+
+def test_a_tar_of_class_folders_keeps_its_classes_beside_json(tmp_path):
+    files = jpegs("STAR/a.jpg", "STAR/b.jpg", "QSO/c.jpg", "QSO/d.jpg")
+    result, cutouts = import_tar(tmp_path, {"info.json": b'{"name": "my set"}'} | files)
+    assert cutouts.counts == {"QSO": 2, "STAR": 2}
+    assert result.left_out == {"info.json": "no image has its name, so it belongs to none"}
+    notes = {f"{name[:-4]}.json": b'{"ra": 1.5, "dec": 2.5, "name": "n"}' for name in files}
+    _, cutouts = import_tar(tmp_path, files | notes)
+    assert cutouts.counts == {"QSO": 2, "STAR": 2}
+    assert cutouts.column("ra").tolist() == [1.5] * 4
+    with pytest.raises(DataError, match=r"no image has a label: .*the keys are morphology\), and folders name no"):
+        import_tar(tmp_path, jpegs("a.jpg") | {"a.json": b'{"morphology": "disc"}'})
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,S\n")
+    result = registry.get("source", "webdataset")(tmp_path / "a.tar", tmp_path / "out.parquet", tmp_path / "labels.csv")
+    assert result.notes[0] == "1 .cls and .json files are not read, for --labels is given"
+
+
+def test_an_error_names_the_archive_and_not_where_it_was_unpacked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tar(tmp_path / "a.tar", jpegs("a.jpg"))
+    with pytest.raises(DataError, match=r"lie directly in a\.tar and have no class"):
+        load(Path("a.tar"), Path("out.parquet"))
+
+
+@pytest.mark.parametrize(
+    "names", ["J1.3+1.jpg J1.3+1.cls J1.7+2.jpg J1.7+2.cls", "1.image.jpg 1.label.cls 2.image.jpg 2.label.cls"]
+)
+def test_keys_of_a_webdataset_may_have_dots(names, tmp_path):
+    one, one_class, two, two_class = names.split()
+    _, cutouts = import_tar(tmp_path, jpegs(one, two) | {one_class: b"a", two_class: b"b"})
+    assert sorted(cutouts.labels) == ["a", "b"]
+
+
+def test_a_label_in_a_list_of_one_is_a_label(tmp_path):
+    notes = {"a.txt": b"a caption", "a.json": b"[2]", "b.json": b'{"label": [0]}'}
+    result, cutouts = import_tar(tmp_path, notes | jpegs("a.jpg", "b.jpg"))
+    assert sorted(cutouts.labels) == ["0", "2"]
+    assert result.left_out == {"a.txt": "not an image: .txt"}

@@ -30,13 +30,13 @@ def parts_of(names: Iterable[str]) -> dict[str, str] | None:
 
 def parts_in_names(names: Iterable[str]) -> bool:
     """Whether all names are made of a part and a class, as train_STAR and test_STAR are."""
-    split = [_part_and_rest(name) for name in set(names)]
+    split = [part_and_rest(name) for name in set(names)]
     found = [each for each in split if each is not None]
     return len(found) == len(split) and len(dict(found)) > 1 and len({rest for _, rest in found}) < len(found)
 
 
-def _part_and_rest(name: str) -> tuple[str, str] | None:
-    """The part that the first or the last word of a name stands for, and the other words."""
+def part_and_rest(name: str) -> tuple[str, str] | None:
+    """The part that the first or the last word of a name stands for, as `part_of` says, and the other words."""
     for first, sign, rest in (name.partition(each) for each in ("_", "-", " ")):
         if sign and rest and (part := part_of(first)):
             return part, rest

@@ -17,6 +17,7 @@ from skythaw.data.cutouts import write_cutouts
 from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.data.fits import encode_fits
 from skythaw.data.image_form import LARGEST, MOST_BANDS, Form, one_form
+from skythaw.data.sources.array_labels import label_arrays, label_texts, short_name, text_of
 from skythaw.data.sources.column_names import DEC_NAMES, FRAME, ID_NAMES, RA_NAMES
 from skythaw.data.sources.folder import ImportResult, Progress
 from skythaw.data.sources.label_table import UNLABELLED
@@ -26,13 +27,6 @@ from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels
 from skythaw.data.sources.sky_positions import PositionCheck
 from skythaw.errors import DataError
 
-IMAGE_NAMES = (
-    *("images", "image", "image_flux", "image_array", "image/flux", "image.flux", "flux", "x", "data", "cutouts"),
-    *("img", "imgs", "stamps", "pixels", "arr_0", "x_train"),
-)
-BAND_NAMES = ("image_band", "image/band", "image.band", "band", "bands")
-CLASS_NAMES = ("class_names", "label_names", "classes", "names")
-LABEL_ARRAYS = ("label", "labels", "ans", "class", "class_name", "target", "category", "y", "y_train")
 FEW = 10
 """an axis of at most so many is the one of the bands"""
 
@@ -55,6 +49,8 @@ class PixelStack:
     """whether the first row of an image is its lowest one, as in FITS"""
     unread: Sequence[str] = ()
     """other arrays of the file, which are not read"""
+    notes: Sequence[str] = ()
+    """what the user should know of them, in whole sentences"""
 
 
 def import_stack(
@@ -111,7 +107,8 @@ def import_stack(
     count = write_cutouts(out, rows(), columns, {"source": "arrays", "file": stack.path.name} | choices.recipe)
     changed = {UNLABELLED: found.count(None)} if found and None in found else {}
     left_out = broken | dict.fromkeys(stack.unread, "an array that is neither the images nor a value for each of them")
-    return ImportResult(count, broken, left_out, changed | named.changed, (*notes, *named.said))
+    told = (*stack.notes, *notes, *named.said, *([] if choices.unlabelled else _no_label(stack, found)))
+    return ImportResult(count, broken, left_out, changed | named.changed, told)
 
 
 def encode(pixels: np.ndarray, bands: Sequence[str] | None, bottom_up: bool, name: str) -> bytes:
@@ -145,48 +142,17 @@ def encode(pixels: np.ndarray, bands: Sequence[str] | None, bottom_up: bool, nam
         return encode_fits(pixels.astype(np.float32), named)
 
 
-def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> list[str | None]:
-    """Labels as text: numbers by their names where there are any; -1 is none, unless 1 is the only other number.
-
-    Of one column for each class, the largest value tells the class; where two are equally large, or one is missing,
-    there is none. Raises `ValueError` for a number without a name.
-    """
-    if len(values) and isinstance(values[0], list | tuple | np.ndarray):
-        values = [_largest(row) for row in values]
-    known = None if names is None else [_text(name) for name in names]
-    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
-    none = -1 if numbers - {-1} != {1} else None
-    found: list[str | None] = []
-    for value in values:
-        text = _text(value)
-        if value is None or not text or (isinstance(value, int | float) and (value == none or math.isnan(value))):
-            found.append(None)
-        elif known and isinstance(value, int):
-            if not 0 <= value < len(known):
-                raise ValueError(f"the label {value} has no name; there are names for 0 to {len(known) - 1} alone")
-            found.append(known[value])
-        else:
-            found.append(text)
-    return found
-
-
-def _largest(row: Sequence[Any]) -> int | None:
-    """The place of the largest of several numbers, if it is the only one."""
-    numbers = np.asarray(row, dtype=float)
-    best = np.flatnonzero(numbers == numbers.max(initial=-np.inf))
-    return int(best[0]) if len(best) == 1 else None
-
-
 def _sorted(
     stack: PixelStack,
 ) -> tuple[list[str] | None, list[str | None] | None, dict[str, Sequence[Any]], list[str]]:
     """Ids and labels of the images; the other columns under their usual names; what is said of the positions."""
-    lower = {name.lower().rpartition("/")[2]: name for name in stack.columns}
+    lower = {short_name(name): name for name in stack.columns}
 
     def found(names: Sequence[str]) -> str | None:
         return next((lower[name] for name in names if name in lower), None)
 
-    label, own_id, ra, dec = (found(names) for names in (LABEL_ARRAYS, ID_NAMES, RA_NAMES, DEC_NAMES))
+    label = next(iter(label_arrays(stack.columns)), None)
+    own_id, ra, dec = (found(names) for names in (ID_NAMES, RA_NAMES, DEC_NAMES))
     try:
         labels = None if label is None else label_texts(stack.columns[label], stack.class_names)
     except ValueError as error:
@@ -207,6 +173,20 @@ def _sorted(
     return ids, labels, others, check.notes
 
 
+def _no_label(stack: PixelStack, labels: Sequence[str | None] | None) -> list[str]:
+    """A sentence on a file in which no image has a label."""
+    if labels is not None and any(label is not None for label in labels):
+        return []
+    kept, unread = (", ".join(names[:FEW]) or "none" for names in (list(stack.columns), list(stack.unread)))
+    why = "none of its arrays for each image is called label, labels, class or alike"
+    if labels is not None:
+        why = f"its {label_arrays(stack.columns)[0]} are empty or say that there is none"
+    return [
+        f"no image of {stack.path.name} has a label: {why}; kept as columns: {kept}; not read: {unread}; to name the "
+        "classes, save them under the name labels, one for each image; if there are none: --unlabelled"
+    ]
+
+
 def _ids(stack: PixelStack, column: str) -> list[str]:
     values = stack.columns[column]
     if large := [value for value in values if isinstance(value, float) and abs(value) >= EXACT]:
@@ -214,7 +194,7 @@ def _ids(stack: PixelStack, column: str) -> list[str]:
             f"{stack.path}: {column!r} holds {large[0]:.0f} as a decimal number (float64), which loses digits; write "
             "it as whole numbers of 64 bits or as text"
         )
-    ids = [_text(value) for value in values]
+    ids = [text_of(value) for value in values]
     refuse_ruined(stack.path, column, ids)
     return ids
 
@@ -227,17 +207,9 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip("\0 ")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value).strip()
-
-
 def _array(path: Path, name: str, values: Sequence[Any]) -> pa.Array:
     """A column of plain values; text where they are bytes."""
-    plain = [_text(value) if isinstance(value, bytes) else value for value in values]
+    plain = [text_of(value) if isinstance(value, bytes) else value for value in values]
     plain = [None if isinstance(value, float) and math.isnan(value) else value for value in plain]
     try:
         return pa.array(plain)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skythaw.data.sources.array_images import (
-    BAND_NAMES,
-    CLASS_NAMES,
-    IMAGE_NAMES,
-    LABEL_ARRAYS,
-    PixelStack,
-    import_stack,
-)
+from skythaw.data.sources.array_images import PixelStack, import_stack
+from skythaw.data.sources.array_stack import stack_of
 from skythaw.data.sources.folder import ImportResult, Progress
 from skythaw.data.sources.set_choices import SetChoices
 from skythaw.errors import DataError, SkythawError
 
+BAND_NAMES = ("image_band", "image/band", "image.band", "band", "bands")
 BLOCK = 64 << 20
 """bytes of images that are read at once"""
 LARGEST_CHUNK = 256 << 20
@@ -76,32 +71,37 @@ def refuse_options(path: Path, labels: Any, choices: SetChoices, options: dict[s
 
 def _stack(path: Path, file: Any) -> PixelStack:
     arrays = _arrays(file)
-    images = _images(path, arrays)
-    _refuse_hostile(path, images, arrays[images])
-    count = arrays[images].shape[0]
     lower = {name.lower(): name for name in arrays}
-    bands = next((lower[name] for name in BAND_NAMES if name in lower), None)
-    classes = next((lower[name] for name in CLASS_NAMES if name in lower), None)
-    columns: dict[str, Any] = {}
-    used = {images, bands, classes}
-    for name, array in arrays.items():
-        is_column = array.ndim == 1 or (array.ndim == 2 and array.dtype.kind in "buif" and array.shape[1] <= 1000)
-        if name not in (images, bands) and is_column and array.shape[0] == count:
-            if array.ndim == 2 and name.lower() not in LABEL_ARRAYS:
-                continue
-            values = _values(path, name, array)
-            if values is not None:
-                columns[name] = values
-    return PixelStack(
+    bands = next((lower[name] for name in BAND_NAMES if name in lower and arrays[lower[name]].ndim < 3), None)
+    return stack_of(
         path,
-        count,
-        _rows(arrays[images]),
-        columns,
-        None if classes is None or classes in columns else _values(path, classes, arrays[classes]),
+        {name: _Dataset(path, name, array) for name, array in arrays.items()},
         None if bands is None else _band_names(path, bands, arrays[bands]),
+        () if bands is None else (bands,),
         bottom_up=bands is not None,
-        unread=[f"{name} {array.shape}" for name, array in arrays.items() if name not in {*used, *columns}],
     )
+
+
+class _Dataset:
+    """An array in an HDF5 file."""
+
+    def __init__(self, path: Path, name: str, array: Any) -> None:
+        self._path, self._name, self._array = path, name, array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """One image after another."""
+        _refuse_hostile(self._path, self._name, self._array)
+        return _rows(self._array)
+
+    def read(self) -> dict[str, Sequence[Any]]:
+        """The values by the names of its columns, "" where it has one; empty if they are neither numbers nor texts."""
+        if self.dtype.names and (read := [name for name in self.dtype.names if _is_plain(self.dtype[name])]):
+            _refuse_hostile(self._path, self._name, self._array, LARGEST_COLUMN)
+            table = self._array[:]
+            return {name: table[name].tolist() for name in read}
+        values = _values(self._path, self._name, self._array)
+        return {} if values is None else {"": values}
 
 
 def _arrays(file: Any) -> dict[str, Any]:
@@ -117,17 +117,6 @@ def _arrays(file: Any) -> dict[str, Any]:
 
     file.visititems(look)
     return found
-
-
-def _images(path: Path, arrays: dict[str, Any]) -> str:
-    """The name of the array of images."""
-    large = {name.lower(): name for name, array in arrays.items() if array.ndim >= 3 and array.dtype.kind in "buif"}
-    if found := next((large[name] for name in IMAGE_NAMES if name in large), None):
-        return found
-    if len(large) == 1:
-        return next(iter(large.values()))
-    shown = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:10]) or "nothing"
-    raise DataError(f"{path} has no array of images called images, image or x; it holds {shown}")
 
 
 def _refuse_hostile(path: Path, name: str, array: Any, largest: int | None = None) -> None:
@@ -154,12 +143,17 @@ def _rows(array: Any) -> Iterator[np.ndarray]:
 
 def _values(path: Path, name: str, array: Any) -> list[Any] | None:
     """The values of a column; None if they are neither numbers nor texts."""
-    import h5py
-
-    if array.dtype.kind not in "buifS" and h5py.check_string_dtype(array.dtype) is None:
+    if not _is_plain(array.dtype):
         return None
     _refuse_hostile(path, name, array, LARGEST_COLUMN)
     return array[:].tolist()
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether values are numbers or texts, one each."""
+    import h5py
+
+    return dtype.kind in "buifS" or h5py.check_string_dtype(dtype) is not None
 
 
 def _band_names(path: Path, name: str, array: Any) -> list[str] | None:

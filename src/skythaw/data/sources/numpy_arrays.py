@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from skythaw.data.sources.array_images import CLASS_NAMES, IMAGE_NAMES, LABEL_ARRAYS, PixelStack, import_stack
+from skythaw.data.sources.array_images import PixelStack, import_stack
+from skythaw.data.sources.array_stack import refuse_one_image, stack_of
 from skythaw.data.sources.folder import ImportResult, Progress
 from skythaw.data.sources.hdf5_arrays import refuse_options
 from skythaw.data.sources.label_table import LabelSettings
@@ -23,6 +24,8 @@ LARGEST_ROW = 256 << 20
 LARGEST_COLUMN = 1 << 30
 GROWN, PACKED = 256 << 20, 200
 """A compressed array of more than so many bytes, that takes less than this part of them in the file, is refused."""
+PLAIN = "buifSU"
+"""kinds of numbers and texts"""
 NPY = b"\x93NUMPY"
 
 
@@ -86,6 +89,14 @@ class _Array:
         flat = np.frombuffer(self._read(self.size), self.dtype)
         return flat.reshape(self.shape, order="F" if self._fortran else "C")
 
+    def read(self) -> dict[str, Sequence[Any]]:
+        """The values by the names of its columns, "" where it has one; empty if they are neither numbers nor texts."""
+        if self.dtype.names:
+            read = [name for name in self.dtype.names if self.dtype[name].kind in PLAIN]
+            table: Any = self.values() if read else None
+            return {name: table[name].tolist() for name in read}
+        return {"": self.values().tolist()} if self.dtype.kind in PLAIN else {}
+
     def rows(self) -> Iterator[np.ndarray]:
         """One image after another."""
         if self._fortran:
@@ -112,25 +123,7 @@ def _archive(path: Path, opened: ExitStack) -> PixelStack:
         stream = opened.enter_context(archive.open(info))
         name = info.filename.removesuffix(".npy")
         arrays[name] = _Array(name, stream, info.compress_size)  # type: ignore[arg-type]
-    large = {name.lower(): name for name, array in arrays.items() if len(array.shape) >= 3}
-    images = next((large[name] for name in IMAGE_NAMES if name in large), None)
-    if images is None and len(large) == 1:
-        images = next(iter(large.values()))
-    if images is None:
-        shown = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:10]) or "nothing"
-        raise DataError(f"{path} has no array of images called images, image or x; it holds {shown}")
-    count = arrays[images].shape[0]
-    columns, classes, read = dict[str, Any](), None, {images}
-    for name, array in arrays.items():
-        label = name.lower() in (*LABEL_ARRAYS, "arr_1")
-        if array.shape == (count,) or (label and len(array.shape) == 2 and array.shape[0] == count):
-            columns["label" if label else name] = array.values().tolist()
-            read.add(name)
-        elif name.lower() in CLASS_NAMES and len(array.shape) == 1:
-            classes = array.values().tolist()
-            read.add(name)
-    unread = [f"{name} {array.shape}" for name, array in arrays.items() if name not in read]
-    return PixelStack(path, count, arrays[images].rows(), columns, classes, unread=unread)
+    return stack_of(path, arrays)
 
 
 def _single(path: Path, labels: Any, opened: ExitStack, unlabelled: bool) -> PixelStack:
@@ -142,6 +135,7 @@ def _single(path: Path, labels: Any, opened: ExitStack, unlabelled: bool) -> Pix
         raise DataError(
             f"{path} holds an array of shape {array.shape}; images are [image, y, x] or [image, y, x, band]"
         )
+    refuse_one_image(path, path.name, array.shape)
     if labels is None and not unlabelled:
         raise DataError(
             f"{path} has images without labels; give them with --labels (.npy, or a table in the same order), or say "

@@ -81,7 +81,7 @@ def beside(out: Path, archive: Path) -> Iterator[Path]:
         try:
             yield Path(folder)
         except DataError as error:
-            raise DataError(re.sub(re.escape(folder) + r"(/images)?", str(archive), str(error))) from None
+            raise DataError(re.sub(re.escape(str(Path(folder))) + r"(/images)?", str(archive), str(error))) from None
 
 
 def top_of(folder: Path) -> Path:
