@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import date
 from pathlib import Path
 
@@ -234,3 +235,31 @@ BEFORE_BANDS = {
 def test_a_copy_of_a_cell_has_a_key_of_its_own():
     one = cell()
     assert one.key != one.model_copy(update={"train_size": 20}).key == cell(train_size=20).key
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("recipe.views", True, "views = true can't be true or false"),
+        ("recipe.lr", True, "lr = true can't be true or false"),
+        ("recipe.clip", True, "clip = true can't be true"),
+        ("grid.depth", [True], "depth = [true] can't be true or false"),
+        ("grid.lr", [True, 1e-3], "lr = true can't be true or false"),
+        ("data.radius", False, "radius = false can't be true or false"),
+    ],
+)
+def test_true_is_no_number(key, value, says):
+    with pytest.raises(SpecError, match=re.escape(says)):
+        Study.parse(with_value(key, value))
+    assert Study.parse(with_value("recipe.clip", False)).recipe.clip is None
+
+
+def test_what_is_given_twice_is_refused():
+    """Before, the grid won without a word."""
+    content = with_value("recipe.lr", 1e-2)
+    with pytest.raises(SpecError, match=re.escape("lr stands in [recipe] and in [grid]: give it once")):
+        Study.parse(content)
+    with pytest.raises(SpecError, match=re.escape("crop stands in [data] and in [grid]: give it once")):
+        Study.parse(with_value("data.crop", 48))
+    again = Study.parse(Study.parse(GOOD).model_dump(mode="json"))
+    assert again.grid.axes == Study.parse(GOOD).grid.axes

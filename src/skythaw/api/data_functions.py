@@ -45,6 +45,8 @@ def make_mock(out: Path | str, *, objects: int = 1200, seed: int = 0, size: int 
     """
     from skythaw.data.sources.mock.mock_folder import make_mock_folder
 
+    if Path(out).suffix:
+        _refuse_other_endings(Path(out))
     make = registry.get("source", "mock") if Path(out).suffix else make_mock_folder
     make(Path(out), objects, seed, size, progress=lambda items: tracked(items, objects, "rendering", shown=progress))
     return Path(out)

@@ -89,6 +89,8 @@ def _in_sections(given: Mapping[str, Any]) -> dict[str, Any]:
         section = sections.setdefault(where, {})
         if not isinstance(section, Mapping):
             raise SpecError(f"{name} = {value!r} stands beside a whole {where}: put it into {where}")
+        if name in section:
+            raise SpecError(f"{name} is given twice: {section[name]!r} in {where}, and {value!r}")
         sections[where] = {**section, name: settled}
     return sections
 

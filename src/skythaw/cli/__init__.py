@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 2 the input is wrong (one line says what), 1 a bug (traceback) or a failed cell, 130 Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "report" in arguments and arguments[-1:] == ["--json"]:
+    if _command_of(arguments) == "report" and arguments[-1:] == ["--json"]:
         arguments.append("-")  # to standard output
     try:
         if HELP.isdisjoint(arguments):
@@ -101,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (why := machine_fault(error)) is None:
             raise
         _refuse(why)
+
+
+def _command_of(arguments: Sequence[str]) -> str | None:
+    """The first word that is no option of skythaw itself, nor the folder of its option ``--cache``."""
+    words = zip(["", *arguments], arguments, strict=False)
+    return next((each for before, each in words if not each.startswith("-") and before != "--cache"), None)
 
 
 def _refuse(why: str) -> NoReturn:

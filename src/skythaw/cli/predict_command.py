@@ -179,6 +179,7 @@ def _show(summary: PredictSummary, out: Path, as_json: bool) -> None:
 
 def _facts(summary: PredictSummary, out: Path) -> dict[str, Any]:
     facts = facts_of(summary, out) | {"ok": summary.ok, "classes": dict(sorted(summary.classes.items()))}
+    facts["notes"] = list(summary.notes)
     if summary.undone is not None:
         facts["undone"] = len(summary.undone)
     if summary.inputs:

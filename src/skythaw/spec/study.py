@@ -17,7 +17,7 @@ from skythaw.spec.cell import CELL_SCHEMA, IMAGES, NUMBER_MODELS
 from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
 from skythaw.spec.recipe import Recipe
-from skythaw.spec.record import Frozen, Positive, Seed
+from skythaw.spec.record import Frozen, Positive, Seed, refuse_truth_values
 from skythaw.spec.split_settings import Split
 from skythaw.spec.validation_message import one_line
 from skythaw.spec.weights_choice import WeightsChoice, name_within, without_path
@@ -92,6 +92,12 @@ class Grid(BaseModel):
     weights: tuple[WeightsChoice, ...] = Field((), exclude_if=lambda weights: not weights)
     """of each network; none are those of ``[weights]``, or the official ones"""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_values(cls, content: Any) -> Any:
+        refuse_truth_values(cls, content)
+        return content
+
     @field_validator("depth")
     @classmethod
     def _depths(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -138,6 +144,14 @@ class Study(Frozen):
     grid: Grid
     recipe: Recipe = Recipe()
     weights: dict[str, WeightsChoice] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _given_once(self) -> Self:
+        for section, model in (("data", self.data), ("recipe", self.recipe)):
+            for name, field in type(model).model_fields.items():
+                if name in self.grid.axes and getattr(model, name) != field.get_default(call_default_factory=True):
+                    raise ValueError(f"{name} stands in [{section}] and in [grid]: give it once")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Study:
