@@ -174,7 +174,9 @@ def test_what_needs_code_is_refused_with_what_to_do(state, tmp_path):
 
 def test_weights_for_other_bands_say_so(state, tmp_path):
     one = state | {"conv1.0.weight": state["conv1.0.weight"][:, :1]}
-    with pytest.raises(WeightsError, match=r"trained on images of 1 band, and the study has 3: .*bands = \[...\]"):
+    with pytest.raises(
+        WeightsError, match=r"trained on images of 1 band, and the images here have 3: .*bands = \[...\]"
+    ):
         loaded(tmp_path / "w.pth", one)
     five = backbone(SMALL).with_bands(1)
     choice = WeightsChoice(file=tmp_path / "w.pth")
