@@ -152,6 +152,6 @@ def test_images_of_two_archives_are_called_by_archive_and_member(tmp_path, bundl
 def test_an_error_names_the_archive_and_not_its_hidden_folder(tmp_path, images, monkeypatch):
     zipped(tmp_path / "a.zip", images)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="a.zip") as said:
+    with pytest.raises(DataError, match=r"a\.zip") as said:
         import_zip(Path("a.zip"), Path("out.parquet"))
     assert ".unpacked" not in str(said.value)
