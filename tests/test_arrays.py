@@ -392,3 +392,12 @@ def test_options_for_image_files_are_named_as_they_are_written(tmp_path):
     path = hdf5(tmp_path / "a.h5", images=RGB, ans=ANS)
     with pytest.raises(DataError, match="holds arrays of pixels; --size, --resize is for files of images"):
         load(path, tmp_path / "out.parquet", images=ImageOptions(size=16, resize=True))
+
+
+def test_advice_for_masked_arrays_is_one_that_arrays_take(tmp_path):
+    flux = FLUX.copy()
+    flux[2, :, :8] = np.nan
+    with pytest.raises(DataError, match="NaN") as said:
+        load(hdf5(tmp_path / "a.h5", images=flux, ans=ANS), tmp_path / "out.parquet")
+    assert "--max-nan" not in str(said.value)
+    assert "fill them in the array" in str(said.value)
