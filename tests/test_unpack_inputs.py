@@ -139,6 +139,10 @@ def test_a_broken_image_of_an_array_has_its_row_in_its_place(tmp_path):
     assert [row["reason"] is None for row in found] == [True, True, False, True, False]
     assert "NaN" in found[2]["reason"]
     assert others == {}
+    stack[:] = np.nan
+    np.save(tmp_path / "n.npy", stack)
+    with pytest.raises(DataError, match=r"n\.npy: not one of its images can be used"):
+        array_rows("numpy", tmp_path / "n.npy", tmp_path / "rows.parquet", None)
 
 
 def test_images_of_two_archives_are_called_by_archive_and_member(tmp_path, bundle, images):

@@ -12,6 +12,7 @@ from skythaw import registry
 from skythaw.data.parquet import parquet_writer, reading
 from skythaw.data.sources.read_images import ImageOptions
 from skythaw.data.sources.set_choices import SetChoices
+from skythaw.errors import DataError
 from skythaw.machine.files import replacing
 from skythaw.predict.image_contents import LONG_NAME, UNPACKED
 
@@ -60,6 +61,12 @@ def array_rows(
             with replacing(target) as out, parquet_writer(out, schema, target) as write:
                 for table in _tables(file, schema, path, dict(said.broken)):
                     write(table)
+    except DataError as error:
+        if str(good) not in str(error):
+            raise
+        raise DataError(
+            f"{path}: not one of its images can be used; skythaw data import {path} OUT.parquet says why"
+        ) from None
     finally:
         good.unlink(missing_ok=True)
     return {name: why for name, why in said.left_out.items() if name not in said.broken}, said.changed
