@@ -516,3 +516,12 @@ def test_a_label_in_a_list_of_one_is_a_label(tmp_path):
     result, cutouts = import_tar(tmp_path, notes | jpegs("a.jpg", "b.jpg"))
     assert sorted(cutouts.labels) == ["0", "2"]
     assert result.left_out == {"a.txt": "not an image: .txt"}
+
+
+def test_advice_for_masked_arrays_is_one_that_arrays_take(tmp_path):
+    flux = FLUX.copy()
+    flux[2, :, :8] = np.nan
+    with pytest.raises(DataError, match="NaN") as said:
+        load(hdf5(tmp_path / "a.h5", images=flux, ans=ANS), tmp_path / "out.parquet")
+    assert "--max-nan" not in str(said.value)
+    assert "fill them in the array" in str(said.value)

@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import save as packed
 
+from skythaw.backbones.checkpoint import read_checkpoint
 from skythaw.backbones.known_backbones import backbone
 from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import locate
@@ -176,3 +177,38 @@ def test_each_is_one_line_and_runs_nothing(state, tmp_path):
     assert count > 60
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 1000, f"{grown:.0f} MB, of which this test itself made half"
+
+
+def numpys() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, a=np.zeros(9))
+    return out.getvalue()
+
+
+OTHERS = {
+    "lfs.pt": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "git lfs pull"),
+    "page.pt": (lambda: b"<!DOCTYPE html><html>no</html>", "web page"),
+    "model.safetensors.index.json": (lambda: b'{"weight_map": {}}', "list of the parts"),
+    "empty.ckpt": (lambda: b"", "empty file"),
+    "w.npz": (numpys, "file of NumPy arrays"),
+    "w.zip": (lambda: zipped({"w.pth": b"x"}), r"\.zip archive that torch.save did not write"),
+    "torn.pt": (lambda: saved({"a": torch.zeros(9999)})[:-5000], "cut off"),
+    "script.pt": (lambda: zipped({"m/data.pkl": b"x", "m/constants.pkl": b"x", "m/code/a.py": b"x"}), "TorchScript"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_stands_for_weights_is_told(tmp_path, name):
+    make, says = OTHERS[name]
+    (tmp_path / name).write_bytes(make())
+    with pytest.raises(WeightsError, match=says) as said:
+        read_checkpoint(tmp_path / name)
+    assert "\n" not in str(said.value)
+
+
+def test_a_part_of_a_set_of_weights_is_told(tmp_path, state):
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    path.write_bytes(packed({name: state[name].contiguous() for name in list(state)[:9]}))
+    choice = WeightsChoice(file=path)
+    with pytest.raises(WeightsError, match="part 1 of 2"):
+        build(backbone(SMALL), locate(backbone(SMALL), choice), choice)

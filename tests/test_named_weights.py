@@ -140,7 +140,7 @@ def test_an_encoder_of_one_band(tmp_path):
     found = backbone(f"local-dir:{write_folder(tmp_path, files)}")
     assert (found.bands, found.input_size, found.preprocessing.mean) == (1, 64, (0.5,))
     assert build(found, locate(found, None)).bands == 1
-    with pytest.raises(WeightsError, match="trained on images of 1 band, and the study has 3"):
+    with pytest.raises(WeightsError, match="trained on images of 1 band, and the images here have 3"):
         build(found.with_bands(3), locate(found, None))
 
 

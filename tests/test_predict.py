@@ -29,7 +29,7 @@ from skythaw.bundle.backends import Torch
 from skythaw.bundle.bundle_file import read_about
 from skythaw.cli import main
 from skythaw.data.cutouts import read_cutouts, write_cutouts
-from skythaw.data.decode import decode
+from skythaw.data.decode import BrokenImageError, decode
 from skythaw.data.fits import encode_fits
 from skythaw.errors import DataError, SpecError
 from skythaw.predict.find_inputs import find_inputs
@@ -262,6 +262,22 @@ def test_a_csv_reaches_only_into_its_folder(classifier, images, tmp_path):
     for row, (name, text) in zip(found.values(), says.items(), strict=True):
         assert text in row["status"], name
         assert (row["status"] == ok) == (text == ok), name
+
+
+def test_a_csv_finds_images_without_ending_and_says_plainly_what_is_wrong(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("o0.png", "o1.png", "two.png", "two.jpg", "../x.png"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    names = ("o0", "o1.fits", "two", "../x.png", ".")
+    found = find_inputs([write_csv(tmp_path / "in" / "list.csv", [("file",), *((name,) for name in names)])])
+    contents = [content for _, content in found.items()]
+    assert [content.read() for content in contents[:2]] == [b"x", b"x"]
+    for content, reason in zip(
+        contents[2:], ("two may be any of two.jpg, two.png", "its path leads out", "it is a folder"), strict=True
+    ):
+        with pytest.raises(BrokenImageError) as said:
+            content.read()
+        assert said.value.reason.startswith(reason)
 
 
 def test_names_are_unique_and_a_file_is_taken_once(tmp_path, images):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,8 +19,11 @@ from helpers_data import encode, picture
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources.folder import import_folder
 from skythaw.data.sources.set_choices import SetChoices
+from skythaw.data.sources.zip_archive import import_zip
 from skythaw.errors import DataError
+from skythaw.predict.array_rows import array_rows
 from skythaw.predict.predict_inputs import predict
+from skythaw.predict.unpack_inputs import unpacked
 
 COUNT = 5
 
@@ -75,7 +81,7 @@ def test_what_is_packed_is_predicted_as_what_is_not(tmp_path, bundle, images, na
     assert packed.pop("object_id") == (plain["object_id"] if name != "a.npz" else [f"a-{n:06d}" for n in range(COUNT)])
     plain.pop("object_id")
     assert packed == plain
-    assert summary.passed_over == ({"a.zip:notes.txt": "not an image: .txt"} if name == "a.zip" else {})
+    assert summary.passed_over == ({"a.zip:deep/notes.txt": "not an image: .txt"} if name == "a.zip" else {})
     assert not [each.name for each in tmp_path.iterdir() if each.name.startswith(".")]
 
 
@@ -103,3 +109,71 @@ def test_images_without_labels_are_imported_from_any_folder(tmp_path, images, sk
     done = skythaw("data", "import", tmp_path / "images", tmp_path / "o.parquet", "--unlabelled")
     assert done.returncode == 0, done.stderr
     assert f"(no label) {COUNT}" in " ".join(done.stdout.split())
+
+
+def rows(path):
+    return {row["object_id"]: row["status"] for row in pq.read_table(path).to_pylist()}
+
+
+def test_broken_and_odd_images_of_an_archive_have_rows_as_in_a_folder(tmp_path, bundle, images):
+    odd = {"bad": images["o1"][:200], "zero": b"", "small": encode(picture(7, 16), "PNG")}
+    odd["deep"] = encode(picture(8, 40)[..., 0].astype(np.uint16) * 200, "PNG")
+    (tmp_path / "images").mkdir()
+    for each, data in (images | odd).items():
+        (tmp_path / "images" / f"{each}.png").write_bytes(data)
+    predict(bundle, [tmp_path / "images"], tmp_path / "plain.parquet")
+    for name, pack in PACKED[:2]:
+        pack(tmp_path / name, images | odd)
+        predict(bundle, [tmp_path / name], tmp_path / "packed.parquet")
+        assert rows(tmp_path / "packed.parquet") == rows(tmp_path / "plain.parquet")
+    found = rows(tmp_path / "plain.parquet")
+    assert {name for name, status in found.items() if status == "ok"} == set(images)
+    assert len(found) == COUNT + len(odd)
+
+
+def test_a_broken_image_of_an_array_has_its_row_in_its_place(tmp_path):
+    stack = np.random.default_rng(1).normal(10, 3, (5, 40, 40)).astype(np.float32)
+    stack[2, :20] = np.nan
+    stack[4] = np.nan
+    np.save(tmp_path / "n.npy", stack)
+    others, _ = array_rows("numpy", tmp_path / "n.npy", tmp_path / "rows.parquet", None)
+    found = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [row["object_id"] for row in found] == [f"n-{n:06d}" for n in range(5)]
+    assert [row["reason"] is None for row in found] == [True, True, False, True, False]
+    assert "NaN" in found[2]["reason"]
+    assert others == {}
+    stack[:] = np.nan
+    np.save(tmp_path / "n.npy", stack)
+    with pytest.raises(DataError, match=r"n\.npy: not one of its images can be used"):
+        array_rows("numpy", tmp_path / "n.npy", tmp_path / "rows.parquet", None)
+
+
+def test_images_of_two_archives_are_called_by_archive_and_member(tmp_path, bundle, images):
+    for name in ("a.zip", "b.zip"):
+        zipped(tmp_path / name, {"o": images["o0"]})
+    np.savez(tmp_path / "c.npz", images=np.stack([picture(1, 40)]))
+    predict(bundle, [tmp_path / each for each in ("a.zip", "b.zip", "c.npz")], tmp_path / "out.parquet")
+    assert list(rows(tmp_path / "out.parquet")) == ["a.zip:deep/er/o.png", "b.zip:deep/er/o.png", "c-000000"]
+
+
+def test_an_error_names_the_archive_and_not_its_hidden_folder(tmp_path, images, monkeypatch):
+    zipped(tmp_path / "a.zip", images)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"a\.zip") as said:
+        import_zip(Path("a.zip"), Path("out.parquet"))
+    assert ".unpacked" not in str(said.value)
+
+
+def test_what_another_archive_left_is_not_taken(tmp_path):
+    """The same name, and older than what a stopped call left behind."""
+    for folder, names in (("one", ("a", "b")), ("two", ("c",))):
+        (tmp_path / folder).mkdir()
+        with zipfile.ZipFile(tmp_path / folder / "a.zip", "w") as archive:
+            for name in names:
+                archive.writestr(f"{name}.png", encode(picture(0, 40), "PNG"))
+        os.utime(tmp_path / folder / "a.zip", (1, 1))
+    out = tmp_path / "out.csv"
+    for folder, count in (("one", 2), ("two", 1), ("one", 2)):
+        with suppress(KeyboardInterrupt), unpacked([tmp_path / folder / "a.zip"], out) as found:
+            assert pq.read_metadata(found.paths[0]).num_rows == count
+            raise KeyboardInterrupt

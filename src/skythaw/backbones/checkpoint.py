@@ -18,6 +18,7 @@ from torch import Tensor
 
 from skythaw.backbones.keras_file import read_keras
 from skythaw.backbones.keras_networks import is_keras
+from skythaw.backbones.not_weights import SAVE_ALONE, TORCHSCRIPT, refuse_other_archives, refuse_other_files
 from skythaw.errors import WeightsError
 
 State = dict[str, Tensor]
@@ -33,7 +34,6 @@ SHOWN = 4
 """keys of a file in a message"""
 SAFE_TORCH = (2, 10)
 """the first PyTorch without a known way round ``weights_only`` (CVE-2026-24747)"""
-SAVE_ALONE = "save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> list[TensorSet]:
     Raises
     ------
     WeightsError
-        It is torn, needs code to be read, or holds no named tensors.
+        It is torn or no file of weights, needs code to be read, or holds no named tensors.
     """
     content = _content(path)
     found = list(_sets(content))
@@ -79,10 +79,12 @@ def _content(path: Path) -> Any:
     from safetensors.torch import load_file
 
     try:
+        refuse_other_files(path)
         if path.suffix == ".safetensors" or _is_safetensors(path):
             return load_file(path)
         if is_keras(path):
             return {OF_KERAS: read_keras(path)}
+        refuse_other_archives(path)
         _require_plain(path)
         _require_safe_torch(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
@@ -122,7 +124,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _reason(text: str, error: Exception) -> str:
     if "TorchScript" in text:
-        return f"it is not a plain file of tensors: it is a TorchScript archive, which holds code; {SAVE_ALONE}"
+        return TORCHSCRIPT
     if "Weights only load failed" in text:
         foreign = re.search(r"GLOBAL ([\w.]+)", text)
         holds = f": it holds {foreign[1]}, which only code could read" if foreign else ""

@@ -14,6 +14,7 @@ from skythaw.backbones.checkpoint import OF_KERAS, State, TensorSet, read_checkp
 from skythaw.backbones.fit_positions import fit_positions
 from skythaw.backbones.keras_file import converted
 from skythaw.backbones.known_backbones import Backbone
+from skythaw.backbones.not_weights import part_of_a_set
 from skythaw.backbones.owner_of_weights import owner_of
 from skythaw.backbones.pretrained_weights import Weights
 from skythaw.errors import WeightsError
@@ -72,7 +73,8 @@ def load_into(features: nn.Module, backbone: Backbone, weights: Weights, first: 
         whose = f"{backbone.name}, but of {other}" if other else backbone.name
         fixed = not other and "img_size" in dict(backbone.options)
         size = f"; they are not for images of {backbone.input_size} pixels" if fixed else ""
-        raise WeightsError(f"the weights in {weights.path} are not of {whose}: {fault}{size}")
+        part = part_of_a_set(weights.path)
+        raise WeightsError(f"the weights in {weights.path} are not of {whose}: {fault}{size}{part}")
     used = {name: tensor for name, tensor in found.items() if name in own}
     whole = [name for name, tensor in used.items() if own[name].is_floating_point() and not tensor.is_floating_point()]
     if whole:
@@ -170,7 +172,8 @@ def _one_of(fits: list[Reading], weights: Weights, backbone: Backbone, own: Stat
         example = _distinct(others[-1].key or fits[0].key, [each.key for each in fits])
         raise WeightsError(
             f"{weights.path} holds several sets of weights that fit {backbone.name}: {several}; say which in [weights]"
-            f': {{ file = "{weights.path.name if weights.path else ""}", key = "{example}" }}'
+            f' of a study file: {{ file = "{weights.path.name if weights.path else ""}", key = "{example}" }}; or give '
+            "a file of that set alone, which torch.save writes"
         )
     return fits[0]
 
@@ -197,15 +200,15 @@ def _is_foreign(own: State, state: State) -> bool:
 
 
 def _require_bands(own: State, state: State, backbone: Backbone, weights: Weights, first: str) -> None:
-    """Say plainly that weights are for other bands than the study has."""
+    """Say plainly that weights are for other bands than the images have."""
     name = f"{first}.weight"
     file, network = state.get(name), own.get(name)
     if file is None or network is None or not _alike(network, file) or file.shape[1] in (3, network.shape[1]):
         return
     bands = f"{file.shape[1]} band{'s' if file.shape[1] > 1 else ''}"
     raise WeightsError(
-        f"the weights in {weights.path} were trained on images of {bands}, and the study has {backbone.bands}: choose "
-        "as many with bands = [...] in [data]"
+        f"the weights in {weights.path} were trained on images of {bands}, and the images here have {backbone.bands}: "
+        "give images of as many bands (in a study: bands = [...] in [data]), or other weights"
     )
 
 

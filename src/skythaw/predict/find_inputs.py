@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of
+from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of, some_names
 from skythaw.data.sources.image_files import NOT_IMAGE, plain_stem, why_no_image
 from skythaw.data.sources.rounded_ids import refuse_ruined
 from skythaw.data.sources.text_tables import read_rows
 from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 from skythaw.machine.walk_folders import real_folder, walk
+from skythaw.predict.files_of_names import NamesWithoutEnding
 from skythaw.predict.image_contents import PARQUET, Content, ImageFiles, ParquetRows
 
 TABLES = (".csv", ".tsv")
@@ -203,10 +204,18 @@ def _table(path: str) -> ImageFiles:
     if id_at is not None:
         refuse_ruined(path, header[id_at], ids)
     folder = posixpath.dirname(path) or "."
+    reasons = {i: "the row names no image" for i, name in enumerate(named) if not name}
+    names = NamesWithoutEnding(folder)
+    paths = [names.find(name) if name else "" for name in named]
+    reasons |= {
+        i: f"{named[i]} may be any of {some_names(found)}"
+        for i, found in enumerate(paths)
+        if not isinstance(found, str)
+    }
     return ImageFiles(
         [ids[i] or _stem(name) or f"{plain_name(posixpath.basename(path))}:{i}" for i, name in enumerate(named)],
-        [posixpath.join(folder, name) if name else "" for name in named],
-        {i: "the row names no image" for i, name in enumerate(named) if not name},
+        [found if isinstance(found, str) else posixpath.join(folder, named[i]) for i, found in enumerate(paths)],
+        reasons,
         folder,
     )
 

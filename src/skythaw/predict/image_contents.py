@@ -30,6 +30,8 @@ from skythaw.errors import DataError
 from skythaw.machine.files import plain_name
 
 PARQUET = (".parquet", ".pq")
+UNPACKED, LONG_NAME = b"skythaw.unpacked", "long_name"
+"""in the metadata of a file of what was packed; and its column of names such as ARCHIVE:MEMBER"""
 BY_PATH = "first put such images into one file: skythaw data import FOLDER OUT.parquet --unlabelled"
 
 
@@ -98,6 +100,8 @@ class ParquetRows:
     """the row after each row group"""
     columns: tuple[str, ...]
     """to read for an image: see `image_columns`"""
+    long_names: pa.ChunkedArray | None = None
+    """of what was unpacked: where each image came from"""
 
     @classmethod
     def open(cls, path: str) -> ParquetRows:
@@ -107,12 +111,16 @@ class ParquetRows:
             require_images(path, schema)
             require_ids(path, schema)
             ends = tuple(accumulate(file.metadata.row_group(i).num_rows for i in range(groups)))
-            refuse_packed_texts(path, file, ["object_id"])
+            long = [LONG_NAME] if UNPACKED in (schema.metadata or {}) and LONG_NAME in schema.names else []
+            refuse_packed_texts(path, file, ["object_id", *long])
             ids = file.read(columns=["object_id"]).column(0) if "object_id" in schema.names else None
-        return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, image_columns(schema))
+            long_names = file.read(columns=long).column(0) if long else None
+        return cls(path, _names(path, ids, ends[-1] if ends else 0), ends, image_columns(schema), long_names)
 
     def long_name(self, row: int) -> str:
         """A name for a row that has the same short name as another."""
+        if self.long_names is not None:
+            return plain_name(str(self.long_names[row]))
         return f"{plain_name(self.path)}:{row}"
 
     def marks(self) -> Iterator[str]:

@@ -13,18 +13,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from skythaw import registry
 from skythaw.data.parquet import reading
 from skythaw.data.parquet_images import image_column
+from skythaw.data.sources.packed_folder import beside
 from skythaw.data.sources.read_images import ImageOptions
-from skythaw.data.sources.set_choices import SetChoices
 from skythaw.data.sources.source_formats import source_of
 from skythaw.errors import DataError
+from skythaw.machine.walk_folders import walk
+from skythaw.predict.array_rows import array_rows
 from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.image_contents import PARQUET
 from skythaw.predict.read_as_imported import read_as_imported
+from skythaw.predict.unpack_archives import ARCHIVES, unpack
 
-PACKED = ("hdf5", "numpy", "pixel_parquet", "zip", "webdataset")
+PACKED = ("hdf5", "numpy", "pixel_parquet", *ARCHIVES)
 """sources that are one file of many images"""
 
 
@@ -65,11 +67,11 @@ def unpacked(given: Sequence[str | Path], out: Path, images: ImageOptions | None
     for number, path in enumerate(map(Path, given)):
         kind = _packed(path)
         if kind is not None:
-            target = out.with_name(f".{out.name}.{number}-{path.stem}.parquet")
+            target = out.with_name(f".{out.name}.{_state_of(path, images)}.parquet")
             made.append(target)
             found.paths.append(target)
-            if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
-                _import(kind, path, target, images, found)
+            if not target.exists():
+                _unpack(kind, path, target, images, found)
         elif images is None or path.name.lower().endswith(PARQUET):
             found.paths.append(given[number])
         else:
@@ -88,12 +90,32 @@ def unpacked(given: Sequence[str | Path], out: Path, images: ImageOptions | None
         each.unlink(missing_ok=True)
 
 
-def _import(kind: str, path: Path, target: Path, images: ImageOptions | None, found: ReadableInputs) -> None:
+def _state_of(path: Path, images: ImageOptions | None) -> str:
+    """A name for a file, or a folder of files, as it is now, and for how its images are read."""
+    files = (
+        sorted(Path(here) / name for here, names, _ in walk(str(path)) for name in names) if path.is_dir() else [path]
+    )
+    now = [(str(each.absolute()), each.stat().st_size, each.stat().st_mtime_ns) for each in files]
+    return hashlib.sha256(repr((now, images and images.recipe)).encode()).hexdigest()[:12]
+
+
+def _unpack(kind: str, path: Path, target: Path, images: ImageOptions | None, found: ReadableInputs) -> None:
     """Put one archive or array into a Parquet file; adds to `found` what was left out and changed."""
-    options = {} if images is None else {"images": images}
-    said = registry.get("source", kind)(path, target, skip_broken=True, choices=SetChoices(unlabelled=True), **options)
-    found.passed_over.update({f"{path.name}:{name}": why for name, why in said.left_out.items()})
-    found.changed.update(said.changed)
+    if kind in ARCHIVES:
+        with beside(target, path) as folder:
+            top = folder / "images"
+            top.mkdir()
+            passed = unpack(kind, path, top)
+            start = f"{top.as_posix()}/"
+            others, changed = read_as_imported(
+                find_inputs([top]), target, images, lambda text: text.replace(start, f"{path.name}:"), start
+            )
+        found.passed_over.update({f"{path.name}:{name}": why for name, why in passed.items()} | dict(others))
+    else:
+        others, changed = array_rows(kind, path, target, images)
+        found.passed_over.update({f"{path.name}:{name}": why for name, why in others.items()})
+    for what, count in changed.items():
+        found.changed[what] = found.changed.get(what, 0) + count
 
 
 def _packed(path: Path) -> str | None:

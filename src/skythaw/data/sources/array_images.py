@@ -98,7 +98,7 @@ def import_stack(
             extra = {each: cells[each][row] for each in names}
             yield extra | {"object_id": name, "label": named.labels[row], "image": data}
         if not skip_broken:
-            refuse_broken(errors, stack.path)
+            refuse_broken(errors, stack.path, arrays=True)
         if forms:
             one_form(forms)
         copies.refuse()

@@ -173,11 +173,14 @@ def read_image_file(path: str, inside: str | None = None) -> bytes:
                 raise BrokenImageError("", f"its path leads out of the folder {inside}")
         status = os.stat(path)  # noqa: PTH116 (path objects take as long as the reading)
         if not stat.S_ISREG(status.st_mode):
-            raise BrokenImageError("", "it is no regular file")
+            what = "a folder, and no regular file" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise BrokenImageError("", f"it is {what}")
         if status.st_size > LARGEST_FILE:
             raise BrokenImageError("", f"a file of {status.st_size} bytes is too large for a cutout")
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             return file.read()
+    except BrokenImageError:  # a ValueError, too
+        raise
     except OSError as error:
         raise BrokenImageError("", error.strerror or str(error)) from None
     except (ValueError, RuntimeError) as error:  # a null byte in the name; links in a circle

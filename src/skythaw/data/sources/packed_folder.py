@@ -76,12 +76,13 @@ def is_hidden(name: str) -> bool:
 @contextmanager
 def beside(out: Path, archive: Path) -> Iterator[Path]:
     """A folder beside the output that vanishes at the end; errors name the archive instead of it."""
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=Path(out).parent) as folder:
+    place = Path(out).parent.resolve()  # a path of the current folder is otherwise written in two ways: ./x and x
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=place) as folder:
         try:
             yield Path(folder)
         except DataError as error:
-            raise DataError(re.sub(re.escape(str(Path(folder))) + r"(/images)?", str(archive), str(error))) from None
+            raise DataError(re.sub(re.escape(folder) + r"(/images)?", lambda _: str(archive), str(error))) from None
 
 
 def top_of(folder: Path) -> Path:

@@ -182,12 +182,16 @@ def scaled(extra: Mapping[str, Any], scale: float) -> dict[str, Any]:
     return {"pixel_scale": known * scale} if scale != 1 and isinstance(known, int | float) else {}
 
 
-def refuse_broken(found: Sequence[tuple[object, str, str]], folder: object) -> None:
-    """Raise `DataError` if there are broken images: each is given as where, object and why. Three are named."""
+def refuse_broken(found: Sequence[tuple[object, str, str]], folder: object, *, arrays: bool = False) -> None:
+    """Raise `DataError` if there are broken images: each is given as where, object and why. Three are named.
+
+    Of arrays, which take no ``--max-nan``, the masked pixels are to be filled before.
+    """
     if not found:
         return
     masked = any("NaN or infinite; at most" in reason for *_, reason in found)
-    advice = f"{'to fill them: --max-nan SHARE; ' if masked else ''}to leave out such images: --skip-broken"
+    fill = "fill them in the array, as numpy.nan_to_num does; " if arrays else "to fill them: --max-nan SHARE; "
+    advice = f"{fill if masked else ''}to leave out such images: --skip-broken"
     where, name, reason = found[0]
     if len(found) == 1:
         raise DataError(f"{where}: {BrokenImageError(name, reason)}; {advice}")

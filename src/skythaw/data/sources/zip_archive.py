@@ -32,21 +32,32 @@ def import_zip(path: Path, out: Path, labels: LabelSettings | Path | None = None
     with beside(out, path) as folder:
         images = folder / "images"
         images.mkdir()
-        unpacking = Unpacking(path, images)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for info in archive.infolist():
-                    is_link = stat.S_ISLNK(info.external_attr >> 16)
-                    if is_link:
-                        raise DataError(f"{path}: {info.filename!r} is a link, which is not followed; it is refused")
-                    if info.flag_bits & ENCRYPTED:
-                        raise DataError(f"{path} is locked by a password; unpack it, and import the folder")
-                    if not info.is_dir() and not is_hidden(info.filename):
-                        with archive.open(info) as stream:
-                            unpacking.write(info.filename, stream)  # type: ignore[arg-type]
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-            raise DataError(f"can't unpack {path}: {error}") from None
+        unpack_zip(path, images)
         return import_folder(top_of(images), out, _labels(labels, images), **options)
+
+
+def unpack_zip(path: Path, images: Path) -> None:
+    """Write the files of an archive into a folder, but for hidden ones.
+
+    Raises
+    ------
+    DataError
+        It is damaged, locked, or unpacks to far more than images do; a name leads out of it, or is a link.
+    """
+    unpacking = Unpacking(path, images)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                is_link = stat.S_ISLNK(info.external_attr >> 16)
+                if is_link:
+                    raise DataError(f"{path}: {info.filename!r} is a link, which is not followed; it is refused")
+                if info.flag_bits & ENCRYPTED:
+                    raise DataError(f"{path} is locked by a password; unpack it, and import the folder")
+                if not info.is_dir() and not is_hidden(info.filename):
+                    with archive.open(info) as stream:
+                        unpacking.write(info.filename, stream)  # type: ignore[arg-type]
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"can't unpack {path}: {error}") from None
 
 
 def _labels(labels: LabelSettings | Path | None, images: Path) -> LabelSettings | None:
