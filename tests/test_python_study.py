@@ -358,3 +358,10 @@ def test_weights_are_an_axis_where_they_are_a_list_and_a_section_where_they_are_
     one = skythaw.Study(data="s.parquet", backbone="resnet50", weights={"resnet50": "random"})
     assert one.weights["resnet50"].random
     assert not one.grid.weights
+
+
+def test_a_key_that_is_given_twice_is_refused():
+    with pytest.raises(SpecError, match="backbone is given twice: .'a'. in grid, and 'b'"):
+        skythaw.Study(data="x.parquet", grid={"backbone": ["a"]}, backbone="b")
+    with pytest.raises(SpecError, match="path is given twice"):
+        skythaw.Study(data="x.parquet", path="y.parquet", backbone="a")

@@ -252,14 +252,3 @@ def test_true_is_no_number(key, value, says):
     with pytest.raises(SpecError, match=re.escape(says)):
         Study.parse(with_value(key, value))
     assert Study.parse(with_value("recipe.clip", False)).recipe.clip is None
-
-
-def test_what_is_given_twice_is_refused():
-    """Before, the grid won without a word."""
-    content = with_value("recipe.lr", 1e-2)
-    with pytest.raises(SpecError, match=re.escape("lr stands in [recipe] and in [grid]: give it once")):
-        Study.parse(content)
-    with pytest.raises(SpecError, match=re.escape("crop stands in [data] and in [grid]: give it once")):
-        Study.parse(with_value("data.crop", 48))
-    again = Study.parse(Study.parse(GOOD).model_dump(mode="json"))
-    assert again.grid.axes == Study.parse(GOOD).grid.axes

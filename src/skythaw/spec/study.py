@@ -145,14 +145,6 @@ class Study(Frozen):
     recipe: Recipe = Recipe()
     weights: dict[str, WeightsChoice] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _given_once(self) -> Self:
-        for section, model in (("data", self.data), ("recipe", self.recipe)):
-            for name, field in type(model).model_fields.items():
-                if name in self.grid.axes and getattr(model, name) != field.get_default(call_default_factory=True):
-                    raise ValueError(f"{name} stands in [{section}] and in [grid]: give it once")
-        return self
-
     @classmethod
     def load(cls, path: Path) -> Study:
         """Read a study file.
