@@ -115,13 +115,31 @@ def test_what_killed_runs_left_is_swept_away(folder):
 def test_a_folder_that_may_only_be_read_can_be_read(folder):
     """As on a CD, or in a colleague's archive: not even SQLite's own files can be made."""
     Ledger.create(folder, STUDY, cells()).close()
+    assert read_only(folder) == "3 cells, 0 done\n"
+
+
+def test_a_folder_of_a_killed_run_that_may_only_be_read_has_its_newest_cells(folder, tmp_path):
+    key, copy = cells()[0][0].key, tmp_path / "copy"
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        ledger.claim(key, runner)
+        ledger.add(key, result(key))
+        copy.mkdir()
+        for name in ("ledger.sqlite", "ledger.sqlite-wal"):  # as after a kill
+            shutil.copyfile(folder / name, copy / name)
+    assert (copy / "ledger.sqlite-wal").stat().st_size
+    assert read_only(copy) == "3 cells, 1 done\n"
+
+
+def read_only(folder):
+    """What another process says of a folder in which it may write nothing."""
     script = """
         import os, sys
         from pathlib import Path
         from skythaw.study.ledger import Ledger
         os.setuid(65534)
         with Ledger.read(Path(sys.argv[1])) as ledger:
-            print(len(ledger.entries()))
+            entries = ledger.entries()
+            print(f"{len(entries)} cells, {sum(each.state == 'done' for each in entries)} done")
     """
     if os.getuid() == 0:
         for path in (folder, *folder.parents):
@@ -134,7 +152,8 @@ def test_a_folder_that_may_only_be_read_can_be_read(folder):
         [sys.executable, "-c", textwrap.dedent(script), folder], capture_output=True, text=True, check=False
     )
     folder.chmod(0o755)
-    assert done.stdout == "3\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_full_disk_while_results_are_kept(folder):

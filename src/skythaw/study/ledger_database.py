@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from skythaw.errors import LedgerError, OutputError
-from skythaw.machine.files import writing
+from skythaw.machine.files import temporary_folder, writing
 from skythaw.study.ledger_rows import text_sha256
 
 SCHEMA = 1
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS cells (
 """
 ADDED = {"race": "race INTEGER NOT NULL DEFAULT 0", "sha256": "sha256 TEXT"}
 """columns that ledgers of older versions lack"""
+LOG = "ledger.sqlite-wal"
 AGAIN = "put back a copy of the file, or run the study again in a new folder"
 CHECKSUM = ".sha256"
 """ends the name of the remark that holds another one's checksum"""
@@ -76,8 +78,8 @@ def open_to_look(folder: Path) -> sqlite3.Connection:
         db, tables = _look(folder, "?mode=ro")
     except sqlite3.DatabaseError as error:
         try:  # a folder that may only be read lacks a place for SQLite's own files
-            db, tables = _look(folder, "?immutable=1")
-        except sqlite3.DatabaseError:
+            db, tables = _look_at_copy(folder) if _has_log(folder) else _look(folder, "?immutable=1")
+        except (sqlite3.DatabaseError, OSError):
             raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
     with closed_on_error(db):
         if "meta" not in tables:
@@ -106,6 +108,23 @@ def _look(folder: Path, mode: str) -> tuple[sqlite3.Connection, set[str]]:
     db = _connect(folder, mode)
     with closed_on_error(db):
         return db, {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+
+
+def _has_log(folder: Path) -> bool:
+    """Whether the newest rows are in a file beside the database, as a killed run leaves it."""
+    log = folder / LOG
+    return log.is_file() and log.stat().st_size > 0
+
+
+def _look_at_copy(folder: Path) -> tuple[sqlite3.Connection, set[str]]:
+    """The same in memory, of a copy of both files."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    with closed_on_error(memory), temporary_folder() as copy:
+        for name in ("ledger.sqlite", LOG):
+            shutil.copyfile(folder / name, copy / name)
+        with closing(sqlite3.connect(copy / "ledger.sqlite")) as db:
+            db.backup(memory)
+        return memory, {name for (name,) in memory.execute("SELECT name FROM sqlite_master")}
 
 
 @contextmanager
