@@ -263,6 +263,22 @@ def test_a_changed_study_is_refused_with_what_differs(folder):
         Ledger.create(folder, changed, cells())
 
 
+def test_changed_data_and_a_search_in_the_folder_of_a_run_are_said_in_words(folder):
+    study = STUDY | {"sha256": {"data": "0" * 64, "test": None, "weights": {"vgg16": "1" * 64}}}
+    with Ledger.create(folder, study, cells()) as ledger:
+        ledger.note("data", {"path": "/sky/survey.parquet", "test_path": None})
+    said = r"is of skythaw study run, and study search needs a folder of its own: give another --out"
+    with pytest.raises(LedgerError, match=said):
+        Ledger.create(folder, study | {"search": {"chance": 0.9}}, cells())
+    changed = study | {"sha256": {"data": "2" * 64, "test": "3" * 64, "weights": {"vgg16": "4" * 64}}}
+    with pytest.raises(LedgerError) as caught:
+        Ledger.create(folder, changed, cells())
+    assert (
+        "(/sky/survey.parquet has changed since, or another file takes its place; test: there not given, now given; "
+        "the file of weights of vgg16 has changed since, or another file takes its place)"
+    ) in str(caught.value)
+
+
 def open_ledgers():
     return [file for file in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if "ledger.sqlite" in file]
 

@@ -200,12 +200,39 @@ def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> 
         put(db, "study", json.dumps(study, sort_keys=True))
         return
     _require_schema(db, folder)
-    before, now = _flat(json.loads(row[0])), _flat(json.loads(json.dumps(study)))
+    kept = json.loads(row[0])
+    if ("search" in kept) != ("search" in study):
+        there, here = ("search", "run") if "search" in kept else ("run", "search")
+        raise LedgerError(
+            f"{folder} holds another study: it is of skythaw study {there}, and study {here} needs a folder of its own: give "
+            "another --out"
+        )
+    before, now = _flat(kept), _flat(json.loads(json.dumps(study)))
     differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if differing:
-        what = "; ".join(f"{n}: there {before.get(n)!r}, now {now.get(n)!r}" for n in differing[:3])
+        files = _files(db)
+        what = "; ".join(_difference(name, before.get(name), now.get(name), files) for name in differing[:3])
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise LedgerError(f"{folder} holds another study ({what}{more}): give the changed study a folder of its own")
+
+
+def _files(db: sqlite3.Connection) -> dict[str, str]:
+    """The files whose checksums a study has, as far as they are known: by the name of the checksum."""
+    data, table = (json.loads(got(db, name) or "null") for name in ("data", "table"))
+    data = data or {}
+    found = {"sha256.data": data.get("path"), "sha256.test": data.get("test_path"), "sha256.numbers": table}
+    return {name: file for name, file in found.items() if file}
+
+
+def _difference(name: str, before: Any, now: Any, files: dict[str, str]) -> str:
+    """What differs, in words; of a file the name, and not its checksums."""
+    if not name.startswith("sha256."):
+        return f"{name}: there {before!r}, now {now!r}"
+    what = name.removeprefix("sha256.").replace("weights.", "the file of weights of ", 1)
+    if before is None or now is None:
+        there, here = ("not given" if each is None else "given" for each in (before, now))
+        return f"{what}: there {there}, now {here}"
+    return f"{files.get(name, what)} has changed since, or another file takes its place"
 
 
 def _flat(content: Any, name: str = "") -> dict[str, Any]:
