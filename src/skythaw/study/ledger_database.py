@@ -204,8 +204,8 @@ def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> 
     if ("search" in kept) != ("search" in study):
         there, here = ("search", "run") if "search" in kept else ("run", "search")
         raise LedgerError(
-            f"{folder} holds another study: it is of skythaw study {there}, and study {here} needs a folder of its own: give "
-            "another --out"
+            f"{folder} holds another study: it is of skythaw study {there}, and study {here} needs a folder of its "
+            "own: give another --out"
         )
     before, now = _flat(kept), _flat(json.loads(json.dumps(study)))
     differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
