@@ -62,3 +62,19 @@ def test_advice_names_the_command_that_has_the_option(bundle, tmp_path, cache):
     (tmp_path / "labels.csv").write_text("file,label\na.png,STAR\ngone.png,STAR\n")
     with pytest.raises(DataError, match=r"--labelled-only and --skip-missing are options of skythaw data import"):
         evaluate(bundle, tmp_path / "set", labels=tmp_path / "labels.csv", cache=cache, progress=False)
+
+
+def test_a_folder_is_predicted_by_the_files_that_are_read(bundle, other, tmp_path, cache):
+    folder = tmp_path / "set"
+    (folder / "old").mkdir(parents=True)
+    for name, part in (("a.parquet", other[:30]), ("b.PARQUET", other[30:]), ("old/z.parquet", other[:30])):
+        pq.write_table(part, folder / name)
+    found = evaluate(bundle, folder, cache=cache, progress=False)
+    whole = warned(bundle, other, tmp_path / "whole.parquet", cache)
+    assert found["objects"] == whole["objects"] == 60
+    assert found["confusion"] == whole["confusion"]
+
+
+def test_parquet_under_another_name_is_refused(bundle, other, tmp_path, cache):
+    with pytest.raises(DataError, match=r"set\.data is Parquet: its name should end in \.parquet"):
+        warned(bundle, other, tmp_path / "set.data", cache)

@@ -115,13 +115,31 @@ def test_what_killed_runs_left_is_swept_away(folder):
 def test_a_folder_that_may_only_be_read_can_be_read(folder):
     """As on a CD, or in a colleague's archive: not even SQLite's own files can be made."""
     Ledger.create(folder, STUDY, cells()).close()
+    assert read_only(folder) == "3 cells, 0 done\n"
+
+
+def test_a_folder_of_a_killed_run_that_may_only_be_read_has_its_newest_cells(folder, tmp_path):
+    key, copy = cells()[0][0].key, tmp_path / "copy"
+    with Ledger.create(folder, STUDY, cells()) as ledger, ledger.runner() as runner:
+        ledger.claim(key, runner)
+        ledger.add(key, result(key))
+        copy.mkdir()
+        for name in ("ledger.sqlite", "ledger.sqlite-wal"):  # as after a kill
+            shutil.copyfile(folder / name, copy / name)
+    assert (copy / "ledger.sqlite-wal").stat().st_size
+    assert read_only(copy) == "3 cells, 1 done\n"
+
+
+def read_only(folder):
+    """What another process says of a folder in which it may write nothing."""
     script = """
         import os, sys
         from pathlib import Path
         from skythaw.study.ledger import Ledger
         os.setuid(65534)
         with Ledger.read(Path(sys.argv[1])) as ledger:
-            print(len(ledger.entries()))
+            entries = ledger.entries()
+            print(f"{len(entries)} cells, {sum(each.state == 'done' for each in entries)} done")
     """
     if os.getuid() == 0:
         for path in (folder, *folder.parents):
@@ -134,7 +152,8 @@ def test_a_folder_that_may_only_be_read_can_be_read(folder):
         [sys.executable, "-c", textwrap.dedent(script), folder], capture_output=True, text=True, check=False
     )
     folder.chmod(0o755)
-    assert done.stdout == "3\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_full_disk_while_results_are_kept(folder):
@@ -242,6 +261,22 @@ def test_a_changed_study_is_refused_with_what_differs(folder):
     changed = {**STUDY, "recipe": {"epochs": 4, "lr": 0.001}}
     with pytest.raises(LedgerError, match=r"holds another study \(recipe.epochs: there 3, now 4\)"):
         Ledger.create(folder, changed, cells())
+
+
+def test_changed_data_and_a_search_in_the_folder_of_a_run_are_said_in_words(folder):
+    study = STUDY | {"sha256": {"data": "0" * 64, "test": None, "weights": {"vgg16": "1" * 64}}}
+    with Ledger.create(folder, study, cells()) as ledger:
+        ledger.note("data", {"path": "/sky/survey.parquet", "test_path": None})
+    said = r"is of skythaw study run, and study search needs a folder of its own: give another --out"
+    with pytest.raises(LedgerError, match=said):
+        Ledger.create(folder, study | {"search": {"chance": 0.9}}, cells())
+    changed = study | {"sha256": {"data": "2" * 64, "test": "3" * 64, "weights": {"vgg16": "4" * 64}}}
+    with pytest.raises(LedgerError) as caught:
+        Ledger.create(folder, changed, cells())
+    assert (
+        "(/sky/survey.parquet has changed since, or another file takes its place; test: there not given, now given; "
+        "the file of weights of vgg16 has changed since, or another file takes its place)"
+    ) in str(caught.value)
 
 
 def open_ledgers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 
@@ -133,6 +134,19 @@ def test_facts_are_made_again_when_cells_were_added(folder, tmp_path):
     shutil.rmtree(tmp_path / "run")
     shutil.copytree(folder, tmp_path / "run")
     assert run.facts["cells"]["done"] == 36
+
+
+def test_the_report_is_written_again_when_cells_were_added(folder, tmp_path):
+    run = skythaw.Run(make_run(tmp_path / "run", World({"vgg16": {0: 1.0}}, objects=60)))
+    before = run.report.read_text()
+    run.report.write_text(before + "mine")
+    assert run.report.read_text() == before + "mine", "nothing was added"
+    page = run.report.read_bytes()
+    shutil.rmtree(tmp_path / "run")
+    shutil.copytree(folder, tmp_path / "run", copy_function=shutil.copyfile)
+    (tmp_path / "run" / "report.html").write_bytes(page)
+    os.utime(tmp_path / "run" / "report.html", (0, 0))
+    assert "resnet50" in run.report.read_text()
 
 
 def test_the_short_answer_names_the_weights_where_a_study_has_several(run):

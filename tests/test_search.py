@@ -70,7 +70,7 @@ def test_the_report_compares_what_was_trained(searched):
 
 def test_a_study_and_a_search_do_not_share_a_folder(searched, cache):
     here, _ = searched
-    with pytest.raises(LedgerError, match="holds another study"):
+    with pytest.raises(LedgerError, match="of skythaw study search, and study run needs a folder of its own"):
         run_study(study_of(here, SHORT, ONE), setting(here, cache))
 
 

@@ -138,7 +138,7 @@ def test_another_request_is_refused_in_that_folder(tuned, cache, tmp_path, skyth
     run, survey, _ = tuned
     other = make_survey(tmp_path / "other.parquet", objects=120, seed=1)
     with pytest.raises(
-        OutputError, match=r"is of another run, whose images is .*survey.parquet and not .*other.parquet"
+        OutputError, match=r"is of another run, with images .*survey.parquet and not with images .*other.parquet"
     ):
         tune(other, out=run.folder, cache=cache, **NETWORK)
     (tmp_path / "mine").mkdir()
@@ -146,6 +146,56 @@ def test_another_request_is_refused_in_that_folder(tuned, cache, tmp_path, skyth
     said = refused(skythaw, survey, "--out", tmp_path / "mine")
     assert "not made by skythaw tune: choose another --out" in said
     assert [each.name for each in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def requested(images, out, cache, **more):
+    given = {"labels": None, "table": None, "backbone": None, "weights": None, "skip_broken": False} | more
+    return tune_request(images, out=out, cache=cache, **given).told
+
+
+def test_other_options_are_said_with_their_values(cache, tmp_path):
+    images, out = put(tmp_path / "images", a=1), tmp_path / "out"
+    out.mkdir()
+    TuneFolder(out).keep(requested(images, out, cache, weights={"resnet50": "w.pt"}), 1.0)
+    with pytest.raises(OutputError, match=r"another run, with weights resnet50=w\.pt and not without weights: choose"):
+        TuneFolder(out).open(requested(images, out, cache))
+    TuneFolder(out).keep(requested(images, out, cache, skip_broken=True), 1.0)
+    with pytest.raises(OutputError, match=r"another run, with skip-broken and not without skip-broken: choose"):
+        TuneFolder(out).open(requested(images, out, cache))
+
+
+@pytest.mark.parametrize("change", ["label", "deleted", "labels", "parquet"])
+def test_images_or_labels_that_have_changed_are_refused(cache, tmp_path, change):
+    images, labels = put(tmp_path / "images", a=2, b=2), tmp_path / "labels.csv"
+    labels.write_text("file,label\n")
+    if change == "parquet":
+        images = make_survey(tmp_path / "survey.parquet", objects=60)
+    out = images / "out" if images.is_dir() else tmp_path / "out"
+    out.mkdir()
+    told, folder = requested(images, out, cache, labels=labels), TuneFolder(out)
+    folder.keep(told, 1.0)
+    folder.cutouts.write_bytes(b"taken in")
+    folder.keep(told, 2.0)
+    if images.is_dir():
+        (images / "notes.txt").write_text("what lies in the folder of tune, and what is no image, does not count")
+    assert folder.open(told)["seconds"] == 2.0
+    if change == "label":
+        (images / "a" / "a-1.png").rename(images / "b" / "a-1.png")
+    elif change == "deleted":
+        (images / "a" / "a-1.png").unlink()
+    elif change == "labels":
+        labels.write_text("file,label\na-1.png,b\n")
+    else:
+        make_survey(images, objects=70)
+    name = "labels" if change == "labels" else "images"
+    with pytest.raises(OutputError, match=rf"\({name}\) has changed since .*out was begun.*: choose another --out"):
+        folder.open(told)
+    state = json.loads((out / "tune.json").read_text())
+    (out / "tune.json").write_text(json.dumps({k: v for k, v in state.items() if k != "given"}))
+    assert folder.open(told), "a folder of an older version says nothing of it"
+    folder.note(given=state["given"])
+    folder.cutouts.unlink()
+    assert folder.open(told), "nothing was taken in yet"
 
 
 @pytest.mark.parametrize("moment", ["gather_images", "_fitting"])

@@ -151,8 +151,10 @@ def _predict(  # noqa: PLR0913, PLR0917 (what is predicted, by what, and where t
     progress: Progress | None,
 ) -> Predicted:  # fmt: skip
     out = folder / "predictions.parquet"
-    inputs = dict(predict_to(bundle, [path], out, PredictSettings(), progress, table=table).inputs)
+    inputs = dict(predict_to(bundle, cutouts.paths, out, PredictSettings(), progress, table=table).inputs)
     found = pq.read_table(out)
+    if len(found) != len(cutouts):  # a file of Parquet by content alone, which counts as one image
+        raise DataError(f"{path} is Parquet: its name should end in .parquet to be predicted")
     p = np.stack([found[f"p_{name}"].to_numpy().astype(np.float64) for name in about.classes], axis=1)
     known = np.isfinite(p).all(1)
     status, ids = found["status"].to_pylist(), cutouts.object_ids

@@ -13,6 +13,7 @@ from skythaw.report.plain_answer import plain_answer
 from skythaw.report.report_facts import report_facts
 from skythaw.report.short_answer import short_answer
 from skythaw.report.tables_out import as_table
+from skythaw.stats.cell_predictions import predictions_path
 from skythaw.study.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -130,13 +131,20 @@ no-such-folder/run (see: skythaw study run, skythaw tune)
 
     @property
     def report(self) -> Path:
-        """The report as a web page: the file of the run's folder, made if it is not there."""
+        """The report as a web page: the file of the run's folder, made if it is not there or older than a cell."""
         page = self.folder / "report.html"
-        if not page.is_file():
+        if not page.is_file() or page.stat().st_mtime_ns < self._newest_cell():
             from skythaw.report.write_report import ReportFiles, write_report
 
             write_report(self.ledger_folder, ReportFiles(html=page))
         return page
+
+    def _newest_cell(self) -> int:
+        """When the last of the done cells was predicted, as files have it; 0 where none has a file."""
+        with Ledger.read(self.ledger_folder) as ledger:
+            done = [entry.key for entry in ledger.entries() if entry.state == "done"]
+        files = [predictions_path(self.ledger_folder, key) for key in done]
+        return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
 
     def _bundle(self) -> Path:
         """The folder of the classifier, exported where it is not there or is of a cell that is recommended no more."""

@@ -1,22 +1,26 @@
-"""The images that a user gives, as one file of labelled cutouts; and whether they are enough to learn from."""
+"""The images that a user gives, as one file of labelled cutouts; whether they are enough, and the same as before."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skythaw import registry
 from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
+from skythaw.data.parquet import find_files
 from skythaw.data.sources.column_names import some_names
 from skythaw.data.sources.folder import ImportResult
-from skythaw.data.sources.image_files import NOT_IMAGE
+from skythaw.data.sources.image_files import NOT_IMAGE, PLAIN
 from skythaw.data.sources.label_table import LabelSettings
 from skythaw.data.sources.source_formats import TABLE_ENDINGS, source_of
-from skythaw.errors import DataError
+from skythaw.errors import DataError, OutputError, SkythawError
+from skythaw.machine.walk_folders import real_folder, walk
 
 FEWEST_OF_CLASS = 10
 """objects of a class: fewer can't be divided into three parts that all have some"""
@@ -140,3 +144,76 @@ def require_enough(cutouts: Cutouts, images: Path) -> None:
         raise DataError(
             f"{images}: {labelled} labelled images are too few to train, to choose and to test: give at least {FEWEST}"
         )
+
+
+def require_same(out: Path, kept: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    """Raise `OutputError` unless a folder is of this request, and its files are as they were.
+
+    Parameters
+    ----------
+    out
+        the folder
+    kept
+        its ``request``, and ``given`` (see `file_marks`), which folders of older versions lack
+    request
+        the names of files and options that are asked for now
+    """
+    for name, value in request.items():
+        if (before := kept["request"].get(name)) != value:
+            raise OutputError(
+                f"{out} is of another run, {_with(name, before)} and not {_with(name, value)}: choose another --out"
+            )
+    given = kept.get("given") or {}
+    now = file_marks(request, out) if given else {}
+    for name, mark in given.items():
+        if now.get(name) != mark:
+            raise OutputError(
+                f"{request[name]} ({name}) has changed since {out} was begun, which keeps to what was there then: "
+                "choose another --out"
+            )
+
+
+def file_marks(request: Mapping[str, Any], out: Path) -> dict[str, str]:
+    """For images, labels and table, as far as they are given: a checksum of names, sizes and times of change.
+
+    What lies in `out` does not count, nor what in a folder of images is obviously none.
+    """
+    given = {name: Path(request[name]) for name in ("images", "labels", "table") if request.get(name)}
+    return {name: _mark(path, out) for name, path in given.items()}
+
+
+def _mark(path: Path, out: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(_files_of(path, out)):
+        try:
+            found = file.stat()
+            said = f"{file}\0{found.st_size}\0{found.st_mtime_ns}\n"
+        except OSError:
+            said = f"{file}\0gone\n"
+        digest.update(said.encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()[:16]
+
+
+def _files_of(path: Path, out: Path) -> list[Path]:
+    """A file itself; the images beside a table; the Parquet files of a folder, or all that may be an image."""
+    if not os.path.isdir(path):  # noqa: PTH112 (False, not an error, where it may not be looked at)
+        names_images = os.path.isfile(path) and path.name.lower().endswith(TABLE_ENDINGS)  # noqa: PTH113
+        return [path, *(_files_of(path.parent, out) if names_images else ())]
+    try:
+        if source_of(path) == "cutouts":
+            return list(find_files(path))
+    except SkythawError:
+        return []
+    below = (Path(here) / name for here, names, _ in walk(str(path), {real_folder(str(out))}) for name in names)
+    return [file for file in below if file.suffix.lower() not in PLAIN]
+
+
+def _with(name: str, value: Any) -> str:
+    """A part of a request in words."""
+    words = name.replace("_", "-")
+    if not value:
+        return f"without {words}"
+    if isinstance(value, Mapping):
+        value = [f"{key}={each}" for key, each in value.items()]
+    said = ", ".join(value) if isinstance(value, list) else value
+    return f"with {words}" if value is True else f"with {words} {said}"

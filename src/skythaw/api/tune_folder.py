@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from skythaw.api.gather_images import file_marks, require_same
 from skythaw.bundle.bundle_file import ABOUT
 from skythaw.errors import OutputError
 from skythaw.machine.files import replacing, writing
@@ -191,6 +192,11 @@ class TuneFolder:
             self.note(larger=None)
 
     @property
+    def _begun(self) -> bool:
+        """Whether images were taken in, or something was made of them."""
+        return any(each.exists() for each in (self.cutouts, self.look, self.study))
+
+    @property
     def _state(self) -> Path:
         return self.path / "tune.json"
 
@@ -229,7 +235,7 @@ class TuneFolder:
         Raises
         ------
         OutputError
-            It is of another request, or is none of `tune` and not empty.
+            It is of another request, the images or tables have changed since, or it is none of `tune` and not empty.
         """
         if not self.path.exists():
             return {}
@@ -238,13 +244,7 @@ class TuneFolder:
                 raise OutputError(f"{self.path} is there already and not made by skythaw tune: choose another --out")
             return {}
         kept = self._read_state(whole=True)
-        before = kept["request"]
-        for name, value in request.items():
-            if before.get(name) != value:
-                raise OutputError(
-                    f"{self.path} is of another run, whose {name} is {_said(before.get(name))} and not {_said(value)}: "
-                    "choose another --out"
-                )
+        require_same(self.path, kept if self._begun else {"request": kept["request"]}, request)
         searched = kept.get("searched") if self.run.is_dir() and not self._larger_done.exists() else None
         if searched is not None and self.study_mark not in (None, searched):
             raise OutputError(
@@ -255,6 +255,8 @@ class TuneFolder:
 
     def keep(self, request: Mapping[str, Any], seconds: float, **more: Any) -> None:
         """Keep what the folder is of, how long it has taken, and more; what else is kept stays."""
+        if not self._begun:
+            more["given"] = file_marks(request, self.path)
         self.note(schema=SCHEMA, request=dict(request), seconds=round(seconds, 1), **more)
 
     def note(self, **more: Any) -> None:
@@ -276,14 +278,10 @@ class TuneFolder:
 
     def settle(self, request: Mapping[str, Any], seconds: float) -> None:
         """Keep how long it has taken, or leave no folder where there is nothing in it yet."""
-        if any(each.exists() for each in (self.cutouts, self.look, self.study)):
+        if self._begun:
             self.keep(request, seconds)
         else:
             self.discard_images()
-
-
-def _said(value: Any) -> str:
-    return "not given" if value in (None, [], {}) else str(value)
 
 
 def any_done_in(run: Path) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skythaw.data.hats_folders import PROPERTIES, files_with_rows
+from skythaw.data.hats_folders import ENDINGS, PROPERTIES, files_with_rows
 from skythaw.data.parquet_images import (
     image_column,
     image_pieces,
@@ -44,10 +44,11 @@ Row = Mapping[str, Any]
 def find_files(path: Path) -> tuple[Path, ...]:
     """The Parquet file at `path`; or those of the folder at `path`, sorted by name.
 
-    Of a HATS catalogue these are its partitions. A folder without Parquet files stands for the folders in it.
+    Their names end in .parquet or .pq, in any case. Of a HATS catalogue these are its partitions. A folder without
+    Parquet files stands for the folders in it.
     """
     if os.path.isdir(path):  # noqa: PTH112 (False, not an error, where it may not be looked at)
-        files = sorted(each for each in path.glob("*.parquet") if not each.name.startswith("."))
+        files = sorted(each for each in path.glob("[!.]*") if each.name.lower().endswith(ENDINGS))
         if not files or any(path.glob("Norder=*")) or any((path / name).exists() for name in PROPERTIES):
             files = _below(path)
         if files:

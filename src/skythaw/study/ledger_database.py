@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from skythaw.errors import LedgerError, OutputError
-from skythaw.machine.files import writing
+from skythaw.machine.files import temporary_folder, writing
 from skythaw.study.ledger_rows import text_sha256
 
 SCHEMA = 1
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS cells (
 """
 ADDED = {"race": "race INTEGER NOT NULL DEFAULT 0", "sha256": "sha256 TEXT"}
 """columns that ledgers of older versions lack"""
+LOG = "ledger.sqlite-wal"
 AGAIN = "put back a copy of the file, or run the study again in a new folder"
 CHECKSUM = ".sha256"
 """ends the name of the remark that holds another one's checksum"""
@@ -76,8 +78,8 @@ def open_to_look(folder: Path) -> sqlite3.Connection:
         db, tables = _look(folder, "?mode=ro")
     except sqlite3.DatabaseError as error:
         try:  # a folder that may only be read lacks a place for SQLite's own files
-            db, tables = _look(folder, "?immutable=1")
-        except sqlite3.DatabaseError:
+            db, tables = _look_at_copy(folder) if _has_log(folder) else _look(folder, "?immutable=1")
+        except (sqlite3.DatabaseError, OSError):
             raise LedgerError(f"can't read {folder / 'ledger.sqlite'}: {error}") from None
     with closed_on_error(db):
         if "meta" not in tables:
@@ -106,6 +108,23 @@ def _look(folder: Path, mode: str) -> tuple[sqlite3.Connection, set[str]]:
     db = _connect(folder, mode)
     with closed_on_error(db):
         return db, {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+
+
+def _has_log(folder: Path) -> bool:
+    """Whether the newest rows are in a file beside the database, as a killed run leaves it."""
+    log = folder / LOG
+    return log.is_file() and log.stat().st_size > 0
+
+
+def _look_at_copy(folder: Path) -> tuple[sqlite3.Connection, set[str]]:
+    """The same in memory, of a copy of both files."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    with closed_on_error(memory), temporary_folder() as copy:
+        for name in ("ledger.sqlite", LOG):
+            shutil.copyfile(folder / name, copy / name)
+        with closing(sqlite3.connect(copy / "ledger.sqlite")) as db:
+            db.backup(memory)
+        return memory, {name for (name,) in memory.execute("SELECT name FROM sqlite_master")}
 
 
 @contextmanager
@@ -181,12 +200,39 @@ def _same_study(db: sqlite3.Connection, folder: Path, study: dict[str, Any]) -> 
         put(db, "study", json.dumps(study, sort_keys=True))
         return
     _require_schema(db, folder)
-    before, now = _flat(json.loads(row[0])), _flat(json.loads(json.dumps(study)))
+    kept = json.loads(row[0])
+    if ("search" in kept) != ("search" in study):
+        there, here = ("search", "run") if "search" in kept else ("run", "search")
+        raise LedgerError(
+            f"{folder} holds another study: it is of skythaw study {there}, and study {here} needs a folder of its "
+            "own: give another --out"
+        )
+    before, now = _flat(kept), _flat(json.loads(json.dumps(study)))
     differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if differing:
-        what = "; ".join(f"{n}: there {before.get(n)!r}, now {now.get(n)!r}" for n in differing[:3])
+        files = _files(db)
+        what = "; ".join(_difference(name, before.get(name), now.get(name), files) for name in differing[:3])
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise LedgerError(f"{folder} holds another study ({what}{more}): give the changed study a folder of its own")
+
+
+def _files(db: sqlite3.Connection) -> dict[str, str]:
+    """The files whose checksums a study has, as far as they are known: by the name of the checksum."""
+    data, table = (json.loads(got(db, name) or "null") for name in ("data", "table"))
+    data = data or {}
+    found = {"sha256.data": data.get("path"), "sha256.test": data.get("test_path"), "sha256.numbers": table}
+    return {name: file for name, file in found.items() if file}
+
+
+def _difference(name: str, before: Any, now: Any, files: dict[str, str]) -> str:
+    """What differs, in words; of a file the name, and not its checksums."""
+    if not name.startswith("sha256."):
+        return f"{name}: there {before!r}, now {now!r}"
+    what = name.removeprefix("sha256.").replace("weights.", "the file of weights of ", 1)
+    if before is None or now is None:
+        there, here = ("not given" if each is None else "given" for each in (before, now))
+        return f"{what}: there {there}, now {here}"
+    return f"{files.get(name, what)} has changed since, or another file takes its place"
 
 
 def _flat(content: Any, name: str = "") -> dict[str, Any]:
