@@ -361,7 +361,7 @@ def test_weights_are_an_axis_where_they_are_a_list_and_a_section_where_they_are_
 
 
 def test_a_key_that_is_given_twice_is_refused():
-    with pytest.raises(SpecError, match="backbone is given twice: .'a'. in grid, and 'b'"):
+    with pytest.raises(SpecError, match=r"backbone is given twice: .'a'. in grid, and 'b'"):
         skythaw.Study(data="x.parquet", grid={"backbone": ["a"]}, backbone="b")
     with pytest.raises(SpecError, match="path is given twice"):
         skythaw.Study(data="x.parquet", path="y.parquet", backbone="a")
