@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from astropy.table import MaskedColumn
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
@@ -236,6 +237,9 @@ def test_numbers_of_numpy_are_settings(data):
         (lambda x: "no-such-folder", lambda y: y, "can't be read"),
         (lambda x: x, lambda y: [*y[:119], None], r"image 119 has no label \(None\)"),
         (lambda x: x, lambda y: [*range(119), np.nan], r"image 119 has no label \(nan\)"),
+        (lambda x: x, lambda y: MaskedColumn(y, mask=np.arange(120) == 7), r"image 7 has no label \(masked\)"),
+        (lambda x: x, lambda y: [*y[:119], np.ma.masked], r"image 119 has no label \(masked\)"),
+        (lambda x: x, lambda y: ["", *y[1:]], r"image 0 has no label \(''\)"),
         (lambda x: x, lambda y: np.array([1, "a"] * 60, dtype=object), "labels of the types int and str"),
         (lambda x: x.reshape(120, -1), lambda y: y, r"shape \(120, 4800\), a table: give images"),
         (lambda x: x[:0], lambda y: y[:0], "X holds no images"),

@@ -71,8 +71,8 @@ def labels_of(y: Any, images: int) -> np.ndarray:
     if labels.ndim != 1 or len(labels) != images:
         raise DataError(f"y has the shape {labels.shape}, and there are {images} images: give one label for each")
     plain = labels.tolist()
-    if absent := [i for i, each in enumerate(plain) if is_absent(each)]:
-        raise DataError(f"image {absent[0]} has no label ({plain[absent[0]]}): give one for each image")
+    if (missing := _missing(y, labels)) is not None:
+        raise DataError(f"image {missing[0]} has no label ({missing[1]}): give one for each image")
     try:
         np.unique(labels)
     except TypeError:
@@ -84,6 +84,21 @@ def labels_of(y: Any, images: int) -> np.ndarray:
     if rare := [str(name) for name, number in counts.items() if number < 2]:
         raise DataError(f"the class {rare[0]} has one image; two are needed: one to learn from, one to choose by")
     return labels
+
+
+def _missing(given: Any, values: np.ndarray) -> tuple[int, str] | None:
+    """The first of the given values that says nothing (masked, None, NaN or empty text) and what it is; or None."""
+    mask = getattr(given, "mask", False) if isinstance(given, np.ndarray) else False
+    hidden = np.broadcast_to(np.asarray(mask, bool), values.shape)
+    raw = given if isinstance(given, list | tuple) else values.tolist()  # numpy makes text of what is masked in a list
+    for row, (each, gone) in enumerate(zip(raw, hidden, strict=True)):
+        if gone or each is np.ma.masked:
+            return row, "masked"
+        if is_absent(each):
+            return row, str(each)
+        if isinstance(each, str | bytes) and not each.strip():
+            return row, repr(str(each) if isinstance(each, str) else each)
+    return None
 
 
 def divided(
