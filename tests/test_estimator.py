@@ -163,6 +163,7 @@ def test_arrays_of_floats_with_bands_first_are_refused(five, data, given):
         (lambda x: np.where(x == x[2, 0, 0, 0], np.nan, x)[2:], "image 0 has .* values that are NaN"),
         (lambda x: x[:, :30], "images of 40 x 30 pixels: this classifier takes the central 40 x 40"),
         (lambda x: x[:0], "X holds no images"),
+        (lambda x: x.reshape(60, -1), r"shape \(60, 8000\), a table: give images"),
     ],
 )
 def test_what_can_not_be_predicted_is_one_sentence(five, given, said):

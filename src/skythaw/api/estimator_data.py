@@ -23,10 +23,6 @@ LARGEST = 2**32 - 1
 
 def form_of(X: Any, stretch: Any) -> Expected:
     """The form of the images: 8 bits in three bands; floats in any bands where a stretch is given."""
-    if isinstance(X, np.ndarray | torch.Tensor) and X.ndim == 2:
-        raise DataError(
-            f"X has the shape {tuple(X.shape)}, a table: give images [object, y, x, band], or a list of files"
-        )
     form: dict[str, Any] = {"side": 8, "pixel_scale": None, "interpolation": "bicubic"}
     if stretch is None:
         return Expected(bands=RGB, dtype="uint8", mean=(0,) * 3, std=(1,) * 3, **form)
@@ -38,7 +34,11 @@ def form_of(X: Any, stretch: Any) -> Expected:
 
 
 def stack_of(X: Any, expected: Expected) -> np.ndarray:
-    """Images as an array [object, y, x, band]."""
+    """Images as an array [object, y, x, band]; raises `DataError` for a table, which could be one grey image, too."""
+    if isinstance(X, np.ndarray | torch.Tensor) and X.ndim == 2:
+        raise DataError(
+            f"X has the shape {tuple(X.shape)}, a table: give images [object, y, x, band], or a list of files"
+        )
     given = read_given(X, expected).images
     if not len(given):
         raise DataError("X holds no images")
