@@ -141,6 +141,12 @@ def with_nan(stack):
     return given
 
 
+def with_far(stack, value):
+    given = stack.astype(np.float64)
+    given[3, 2, 1, :2] = value
+    return given
+
+
 def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_path):
     for folder in "ab":
         (tmp_path / folder).mkdir()
@@ -173,6 +179,10 @@ def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_pat
         (with_nan, r"image 3 has 1 values that are NaN \(or masked\)"),
         (lambda stack: list(with_nan(stack)), r"image 3 has 1 values that are NaN"),
         (lambda stack: np.ma.masked_invalid(with_nan(stack)), r"image 3 has 1 values that are NaN"),
+        (lambda stack: with_far(stack, np.inf), r"image 3 has 2 values that are infinite \(or above 3.4e\+38"),
+        (lambda stack: list(with_far(stack, -np.inf)), r"image 3 has 2 values that are infinite"),
+        (lambda stack: stack * (1 + 1j), r"complex numbers \(complex128\), of shape \(5, 40, 40, 3\)"),
+        (lambda stack: [np.ma.masked_array(stack[0] * 1j)], r"complex numbers \(complex128\)"),
         (
             lambda stack: np.zeros((40, 40, 4), np.uint8),
             r"has the bands 0, 1, 2, 3: this classifier was trained on uint8",
@@ -279,5 +289,8 @@ def test_floats_are_taken_as_they_are(tmp_path_factory, cache):
         model.predict(np.moveaxis(stack, -1, 1))
     with pytest.raises(DataError, match=r"image 1 has \d+ values that are NaN"):
         model.predict(np.where(np.arange(3)[:, None, None, None] == 1, np.nan, stack))
+    for far in (np.inf, -np.inf, 1e39):
+        with pytest.raises(DataError, match=r"image 1 has \d+ values that are infinite"):
+            model.predict(np.where(np.arange(3)[:, None, None, None] == 1, far, stack.astype(np.float64)))
     with pytest.raises(DataError, match=r"has the bands 0, 1, 2: this classifier was trained on float32"):
         model.predict(Image.fromarray(np.zeros((40, 40, 3), np.uint8)))

@@ -24,7 +24,7 @@ def one_array(given: Any) -> np.ndarray | None:
     Raises
     ------
     DataError
-        They are truth values, or whole numbers of which some are masked: both are no brightness.
+        They are truth values, complex, or whole numbers of which some are masked: all are no brightness.
     """
     if hasattr(given, "getbands"):  # PIL, 8 bits as files are read
         return np.asarray(given if given.mode.startswith(("I", "F")) else rgb(given))
@@ -32,15 +32,20 @@ def one_array(given: Any) -> np.ndarray | None:
         given = given.detach().cpu()
         half = given.is_floating_point() and given.element_size() < 4
         given = (given.float() if half else given).numpy()
-    if isinstance(given, np.ma.MaskedArray):
-        given = _unmasked(given)
-    array = np.asarray(given) if hasattr(given, "__array__") else None
-    if array is not None and array.dtype.kind == "b":
+    if not hasattr(given, "__array__"):
+        return None
+    array = np.asarray(given)
+    if array.dtype.kind == "b":
         raise DataError(
             f"an array of truth values (bool), of shape {array.shape}, holds no brightness: give np.uint8, such as "
             "255 * images.astype(np.uint8) where True is white"
         )
-    return array
+    if array.dtype.kind == "c":
+        raise DataError(
+            f"an array of complex numbers ({array.dtype}), of shape {array.shape}, holds no brightness: give real "
+            "numbers, such as abs(images)"
+        )
+    return _unmasked(given) if isinstance(given, np.ma.MaskedArray) else array
 
 
 def _unmasked(given: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
@@ -74,7 +79,7 @@ def as_stack(
     Raises
     ------
     DataError
-        Its axes or values are others, and can't be brought to these without a guess; or a pixel is NaN.
+        Its axes or values are others, and can't be brought to these without a guess; or a pixel is NaN or infinite.
     """
     bands = _bands_of(array.shape, number is not None) if expected is None else len(expected.bands)
     grey = expected is not None and expected.bands == RGB and expected.dtype == "uint8"
@@ -90,13 +95,24 @@ def as_stack(
         raise DataError(f"an array of shape {array.shape} is several images: give it alone, not in a list")
     if expected is not None and stack.shape[-1] != bands:
         raise DataError(_of_other_bands(array.shape, stack.shape[-1], expected))
-    if stack.dtype.kind == "f" and (odd := np.isnan(stack).any((1, 2, 3))).any():
-        at = int(odd.argmax())
-        raise DataError(
-            f"image {at if number is None else number} has {int(np.isnan(stack[at]).sum())} values that are NaN (or "
-            "masked): fill them, or leave it out"
-        )
+    if stack.dtype.kind == "f":
+        _require_finite(stack, number)
     return stack if expected is None else _valued(stack, expected)
+
+
+def _require_finite(stack: np.ndarray, number: int | None) -> None:
+    """Raise `DataError` where a float is NaN, or infinite in the 32 bits with which a network computes."""
+    with np.errstate(over="ignore"):
+        kept = stack.astype(np.float32, copy=False)
+    odd = ~np.isfinite(kept)
+    if not odd.any():
+        return
+    at = int(odd.any((1, 2, 3)).argmax())
+    nan = int(np.isnan(kept[at]).sum())
+    found = f"{nan} values that are NaN (or masked)"
+    if not nan:
+        found = f"{int(odd[at].sum())} values that are infinite (or above {np.finfo(np.float32).max:.2g}, in 32 bits)"
+    raise DataError(f"image {at if number is None else number} has {found}: fill them, or leave it out")
 
 
 def _of_other_bands(shape: tuple[int, ...], last: int, expected: Expected) -> str:
