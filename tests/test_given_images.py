@@ -127,6 +127,17 @@ def test_a_parquet_file_of_cutouts(model, bundle):
     assert found.ids == tuple(read_cutouts(bundle.parent / "survey.parquet").object_ids)
 
 
+def test_a_list_of_floats_has_one_brightness(model, stack):
+    given = stack.astype(np.float32)
+    given[1] = given[1] > 100  # a dark image of a set from 0 to 255
+    wanted = model.predict(given)
+    assert np.array_equal(model.predict(list(given)), wanted)
+    assert np.array_equal(model.predict({"image": [torch.tensor(each) for each in given]}), wanted)
+    assert np.array_equal(model.predict(list(given / 255)), wanted)
+    with pytest.raises(DataError, match=r"values from [\d.]+ to [01].*trained on 8 bits"):
+        model.predict([given[0], given[2] / 255])
+
+
 def test_a_grey_image_is_three_equal_bands(model, stack):
     grey = stack[..., 0]
     out = io.BytesIO()

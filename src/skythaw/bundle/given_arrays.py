@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,19 @@ def _unmasked(given: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
     return np.asarray(given.data)
 
 
+def scale_of(arrays: Iterable[np.ndarray]) -> int:
+    """What floats are multiplied by to be those of 8 bits: 255 where all of them are from 0 to 1, else 1."""
+    floats = [each for each in arrays if each.dtype.kind == "f" and each.size]
+    return 255 if floats and all(each.min() >= 0 and each.max() <= 1 for each in floats) else 1
+
+
 def as_stack(
-    array: np.ndarray, expected: Expected | None, *, first: bool = False, number: int | None = None
+    array: np.ndarray,
+    expected: Expected | None,
+    *,
+    first: bool = False,
+    number: int | None = None,
+    scale: int | None = None,
 ) -> np.ndarray:
     """An array as a stack [object, y, x, band] of the values that the classifier was trained on.
 
@@ -75,6 +87,8 @@ def as_stack(
         whether the bands may come before y and x, as torch has them; else that is refused
     number
         which image of a list it is: then it must be one; None is an array that was given alone
+    scale
+        of floats, as `scale_of` finds it in the whole list; None finds it in the array
 
     Raises
     ------
@@ -97,7 +111,7 @@ def as_stack(
         raise DataError(_of_other_bands(array.shape, stack.shape[-1], expected))
     if stack.dtype.kind == "f":
         _require_finite(stack, number)
-    return stack if expected is None else _valued(stack, expected)
+    return stack if expected is None else _valued(stack, expected, scale)
 
 
 def _require_finite(stack: np.ndarray, number: int | None) -> None:
@@ -161,17 +175,18 @@ def _with_bands(array: np.ndarray, bands: int, one: bool) -> np.ndarray:
     raise DataError(f"an array of shape {array.shape} holds no images: give [object, y, x, band], with {bands} bands")
 
 
-def _valued(stack: np.ndarray, expected: Expected) -> np.ndarray:
+def _valued(stack: np.ndarray, expected: Expected, scale: int | None) -> np.ndarray:
     """The values of training: 8 bits where that loses nothing, or floats."""
     if expected.dtype == "float32":
         return stack if stack.dtype == np.uint8 else stack.astype(np.float32)
     if stack.dtype == np.uint8 or not stack.size:
         return stack.astype(np.uint8)
     low, high = (float(each) for each in (stack.min(), stack.max()))
-    for scale in (255,) if low >= 0 and high <= 1 and stack.dtype.kind == "f" else (1,):
-        whole = np.rint(scale * stack.astype(np.float64))
-        if low >= 0 and high * scale <= 255 and np.abs(whole - scale * stack).max() < NEAR * scale:
-            return whole.astype(np.uint8)
+    if scale is None or stack.dtype.kind != "f":
+        scale = scale_of([stack])
+    whole = np.rint(scale * stack.astype(np.float64))
+    if low >= 0 and high * scale <= 255 and np.abs(whole - scale * stack).max() < NEAR * scale:
+        return whole.astype(np.uint8)
     raise DataError(
         f"images of {stack.dtype} with values from {low:g} to {high:g}: this classifier was trained on 8 bits, from 0 "
         "to 255; give np.uint8, such as (255 * images).round().astype(np.uint8) where 1 is white"

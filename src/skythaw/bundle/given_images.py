@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skythaw.bundle.bundle_file import Expected
-from skythaw.bundle.given_arrays import as_stack, one_array
+from skythaw.bundle.given_arrays import as_stack, one_array, scale_of
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of
 from skythaw.data.sources.image_files import find_images, plain_stem
@@ -65,7 +65,7 @@ def read_given(given: Any, expected: Expected | None) -> GivenImages:
         found = as_stack(stack, expected, first=not isinstance(given, np.ndarray))
         return GivenImages(found, tuple(map(str, range(len(found)))))
     if _is_one(given):
-        return GivenImages([_image(given, expected, 0)], ("0",))
+        return GivenImages(_images([given], expected), ("0",))
     if hasattr(given, "read"):
         raise DataError(f"{type(given).__name__} is an open file: give its name, or its content, which .read() gives")
     if not isinstance(given, Iterable):
@@ -109,7 +109,7 @@ def _of_table(table: Any, names: list[str], expected: Expected | None) -> GivenI
 
 def _of_several(given: Iterable[Any], expected: Expected | None, table: Any = None) -> GivenImages:
     """Images one by one, which may be a column of a table."""
-    images = [_image(each, expected, i) for i, each in enumerate(_values(given))]
+    images = _images(_values(given), expected)
     index: Any = getattr(given if table is None else table, "index", None)
     index = None if callable(index) else index  # else it is that of pandas
     if index is not None and type(index).__name__ != "RangeIndex":
@@ -121,8 +121,19 @@ def _of_several(given: Iterable[Any], expected: Expected | None, table: Any = No
     return GivenImages(images, ids)
 
 
-def _image(given: Any, expected: Expected | None, number: int) -> Image:
-    """One image: a name or the content of a file, pixels [y, x, band], or None where there is none."""
+def _images(given: list[Any], expected: Expected | None) -> list[Image]:
+    """Images one by one, pixels [y, x, band] in the values of training: whether 1 or 255 is white, all say together."""
+    images = [_image(each, i) for i, each in enumerate(given)]
+    scale = scale_of(each for each in images if isinstance(each, np.ndarray))
+    for i, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            first = not isinstance(given[i], np.ndarray)
+            images[i] = np.asarray(as_stack(image, expected, first=first, number=i, scale=scale)[0])
+    return images
+
+
+def _image(given: Any, number: int) -> Image:
+    """One image as it was given: a name or the content of a file, pixels, or None where there is none."""
     if is_absent(given):
         return None
     if isinstance(given, dict) and given.keys() <= HOLDS:
@@ -136,8 +147,7 @@ def _image(given: Any, expected: Expected | None, number: int) -> Image:
         raise DataError(
             f"image {number}: {type(given).__name__} is no image: give a file, its content, an array, or a PIL image"
         )
-    stack = as_stack(array, expected, first=not isinstance(given, np.ndarray), number=number)
-    return np.asarray(stack[0])
+    return array
 
 
 def is_absent(given: Any) -> bool:
