@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,6 +206,10 @@ def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_pat
         (lambda stack: {"file": "a.jpg"}, r"the column file is one value"),
         (lambda stack: Table({"file": np.ma.array(["a", "b"], mask=[True, False])})[:1], r"image 0 is None"),
         (lambda stack: "no-such.jpg", r"no-such.jpg can't be read: No such file"),
+        (lambda stack: "", r"images: the name '' is empty"),
+        (lambda stack: [stack[0], " "], r"image 1: the name ' ' is empty"),
+        (lambda stack: "http://x/y.jpg", r"http://x/y.jpg is an address: it must be a file"),
+        (lambda stack: [Path("http://x/y.jpg")], r"image 0: http:/x/y.jpg is an address: it must be a file"),
         (lambda stack: [None], r"image 0 is None, and this classifier takes images alone"),
     ],
 )

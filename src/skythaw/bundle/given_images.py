@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from skythaw.errors import DataError
 PARQUET = (".parquet", ".pq")
 HOLDS = {"bytes", "path"}
 """the keys of an image as Hugging Face `datasets` has it"""
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""how an address begins, of which pathlib leaves one stroke"""
 Image = bytes | str | Path | np.ndarray | None
 
 
@@ -56,7 +59,7 @@ def read_given(given: Any, expected: Expected | None) -> GivenImages:
     if isinstance(given, np.ndarray) and given.ndim == 0:
         given = given.item()
     if isinstance(given, str | Path):
-        return _of_path(Path(given))
+        return _of_path(Path(_named(given, "images")))
     if isinstance(getattr(given, "index", None), int):  # a row of a table of astropy
         given = given.table[given.index : given.index + 1]
     if (names := _columns(given)) is not None:
@@ -137,17 +140,26 @@ def _image(given: Any, number: int) -> Image:
     if is_absent(given):
         return None
     if isinstance(given, dict) and given.keys() <= HOLDS:
-        return given.get("bytes") or given.get("path")
-    if isinstance(given, bytes | Path):
+        given = given.get("bytes") or given.get("path")
+    if given is None or isinstance(given, bytes):
         return given
-    if isinstance(given, str):
-        return str(given)
+    if isinstance(given, str | Path):
+        return _named(given, f"image {number}")
     array = one_array(given)
     if array is None or array.dtype.kind in "OUS":
         raise DataError(
             f"image {number}: {type(given).__name__} is no image: give a file, its content, an array, or a PIL image"
         )
     return array
+
+
+def _named(name: str | Path, what: str) -> str | Path:
+    """The name of a file or folder; raises `DataError` where it is empty, or an address."""
+    if not str(name).strip():
+        raise DataError(f"{what}: the name {str(name)!r} is empty: give the name of a file")
+    if ADDRESS.match(str(name)) and not Path(name).exists():
+        raise DataError(f"{what}: {name} is an address: it must be a file, so download it first")
+    return name if isinstance(name, Path) else str(name)
 
 
 def is_absent(given: Any) -> bool:
