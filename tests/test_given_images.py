@@ -275,6 +275,16 @@ def test_many_files_are_read_some_at_a_time_and_give_the_same_bits(model, bundle
     assert np.array_equal(model.predict(data), model.outputs(data).p)
 
 
+def test_an_image_that_is_broken_has_its_number_among_all_and_its_id(model, bundle):
+    data = [each for _, each, _ in read_cutouts(bundle.parent / "survey.parquet").images()]
+    data = (data * 300)[:300]
+    data[270] = b"garbage"
+    with pytest.raises(DataError, match=r"^image 270 can't be read"):
+        model.predict(data)
+    with pytest.raises(DataError, match=r"^image 270 \(o270\) can't be read"):
+        model.predict({"image": data, "object_id": [f"o{row}" for row in range(300)]})
+
+
 def test_what_it_gives_is_an_array_as_before(model, stack):
     p = model.predict(stack)
     assert type(model.predict_proba(stack)) is np.ndarray

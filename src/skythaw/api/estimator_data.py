@@ -26,10 +26,10 @@ def form_of(X: Any, stretch: Any) -> Expected:
     form: dict[str, Any] = {"side": 8, "pixel_scale": None, "interpolation": "bicubic"}
     if stretch is None:
         return Expected(bands=RGB, dtype="uint8", mean=(0,) * 3, std=(1,) * 3, **form)
-    images = read_given(X, None).images
-    if not len(images):
+    given = read_given(X, None)
+    if not len(given.images):
         raise DataError("X holds no images")
-    count = _pixels(images[0], 0).shape[-1]
+    count = _pixels(given.images[0], given.title(0)).shape[-1]
     return Expected(bands=tuple(map(str, range(count))), dtype="float32", mean=(0,) * count, std=(1,) * count, **form)
 
 
@@ -39,10 +39,10 @@ def stack_of(X: Any, expected: Expected) -> np.ndarray:
         raise DataError(
             f"X has the shape {tuple(X.shape)}, a table: give images [object, y, x, band], or a list of files"
         )
-    given = read_given(X, expected).images
-    if not len(given):
+    given = read_given(X, expected)
+    if not len(found := given.images):
         raise DataError("X holds no images")
-    images = given if isinstance(given, np.ndarray) else [_pixels(each, i) for i, each in enumerate(given)]
+    images = found if isinstance(found, np.ndarray) else [_pixels(each, given.title(i)) for i, each in enumerate(found)]
     shapes = sorted({each.shape for each in images})
     if len(shapes) > 1:
         raise DataError(f"the images have {len(shapes)} shapes, such as {shapes[0]} and {shapes[1]}")
@@ -56,13 +56,13 @@ def stack_of(X: Any, expected: Expected) -> np.ndarray:
     return stack
 
 
-def _pixels(image: Any, number: int) -> np.ndarray:
+def _pixels(image: Any, title: str) -> np.ndarray:
     """One image, decoded if need be."""
     if isinstance(image, np.ndarray):
         return image
     if image is None:
-        raise DataError(f"image {number} is None: each row of X should be an image")
-    return decoded(image, number)
+        raise DataError(f"{title} is None: each row of X should be an image")
+    return decoded(image, title)
 
 
 def labels_of(y: Any, images: int) -> np.ndarray:

@@ -35,6 +35,18 @@ class GivenImages:
     """of each: its object_id, index or name of file where there is one, else its number"""
     table: Any = None
     """the table in which they were, which may hold numbers, too"""
+    first: int = 0
+    """number of the first, of a part of them"""
+
+    def title(self, row: int) -> str:
+        """What a message calls an image: its number among all, and its id where that is another."""
+        number = str(self.first + row)
+        known = self.ids[row] if row < len(self.ids) else number
+        return f"image {number}" + (f" ({known})" if known != number else "")
+
+    def part(self, start: int, stop: int) -> GivenImages:
+        """Some of them, without the table."""
+        return GivenImages(self.images[start:stop], self.ids[start:stop], first=self.first + start)
 
     def numbers(self, columns: Sequence[str]) -> Any:
         """The table, from which these numbers are taken; None where there is none, or it holds none of them."""
