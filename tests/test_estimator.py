@@ -17,6 +17,8 @@ from sklearn.utils import estimator_checks
 
 from helpers_study import make_float_survey, make_survey
 from skythaw import SkythawClassifier
+from skythaw.api import estimator
+from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.errors import DataError, SkythawError, SpecError
@@ -191,7 +193,10 @@ def test_pixels_that_are_nan_are_not_learned_from(five, data):
         (lambda y: y, "the class .* has no image to learn from"),
         (lambda y: np.zeros(120), "groups has 1 group, of which validation 0.2 takes 1"),
         (lambda y: np.zeros(6), r"groups has the shape \(6,\), and there are 120 images"),
-        (lambda y: np.array([None, "a"] * 60, dtype=object), "values of several types, or None"),
+        (lambda y: np.array([None, "a"] * 60, dtype=object), r"image 0 has no group \(None\)"),
+        (lambda y: np.where(np.arange(120) == 7, np.nan, 1.0), r"image 7 has no group \(nan\)"),
+        (lambda y: MaskedColumn(np.arange(120), mask=np.arange(120) == 7), r"image 7 has no group \(masked\)"),
+        (lambda y: np.array([1, "a"] * 60, dtype=object), "values of several types"),
     ],
 )
 def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
@@ -208,6 +213,12 @@ def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
         ({"validation": 0.99}, "validation 0.99 leaves 1 of 120 images"),
         ({"threads": -1}, "threads -1 should be a whole number from 1"),
         ({"threads": "two"}, "threads 'two' should be"),
+        ({"threads": 0}, "threads 0 should be a whole number from 1"),
+        ({"size": 0}, "size 0 should be a whole number from 1"),
+        ({"backbone": None}, "backbone None should be a name, such as 'resnet50'"),
+        ({"device": None}, "device None should be a name, such as 'cpu'"),
+        ({"weights": 5}, "weights 5: "),
+        ({"weights": "timm:resnet18.a1_in1k"}, "are of resnet18, not of timm:test_efficientnet"),
         ({"seed": None}, "seed None should be a whole number from 0"),
         ({"seed": -1}, "seed -1 should be"),
     ],
@@ -215,6 +226,18 @@ def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
 def test_a_setting_that_is_no_number_is_one_sentence(data, settings, said):
     with pytest.raises(SpecError, match=said):
         SkythawClassifier(**(SMALL | settings)).fit(*data)
+
+
+def test_weights_are_named_as_in_a_study(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(estimator, "locate", lambda backbone, choice: asked.append(choice) or RANDOM)
+    for name in ("imagenet", "timm:test_efficientnet.r160_in1k"):
+        made = SkythawClassifier(**(SMALL | {"weights": name, "epochs": 1})).fit(data[0][:30], data[1][:30])
+        assert made.predict(data[0][:2]).shape == (2,)
+    assert [(choice.file, choice.published) for choice in asked] == [
+        (None, None),
+        (None, "timm:test_efficientnet.r160_in1k"),
+    ]
 
 
 def test_numbers_of_numpy_are_settings(data):

@@ -111,7 +111,7 @@ def divided(
         )
     rows = np.arange(len(targets))
     if groups is not None:
-        return _by_groups(rows, targets, np.asarray(groups), validation, seed, classes)
+        return _by_groups(rows, targets, groups, validation, seed, classes)
     share = max(math.ceil(validation * len(rows)), len(classes))
     if len(rows) - share < len(classes):
         raise SpecError(
@@ -123,16 +123,19 @@ def divided(
 
 
 def _by_groups(
-    rows: np.ndarray, targets: np.ndarray, groups: np.ndarray, validation: float, seed: int, classes: np.ndarray
+    rows: np.ndarray, targets: np.ndarray, given: Any, validation: float, seed: int, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    groups = np.asarray(given)
     if groups.shape != rows.shape:
         raise DataError(
             f"groups has the shape {groups.shape}, and there are {len(rows)} images: give the group of each image"
         )
+    if (missing := _missing(given, groups)) is not None:
+        raise DataError(f"image {missing[0]} has no group ({missing[1]}): give one for each image")
     try:
         count = len(np.unique(groups))
     except TypeError:
-        raise DataError("groups holds values of several types, or None: give values of one type") from None
+        raise DataError("groups holds values of several types: give values of one type") from None
     kept = math.ceil(validation * count)
     if not 0 < kept < count:
         raise DataError(
