@@ -174,6 +174,8 @@ def test_objects_of_each_kind_among_each_other(made, survey):
     mixed = classifier.outputs([images[0], images[1], None, None], table=given)
     assert mixed.inputs.tolist() == ["both", "images", "table", ""]
     assert np.isnan(mixed.p[3]).all()
+    with pytest.raises(DataError, match=r"^image 1 can't be read"):
+        classifier.predict([None, b"garbage", None, None], table=given)
     alone = classifier.outputs(images[:1], table={name: column[:1] for name, column in given.items()})
     assert np.allclose(mixed.p[0], alone.p[0], atol=1e-6)
     assert np.allclose(classifier.outputs(images[1:2]).p[0], mixed.p[1], atol=1e-6)

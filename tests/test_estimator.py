@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from astropy.table import MaskedColumn
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
@@ -16,6 +17,8 @@ from sklearn.utils import estimator_checks
 
 from helpers_study import make_float_survey, make_survey
 from skythaw import SkythawClassifier
+from skythaw.api import estimator
+from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.errors import DataError, SkythawError, SpecError
@@ -162,6 +165,7 @@ def test_arrays_of_floats_with_bands_first_are_refused(five, data, given):
         (lambda x: np.where(x == x[2, 0, 0, 0], np.nan, x)[2:], "image 0 has .* values that are NaN"),
         (lambda x: x[:, :30], "images of 40 x 30 pixels: this classifier takes the central 40 x 40"),
         (lambda x: x[:0], "X holds no images"),
+        (lambda x: x.reshape(60, -1), r"shape \(60, 8000\), a table: give images"),
     ],
 )
 def test_what_can_not_be_predicted_is_one_sentence(five, given, said):
@@ -189,7 +193,10 @@ def test_pixels_that_are_nan_are_not_learned_from(five, data):
         (lambda y: y, "the class .* has no image to learn from"),
         (lambda y: np.zeros(120), "groups has 1 group, of which validation 0.2 takes 1"),
         (lambda y: np.zeros(6), r"groups has the shape \(6,\), and there are 120 images"),
-        (lambda y: np.array([None, "a"] * 60, dtype=object), "values of several types, or None"),
+        (lambda y: np.array([None, "a"] * 60, dtype=object), r"image 0 has no group \(None\)"),
+        (lambda y: np.where(np.arange(120) == 7, np.nan, 1.0), r"image 7 has no group \(nan\)"),
+        (lambda y: MaskedColumn(np.arange(120), mask=np.arange(120) == 7), r"image 7 has no group \(masked\)"),
+        (lambda y: np.array([1, "a"] * 60, dtype=object), "values of several types"),
     ],
 )
 def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
@@ -206,6 +213,12 @@ def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
         ({"validation": 0.99}, "validation 0.99 leaves 1 of 120 images"),
         ({"threads": -1}, "threads -1 should be a whole number from 1"),
         ({"threads": "two"}, "threads 'two' should be"),
+        ({"threads": 0}, "threads 0 should be a whole number from 1"),
+        ({"size": 0}, "size 0 should be a whole number from 1"),
+        ({"backbone": None}, "backbone None should be a name, such as 'resnet50'"),
+        ({"device": None}, "device None should be a name, such as 'cpu'"),
+        ({"weights": 5}, "weights 5: "),
+        ({"weights": "timm:resnet18.a1_in1k"}, "are of resnet18, not of timm:test_efficientnet"),
         ({"seed": None}, "seed None should be a whole number from 0"),
         ({"seed": -1}, "seed -1 should be"),
     ],
@@ -213,6 +226,18 @@ def test_groups_that_can_not_be_divided_are_one_sentence(data, groups, said):
 def test_a_setting_that_is_no_number_is_one_sentence(data, settings, said):
     with pytest.raises(SpecError, match=said):
         SkythawClassifier(**(SMALL | settings)).fit(*data)
+
+
+def test_weights_are_named_as_in_a_study(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(estimator, "locate", lambda backbone, choice: asked.append(choice) or RANDOM)
+    for name in ("imagenet", "timm:test_efficientnet.r160_in1k"):
+        made = SkythawClassifier(**(SMALL | {"weights": name, "epochs": 1})).fit(data[0][:30], data[1][:30])
+        assert made.predict(data[0][:2]).shape == (2,)
+    assert [(choice.file, choice.published) for choice in asked] == [
+        (None, None),
+        (None, "timm:test_efficientnet.r160_in1k"),
+    ]
 
 
 def test_numbers_of_numpy_are_settings(data):
@@ -236,6 +261,9 @@ def test_numbers_of_numpy_are_settings(data):
         (lambda x: "no-such-folder", lambda y: y, "can't be read"),
         (lambda x: x, lambda y: [*y[:119], None], r"image 119 has no label \(None\)"),
         (lambda x: x, lambda y: [*range(119), np.nan], r"image 119 has no label \(nan\)"),
+        (lambda x: x, lambda y: MaskedColumn(y, mask=np.arange(120) == 7), r"image 7 has no label \(masked\)"),
+        (lambda x: x, lambda y: [*y[:119], np.ma.masked], r"image 119 has no label \(masked\)"),
+        (lambda x: x, lambda y: ["", *y[1:]], r"image 0 has no label \(''\)"),
         (lambda x: x, lambda y: np.array([1, "a"] * 60, dtype=object), "labels of the types int and str"),
         (lambda x: x.reshape(120, -1), lambda y: y, r"shape \(120, 4800\), a table: give images"),
         (lambda x: x[:0], lambda y: y[:0], "X holds no images"),

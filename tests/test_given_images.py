@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,17 @@ def test_a_parquet_file_of_cutouts(model, bundle):
     assert found.ids == tuple(read_cutouts(bundle.parent / "survey.parquet").object_ids)
 
 
+def test_a_list_of_floats_has_one_brightness(model, stack):
+    given = stack.astype(np.float32)
+    given[1] = given[1] > 100  # a dark image of a set from 0 to 255
+    wanted = model.predict(given)
+    assert np.array_equal(model.predict(list(given)), wanted)
+    assert np.array_equal(model.predict({"image": [torch.tensor(each) for each in given]}), wanted)
+    assert np.array_equal(model.predict(list(given / 255)), wanted)
+    with pytest.raises(DataError, match=r"values from [\d.]+ to [01].*trained on 8 bits"):
+        model.predict([given[0], given[2] / 255])
+
+
 def test_a_grey_image_is_three_equal_bands(model, stack):
     grey = stack[..., 0]
     out = io.BytesIO()
@@ -138,6 +150,12 @@ def test_a_grey_image_is_three_equal_bands(model, stack):
 def with_nan(stack):
     given = stack.astype(np.float32)
     given[3, 2, 1, 0] = np.nan
+    return given
+
+
+def with_far(stack, value):
+    given = stack.astype(np.float64)
+    given[3, 2, 1, :2] = value
     return given
 
 
@@ -173,6 +191,10 @@ def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_pat
         (with_nan, r"image 3 has 1 values that are NaN \(or masked\)"),
         (lambda stack: list(with_nan(stack)), r"image 3 has 1 values that are NaN"),
         (lambda stack: np.ma.masked_invalid(with_nan(stack)), r"image 3 has 1 values that are NaN"),
+        (lambda stack: with_far(stack, np.inf), r"image 3 has 2 values that are infinite \(or above 3.4e\+38"),
+        (lambda stack: list(with_far(stack, -np.inf)), r"image 3 has 2 values that are infinite"),
+        (lambda stack: stack * (1 + 1j), r"complex numbers \(complex128\), of shape \(5, 40, 40, 3\)"),
+        (lambda stack: [np.ma.masked_array(stack[0] * 1j)], r"complex numbers \(complex128\)"),
         (
             lambda stack: np.zeros((40, 40, 4), np.uint8),
             r"has the bands 0, 1, 2, 3: this classifier was trained on uint8",
@@ -184,6 +206,10 @@ def test_images_of_the_same_name_are_called_by_their_paths(model, files, tmp_pat
         (lambda stack: {"file": "a.jpg"}, r"the column file is one value"),
         (lambda stack: Table({"file": np.ma.array(["a", "b"], mask=[True, False])})[:1], r"image 0 is None"),
         (lambda stack: "no-such.jpg", r"no-such.jpg can't be read: No such file"),
+        (lambda stack: "", r"images: the name '' is empty"),
+        (lambda stack: [stack[0], " "], r"image 1: the name ' ' is empty"),
+        (lambda stack: "http://x/y.jpg", r"http://x/y.jpg is an address: it must be a file"),
+        (lambda stack: [Path("http://x/y.jpg")], r"image 0: http:/x/y.jpg is an address: it must be a file"),
         (lambda stack: [None], r"image 0 is None, and this classifier takes images alone"),
     ],
 )
@@ -249,6 +275,16 @@ def test_many_files_are_read_some_at_a_time_and_give_the_same_bits(model, bundle
     assert np.array_equal(model.predict(data), model.outputs(data).p)
 
 
+def test_an_image_that_is_broken_has_its_number_among_all_and_its_id(model, bundle):
+    data = [each for _, each, _ in read_cutouts(bundle.parent / "survey.parquet").images()]
+    data = (data * 300)[:300]
+    data[270] = b"garbage"
+    with pytest.raises(DataError, match=r"^image 270 can't be read"):
+        model.predict(data)
+    with pytest.raises(DataError, match=r"^image 270 \(o270\) can't be read"):
+        model.predict({"image": data, "object_id": [f"o{row}" for row in range(300)]})
+
+
 def test_what_it_gives_is_an_array_as_before(model, stack):
     p = model.predict(stack)
     assert type(model.predict_proba(stack)) is np.ndarray
@@ -279,5 +315,8 @@ def test_floats_are_taken_as_they_are(tmp_path_factory, cache):
         model.predict(np.moveaxis(stack, -1, 1))
     with pytest.raises(DataError, match=r"image 1 has \d+ values that are NaN"):
         model.predict(np.where(np.arange(3)[:, None, None, None] == 1, np.nan, stack))
+    for far in (np.inf, -np.inf, 1e39):
+        with pytest.raises(DataError, match=r"image 1 has \d+ values that are infinite"):
+            model.predict(np.where(np.arange(3)[:, None, None, None] == 1, far, stack.astype(np.float64)))
     with pytest.raises(DataError, match=r"has the bands 0, 1, 2: this classifier was trained on float32"):
         model.predict(Image.fromarray(np.zeros((40, 40, 3), np.uint8)))

@@ -27,6 +27,7 @@ from skythaw.machine.processor import cores
 from skythaw.spec import Cell, Pixels, Recipe, Split, WeightsChoice
 from skythaw.spec.validation_message import one_line
 from skythaw.study.rate_race import next_rates, trial_of
+from skythaw.study.study_networks import alone
 from skythaw.tuning.frozen_head import solved_heads, starting_head
 from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.linear_probe import start_from
@@ -60,7 +61,8 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     validation
         share of the images that choose the weights
     weights
-        ``"random"``, or a file of weights instead of the official ones
+        instead of the official ones, as in a study: ``"random"``, ``"imagenet"``, a file, or a name of published
+        weights such as ``timm:NAME.TAG``
     seed
         of everything random
     threads
@@ -123,6 +125,7 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             The images can't be used, have not as many labels, or are of fewer than two classes.
         """
         self.expected_ = form_of(X, self.stretch)
+        self._require_names()
         stack = stack_of(X, self.expected_)
         self.classes_, targets = np.unique(labels_of(y, len(stack)), return_inverse=True)
         rows = self._parts(targets, groups)
@@ -153,6 +156,7 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             The images can't be used, are smaller than those of `fit`, or have other bands; or a pixel is NaN.
         """
         check_is_fitted(self, "model_")
+        self._require_names()
         stack, crop = stack_of(X, self.expected_), self.cell_.pixels.crop
         if min(stack.shape[1:3]) < crop:
             raise DataError(
@@ -178,9 +182,15 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         tags.input_tags.string = True
         return tags
 
+    def _require_names(self) -> None:
+        """Raise `SpecError` unless the settings that are names are texts."""
+        for name, example in (("backbone", "resnet50"), ("device", "cpu")):
+            if not isinstance(value := getattr(self, name), str):
+                raise SpecError(f"SkythawClassifier: {name} {value!r} should be a name, such as {example!r}")
+
     @property
     def _threads(self) -> int:
-        return whole("threads", self.threads, 1) if self.threads else cores()
+        return cores() if self.threads is None else whole("threads", self.threads, 1)
 
     @property
     def _seed(self) -> int:
@@ -192,15 +202,16 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _cell(self, stack: np.ndarray, training: int) -> tuple[Cell, Any]:
         """What is trained, as a cell; and the pretrained weights."""
-        file = None if self.weights in (None, "random") else Path(str(self.weights))
-        chosen = WeightsChoice(random=self.weights == "random", file=file)
-        weights = locate(backbone_named(self.backbone), chosen)
-        depth = facts(backbone_named(self.backbone), cache_folder(None)).depth(plain(self.depth), len(self.classes_))
+        own = backbone_named(self.backbone)
+        network = alone(own, self._chosen_weights())
+        weights = locate(own, network.choice)
+        depth = facts(backbone_named(network.name), cache_folder(None)).depth(plain(self.depth), len(self.classes_))
         side = min(stack.shape[1:3])
+        size = side if self.size is None else whole("size", self.size, 1)
         recipe = {name: plain(getattr(self, name)) for name in ("epochs", "batch", "lr")}
-        pixels = {"crop": side, "size": plain(self.size) or side} | ({"stretch": self.stretch} if self.stretch else {})
+        pixels = {"crop": side, "size": size} | ({"stretch": self.stretch} if self.stretch else {})
         content = {
-            "backbone": self.backbone,
+            "backbone": network.name,
             "strategy": self.strategy,
             "depth": depth,
             "train_size": training,
@@ -209,12 +220,22 @@ class SkythawClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             "split": Split(by="random", validation=self.validation, seed=self._seed),
             "skip_broken": False,
             "recipe": Recipe.model_validate(recipe | {"threads": self._threads}),
-            "weights": chosen.model_copy(update={"file": None}),
+            "weights": network.choice.model_copy(update={"file": None}),
             "weights_sha256": weights.sha256,
             "data_sha256": UNKNOWN,
             "test_sha256": None,
         }
-        return Cell.model_validate(content), weights
+        return network.cell(Cell.model_validate(content), weights.sha256), weights
+
+    def _chosen_weights(self) -> WeightsChoice | None:
+        """The weights as a study names them."""
+        if self.weights is None:
+            return None
+        given = str(self.weights) if isinstance(self.weights, Path) else self.weights
+        try:
+            return WeightsChoice.model_validate(given).within(Path())
+        except ValidationError as error:
+            raise SpecError(f"SkythawClassifier: weights {given!r}: {one_line(error, WeightsChoice)}") from None
 
     def _images(
         self, stack: np.ndarray, rows: np.ndarray, targets: np.ndarray, cell: Cell, device: torch.device

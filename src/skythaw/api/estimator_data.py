@@ -23,26 +23,26 @@ LARGEST = 2**32 - 1
 
 def form_of(X: Any, stretch: Any) -> Expected:
     """The form of the images: 8 bits in three bands; floats in any bands where a stretch is given."""
-    if isinstance(X, np.ndarray | torch.Tensor) and X.ndim == 2:
-        raise DataError(
-            f"X has the shape {tuple(X.shape)}, a table: give images [object, y, x, band], or a list of files"
-        )
     form: dict[str, Any] = {"side": 8, "pixel_scale": None, "interpolation": "bicubic"}
     if stretch is None:
         return Expected(bands=RGB, dtype="uint8", mean=(0,) * 3, std=(1,) * 3, **form)
-    images = read_given(X, None).images
-    if not len(images):
+    given = read_given(X, None)
+    if not len(given.images):
         raise DataError("X holds no images")
-    count = _pixels(images[0], 0).shape[-1]
+    count = _pixels(given.images[0], given.title(0)).shape[-1]
     return Expected(bands=tuple(map(str, range(count))), dtype="float32", mean=(0,) * count, std=(1,) * count, **form)
 
 
 def stack_of(X: Any, expected: Expected) -> np.ndarray:
-    """Images as an array [object, y, x, band]."""
-    given = read_given(X, expected).images
-    if not len(given):
+    """Images as an array [object, y, x, band]; raises `DataError` for a table, which could be one grey image, too."""
+    if isinstance(X, np.ndarray | torch.Tensor) and X.ndim == 2:
+        raise DataError(
+            f"X has the shape {tuple(X.shape)}, a table: give images [object, y, x, band], or a list of files"
+        )
+    given = read_given(X, expected)
+    if not len(found := given.images):
         raise DataError("X holds no images")
-    images = given if isinstance(given, np.ndarray) else [_pixels(each, i) for i, each in enumerate(given)]
+    images = found if isinstance(found, np.ndarray) else [_pixels(each, given.title(i)) for i, each in enumerate(found)]
     shapes = sorted({each.shape for each in images})
     if len(shapes) > 1:
         raise DataError(f"the images have {len(shapes)} shapes, such as {shapes[0]} and {shapes[1]}")
@@ -56,13 +56,13 @@ def stack_of(X: Any, expected: Expected) -> np.ndarray:
     return stack
 
 
-def _pixels(image: Any, number: int) -> np.ndarray:
+def _pixels(image: Any, title: str) -> np.ndarray:
     """One image, decoded if need be."""
     if isinstance(image, np.ndarray):
         return image
     if image is None:
-        raise DataError(f"image {number} is None: each row of X should be an image")
-    return decoded(image, number)
+        raise DataError(f"{title} is None: each row of X should be an image")
+    return decoded(image, title)
 
 
 def labels_of(y: Any, images: int) -> np.ndarray:
@@ -71,8 +71,8 @@ def labels_of(y: Any, images: int) -> np.ndarray:
     if labels.ndim != 1 or len(labels) != images:
         raise DataError(f"y has the shape {labels.shape}, and there are {images} images: give one label for each")
     plain = labels.tolist()
-    if absent := [i for i, each in enumerate(plain) if is_absent(each)]:
-        raise DataError(f"image {absent[0]} has no label ({plain[absent[0]]}): give one for each image")
+    if (missing := _missing(y, labels)) is not None:
+        raise DataError(f"image {missing[0]} has no label ({missing[1]}): give one for each image")
     try:
         np.unique(labels)
     except TypeError:
@@ -86,6 +86,21 @@ def labels_of(y: Any, images: int) -> np.ndarray:
     return labels
 
 
+def _missing(given: Any, values: np.ndarray) -> tuple[int, str] | None:
+    """The first of the given values that says nothing (masked, None, NaN or empty text) and what it is; or None."""
+    mask = getattr(given, "mask", False) if isinstance(given, np.ndarray) else False
+    hidden = np.broadcast_to(np.asarray(mask, bool), values.shape)
+    raw = given if isinstance(given, list | tuple) else values.tolist()  # numpy makes text of what is masked in a list
+    for row, (each, gone) in enumerate(zip(raw, hidden, strict=True)):
+        if gone or each is np.ma.masked:
+            return row, "masked"
+        if is_absent(each):
+            return row, str(each)
+        if isinstance(each, str | bytes) and not each.strip():
+            return row, repr(str(each) if isinstance(each, str) else each)
+    return None
+
+
 def divided(
     targets: np.ndarray, groups: Any, validation: float, seed: int, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +111,7 @@ def divided(
         )
     rows = np.arange(len(targets))
     if groups is not None:
-        return _by_groups(rows, targets, np.asarray(groups), validation, seed, classes)
+        return _by_groups(rows, targets, groups, validation, seed, classes)
     share = max(math.ceil(validation * len(rows)), len(classes))
     if len(rows) - share < len(classes):
         raise SpecError(
@@ -108,16 +123,19 @@ def divided(
 
 
 def _by_groups(
-    rows: np.ndarray, targets: np.ndarray, groups: np.ndarray, validation: float, seed: int, classes: np.ndarray
+    rows: np.ndarray, targets: np.ndarray, given: Any, validation: float, seed: int, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    groups = np.asarray(given)
     if groups.shape != rows.shape:
         raise DataError(
             f"groups has the shape {groups.shape}, and there are {len(rows)} images: give the group of each image"
         )
+    if (missing := _missing(given, groups)) is not None:
+        raise DataError(f"image {missing[0]} has no group ({missing[1]}): give one for each image")
     try:
         count = len(np.unique(groups))
     except TypeError:
-        raise DataError("groups holds values of several types, or None: give values of one type") from None
+        raise DataError("groups holds values of several types: give values of one type") from None
     kept = math.ceil(validation * count)
     if not 0 < kept < count:
         raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,6 @@ from skythaw.tuning.labelled_images import LabelledImages
 from skythaw.tuning.thawed_network import ThawedNetwork
 from skythaw.tuning.training_loop import seen
 
-Images = np.ndarray | Sequence[bytes | str | Path | np.ndarray | None]
 BATCH = 256
 """images that go through the network at once"""
 
@@ -130,10 +129,10 @@ class Classifier:
         """
         given = read_given(images, self.about.expected)
         if len(given.images) <= BATCH or self.numbers is not None:
-            found = self._outputs(given.images, self._beside(given, table), calibrated=calibrated)
+            found = self._outputs(given, self._beside(given, table), calibrated=calibrated)
             return PredictedClasses.of(found.p, given.ids, self.classes, found.inputs)
         step = self.about.cell.recipe.batch * max(1, BATCH // self.about.cell.recipe.batch)
-        parts = [given.images[start : start + step] for start in range(0, len(given.images), step)]
+        parts = [given.part(start, start + step) for start in range(0, len(given.images), step)]
         p = np.concatenate([self._outputs(part, table, calibrated=calibrated).p for part in parts])  # some at a time
         return PredictedClasses.of(p, given.ids, self.classes)
 
@@ -152,9 +151,10 @@ class Classifier:
     def outputs(self, images: Any, *, table: Table | None = None, calibrated: bool = True) -> ClassifierOutput:
         """The probabilities of `predict`, the features from which they come, and what was there of each object."""
         if isinstance(images, np.ndarray):
-            return self._outputs(images, table, calibrated=calibrated)
+            counted = GivenImages(images, tuple(map(str, range(len(images)))))
+            return self._outputs(counted, table, calibrated=calibrated)
         given = read_given(images, self.about.expected)
-        return self._outputs(given.images, self._beside(given, table), calibrated=calibrated)
+        return self._outputs(given, self._beside(given, table), calibrated=calibrated)
 
     def _beside(self, given: GivenImages, table: Table | None) -> Table | None:
         """The table of the numbers: by default that in which the images are, if it has one of the columns."""
@@ -163,22 +163,23 @@ class Classifier:
         found: Table | None = given.numbers(self.numbers.wants.columns)
         return found
 
-    def _outputs(self, images: Images, table: Table | None, *, calibrated: bool) -> ClassifierOutput:
-        there = np.array([image is not None for image in images], dtype=bool)
-        stack = images if isinstance(images, np.ndarray) else self._stack([each for each in images if each is not None])
+    def _outputs(self, given: GivenImages, table: Table | None, *, calibrated: bool) -> ClassifierOutput:
+        there = np.array([image is not None for image in given.images], dtype=bool)
+        stack = given.images if isinstance(given.images, np.ndarray) else self._stack(given)
         if self.numbers is None:
             if table is not None:
                 raise DataError("this classifier takes images alone, and a table was given beside them")
             if not there.all():
-                raise DataError(f"image {there.argmin()} is None, and this classifier takes images alone")
+                raise DataError(f"{given.title(int(there.argmin()))} is None, and this classifier takes images alone")
             found = self.of_images(stack, calibrated=calibrated)
-            require_probabilities(found.p)
+            require_probabilities(found.p, given.first + np.arange(len(there)))
             return found
         log_p, features = self.network_output(stack)
-        given = None if table is None else columns_given(self.numbers.wants, table, len(there))
-        values = self.numbers.wants.together(given, placed(self.numbers.wants.measure(stack), there))
+        columns = None if table is None else columns_given(self.numbers.wants, table, len(there))
+        values = self.numbers.wants.together(columns, placed(self.numbers.wants.measure(stack), there))
         answer = self.numbers.judge(placed(log_p, there), values, calibrated=calibrated)
-        require_probabilities(answer.p[answer.inputs != NEITHER])
+        known = np.flatnonzero(answer.inputs != NEITHER)
+        require_probabilities(answer.p[known], known)
         return ClassifierOutput(answer.p, placed(features, there), answer.inputs)
 
     def of_images(self, stack: np.ndarray, *, calibrated: bool = True) -> ClassifierOutput:
@@ -217,9 +218,13 @@ class Classifier:
         expected = self.about.expected.bands
         return expected if count == len(expected) else tuple(map(str, range(count)))
 
-    def _stack(self, images: Iterable[bytes | str | Path | np.ndarray]) -> np.ndarray:
-        """One array of images; files are read and decoded."""
-        arrays = [image if isinstance(image, np.ndarray) else decoded(image, i) for i, image in enumerate(images)]
+    def _stack(self, given: GivenImages) -> np.ndarray:
+        """One array of the images that are there; files are read and decoded."""
+        arrays = [
+            image if isinstance(image, np.ndarray) else decoded(image, given.title(row))
+            for row, image in enumerate(given.images)
+            if image is not None
+        ]
         shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
             names = ", ".join(map(str, sorted(shapes)[:4]))
@@ -260,12 +265,13 @@ def load(bundle: Path | str, *, device: str = "auto") -> Classifier:
     return Classifier(about, models, runs_on, references, numbers)
 
 
-def require_probabilities(p: Float32[np.ndarray, "object class"]) -> None:
-    """Raise `DataError` unless every row holds probabilities, which are finite, from 0 to 1, and 1 in all."""
+def require_probabilities(p: Float32[np.ndarray, "object class"], rows: np.ndarray | None = None) -> None:
+    """Raise `DataError` unless every row (of these numbers) holds probabilities: finite, from 0 to 1, and 1 in all."""
     if not (right := are_probabilities(p)).all():
         first, count = int(right.argmin()), int((~right).sum())
+        row = first if rows is None else rows[first]
         raise DataError(
-            f"the classifier gives {p[first].tolist()} for object {first}, which are no probabilities ({count} of "
+            f"the classifier gives {p[first].tolist()} for object {row}, which are no probabilities ({count} of "
             f"{len(p)} objects): the values of the images are too large, or the classifier is damaged"
         )
 
@@ -279,9 +285,9 @@ def placed(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     return found
 
 
-def decoded(image: bytes | str | Path, number: int) -> np.ndarray:
-    """The pixels of a file, by its name or its content; raises `DataError` where it can't be read."""
-    name = f"image {number}" if isinstance(image, bytes) else str(image)
+def decoded(image: bytes | str | Path, title: str) -> np.ndarray:
+    """The pixels of a file, by its name, or its content of that title; raises `DataError` where it can't be read."""
+    name = title if isinstance(image, bytes) else str(image)
     try:
         return decode(image if isinstance(image, bytes) else Path(image).read_bytes(), name)
     except BrokenImageError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def one_array(given: Any) -> np.ndarray | None:
     Raises
     ------
     DataError
-        They are truth values, or whole numbers of which some are masked: both are no brightness.
+        They are truth values, complex, or whole numbers of which some are masked: all are no brightness.
     """
     if hasattr(given, "getbands"):  # PIL, 8 bits as files are read
         return np.asarray(given if given.mode.startswith(("I", "F")) else rgb(given))
@@ -32,15 +33,20 @@ def one_array(given: Any) -> np.ndarray | None:
         given = given.detach().cpu()
         half = given.is_floating_point() and given.element_size() < 4
         given = (given.float() if half else given).numpy()
-    if isinstance(given, np.ma.MaskedArray):
-        given = _unmasked(given)
-    array = np.asarray(given) if hasattr(given, "__array__") else None
-    if array is not None and array.dtype.kind == "b":
+    if not hasattr(given, "__array__"):
+        return None
+    array = np.asarray(given)
+    if array.dtype.kind == "b":
         raise DataError(
             f"an array of truth values (bool), of shape {array.shape}, holds no brightness: give np.uint8, such as "
             "255 * images.astype(np.uint8) where True is white"
         )
-    return array
+    if array.dtype.kind == "c":
+        raise DataError(
+            f"an array of complex numbers ({array.dtype}), of shape {array.shape}, holds no brightness: give real "
+            "numbers, such as abs(images)"
+        )
+    return _unmasked(given) if isinstance(given, np.ma.MaskedArray) else array
 
 
 def _unmasked(given: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
@@ -55,8 +61,19 @@ def _unmasked(given: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
     return np.asarray(given.data)
 
 
+def scale_of(arrays: Iterable[np.ndarray]) -> int:
+    """What floats are multiplied by to be those of 8 bits: 255 where all of them are from 0 to 1, else 1."""
+    floats = [each for each in arrays if each.dtype.kind == "f" and each.size]
+    return 255 if floats and all(each.min() >= 0 and each.max() <= 1 for each in floats) else 1
+
+
 def as_stack(
-    array: np.ndarray, expected: Expected | None, *, first: bool = False, number: int | None = None
+    array: np.ndarray,
+    expected: Expected | None,
+    *,
+    first: bool = False,
+    number: int | None = None,
+    scale: int | None = None,
 ) -> np.ndarray:
     """An array as a stack [object, y, x, band] of the values that the classifier was trained on.
 
@@ -70,11 +87,13 @@ def as_stack(
         whether the bands may come before y and x, as torch has them; else that is refused
     number
         which image of a list it is: then it must be one; None is an array that was given alone
+    scale
+        of floats, as `scale_of` finds it in the whole list; None finds it in the array
 
     Raises
     ------
     DataError
-        Its axes or values are others, and can't be brought to these without a guess; or a pixel is NaN.
+        Its axes or values are others, and can't be brought to these without a guess; or a pixel is NaN or infinite.
     """
     bands = _bands_of(array.shape, number is not None) if expected is None else len(expected.bands)
     grey = expected is not None and expected.bands == RGB and expected.dtype == "uint8"
@@ -90,13 +109,24 @@ def as_stack(
         raise DataError(f"an array of shape {array.shape} is several images: give it alone, not in a list")
     if expected is not None and stack.shape[-1] != bands:
         raise DataError(_of_other_bands(array.shape, stack.shape[-1], expected))
-    if stack.dtype.kind == "f" and (odd := np.isnan(stack).any((1, 2, 3))).any():
-        at = int(odd.argmax())
-        raise DataError(
-            f"image {at if number is None else number} has {int(np.isnan(stack[at]).sum())} values that are NaN (or "
-            "masked): fill them, or leave it out"
-        )
-    return stack if expected is None else _valued(stack, expected)
+    if stack.dtype.kind == "f":
+        _require_finite(stack, number)
+    return stack if expected is None else _valued(stack, expected, scale)
+
+
+def _require_finite(stack: np.ndarray, number: int | None) -> None:
+    """Raise `DataError` where a float is NaN, or infinite in the 32 bits with which a network computes."""
+    with np.errstate(over="ignore"):
+        kept = stack.astype(np.float32, copy=False)
+    odd = ~np.isfinite(kept)
+    if not odd.any():
+        return
+    at = int(odd.any((1, 2, 3)).argmax())
+    nan = int(np.isnan(kept[at]).sum())
+    found = f"{nan} values that are NaN (or masked)"
+    if not nan:
+        found = f"{int(odd[at].sum())} values that are infinite (or above {np.finfo(np.float32).max:.2g}, in 32 bits)"
+    raise DataError(f"image {at if number is None else number} has {found}: fill them, or leave it out")
 
 
 def _of_other_bands(shape: tuple[int, ...], last: int, expected: Expected) -> str:
@@ -145,17 +175,18 @@ def _with_bands(array: np.ndarray, bands: int, one: bool) -> np.ndarray:
     raise DataError(f"an array of shape {array.shape} holds no images: give [object, y, x, band], with {bands} bands")
 
 
-def _valued(stack: np.ndarray, expected: Expected) -> np.ndarray:
+def _valued(stack: np.ndarray, expected: Expected, scale: int | None) -> np.ndarray:
     """The values of training: 8 bits where that loses nothing, or floats."""
     if expected.dtype == "float32":
         return stack if stack.dtype == np.uint8 else stack.astype(np.float32)
     if stack.dtype == np.uint8 or not stack.size:
         return stack.astype(np.uint8)
     low, high = (float(each) for each in (stack.min(), stack.max()))
-    for scale in (255,) if low >= 0 and high <= 1 and stack.dtype.kind == "f" else (1,):
-        whole = np.rint(scale * stack.astype(np.float64))
-        if low >= 0 and high * scale <= 255 and np.abs(whole - scale * stack).max() < NEAR * scale:
-            return whole.astype(np.uint8)
+    if scale is None or stack.dtype.kind != "f":
+        scale = scale_of([stack])
+    whole = np.rint(scale * stack.astype(np.float64))
+    if low >= 0 and high * scale <= 255 and np.abs(whole - scale * stack).max() < NEAR * scale:
+        return whole.astype(np.uint8)
     raise DataError(
         f"images of {stack.dtype} with values from {low:g} to {high:g}: this classifier was trained on 8 bits, from 0 "
         "to 255; give np.uint8, such as (255 * images).round().astype(np.uint8) where 1 is white"

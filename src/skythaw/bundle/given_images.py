@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skythaw.bundle.bundle_file import Expected
-from skythaw.bundle.given_arrays import as_stack, one_array
+from skythaw.bundle.given_arrays import as_stack, one_array, scale_of
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of
 from skythaw.data.sources.image_files import find_images, plain_stem
@@ -19,6 +20,8 @@ from skythaw.errors import DataError
 PARQUET = (".parquet", ".pq")
 HOLDS = {"bytes", "path"}
 """the keys of an image as Hugging Face `datasets` has it"""
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""how an address begins, of which pathlib leaves one stroke"""
 Image = bytes | str | Path | np.ndarray | None
 
 
@@ -32,6 +35,18 @@ class GivenImages:
     """of each: its object_id, index or name of file where there is one, else its number"""
     table: Any = None
     """the table in which they were, which may hold numbers, too"""
+    first: int = 0
+    """number of the first, of a part of them"""
+
+    def title(self, row: int) -> str:
+        """What a message calls an image: its number among all, and its id where that is another."""
+        number = str(self.first + row)
+        known = self.ids[row] if row < len(self.ids) else number
+        return f"image {number}" + (f" ({known})" if known != number else "")
+
+    def part(self, start: int, stop: int) -> GivenImages:
+        """Some of them, without the table."""
+        return GivenImages(self.images[start:stop], self.ids[start:stop], first=self.first + start)
 
     def numbers(self, columns: Sequence[str]) -> Any:
         """The table, from which these numbers are taken; None where there is none, or it holds none of them."""
@@ -56,7 +71,7 @@ def read_given(given: Any, expected: Expected | None) -> GivenImages:
     if isinstance(given, np.ndarray) and given.ndim == 0:
         given = given.item()
     if isinstance(given, str | Path):
-        return _of_path(Path(given))
+        return _of_path(Path(_named(given, "images")))
     if isinstance(getattr(given, "index", None), int):  # a row of a table of astropy
         given = given.table[given.index : given.index + 1]
     if (names := _columns(given)) is not None:
@@ -65,7 +80,7 @@ def read_given(given: Any, expected: Expected | None) -> GivenImages:
         found = as_stack(stack, expected, first=not isinstance(given, np.ndarray))
         return GivenImages(found, tuple(map(str, range(len(found)))))
     if _is_one(given):
-        return GivenImages([_image(given, expected, 0)], ("0",))
+        return GivenImages(_images([given], expected), ("0",))
     if hasattr(given, "read"):
         raise DataError(f"{type(given).__name__} is an open file: give its name, or its content, which .read() gives")
     if not isinstance(given, Iterable):
@@ -109,7 +124,7 @@ def _of_table(table: Any, names: list[str], expected: Expected | None) -> GivenI
 
 def _of_several(given: Iterable[Any], expected: Expected | None, table: Any = None) -> GivenImages:
     """Images one by one, which may be a column of a table."""
-    images = [_image(each, expected, i) for i, each in enumerate(_values(given))]
+    images = _images(_values(given), expected)
     index: Any = getattr(given if table is None else table, "index", None)
     index = None if callable(index) else index  # else it is that of pandas
     if index is not None and type(index).__name__ != "RangeIndex":
@@ -121,23 +136,42 @@ def _of_several(given: Iterable[Any], expected: Expected | None, table: Any = No
     return GivenImages(images, ids)
 
 
-def _image(given: Any, expected: Expected | None, number: int) -> Image:
-    """One image: a name or the content of a file, pixels [y, x, band], or None where there is none."""
+def _images(given: list[Any], expected: Expected | None) -> list[Image]:
+    """Images one by one, pixels [y, x, band] in the values of training: whether 1 or 255 is white, all say together."""
+    images = [_image(each, i) for i, each in enumerate(given)]
+    scale = scale_of(each for each in images if isinstance(each, np.ndarray))
+    for i, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            first = not isinstance(given[i], np.ndarray)
+            images[i] = np.asarray(as_stack(image, expected, first=first, number=i, scale=scale)[0])
+    return images
+
+
+def _image(given: Any, number: int) -> Image:
+    """One image as it was given: a name or the content of a file, pixels, or None where there is none."""
     if is_absent(given):
         return None
     if isinstance(given, dict) and given.keys() <= HOLDS:
-        return given.get("bytes") or given.get("path")
-    if isinstance(given, bytes | Path):
+        given = given.get("bytes") or given.get("path")
+    if given is None or isinstance(given, bytes):
         return given
-    if isinstance(given, str):
-        return str(given)
+    if isinstance(given, str | Path):
+        return _named(given, f"image {number}")
     array = one_array(given)
     if array is None or array.dtype.kind in "OUS":
         raise DataError(
             f"image {number}: {type(given).__name__} is no image: give a file, its content, an array, or a PIL image"
         )
-    stack = as_stack(array, expected, first=not isinstance(given, np.ndarray), number=number)
-    return np.asarray(stack[0])
+    return array
+
+
+def _named(name: str | Path, what: str) -> str | Path:
+    """The name of a file or folder; raises `DataError` where it is empty, or an address."""
+    if not str(name).strip():
+        raise DataError(f"{what}: the name {str(name)!r} is empty: give the name of a file")
+    if ADDRESS.match(str(name)) and not Path(name).exists():
+        raise DataError(f"{what}: {name} is an address: it must be a file, so download it first")
+    return name if isinstance(name, Path) else str(name)
 
 
 def is_absent(given: Any) -> bool:
