@@ -32,7 +32,7 @@ def refuse_truth_values(model: type[BaseModel], content: Any) -> None:
     """Raise ValueError where true or false stands for a number, or for anything else that is not on or off."""
     for name, value in content.items() if isinstance(content, Mapping) else ():
         field = model.model_fields.get(name)
-        if field is None or "bool" in str(field.annotation):
+        if field is None or any(word in str(field.annotation) for word in ("bool", "True", "False")):
             continue
         off = any(each is ON_OFF for each in field.metadata)
         values = value if isinstance(value, list | tuple) else (value,)
