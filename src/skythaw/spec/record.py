@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -28,11 +28,16 @@ class Frozen(BaseModel):
         return content
 
 
+def _may_be_truth(kind: Any) -> bool:
+    """Whether a type takes true or false."""
+    return kind is bool or isinstance(kind, bool) or any(map(_may_be_truth, get_args(kind)))
+
+
 def refuse_truth_values(model: type[BaseModel], content: Any) -> None:
     """Raise ValueError where true or false stands for a number, or for anything else that is not on or off."""
     for name, value in content.items() if isinstance(content, Mapping) else ():
         field = model.model_fields.get(name)
-        if field is None or any(word in str(field.annotation) for word in ("bool", "True", "False")):
+        if field is None or _may_be_truth(field.annotation):
             continue
         off = any(each is ON_OFF for each in field.metadata)
         values = value if isinstance(value, list | tuple) else (value,)
