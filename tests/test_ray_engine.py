@@ -60,6 +60,7 @@ def test_answers_larger_than_the_store_arrive(node):
         assert [len(o.value) for o in engine.map(big, range(4))] == [60 << 20] * 4
 
 
+@pytest.mark.soak
 def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, impatient):
     with Ray(address=node.address) as engine:
         (outcome,) = engine.map(Greedy(), [1])
@@ -67,6 +68,7 @@ def test_an_item_that_no_node_can_hold_is_an_error_after_some_patience(node, imp
         assert [o.value for o in engine.map(square, [2])] == [4]
 
 
+@pytest.mark.soak
 def test_items_like_one_that_was_given_up_are_given_up_at_once(node, impatient):
     with Ray(address=node.address) as engine:
         start, outcomes = None, []
@@ -77,6 +79,7 @@ def test_items_like_one_that_was_given_up_are_given_up_at_once(node, impatient):
     assert [o.error for o in outcomes] == ["no node of the Ray cluster has 1 CPUs, 1 GPUs"] * 200
 
 
+@pytest.mark.soak
 def test_a_cluster_without_nodes_is_said_once(impatient):
     said = pytest.raises(RemoteError, match="the Ray cluster has had no node that works for")
     with cluster(0) as head, Ray(address=head.address) as engine, said:
@@ -99,6 +102,7 @@ def test_no_cluster_at_an_address_is_said_in_one_line(address):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.soak
 def test_one_engine_at_a_time(node):
     with Ray(address=node.address) as engine:
         for address in (None, node.address, "127.0.0.1:1"):
@@ -134,6 +138,7 @@ def test_a_cluster_of_ours_listens_on_the_loopback_interface_alone():
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.soak
 def test_a_disk_too_full_for_a_shared_file_is_said_in_one_line(node, tmp_path, monkeypatch):
     import ray
 
@@ -163,6 +168,7 @@ def test_a_shared_file_larger_than_the_store_arrives(node, tmp_path):
     assert outcome.value[1] == content
 
 
+@pytest.mark.soak
 def test_outcomes_that_outlive_the_engine_start_no_other_cluster(node):
     """Ray starts one by itself for whatever is asked of it."""
     import ray
