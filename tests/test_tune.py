@@ -25,7 +25,7 @@ from helpers_tune import NETWORK, prepared
 from skythaw import Run, evaluate, init_study, load, tune
 from skythaw.api import first_look, networks_here, study_ladder
 from skythaw.api.first_look import first_candidates, look
-from skythaw.api.gather_images import gather_images
+from skythaw.api.gather_images import file_marks, gather_images
 from skythaw.api.stopping import StoppedError
 from skythaw.api.study_ladder import LADDER, FittingStudy, Rung, study_on
 from skythaw.api.study_text import DATA, GRID, RECIPE, study_text
@@ -666,3 +666,14 @@ def test_with_no_time_to_try_others_the_first_is_taken_and_named(monkeypatch, tm
     _, tried = module._fitting(request, {}, candidates, TimeBudget.begin(120.0), watcher)
     assert tried == candidates[:1]
     assert said == ["taken, for there is no time to try others: efficientnet_lite0, the central 32 pixels at 64 x 64"]
+
+
+def test_figures_beside_a_table_are_no_change_of_the_images(tmp_path):
+    """`skythaw explain ... -o why.png` in the folder of the table must not end a run."""
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\na.png,A\n")
+    before = file_marks({"images": str(table)}, tmp_path / "out")
+    (tmp_path / "why.png").write_bytes(b"x")
+    assert file_marks({"images": str(table)}, tmp_path / "out") == before
+    table.write_text("file,label\na.png,BB\n")
+    assert file_marks({"images": str(table)}, tmp_path / "out") != before

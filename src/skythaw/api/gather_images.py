@@ -195,10 +195,9 @@ def _mark(path: Path, out: Path) -> str:
 
 
 def _files_of(path: Path, out: Path) -> list[Path]:
-    """A file itself; the images beside a table; the Parquet files of a folder, or all that may be an image."""
+    """A file itself (not what lies beside a table: figures are put there); of a folder, those that may be images."""
     if not os.path.isdir(path):  # noqa: PTH112 (False, not an error, where it may not be looked at)
-        names_images = os.path.isfile(path) and path.name.lower().endswith(TABLE_ENDINGS)  # noqa: PTH113
-        return [path, *(_files_of(path.parent, out) if names_images else ())]
+        return [path]
     try:
         if source_of(path) == "cutouts":
             return list(find_files(path))

@@ -6,11 +6,12 @@ import re
 import zipfile
 from pathlib import Path
 
+from skythaw.machine.files import is_web_page
+
 SAVE_ALONE = "save the weights alone where they were made: torch.save(model.state_dict(), FILE)"
 TORCHSCRIPT = f"it is not a plain file of tensors: it is a TorchScript archive, which holds code; {SAVE_ALONE}"
 JOIN = "join all parts into one file: read each with safetensors.torch.load_file, and write all with save_file"
 LFS = b"version https://git-lfs.github.com/spec"
-WEB_PAGE = (b"<!doctype html", b"<html")
 ZIP = b"PK\x03\x04"
 PART = re.compile(r"-0*(\d+)-of-0*(\d+)\.[^.]+$")
 WINDOW = 4096
@@ -25,7 +26,7 @@ def refuse_other_files(path: Path) -> None:
         raise ValueError("it is an empty file; get it again")
     if start.startswith(LFS):
         raise ValueError("it is a pointer of Git LFS, which stands for the weights; fetch them with: git lfs pull")
-    if start.lstrip().lower().startswith(WEB_PAGE):
+    if is_web_page(start):
         raise ValueError("it is a web page (HTML), as a failed download leaves it; get the file itself")
     if path.name.endswith(".index.json") or (start.lstrip().startswith(b"{") and b'"weight_map"' in start):
         raise ValueError(f"it is the list of the parts of a set of weights; {JOIN}")

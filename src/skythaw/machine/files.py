@@ -156,6 +156,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_web_page(start: bytes) -> bool:
+    """Whether a file that begins so is a page in HTML, as a failed download leaves it."""
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
 def plain_name(name: str) -> str:
     """A file's name as text that every file can hold: what is not UTF-8 in it, and line ends, as escapes."""
     text = name.encode("utf-8", "backslashreplace").decode()

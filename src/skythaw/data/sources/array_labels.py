@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skythaw.data.sources.column_names import label_names
 from skythaw.data.sources.label_table import NO_LABEL
 from skythaw.data.sources.table_sheet import WHOLE
 
@@ -23,7 +24,7 @@ def short_name(name: str) -> str:
 def label_arrays(names: Iterable[str]) -> list[str]:
     """The names that labels usually have, the likeliest first; not `y` if there is an `x`, whose other half it is."""
     short = {short_name(name): name for name in names}
-    return [short[each] for each in LABEL_ARRAYS if each in short and not (each == "y" and "x" in short)]
+    return [short[each] for each in label_names(short, LABEL_ARRAYS) if each in short]
 
 
 def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> list[str | None]:

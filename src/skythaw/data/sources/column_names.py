@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from skythaw.errors import DataError, SpecError, nearest
@@ -42,6 +42,11 @@ def columns_of(header: Sequence[str], names: Sequence[str]) -> list[int]:
     """The numbers of all columns that have one of these names (a blank counts as _), in the order of the names."""
     lower = [name.strip().lower().replace(" ", "_") for name in header]
     return [lower.index(name) for name in names if name in lower]
+
+
+def label_names(there: Collection[str], usual: Sequence[str] = LABEL_NAMES) -> list[str]:
+    """The usual names of labels that may be meant among these (lower case): not `y` beside `x`, its other half."""
+    return [name for name in usual if not (name == "y" and "x" in there)]
 
 
 def given_columns(where: str, header: Sequence[str], called: Mapping[str, str], kinds: Sequence[str]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from skythaw.data.sources.column_names import (
     column_of,
     columns_of,
     given_columns,
+    label_names,
 )
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, are_plain, read_degrees, split_name
@@ -118,9 +119,13 @@ def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
     if settings.argmax and "label" in given:
         raise SpecError("--argmax makes the label, so --column label=NAME can't be given with it")
     plainly = [split_name(name)[0] for name in sheet.header]
-    place = "x" in map(str.lower, plainly)  # then y is the other half of it
-    label_names = [name for name in LABEL_NAMES if not (place and name == "y")]
-    usual = {"id": ID_NAMES, "label": label_names, "ra": RA_NAMES, "dec": DEC_NAMES, **{n: (n,) for n in FRAME}}
+    usual = {
+        "id": ID_NAMES,
+        "label": label_names([name.lower() for name in plainly]),
+        "ra": RA_NAMES,
+        "dec": DEC_NAMES,
+        **{n: (n,) for n in FRAME},
+    }
     numbers = {kind: column_of(plainly, names) for kind, names in usual.items()}
     found = {kind: number for kind, number in numbers.items() if number is not None} | given
     if settings.argmax:

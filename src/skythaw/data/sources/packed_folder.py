@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tarfile
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from skythaw.errors import DataError
+from skythaw.data.sources.image_files import NOT_IMAGE
+from skythaw.errors import DataError, SkythawError
+from skythaw.machine.walk_folders import walk
 
 SHARDS = (".tar", ".tar.gz", ".tgz")
 """endings of archives that may be parts of one set"""
@@ -66,6 +70,42 @@ def safe_name(archive: Path, name: str) -> str:
     if plain.startswith(("/", "../")) or plain == ".." or re.match(r"[A-Za-z]:", plain) or "\0" in plain:
         raise DataError(f"{archive}: the name {name!r} leads out of the archive; it is refused")
     return plain
+
+
+def read_tar(path: Path, take: Callable[[str, BinaryIO], None]) -> None:
+    """Give every regular file of a .tar, but for hidden ones, to a function: its name, and what reads it.
+
+    Raises
+    ------
+    DataError
+        It is damaged, or holds a link or a device.
+    """
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if member.isdir() or is_hidden(member.name):
+                    continue
+                stream = archive.extractfile(member) if member.isfile() else None
+                if stream is None:
+                    raise DataError(f"{path}: {member.name!r} is a link or a device, which is refused")
+                take(posixpath.normpath(member.name), stream)  # type: ignore[arg-type]
+    except SkythawError:
+        raise
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"can't unpack {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def archives_of(folder: Path) -> tuple[list[tuple[Path, str]], dict[str, str]]:
+    """The .tar files of a folder, each with what its files are put below; and the other files, each with the reason."""
+    found, others = [], dict[str, str]()
+    for file in sorted(Path(here) / name for here, names, _ in walk(str(folder)) for name in names):
+        inside = file.relative_to(folder).as_posix()
+        ending = next((each for each in SHARDS if inside.lower().endswith(each)), None)
+        if ending is None:
+            others[inside] = f"{NOT_IMAGE}: {file.suffix}"
+        else:
+            found.append((file, inside[: -len(ending)]))
+    return found, others
 
 
 def is_hidden(name: str) -> bool:

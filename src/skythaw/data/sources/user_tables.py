@@ -26,6 +26,7 @@ from skythaw.data.parquet_images import refuse_packed_texts
 from skythaw.data.sources.astropy_tables import LARGEST_TEXT, UNIT, astropy_batches
 from skythaw.data.sources.excel_table import excel_batches
 from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
+from skythaw.machine.files import is_web_page
 
 __all__ = ["UNIT", "UNREADABLE", "batches_of", "plain", "table_format"]
 
@@ -103,7 +104,7 @@ def table_format(path: Path) -> str:
         start = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
     if found := next((what for magic, what in NO_TABLES.items() if start.startswith(magic)), None):
         raise ValueError(f"it is {found}")
-    if start[:15].lower().startswith((b"<!doctype html", b"<html")):
+    if is_web_page(start):
         raise ValueError("it is a web page, and no table: was a page saved in place of the file?")
     return next((kind for magic, kind in BEGINNINGS.items() if start.startswith(magic)), TEXT_FORMAT)
 

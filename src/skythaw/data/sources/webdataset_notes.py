@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from skythaw.data.sources.column_names import LABEL_NAMES
+from skythaw.data.sources.column_names import label_names
 from skythaw.errors import DataError
 
 LABELS = (".cls", ".json", ".label")
@@ -31,7 +31,7 @@ def read_note(path: Path, name: str, data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         found = {"label": found}
     lower = {key.lower(): key for key in found}
-    names = [each for each in LABEL_NAMES if each in lower and not (each == "y" and "x" in lower)]
+    names = [each for each in label_names(lower) if each in lower]
     label = lower[names[0]] if names else None
     note = {key: value for key, value in found.items() if key != label and isinstance(value, str | int | float)}
     if label is None:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import csv
-import posixpath
-import tarfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from skythaw.data.sources.array_labels import label_texts
 from skythaw.data.sources.column_names import ID_NAMES
 from skythaw.data.sources.folder import ImportResult, import_folder
 from skythaw.data.sources.folder_layout import read_layout
-from skythaw.data.sources.image_files import NOT_IMAGE, find_images
+from skythaw.data.sources.image_files import find_images
 from skythaw.data.sources.label_table import LabelSettings
-from skythaw.data.sources.packed_folder import SHARDS, Unpacking, beside, is_hidden, top_of
+from skythaw.data.sources.packed_folder import Unpacking, archives_of, beside, read_tar, top_of
 from skythaw.data.sources.webdataset_notes import LABELS, Notes, notes_of_images, read_note
-from skythaw.errors import DataError, SkythawError
-from skythaw.machine.walk_folders import walk
+from skythaw.errors import DataError
 
 LARGEST_NOTE = 1 << 20
 """bytes of a .cls or .json file"""
@@ -92,13 +88,9 @@ def _unpack_all(path: Path, images: Path) -> tuple[Notes, list[str], dict[str, s
     """What `_unpack` gives, of all archives; and the files of a folder that are none, each with the reason."""
     if not path.is_dir():
         return *_unpack(path, images), {}
-    notes, names, passed = Notes(), list[str](), dict[str, str]()
-    for file in sorted(Path(here) / name for here, found, _ in walk(str(path)) for name in found):
-        inside = file.relative_to(path).as_posix()
-        if not inside.lower().endswith(SHARDS):
-            passed[inside] = f"{NOT_IMAGE}: {file.suffix}"
-            continue
-        below = inside[: -len(next(each for each in SHARDS if inside.lower().endswith(each)))]
+    archives, passed = archives_of(path)
+    notes, names = Notes(), list[str]()
+    for file, below in archives:
         noted, named = _unpack(file, images / below)
         notes |= {f"{below}/{key}": note for key, note in noted.items()}
         names += [f"{below}/{name}" for name in named]
@@ -108,25 +100,15 @@ def _unpack_all(path: Path, images: Path) -> tuple[Notes, list[str], dict[str, s
 def _unpack(path: Path, images: Path) -> tuple[Notes, list[str]]:
     """Write the images; returns what is noted in each file of labels, and the files of images."""
     unpacking, notes, names = Unpacking(path, images), Notes(), list[str]()
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                name = posixpath.normpath(member.name)
-                if member.isdir() or is_hidden(member.name):
-                    continue
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is None:
-                    raise DataError(f"{path}: {member.name!r} is a link or a device, which is refused")
-                if name.lower().endswith(LABELS):
-                    notes[name] = read_note(path, name, stream.read(LARGEST_NOTE))
-                else:
-                    unpacking.write(member.name, stream)  # type: ignore[arg-type]
-                    names.append(name)
-    except SkythawError:
-        raise
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"can't unpack {path}: {reason}") from None
+
+    def take(name: str, stream: BinaryIO) -> None:
+        if name.lower().endswith(LABELS):
+            notes[name] = read_note(path, name, stream.read(LARGEST_NOTE))
+        else:
+            unpacking.write(name, stream)
+            names.append(name)
+
+    read_tar(path, take)
     return notes, names
 
 
