@@ -43,7 +43,7 @@ from skythaw.data.split import nested_order
 from skythaw.data.split_groups import groups
 from skythaw.machine.processor import cores, processor
 from skythaw.stats.bootstrap import MAIN, Bootstrap
-from skythaw.stats.intervals import estimate
+from skythaw.stats.intervals import limits
 
 HERE = Path(__file__).parent / "tune_peers"
 NETWORK = "efficientnet_lite0"
@@ -110,6 +110,11 @@ def differences(draws: np.ndarray, names: list[str]) -> list[str]:
         points = estimate(100 * (draws[0] - others))
         found.append(f"{names[0]} less {name}: {points['mean']:+.1f} ({points['low']:+.1f} to {points['high']:+.1f})")
     return found
+
+
+def estimate(draws: np.ndarray) -> dict[str, float]:
+    low, high = limits(draws)
+    return {"mean": float(draws[0]), "low": low, "high": high}
 
 
 def prepare(folder: Path, data: Cutouts, test: Cutouts, args: argparse.Namespace) -> None:

@@ -52,6 +52,12 @@ def test_the_rate_rises_stays_and_falls():
     assert 0 < rates[-1] < 0.02
 
 
+def test_a_rate_that_falls_while_it_still_rises_falls_from_where_it_was():
+    rates = [course(step, 10) for step in range(10 + falling_steps(10))]
+    assert rates[9] == max(rates) == 10 / WARM
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+
+
 @pytest.mark.parametrize("lowest", [50, 300, 2000])
 def test_it_waits_a_share_of_the_steps_that_the_last_gain_took(lowest):
     pace, steps = went(lambda step: abs(step - lowest) / lowest)

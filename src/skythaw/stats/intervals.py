@@ -126,12 +126,6 @@ def stream_of(keys: Iterable[str]) -> int:
     return zlib.crc32(" ".join(keys).encode())
 
 
-def estimate(draws: Float[np.ndarray, " draw"]) -> dict[str, float]:
-    """``mean`` (the sample's), ``low`` and ``high``: as a report says them."""
-    low, high = limits(draws)
-    return {"mean": float(draws[0]), "low": low, "high": high}
-
-
 def limits(draws: Float[np.ndarray, " draw"], level: float = LEVEL) -> tuple[float, float]:
     """The percentile interval of draws (the first is the sample itself, and no draw)."""
     low, high = np.quantile(draws[1:], [(1 - level) / 2, (1 + level) / 2])

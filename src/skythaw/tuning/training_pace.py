@@ -242,7 +242,7 @@ def course(step: int, fall_from: int | None) -> float:
     """The rate of a step as a share of the peak: up in a few steps, level, and then straight down to nothing."""
     if fall_from is None or step < fall_from:
         return min(1.0, (step + 1) / WARM)
-    return 1 - (step - fall_from + 1) / (falling_steps(fall_from) + 1)
+    return min(1.0, fall_from / WARM) * (1 - (step - fall_from + 1) / (falling_steps(fall_from) + 1))
 
 
 def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
