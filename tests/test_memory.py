@@ -24,7 +24,7 @@ from skythaw.study.memory_need import memory_of
 from skythaw.study.on_cluster import Cluster, away
 from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
-from skythaw.study.rate_race import given_rate
+from skythaw.study.rate_trials import given_rate
 from skythaw.study.run_study import run_study
 from skythaw.tuning.frozen import crossing
 from skythaw.tuning.frozen.fill_cache import Fill

@@ -20,7 +20,7 @@ from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import search_sentence
 from skythaw.stats.bootstrap import Bootstrap
 from skythaw.stats.intervals import limits
-from skythaw.study import rate_race
+from skythaw.study import rate_trials
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
@@ -36,7 +36,7 @@ def searched(tmp_path_factory, cache):
     here = tmp_path_factory.mktemp("search")
     make_survey(here / "survey.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rate_race, "STEPS", (10, 10))
+        patch.setattr(rate_trials, "STEPS", (10, 10))
         return here, search(study_of(here, SHORT, ONE), setting(here, cache))
 
 
@@ -51,7 +51,7 @@ def test_a_search_that_trains(searched, cache, own_engine, monkeypatch):
         scores = entry.result.scores["validation"]
         assert standing.macro_f1 == pytest.approx(scores["macro_f1"])
         assert standing.log_loss == pytest.approx(scores["log_loss"], rel=0.2)  # classes are nearly of one size
-    monkeypatch.setattr(rate_race, "STEPS", (10, 10))
+    monkeypatch.setattr(rate_trials, "STEPS", (10, 10))
     again = RunSettings(here / "run", cache, own_engine(failing(lambda cell: True)), 1, "cpu", control=False)
     assert search(study_of(here, SHORT, ONE), again) == standings
     assert search(study_of(here, SHORT, ONE), replace(again, out=here / "kept", engine="serial")) == standings
@@ -89,7 +89,7 @@ def test_every_engine_finds_the_same(tmp_path, cache, skythaw_process, engine):
 
 def test_the_command_line(searched, skythaw, monkeypatch):
     here, standings = searched
-    monkeypatch.setattr(rate_race, "STEPS", (10, 10))
+    monkeypatch.setattr(rate_trials, "STEPS", (10, 10))
     study_of(here, SHORT, ONE)
     done = skythaw(
         "study", "search", here / "study.toml", "--out", here / "run", "--device", "cpu", "--engine", "serial"

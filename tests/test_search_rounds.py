@@ -15,7 +15,7 @@ from skythaw.errors import DataError, LedgerError
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import search_sentence
 from skythaw.stats.cell_predictions import predictions_path, read_predictions
-from skythaw.study import execute, rate_race
+from skythaw.study import execute, rate_trials
 from skythaw.study.depth_search import search
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import Watcher
@@ -122,14 +122,14 @@ class TestTrials:
         folder, standings = made_up(skills(LEARNT, CELLS), AUTO)
         trials = entries(folder, role="trial")
         assert len(trials) == 4 * 3
-        assert {t.cell.recipe.max_steps for t in trials} == {rate_race.STEPS[0]}
+        assert {t.cell.recipe.max_steps for t in trials} == {rate_trials.STEPS[0]}
         assert {t.cell.train_size for t in trials} == {s.images for s in standings} == {75}
 
     def test_with_a_given_rate_they_are_as_long(self, made_up):
         folder, _ = made_up(skills(LEARNT, CELLS), LONG)
         trials = entries(folder, role="trial")
         assert [t.cell.depth for t in trials] == [0, 2, 4, 7]
-        assert {(t.cell.recipe.lr, t.cell.recipe.max_steps) for t in trials} == {(5e-3, rate_race.STEPS[0])}
+        assert {(t.cell.recipe.lr, t.cell.recipe.max_steps) for t in trials} == {(5e-3, rate_trials.STEPS[0])}
 
     @pytest.mark.parametrize("changes", [AUTO, LONG], ids=["raced", "given rate"])
     def test_they_never_see_the_test_set_and_are_no_cells_of_the_study(self, made_up, changes):
@@ -141,7 +141,7 @@ class TestTrials:
         assert all("test" in e.result.scores for e in entries(folder))
 
     def test_one_that_is_a_cell_of_the_study_is_scored_as_such(self, made_up):
-        short = {"epochs = 7": f'epochs = "auto"\nmax_steps = {rate_race.STEPS[0]}'}
+        short = {"epochs = 7": f'epochs = "auto"\nmax_steps = {rate_trials.STEPS[0]}'}
         folder, _ = made_up(skills(LEARNT, LEARNT), short, {"seed = [0, 1]": "seed = [0, 1, 2]"})
         assert entries(folder, role="trial") == []
         assert all("test" in e.result.scores for e in entries(folder))

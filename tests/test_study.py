@@ -30,7 +30,7 @@ from skythaw.study import run_cell
 from skythaw.study.cell_task import CellTask
 from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import RunSettings
-from skythaw.study.rate_race import slower_rates
+from skythaw.study.rate_trials import slower_rates
 from skythaw.study.run_study import run_study
 from skythaw.study.study_status import status
 from skythaw.tuning.training_loop import fit

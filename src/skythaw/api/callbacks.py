@@ -102,7 +102,7 @@ class TellingWatcher(BarWatcher):
         self._trial = False
 
     def started(self, plan: Plan, done: set[str], what: str) -> None:
-        self._trial = what in ("trial", "race")
+        self._trial = what in ("trial", "rate")
         super().started(plan, done, what)
 
     def epoch(self, planned: PlannedCell, number: int, point: Mapping[str, float]) -> None:

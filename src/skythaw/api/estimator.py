@@ -26,7 +26,7 @@ from skythaw.machine.numerics import numerics
 from skythaw.machine.processor import cores
 from skythaw.spec import Cell, Pixels, Recipe, Split, WeightsChoice
 from skythaw.spec.validation_message import one_line
-from skythaw.study.rate_race import next_rates, trial_of
+from skythaw.study.rate_trials import next_rates, trial_of
 from skythaw.study.study_networks import alone
 from skythaw.tuning.frozen_head import solved_heads, starting_head
 from skythaw.tuning.labelled_images import LabelledImages
@@ -250,7 +250,7 @@ def _with_rate(cell: Cell, rate: float) -> Cell:
 
 
 def _best_rate(cell: Cell, fresh: Callable[[Cell], ThawedNetwork], sets: Sets) -> float:
-    """The learning rate that wins a race of short trials on validation, as those of a study do."""
+    """The learning rate that is best in short trials on validation, as those of a study do."""
     scores: dict[float, float] = {}
     while rates := next_rates(scores):
         for rate in rates:

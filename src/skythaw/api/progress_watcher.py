@@ -10,7 +10,7 @@ from skythaw.study.open_study import Watcher
 if TYPE_CHECKING:
     from skythaw.study.plan import Plan, PlannedCell
 
-NAMES = {"cell": "cells", "trial": "trials", "race": "trials of learning rates", "both": "cells of both"}
+NAMES = {"cell": "cells", "trial": "trials", "rate": "trials of learning rates", "both": "cells of both"}
 
 
 class BarWatcher(Watcher):

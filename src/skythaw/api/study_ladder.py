@@ -10,12 +10,12 @@ from pathlib import Path
 from skythaw.spec import IMAGES, Study
 from skythaw.study.machine_speed import MachineSpeed
 from skythaw.study.plan import Plan, PlannedCell, make_plan, plan_trials
-from skythaw.study.rate_race import trial_of
+from skythaw.study.rate_trials import trial_of
 from skythaw.tuning.frozen.reuse_plan import BUDGET
 
 FIVE, THREE, TWO = ("0%", "25%", "50%", "75%", "100%"), ("0%", "50%", "100%"), ("0%", "50%")
-RACE = 3.6
-"""trials of a race of learning rates, on average: three, and more where the best is at an edge"""
+TRIALS = 3.6
+"""of learning rates for a setting, on average: three, and more where the best is at an edge"""
 CAREFUL = 1.2
 """what a search takes, of what its cells take one by one: workers wait for each other at the end of a round"""
 FURTHER = 0.8
@@ -124,8 +124,8 @@ def expected_seconds(plan: Plan, cache: Path, workers: int) -> float:
     firsts = [some[0] for some in settings.values()]
     trials = [replace(p, cell=trial_of(p.cell, 1e-3)) for p in firsts]
     priced = plan_trials(plan, {p.cell.key: p for p in trials}.values(), cache, BUDGET, trial=True).cells
-    races = RACE if plan.study.recipe.lr == "auto" else 1.0
-    work = [(p, races * p.cost) for p in priced] + [(p, p.cost) for p in firsts]
+    times = TRIALS if plan.study.recipe.lr == "auto" else 1.0
+    work = [(p, times * p.cost) for p in priced] + [(p, p.cost) for p in firsts]
     work += [(p, FURTHER * p.cost) for some in settings.values() for p in some[1:]]
     cells = sum(flops / pace.rate(p.cell) for p, flops in work)
     passes = sum(reuse.flops / pace.rate(reuse.uses[0].cell) for reuse in plan.reuse)

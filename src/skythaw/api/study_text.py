@@ -41,7 +41,7 @@ RECIPE = {
     "epochs": "how often every image is seen; auto: until validation no longer gains",
     "max_steps": "with epochs = 'auto': the most steps before the learning rate falls",
     "batch": "images a step",
-    "lr": "learning rate; auto: a short race of several rates, for each depth its own",
+    "lr": "learning rate; auto: short trials of several rates, for each depth its own",
     "weight_decay": "of AdamW",
     "schedule": "onecycle, cosine or constant: how the rate goes through a given number of epochs",
     "warmup": "share of the steps of a given number of epochs in which the rate rises",

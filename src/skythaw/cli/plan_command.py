@@ -42,16 +42,16 @@ def plan(
     from skythaw.study.depth_race import most_saved
     from skythaw.study.machine_speed import MachineSpeed
     from skythaw.study.plan import make_plan, plan_trials
-    from skythaw.study.rate_race import first_trials
+    from skythaw.study.rate_trials import first_trials
 
     budget = parse_bytes(cache_size, "--cache-size")
     planned = make_plan(load_study(study_file, skip_broken, allow_leak), context.obj, budget=budget)
     states = _states_in(out)
     left = [p for p in planned.cells if states.get(p.cell.key) != "done"]
     passes = [(reuse.uses[0].cell, reuse.flops) for reuse in planned.reuse] if left else []
-    trials = [p for p in first_trials(left) if states.get(p.cell.key) != "done"]
-    races = plan_trials(planned, trials, context.obj, budget, trial=True).cells if trials else ()
-    work = [(p.cell, p.cost) for p in (*left, *races)] + passes
+    lacking = [p for p in first_trials(left) if states.get(p.cell.key) != "done"]
+    trials = plan_trials(planned, lacking, context.obj, budget, trial=True).cells if lacking else ()
+    work = [(p.cell, p.cost) for p in (*left, *trials)] + passes
     waiting = sum(flops for _, flops in work)
     pace, workers = MachineSpeed(context.obj), cores_for(planned.study)
     expected = sum(flops / pace.rate(cell) for cell, flops in work) / workers
@@ -62,13 +62,13 @@ def plan(
         told: dict[str, Any] = {"name": planned.study.name, "classes": planned.classes, "objects": planned.objects}
         told |= {"warnings": planned.warnings, "notes": planned.notes, "cells": rows, "flops_left": waiting}
         told |= {"split": planned.study.data.split.model_dump(mode="json"), "division": planned.study_data.division.why}
-        told |= {"trials_of_rates": len(races), "race_saves_at_most": len(spared)}
+        told |= {"trials_of_rates": len(trials), "race_saves_at_most": len(spared)}
         told |= {"seconds_left": expected, "pace_measured": measured, "workers": workers}
         told["activations"] = [_use_row(use) for reuse in planned.reuse for use in reuse.uses]
         print_json({"schema": 1, **told})
         return
     _say_tables(planned, states, wide)
-    first = f"{len(races)} trials of learning rates come first; " if races else ""
+    first = f"{len(trials)} trials of learning rates come first; " if trials else ""
     say_wrapped(f"{first}{count(waiting)}FLOP to go{_expected(expected, measured, workers)}")
     if spared:
         flops = count(sum(p.cost for p in spared))

@@ -31,7 +31,7 @@ def make_choice(facts: Facts, rivals: Sequence[Mapping[str, Any]] = (), one_rate
     rivals
         the other networks, each with what the chosen one is above it: `skythaw.report.statistics.network_rivals`
     one_rate
-        the learning rate that every cell had, if the study raced none
+        the learning rate that every cell had, if no rates were tried
     """
     main = main_recommendations(facts)
     if not main:

@@ -23,7 +23,7 @@ class Recipe(Frozen):
     batch: Positive = 64
     """Images a step."""
     lr: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    """Peak learning rate; ``auto``: a short race of several rates on validation, for each setting its own, shared by
+    """Peak learning rate; ``auto``: short trials of several rates on validation, for each setting its own, shared by
     its seeds."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"

@@ -9,7 +9,7 @@ import numpy as np
 
 from skythaw.spec import Cell
 from skythaw.study.cell_result import Result
-from skythaw.study.rate_race import SettledRate
+from skythaw.study.rate_trials import SettledRate
 from skythaw.tuning.frozen.fill_task import Fill
 from skythaw.tuning.locations import Locations
 
@@ -37,7 +37,7 @@ class CellTask:
     cell: Cell
     locations: Locations
     rate: SettledRate
-    """its learning rate, given or raced for"""
+    """its learning rate, given or chosen by trials"""
     trial: bool = False
     """Score validation alone, and keep no weights: the cell only serves to choose others.
 

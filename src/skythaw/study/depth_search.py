@@ -1,10 +1,10 @@
 """The best depth for less than a whole study costs: what is surely worse is dropped, and what can't be told is trained.
 
 A search has three rounds. In the *trial* every setting is trained once for a short while, on all of its images: where
-rates race, that is the winner of its race, which the study needs anyway. The settings that are left are trained as the
-study would: with the *first seed*, and then with *all seeds*. Only in these two are objects of the test set scored, and
-validation alone decides. Which settings are dropped: `search_standing.py`. A study of images and numbers is
-searched on images alone, and the numbers are joined to what is left in the end.
+rates are tried, that is the best of its trials, which the study needs anyway. The settings that are left are trained
+as the study would: with the *first seed*, and then with *all seeds*. Only in these two are objects of the test set
+scored, and validation alone decides. Which settings are dropped: `search_standing.py`. A study of images and numbers
+is searched on images alone, and the numbers are joined to what is left in the end.
 
 The frozen network is never dropped. It costs next to nothing, its best head is solved and not trained, which a trial
 does not show, and the report says of every other depth how much better it is.
@@ -24,7 +24,7 @@ from skythaw.study.execute import execute, run_trials, settle_rates, to_the_end
 from skythaw.study.number_cells import run_number_cells
 from skythaw.study.open_study import OpenStudy, RunSettings, Watcher
 from skythaw.study.plan import PlannedCell, plan_trials
-from skythaw.study.rate_race import SettledRate, given_rate, setting_of, trial_of
+from skythaw.study.rate_trials import SettledRate, given_rate, setting_of, trial_of
 from skythaw.study.run_study import opened
 from skythaw.study.search_standing import CHANCE, LEVEL, MARGIN, ROUNDS, RoundScores, SearchRound, Standing, fates
 
@@ -92,7 +92,7 @@ def _in_full(contests: Contests, run: OpenStudy) -> list[ContestKey]:
 
 
 def _as_cheap(settings: Sequence[TrialSetting], run: OpenStudy) -> bool:
-    """Whether all cells cost no more than the trials and the cells of the cheapest setting. Races cost both alike."""
+    """Whether all cells cost no more than the trials and the cells of the cheapest setting (rates cost both alike)."""
     trials = [_trial(each, given_rate(each.first.cell)) for each in settings if each.first.cell.recipe.lr != "auto"]
     priced = plan_trials(run.plan, _once(trials), run.setting.cache, run.setting.cache_size, trial=True)
     least = min((each.cost for each in settings if not each.frozen), default=0.0)

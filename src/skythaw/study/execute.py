@@ -1,4 +1,4 @@
-"""Running the cells of a plan: rates race, what is frozen is kept, and an engine maps `run_cell` over the cells."""
+"""Running the cells of a plan: rates settle, what is frozen is kept, and an engine maps `run_cell` over the cells."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skythaw.study.number_cells import OpenNumbers, is_table
 from skythaw.study.on_cluster import alternating, away, bring
 from skythaw.study.open_study import Kind, OpenStudy
 from skythaw.study.plan import Plan, PlannedCell, plan_trials, sets_of
-from skythaw.study.rate_race import RateRace, SettledRate, given_rate, setting_of, settled_by
+from skythaw.study.rate_trials import RateTrials, SettledRate, given_rate, setting_of, settled_by
 from skythaw.tuning.frozen.activation_cache import evict, used_bytes
 from skythaw.tuning.frozen.fill_task import fills, own_fills
 from skythaw.tuning.frozen.reuse_plan import group_of
@@ -99,30 +99,30 @@ def _said(out: Path, result: Result, parts: Iterable[str]) -> dict[str, np.ndarr
 
 
 def settle_rates(run: OpenStudy, cells: Sequence[PlannedCell]) -> dict[str, SettledRate]:
-    """The learning rates of some cells, by setting; races that are not yet at their end are run.
+    """The learning rates of some cells, by setting; trials that are still wanted are run.
 
     A trial that fails twice counts as the worst. A setting that has a finished cell keeps the rate of that, so that all
     its seeds have the same, whatever became of its trials since.
     """
     found = {setting_of(p.cell): given_rate(p.cell) for p in cells if p.cell.recipe.lr != "auto"}
-    racing = {setting_of(p.cell): p for p in cells if p.cell.recipe.lr == "auto"}
-    found |= {name: rate for name, rate in _settled_before(run).items() if name in racing}
+    open_ones = {setting_of(p.cell): p for p in cells if p.cell.recipe.lr == "auto"}
+    found |= {name: rate for name, rate in _settled_before(run).items() if name in open_ones}
     failures: Counter[str] = Counter()
     while True:
         lost = {key for key, times in failures.items() if times > 1}
         trials = {e.key: e for e in run.entries()}
-        races = {name: RateRace.follow(p.cell, trials, lost) for name, p in racing.items() if name not in found}
-        found |= {name: race.settled() for name, race in races.items() if not race.wanted}
-        wanted = [replace(racing[name], cell=cell) for name, race in races.items() for cell in race.wanted]
+        tried = {name: RateTrials.follow(p.cell, trials, lost) for name, p in open_ones.items() if name not in found}
+        found |= {name: each.settled() for name, each in tried.items() if not each.wanted}
+        wanted = [replace(open_ones[name], cell=cell) for name, each in tried.items() for cell in each.wanted]
         if not wanted:
             return found
-        run_trials(run, wanted, "race")
-        tried = {p.cell.key for p in wanted}
-        failures.update(e.key for e in run.entries() if e.state == "failed" and e.key in tried)
+        run_trials(run, wanted, "rate")
+        keys = {p.cell.key for p in wanted}
+        failures.update(e.key for e in run.entries() if e.state == "failed" and e.key in keys)
 
 
 def _settled_before(run: OpenStudy) -> dict[str, SettledRate]:
-    """The raced rates of the settings that have a finished cell."""
+    """The rates that trials chose for the settings that have a finished cell."""
     finished = [e for e in run.ledger.entries() if e.result and e.cell.recipe.lr == "auto"]
     return {setting_of(e.cell): settled_by(e.result.lr_trials) for e in finished if e.result and e.result.lr_trials}
 

@@ -16,7 +16,7 @@ from skythaw.study.on_cluster import Cluster
 from skythaw.study.plan import Plan, PlannedCell
 from skythaw.tuning.frozen.reuse_plan import BUDGET
 
-Kind = Literal["cell", "trial", "race", "both"]
+Kind = Literal["cell", "trial", "rate", "both"]
 """what is run: cells of the study on images, trials of a search, trials of learning rates, or cells of both"""
 
 

@@ -24,7 +24,7 @@ from skythaw.study.cell_sets import CellSets, load_sets, with_activations
 from skythaw.study.cell_task import CellTask
 from skythaw.study.live_epochs import epochs_written
 from skythaw.study.measure import latency, versions
-from skythaw.study.rate_race import slower_rates
+from skythaw.study.rate_trials import slower_rates
 from skythaw.study.trained_weights import save_weights
 from skythaw.tuning.frozen_head import TRAINED, SolvedHeads, out_of_fold, solved_heads, starting_head
 from skythaw.tuning.linear_probe import LinearProbe, pooled, start_from
@@ -96,7 +96,7 @@ def _assembled(task: CellTask, classes: int, device: torch.device) -> ThawedNetw
 def _fitted(
     task: CellTask, model: ThawedNetwork, sets: CellSets, told: Callable[[dict[str, float]], None] | None
 ) -> tuple[ThawedNetwork, Recipe, Fit]:
-    """Train, at the rate that was raced for. A training that stumbles begins anew, at a lower rate."""
+    """Train, at the rate that trials chose. A training that stumbles begins anew, at a lower rate."""
     cell, training, validation = task.cell, sets.images["train"], sets.images["validation"]
     for rate in (task.rate.lr, *slower_rates(cell, task.rate.lr)):
         if rate != task.rate.lr:

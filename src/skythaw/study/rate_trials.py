@@ -1,10 +1,10 @@
-"""``lr = "auto"``: a race of learning rates on validation, one for each setting, shared by its seeds. No torch.
+"""``lr = "auto"``: trials of learning rates on validation, for each setting, shared by its seeds. No torch.
 
 Depth and learning rate are confounded: the rate that suits a head may wreck a whole network. A study that gives every
 depth one rate compares rates, not depths.
 
 Each rate trains the network for a short while, on the images of one seed; the smallest log loss on validation wins. If
-that is the smallest or the largest rate, the race goes on beyond it. So the rate follows from the setting alone, and
+that is the smallest or the largest rate, those beyond it are tried. So the rate follows from the setting alone, and
 every seed of it finds the same.
 """
 
@@ -24,7 +24,7 @@ EPOCHS, STEPS = 5, (60, 300)
 """of a trial before its rate falls: so many epochs, but at least and at most so many steps; where there are many
 images, a rate that is too high still leads after one or two epochs"""
 SLOWEST, FASTEST = 1e-6, 1e-1
-"""between which the race goes on"""
+"""between which rates are tried"""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class SettledRate:
 
 def given_rate(cell: Cell) -> SettledRate:
     """The rate of a cell that says one."""
-    assert cell.recipe.lr != "auto"  # a race settles that
+    assert cell.recipe.lr != "auto"  # trials settle that
     return SettledRate(float(cell.recipe.lr))
 
 
 def setting_of(cell: Cell) -> str:
-    """Cells of one setting share a race: all but the seed is the same."""
+    """Cells of one setting share their trials: all but the seed is the same."""
     return cell.model_dump_json(exclude={"seed"})
 
 
@@ -59,7 +59,7 @@ def trial_of(cell: Cell, rate: float) -> Cell:
 
 
 def next_rates(scores: Mapping[float, float]) -> tuple[float, ...]:
-    """The rates to be tried next, given what the others scored; none where the race is over."""
+    """The rates to be tried next, given what the others scored; none where the best is known."""
     if not scores:
         return RATES
     if all(math.isinf(score) for score in scores.values()):
@@ -73,7 +73,7 @@ def next_rates(scores: Mapping[float, float]) -> tuple[float, ...]:
 
 
 def slower_rates(cell: Cell, rate: float) -> tuple[float, ...]:
-    """The rates for a cell whose training stumbles at the raced one; none where the cell itself says its rate."""
+    """The rates for a cell whose training stumbles at the one of its trials; none where the cell says its rate."""
     return (_beside(rate, -1), _beside(rate, -2)) if cell.recipe.lr == "auto" else ()
 
 
@@ -83,23 +83,23 @@ def _winner(scores: Mapping[float, float]) -> float:
 
 
 def first_trials(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
-    """The trials that the races of some cells begin with."""
-    racing = {setting_of(p.cell): p for p in cells if p.cell.recipe.lr == "auto"}
-    return [replace(p, cell=trial_of(p.cell, rate)) for p in racing.values() for rate in RATES]
+    """The trials that some cells begin with."""
+    settings = {setting_of(p.cell): p for p in cells if p.cell.recipe.lr == "auto"}
+    return [replace(p, cell=trial_of(p.cell, rate)) for p in settings.values() for rate in RATES]
 
 
 @dataclass(frozen=True)
-class RateRace:
-    """The race of one setting, as far as its trials have come."""
+class RateTrials:
+    """The trials of one setting, as far as they have come."""
 
     scores: dict[float, float]
     """of each rate that was tried"""
     wanted: tuple[Cell, ...]
-    """the trials that are to be run next; none where the race is over"""
+    """the trials that are to be run next; none where the best is known"""
 
     @classmethod
-    def follow(cls, cell: Cell, trials: Mapping[str, Entry], lost: Container[str] = ()) -> RateRace:
-        """Go through the race of a setting, as far as its trials are run.
+    def follow(cls, cell: Cell, trials: Mapping[str, Entry], lost: Container[str] = ()) -> RateTrials:
+        """Go through the trials of a setting, as far as they are run.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class RateRace:
         return cls(scores, ())
 
     def settled(self) -> SettledRate:
-        """What the race gave, if it is over."""
+        """What the trials gave, if none is wanted."""
         scores, best = self.scores, _winner(self.scores)
         trials = tuple({"lr": r, "score": scores[r] if math.isfinite(scores[r]) else None} for r in sorted(scores))
         at_edge = best in (min(scores), max(scores))
@@ -129,9 +129,9 @@ class RateRace:
 
 
 def settled_by(trials: Iterable[Mapping[str, float | None]]) -> SettledRate:
-    """What a race gave whose trials a finished cell names: see `SettledRate.trials`."""
+    """What trials gave that a finished cell names: see `SettledRate.trials`."""
     scores = {float(each["lr"] or 0): -math.inf if (score := each["score"]) is None else score for each in trials}
-    return RateRace(scores, ()).settled()
+    return RateTrials(scores, ()).settled()
 
 
 def _done(entry: Entry | None) -> bool:

@@ -1,4 +1,4 @@
-"""The race of learning rates: the best wins, whatever the seed; beyond an edge it goes on."""
+"""Trials of learning rates: the best wins, whatever the seed; beyond an edge they go on."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from types import SimpleNamespace
 import pytest
 
 from skythaw.spec import RATES, Recipe
-from skythaw.study.rate_race import SEED, RateRace, given_rate, setting_of, trial_of
+from skythaw.study.rate_trials import SEED, RateTrials, given_rate, setting_of, trial_of
 from test_spec import cell as spec_cell
 
 
-def raced(best, lost=()):
-    """Follow a race where the loss grows with the distance from a rate, in decades."""
+def chosen(best, lost=()):
+    """Follow trials where the loss grows with the distance from a rate, in decades."""
     cell = spec_cell(recipe=Recipe(lr="auto"))
     trials, rounds = {}, 0
-    while (race := RateRace.follow(cell, trials, lost)).wanted:
+    while (tried := RateTrials.follow(cell, trials, lost)).wanted:
         rounds += 1
         assert rounds < 20
-        for trial in race.wanted:
+        for trial in tried.wanted:
             loss = 1 + abs(math.log10(trial.recipe.lr / best))
             result = SimpleNamespace(curves=[{"log_loss": loss + 1}, {"log_loss": loss}])
             trials[trial.key] = SimpleNamespace(state="done", result=result)
-    return race.settled()
+    return tried.settled()
 
 
 @pytest.mark.parametrize("best", [1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2])
 def test_the_best_rate_wins_even_beyond_those_tried_first(best):
-    found = raced(best)
+    found = chosen(best)
     assert found.lr == pytest.approx(best)
     assert {t["lr"] for t in found.trials} >= set(RATES)
     assert found.doubts == ()
@@ -36,11 +36,11 @@ def test_the_best_rate_wins_even_beyond_those_tried_first(best):
 
 
 def test_an_edge_that_can_not_be_left_is_a_doubt():
-    assert raced(1e-9).doubts == ("its learning rate, 1e-06, is at the edge of those tried",)
-    assert raced(1e3).lr == 0.1
+    assert chosen(1e-9).doubts == ("its learning rate, 1e-06, is at the edge of those tried",)
+    assert chosen(1e3).lr == 0.1
 
 
-def test_seeds_share_a_race_and_its_trials_are_short():
+def test_seeds_share_trials_and_these_are_short():
     one, other = (spec_cell(recipe=Recipe(lr="auto"), seed=seed) for seed in (1, 2))
     assert setting_of(one) == setting_of(other)
     assert trial_of(one, 1e-3).key == trial_of(other, 1e-3).key
@@ -63,10 +63,10 @@ def test_a_trial_is_no_longer_than_its_cells():
 def test_a_trial_that_failed_counts_as_the_worst():
     cell = spec_cell(recipe=Recipe(lr="auto"))
     keys = {trial_of(cell, rate).key for rate in RATES}
-    race = RateRace.follow(cell, {}, keys)
-    assert not race.wanted
-    assert all(t["score"] is None for t in race.settled().trials)
+    tried = RateTrials.follow(cell, {}, keys)
+    assert not tried.wanted
+    assert all(t["score"] is None for t in tried.settled().trials)
 
 
-def test_a_given_rate_needs_no_race():
+def test_a_given_rate_needs_no_trials():
     assert given_rate(spec_cell(recipe=Recipe(lr=2e-3))).lr == 2e-3
