@@ -48,7 +48,8 @@ from skythaw.backbones.network import build
 from skythaw.backbones.pretrained_weights import RANDOM
 from skythaw.bundle.backends import Backend, Torch, open_backend
 from skythaw.bundle.bundle_file import ONNX
-from skythaw.bundle.classifier import Classifier, named_tensors
+from skythaw.bundle.bundle_weights import named_tensors
+from skythaw.bundle.classifier import Classifier
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.machine.numerics import numerics
