@@ -47,7 +47,7 @@ def test_seeds_share_trials_and_these_are_short():
     trial = trial_of(one, 1e-3)
     assert trial.seed == SEED
     assert trial.recipe.lr == 1e-3
-    assert trial.recipe.max_steps < Recipe().max_steps
+    assert trial.recipe.max_steps < one.recipe.max_steps
     assert setting_of(one.model_copy(update={"depth": one.depth + 1})) != setting_of(one)
 
 

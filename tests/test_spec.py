@@ -207,6 +207,7 @@ def test_every_setting_of_recipe_and_pixels_is_in_the_key():
         "shift": 4,
         "activations": "float32",
         "epochs": 7,
+        "max_steps": 500,
     }
     for name in Recipe.model_fields:
         value = other.get(name, getattr(Recipe(), name))
@@ -223,6 +224,20 @@ def test_a_study_describes_itself_without_paths_or_name():
     assert study.describe() == moved.describe()
     assert study.describe() != Study.parse(with_value("recipe.epochs", 4)).describe()
     assert study.describe()["recipe"]["batch"] == 64, "defaults are written out"
+
+
+def test_the_most_steps_of_a_cell_follow_from_its_images():
+    assert [cell(train_size=n).recipe.max_steps for n in (1, 300, 5376, 5377)] == [4000, 4000, 48 * 84, 48 * 85]
+    assert cell(train_size=16_740).recipe.max_steps == 48 * 262
+    assert cell(train_size=16_740, recipe=Recipe(max_steps=70)).recipe.max_steps == 70
+    assert cell(recipe=Recipe(max_steps=4000)).key == cell().key, "as cells have it that were trained before"
+
+
+def test_a_study_says_the_most_steps_where_all_sizes_allow_the_same():
+    study, said = Study.parse(GOOD), Study.parse(with_value("recipe.max_steps", 4000))
+    assert study.describe([300, 5000]) == said.describe([300, 5000]) == said.describe()
+    assert study.describe([300, 16_740])["recipe"]["max_steps"] == "auto"
+    assert study.describe([16_740]) != said.describe([16_740])
 
 
 GOLDEN = "9d1ecdc5965d08deeaa543ba4390d33a31f7c3f4be847656e76e7efd356b476a"

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -430,6 +431,13 @@ def test_the_command_line_tells_the_same_story(finished, skythaw, skythaw_proces
     assert "<svg" in (here / "p.svg").read_text()[:500]
     for row in facts(finished)["rows"]:
         assert re.search(rf"{row['depth']} of 7\b.* {row['macro_f1']['mean']:.3f}\b", told.stdout)
+
+
+def test_a_run_of_older_days_which_names_its_most_steps_goes_on(finished, cache, tmp_path):
+    here = shutil.copytree(finished.parent, tmp_path / "here")
+    said = {"epochs = 7": "epochs = 7\nmax_steps = 4000"}
+    assert run(here, cache, replace=said).done == 6
+    assert {entry.attempts for entry in entries(here / "run")} == {1}
 
 
 def test_a_changed_study_in_an_old_folder_is_refused(finished, skythaw):

@@ -142,7 +142,7 @@ def test_what_is_expected():
     assert expected_steps(Recipe(epochs=3), 100) == 6
     assert expected_scorings(Recipe(epochs=3), 100) == 3
     few, many = (expected_steps(Recipe(), n) for n in (60, 60_000))
-    assert FEWEST < few < many <= (1 + FALL) * Recipe().max_steps
+    assert FEWEST < few < many <= (1 + FALL) * Recipe().most_steps(60_000)
     assert expected_scorings(Recipe(), 60) < expected_scorings(Recipe(), 60_000) < 40
 
 

@@ -85,8 +85,9 @@ def richer_rungs(study: Study, run: Path) -> tuple[Rung, ...]:
     Nothing that trains longer, and is else the same, where every training was finished before its most steps.
     """
     grid, recipe = study.grid, study.recipe
-    own = Rung(grid.depth, len(grid.seed), recipe.max_steps, recipe.lr)
-    if own not in LADDER:
+    here = grid.depth, len(grid.seed), recipe.max_steps, recipe.lr
+    own = next((r for r in LADDER if (r.depths, r.seeds, r.max_steps, r.lr) == here), None)
+    if own is None:
         return ()
     longer = grid.train_size != ("all",) or _cut_short(run)
     return tuple(r for r in LADDER[: LADDER.index(own)] if longer or replace(r, max_steps=own.max_steps) != own)

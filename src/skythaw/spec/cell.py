@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from skythaw.spec.number_settings import Numbers
 from skythaw.spec.pixel_settings import Pixels, Stretch
@@ -56,6 +56,12 @@ class Cell(Frozen):
     number_models: tuple[str, ...] = Field((), exclude_if=lambda names: not names)
     """of the numbers: validation takes the best of these. Empty in older cells: boosting and linear. Of the control:
     a forest"""
+
+    @field_validator("recipe")
+    @classmethod
+    def _for_its_images(cls, recipe: Recipe, info: ValidationInfo) -> Recipe:
+        """A cell says how many steps it may take: the same ones have the same key, whoever chose them."""
+        return recipe.for_images(info.data["train_size"]) if "train_size" in info.data else recipe
 
     @property
     def network(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +12,8 @@ from skythaw.spec.record import ON_OFF, Frozen, Positive
 RATES = (3e-4, 1e-3, 3e-3)
 """What ``lr = "auto"`` tries first, half a decade apart. If the best of them is the first or the last, it goes on
 beyond it: the smaller rates suit a network without batch norm, the larger ones a head."""
+MOST_STEPS, MOST_EPOCHS = 4000, 48
+"""what ``max_steps = "auto"`` allows: so many steps, or so many epochs where these are more"""
 
 
 class Recipe(Frozen):
@@ -18,8 +21,9 @@ class Recipe(Frozen):
 
     epochs: Positive | Literal["auto"] = "auto"
     """How often training sees every image; ``auto``: until validation no longer gains."""
-    max_steps: Positive = 4000
-    """With ``epochs = "auto"``: the most steps before the learning rate begins to fall."""
+    max_steps: Positive | Literal["auto"] = "auto"
+    """With ``epochs = "auto"``: the most steps before the learning rate begins to fall; ``auto``: 4000, or 48 epochs if
+    these are more."""
     batch: Positive = 64
     """Images a step."""
     lr: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
@@ -54,3 +58,13 @@ class Recipe(Frozen):
     float32, and so are the pooled features of depth 0."""
     threads: Positive = 1
     """CPU threads of a cell. Sums depend on it in the last bit, so it is the cell's, not the machine's."""
+
+    def most_steps(self, images: int) -> int:
+        """`max_steps`, for so many training images."""
+        if self.max_steps == "auto":
+            return max(MOST_STEPS, MOST_EPOCHS * math.ceil(images / self.batch))
+        return self.max_steps
+
+    def for_images(self, images: int) -> Recipe:
+        """The same for a cell with so many training images: `max_steps` is a number."""
+        return self.model_copy(update={"max_steps": self.most_steps(images)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -208,8 +208,11 @@ class Study(Frozen):
         allowed = tuple(dict.fromkeys((*self.data.allow_leak, *columns)))
         return self.model_copy(update={"data": self.data.model_copy(update={"allow_leak": allowed})})
 
-    def describe(self) -> dict[str, Any]:
-        """Everything that decides the study's numbers, defaults written out: no name and no path."""
+    def describe(self, train_sizes: Iterable[int] = ()) -> dict[str, Any]:
+        """Everything that decides the study's numbers, defaults written out: no name and no path.
+
+        `train_sizes` are those of the cells. Where all allow the same number of steps, ``max_steps`` is that number.
+        """
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"path", "test_path", "table"}})
         content["weights"] = {name: choice.described() for name, choice in self.weights.items()}
         content["grid"]["backbone"] = [without_path(name) for name in self.grid.backbone]
@@ -217,6 +220,8 @@ class Study(Frozen):
             content["grid"]["weights"] = [choice.described() for choice in self.grid.weights]
         if self.uses_numbers:
             content["number_models"] = list(NUMBER_MODELS)
+        if len(most := {self.recipe.most_steps(size) for size in train_sizes}) == 1:
+            content["recipe"]["max_steps"] = most.pop()
         return {"cell_schema": CELL_SCHEMA, **content}
 
 

@@ -46,7 +46,7 @@ def number_cells(study: Study, study_data: StudyData, *, control: bool) -> list[
     wanted = [(CONTROL, MEASURED)] if control else []
     if study.uses_numbers:
         wanted.append((TABLE, study.data.numbers))
-    sizes = dict.fromkeys(study_data.train_size(size) for size in study.grid.train_size)
+    sizes = dict.fromkeys(study_data.train_sizes)
     pixels, _ = axis_settings(study, study_data)[0]
     return [
         Cell(
@@ -58,7 +58,7 @@ def number_cells(study: Study, study_data: StudyData, *, control: bool) -> list[
             pixels=pixels,
             split=study.data.split,
             skip_broken=study.data.skip_broken,
-            recipe=Recipe(),
+            recipe=Recipe(max_steps=4000),  # has no part in it, and belongs to the key
             weights=WeightsChoice(),
             weights_sha256="none",
             data_sha256=study_data.cutouts.sha256,

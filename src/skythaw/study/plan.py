@@ -152,7 +152,7 @@ def make_plan(
         classes=study_data.cutouts.classes,
         warnings=tuple(dict.fromkeys(warnings)),
         notes=tuple(notes),
-        description={**study.describe(), "sha256": {**checksums, "weights": digests}},
+        description={**study.describe(study_data.train_sizes), "sha256": {**checksums, "weights": digests}},
         reuse=tuple(reuse.values()),
         study_data=study_data,
         device=kind,
@@ -214,11 +214,10 @@ def _cells(
     """The cells of one backbone, in the order of the grid, without weights; depths are by bands and size of image."""
     grid = study.grid
     inputs = (IMAGES, *(each for each in grid.inputs if each not in (IMAGES, "table")))
-    sizes = [study_data.train_size(size) for size in grid.train_size]
     for name in grid.strategy:
         strategy(name)
     for pixels, recipe in settings:
-        every = (inputs, grid.strategy, sizes, depths[pixels.inputs, pixels.size], grid.seed)
+        every = (inputs, grid.strategy, study_data.train_sizes, depths[pixels.inputs, pixels.size], grid.seed)
         for given, way, size, depth, seed in itertools.product(*every):
             require_batches(size, recipe)
             yield Cell(

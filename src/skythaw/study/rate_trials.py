@@ -53,7 +53,7 @@ def setting_of(cell: Cell) -> str:
 def trial_of(cell: Cell, rate: float) -> Cell:
     """The trial of a rate."""
     seen = EPOCHS * math.ceil(cell.train_size / cell.recipe.batch)
-    most = min(cell.recipe.max_steps, max(STEPS[0], min(STEPS[1], seen)))
+    most = min(cell.recipe.most_steps(cell.train_size), max(STEPS[0], min(STEPS[1], seen)))
     recipe = cell.recipe.model_copy(update={"lr": rate, "epochs": "auto", "max_steps": most})
     return Cell.model_validate({**cell.model_dump(), "seed": SEED, "recipe": recipe.model_dump()})
 

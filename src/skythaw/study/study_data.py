@@ -83,6 +83,11 @@ class StudyData:
         return size
 
     @cached_property
+    def train_sizes(self) -> tuple[int, ...]:
+        """Those of the grid, settled."""
+        return tuple(map(self.train_size, self.study.grid.train_size))
+
+    @cached_property
     def smallest_train_size(self) -> int:
         """Training images that it takes to have each class."""
         _, counts = np.unique(self.cutouts.labels[self.parts.train].astype(str), return_counts=True)

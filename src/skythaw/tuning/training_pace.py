@@ -200,7 +200,7 @@ class CurvePace(Pace):
 def pace_of(recipe: Recipe, objects: int, scored: int) -> Pace:
     """The pace of a training on so many objects, with so many in validation."""
     if recipe.epochs == "auto":
-        return CurvePace(recipe.max_steps, scored)
+        return CurvePace(recipe.most_steps(objects), scored)
     return GivenPace(recipe, steps_an_epoch(recipe, objects))
 
 
@@ -221,7 +221,7 @@ def expected_steps(recipe: Recipe, objects: int) -> int:
     epoch = steps_an_epoch(recipe, objects)
     if recipe.epochs != "auto":
         return recipe.epochs * epoch
-    usual = min(recipe.max_steps, USUAL + USUAL_EPOCHS * epoch)
+    usual = min(recipe.most_steps(objects), USUAL + USUAL_EPOCHS * epoch)
     return usual + falling_steps(round(usual / WAIT))
 
 
