@@ -65,6 +65,13 @@ def test_names_that_clash_become_paths(tmp_path):
     assert load(put(tmp_path / "i", "A/1.jpg", "B/1.jpg", "B/2.png")).object_ids == ["A/1.jpg", "B/1.jpg", "B/2.png"]
 
 
+def test_a_folder_called_nan_is_no_class(tmp_path):
+    folder = put(tmp_path / "in", "STAR/1.jpg", "QSO/2.jpg", "NaN/3.jpg", "NaN/4.jpg")
+    found = import_folder(folder, tmp_path / "out.parquet")
+    assert found.changed == {"class 'NaN' is none, kept as unlabelled": 2}
+    assert read_cutouts(tmp_path / "out.parquet").counts == {"QSO": 1, "STAR": 1}
+
+
 def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path):
     for name, folder in ((b"a.jpg", b"A"), (b"b.jpg", b"B"), (b"\xff.jpg", b"A")):
         place = os.fsencode(tmp_path) + b"/in/" + folder

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from helpers_data import encode, picture
 from helpers_soak import few
+from skythaw.data.class_names import is_no_label
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources import excel_table, text_tables
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, LABEL_NAMES
 from skythaw.data.sources.folder import import_folder
-from skythaw.data.sources.label_table import NO_LABEL, NO_LABEL_AS_WRITTEN, LabelSettings, read_labels
+from skythaw.data.sources.label_table import LabelSettings, read_labels
 from skythaw.data.sources.rounded_ids import RoundedIds
 from skythaw.data.sources.sky_positions import PositionCheck, read_degrees
 from skythaw.errors import DataError, SpecError
@@ -431,7 +432,7 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
 
 
 def is_label(text):
-    return text != "-1" and text.casefold() not in NO_LABEL and text not in NO_LABEL_AS_WRITTEN
+    return text != "-1" and not is_no_label(text)
 
 
 def bomb(kind, path):
