@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,9 @@ def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path):
     found = import_folder(tmp_path / "in", tmp_path / "out.parquet")
     assert found.left_out == {"A/\\udcff.jpg": "its name is not in UTF-8, so it can't be written: rename the file"}
     assert found.objects == 2
+    shutil.rmtree(tmp_path / "in" / "B")
+    with pytest.raises(DataError, match=r"1 files whose names are not in UTF-8 do not count: rename them \(A/.udcff"):
+        import_folder(tmp_path / "in", tmp_path / "out.parquet")
 
 
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path):

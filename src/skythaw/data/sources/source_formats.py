@@ -119,6 +119,11 @@ def _zip_source(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"can't read {path} as a zip archive: the name {error.object!r} in it is not in UTF-8, which it should be; "
+            "rename the file, and make the archive again"
+        ) from None
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"can't read {path} as a zip archive: {error}") from None
     if any(name.endswith(("data.pkl", "/data.pkl")) for name in names):
