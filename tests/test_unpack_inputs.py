@@ -102,6 +102,16 @@ def test_names_that_are_no_text_are_escaped_in_an_archive(tmp_path, images):
         source_of(tmp_path / "a.zip")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_refused_leaves_unpacked_images_only_where_a_prediction_has_begun(tmp_path, images, begun):
+    tarred(tmp_path / "a.tar", images)
+    with suppress(DataError), unpacked([tmp_path / "a.tar"], tmp_path / "out.csv"):
+        if begun:
+            (tmp_path / "out.csv.part").mkdir()
+        raise DataError("the table can't be joined")
+    assert len(list(tmp_path.glob(".out.csv.*"))) == begun
+
+
 def test_a_damaged_archive_is_one_line_and_leaves_nothing(tmp_path, bundle, images, skythaw):
     zipped(tmp_path / "a.zip", images)
     data = bytearray((tmp_path / "a.zip").read_bytes())
