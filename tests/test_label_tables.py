@@ -431,6 +431,23 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
     check()
 
 
+@pytest.mark.parametrize("ending", ["parquet", "fits", "jsonl", "json"])
+def test_columns_that_are_neither_numbers_nor_texts_are_named(tmp_path, ending):
+    path = tmp_path / f"labels.{ending}"
+    columns = {"file": ["a.png", "b.png"], "label": ["STAR", "QSO"], "flux": [[1.0, 2.0], [3.0, 4.0]]}
+    if ending == "fits":
+        Table(columns).write(path)
+    elif ending == "parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        rows = [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        path.write_text("\n".join(rows) if ending == "jsonl" else f"[{','.join(rows)}]")
+    table = read_labels(path)
+    assert table.columns == ()
+    (note,) = table.notes
+    assert note.startswith(f"columns of {path} that hold neither numbers nor texts are not kept: flux (")
+
+
 def is_label(text):
     return text != "-1" and not is_no_label(text)
 

@@ -25,6 +25,7 @@ from skythaw.data.sources.column_names import (
     given_columns,
     label_names,
 )
+from skythaw.data.sources.dropped_columns import say_dropped
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, are_plain, read_degrees, split_name
 from skythaw.data.sources.table_sheet import WHOLE, Sheet, open_sheet
@@ -104,7 +105,7 @@ def read_labels(settings: LabelSettings | Path) -> LabelTable:
         columns=tuple((name, kind) for name, kind, _ in others),
         values=tuple(values for _, _, values in others),
         changed=changed | checked.changed,
-        notes=tuple(note for note in (sheet.note, *checked.notes) if note),
+        notes=tuple(note for note in (sheet.note, *checked.notes, *say_dropped(sheet.path, sheet.dropped)) if note),
     )
 
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from skythaw.data.parquet_images import refuse_packed_texts
 from skythaw.data.sources.astropy_tables import LARGEST_TEXT, UNIT, astropy_batches
+from skythaw.data.sources.dropped_columns import noting
 from skythaw.data.sources.excel_table import excel_batches
 from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
 from skythaw.machine.files import is_web_page
@@ -111,11 +112,18 @@ def table_format(path: Path) -> str:
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path) as file:
-        names = [field.name for field in file.schema_arrow if plain(field.type) is not None]
+        names, dropped = _kept(file.schema_arrow)
         refuse_packed_texts(path, file, names)
         for batch in file.iter_batches(10_000, columns=names):
             batch.validate(full=True)  # text that is no UTF-8
-            yield pa.RecordBatch.from_arrays([_as_plain(c) for c in batch.columns], names=batch.schema.names)
+            arrays = [_as_plain(column) for column in batch.columns]
+            yield noting(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), dropped)
+
+
+def _kept(schema: pa.Schema) -> tuple[list[str], dict[str, pa.DataType]]:
+    """The columns that hold plain values, and the types of the others."""
+    kept = [each.name for each in schema if plain(each.type) is not None]
+    return kept, {each.name: each.type for each in schema if each.name not in kept}
 
 
 def _as_plain(values: pa.Array) -> pa.Array:
@@ -132,12 +140,12 @@ def _json_lines(opened: Opened) -> Iterator[pa.RecordBatch]:
     if len(content) > LARGEST_TEXT:
         raise ValueError(f"it has more than {LARGEST_TEXT >> 20} MiB, and JSON lines are read whole")
     table = pyarrow.json.read_json(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")))
-    kept = [each.name for each in table.schema if plain(each.type) is not None]
+    kept, dropped = _kept(table.schema)
     if not kept:
         raise ValueError(
             "its JSON holds no plain values; pandas writes what is read with to_json(FILE, orient='records')"
         )
-    yield from table.select(kept).to_batches()
+    yield from (noting(batch, dropped) for batch in table.select(kept).to_batches())
 
 
 def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
@@ -154,7 +162,8 @@ def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
         raise ValueError('it is a JSON array, but not of objects such as {"file": ..., "label": ...}')
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
-    yield from table.select([each.name for each in table.schema if plain(each.type) is not None]).to_batches()
+    kept, dropped = _kept(table.schema)
+    yield from (noting(batch, dropped) for batch in table.select(kept).to_batches())
 
 
 def _csv(opened: Opened, texts: set[str]) -> Iterator[pa.RecordBatch]:
@@ -224,7 +233,9 @@ def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
         with opened() as file:
             reader = pyarrow.csv.open_csv(
                 file,
-                pyarrow.csv.ReadOptions(skip_rows=skip + 1, column_names=columns, block_size=1 << 20, **own),
+                pyarrow.csv.ReadOptions(
+                    skip_rows=skip + 1, column_names=columns, block_size=1 << 20, **own
+                ),
                 pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.string()),

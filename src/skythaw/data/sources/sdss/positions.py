@@ -21,6 +21,7 @@ from skythaw.data.sources.column_names import (
     column_of,
     given_columns,
 )
+from skythaw.data.sources.dropped_columns import dropped_of, say_dropped
 from skythaw.data.sources.rounded_ids import RoundedIds, refuse_rounded, refuse_ruined
 from skythaw.data.sources.sdss.state_rows import SkyObject
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
@@ -99,6 +100,7 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     rounded = RoundedIds(columns_of.get("object_id", ""))
     notes = [f"left out of {name}, for the images bring their own: {', '.join(gone)}"]
     reading = _Reading(name, columns_of, extra, PositionCheck(), rounded, notes if gone else [])
+    reading.notes.extend(say_dropped(name, dropped_of(first.schema)))
     return Catalog(columns, _items(first, batches, reading), reading.notes)
 
 
