@@ -448,6 +448,24 @@ def test_columns_that_are_neither_numbers_nor_texts_are_named(tmp_path, ending):
     assert note.startswith(f"columns of {path} that hold neither numbers nor texts are not kept: flux (")
 
 
+@pytest.mark.parametrize(
+    ("lines", "files"),
+    [
+        (["# file,label", "a.png,STAR", "b.png,QSO"], ("a.png", "b.png")),
+        (["# made today", '#"file" , label', "a.png,STAR", "", "b.png,QSO"], ("a.png", "b.png")),
+        (["# file;label", "a.png;STAR"], ("a.png",)),
+        (["# the files, their classes", "file,label", "a.png,STAR"], ("a.png",)),
+        (["# file,class", "file,label", "a.png,STAR"], ("a.png",)),
+        (["#Table1", "file,label", "a.png,STAR"], ("a.png",)),
+    ],
+)
+def test_a_header_behind_a_hash_is_told_from_a_remark(tmp_path, lines, files):
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    table = read_labels(tmp_path / "t.csv")
+    assert table.files == (("file", files),)
+    assert table.labels == ("STAR", "QSO")[: len(files)]
+
+
 def is_label(text):
     return text != "-1" and not is_no_label(text)
 

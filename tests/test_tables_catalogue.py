@@ -57,6 +57,14 @@ def test_five_kinds_of_file_are_joined_by_id_in_any_order(tmp_path, ending):
     assert report == JoinReport("object_id", COUNT, 0, 0, 0)
 
 
+def test_the_header_that_numpy_writes_is_read(tmp_path):
+    rows = np.stack([RA, DEC, MAGNITUDE], axis=1)
+    np.savetxt(tmp_path / "c.csv", rows, delimiter=",", header="of some night\nra,dec,modelMag_u")
+    table, report = joined(tmp_path / "c.csv")
+    np.testing.assert_allclose(table["modelMag_u"].to_numpy(), MAGNITUDE)
+    assert report.matched == COUNT
+
+
 def test_cutouts_without_a_row_have_null_and_are_counted(tmp_path):
     path = catalogue(tmp_path / "c.csv", object_id=[*IDS[2:], "other"], modelMag_u=[*MAGNITUDE[2:], 20.0])
     table, report = joined(path)

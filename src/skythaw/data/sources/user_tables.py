@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from skythaw.data.parquet_images import refuse_packed_texts
 from skythaw.data.sources.astropy_tables import LARGEST_TEXT, UNIT, astropy_batches
+from skythaw.data.sources.commented_header import commented_header
 from skythaw.data.sources.dropped_columns import noting
 from skythaw.data.sources.excel_table import excel_batches
 from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
@@ -213,20 +214,21 @@ def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
     """A function that reads all cells of a CSV as text."""
     encoding = encoding_of(opened)
     with opened() as file, io.TextIOWrapper(file, encoding, newline="") as text:
-        skip, header = 0, text.readline(LONGEST_LINE)
+        skip, header, comment = 0, text.readline(LONGEST_LINE), ""
         while header.startswith("#"):
-            skip, header = skip + 1, text.readline(LONGEST_LINE)
+            skip, header, comment = skip + 1, text.readline(LONGEST_LINE), header
     header = header.strip("\r\n")
     if header.startswith("<"):
         raise ValueError(f"it begins like XML or a web page ({header[:20]!r}), not like a table")
     if not header:
         raise ValueError("it has no first line with the names of its columns")
     separator = separator_of(header)
-    given = [column.strip() for column in next(csv.reader([header], delimiter=separator))]
+    named = commented_header(comment, header, separator)
+    given = named or [column.strip() for column in next(csv.reader([header], delimiter=separator))]
     if twice := next((name for name in given if name and given.count(name) > 1), None):
         raise ValueError(f"two columns are called {twice!r}")
     columns = [name or f"(column {place})" for place, name in enumerate(given, 1)]
-    named = [name for name in given if name]  # pandas' index has no name
+    kept = [name for name in given if name]  # pandas' index has no name
     own: dict[str, Any] = {"encoding": "utf8" if encoding == "utf-8-sig" else encoding}
 
     def read() -> Iterator[pa.RecordBatch]:
@@ -234,19 +236,19 @@ def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
             reader = pyarrow.csv.open_csv(
                 file,
                 pyarrow.csv.ReadOptions(
-                    skip_rows=skip + 1, column_names=columns, block_size=1 << 20, **own
+                    skip_rows=skip + (named is None), column_names=columns, block_size=1 << 20, **own
                 ),
                 pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.string()),
-                    include_columns=named,
+                    include_columns=kept,
                     strings_can_be_null=True,
                 ),
             )
             for batch in reader:
                 cells = [pc.utf8_trim_whitespace(column) for column in batch.columns]
                 cells = [pc.if_else(pc.is_in(column, pa.array(EMPTY)), None, column) for column in cells]
-                yield pa.RecordBatch.from_arrays(cells, names=named)
+                yield pa.RecordBatch.from_arrays(cells, names=kept)
 
     return read
 
