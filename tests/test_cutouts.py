@@ -18,8 +18,10 @@ from helpers_data import FIELD, files_of_at_most, labelled, make, rows
 from skythaw.api.gather_images import gather_images
 from skythaw.data.cutouts import read_cutouts, require_classes, write_cutouts
 from skythaw.data.sources.cutout_files import import_cutouts
+from skythaw.data.sources.source_formats import source_of
 from skythaw.errors import DataError, OutputError
 from skythaw.machine import files
+from skythaw.predict.prediction_rows import status_column
 
 
 def test_round_trip(tmp_path):
@@ -201,6 +203,17 @@ def test_a_wrong_file_is_refused_with_its_reason(tmp_path, columns, message):
         read_cutouts(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_whose_name_is_no_text_is_refused_in_one_line(tmp_path):
+    make(tmp_path / "a.parquet", 3)
+    odd = (tmp_path / "a.parquet").rename(tmp_path / "gal\udcff.parquet")
+    for given in (odd, tmp_path):
+        assert source_of(given) == "cutouts"
+        with pytest.raises(DataError, match="as Parquet: its name is not in UTF-8; rename it") as raised:
+            read_cutouts(given)
+    status = status_column(np.array(["ok", str(raised.value)], dtype=object))
+    assert status[1].as_py().endswith("gal\\udcff.parquet as Parquet: its name is not in UTF-8; rename it")
 
 
 def test_missing_foreign_empty_and_disagreeing_files(tmp_path):

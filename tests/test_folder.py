@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from helpers_data import encode, picture
 from helpers_soak import few
+from skythaw import import_images, tune
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.fits import encode_fits
 from skythaw.data.sources.folder import ImportResult, import_folder
 from skythaw.data.sources.label_table import read_labels
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SkythawError
+from skythaw.predict.prediction_formats import check_output
+from skythaw.tables.catalogue_files import read_catalogue
 
 
 def put(folder: Path, *names: str, size: int = 16) -> Path:
@@ -85,6 +88,20 @@ def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path):
     shutil.rmtree(tmp_path / "in" / "B")
     with pytest.raises(DataError, match=r"1 files whose names are not in UTF-8 do not count: rename them \(A/.udcff"):
         import_folder(tmp_path / "in", tmp_path / "out.parquet")
+
+
+def test_outputs_and_catalogues_whose_names_are_no_text_are_refused(tmp_path):
+    folder = put(tmp_path / "in", "A/1.jpg", "B/2.jpg")
+    odd, wrong = tmp_path / "gal\udcff.parquet", "is not in UTF-8, which it should be"
+    for refused in (
+        lambda: import_images(folder, odd),
+        lambda: tune(folder, out=odd),
+        lambda: check_output(odd),
+        lambda: read_catalogue(odd),
+    ):
+        with pytest.raises(SkythawError, match=wrong):
+            refused()
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path):

@@ -147,7 +147,9 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises on a missing, foreign or damaged file into a `DataError` that names it."""
     try:
         yield
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names that are no UTF-8
+    except UnicodeEncodeError:
+        raise DataError(f"can't read {path} as Parquet: its name is not in UTF-8; rename it") from None
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names of columns
         raise_if_memory_is_short(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         if _is_something_else(path):
