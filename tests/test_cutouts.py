@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers_data import FIELD, files_of_at_most, labelled, make, rows
-from skythaw.api.gather_images import gather_images
 from skythaw.data.cutouts import read_cutouts, require_classes, write_cutouts
 from skythaw.data.sources.cutout_files import import_cutouts
 from skythaw.data.sources.source_formats import source_of
@@ -53,7 +52,6 @@ def test_a_text_that_says_that_there_is_no_label_is_no_class(tmp_path, none):
         assert np.flatnonzero(~cutouts.labelled).tolist() == [4]
     told = {"row without a label, kept as unlabelled": 1}
     assert import_cutouts(tmp_path / "own.parquet", tmp_path / "out.parquet").changed == told
-    assert gather_images(tmp_path / "own.parquet", None, tmp_path / "x").notes == tuple(f"1 images: {w}" for w in told)
 
 
 def test_equal_rows_give_equal_bytes_and_an_image_feature(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw import registry
-from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes, say_unlabelled
+from skythaw.data.cutouts import Cutouts, read_cutouts, require_classes
 from skythaw.data.parquet import find_files
 from skythaw.data.sources.column_names import some_names
 from skythaw.data.sources.folder import ImportResult
@@ -77,8 +77,7 @@ def gather_images(
                 raise DataError(
                     f"{images} is Parquet, whose labels are in its column 'label': leave out --labels {labels}"
                 )
-            said = [f"{number} images: {what}" for what, number in say_unlabelled(cutouts).items()]
-            return GatheredImages(cutouts, images, tuple(said))
+            return GatheredImages(cutouts, images)
         try:
             result = _import(images, labels, file, skip_broken, progress)
         except DataError as error:
