@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skythaw.data.class_names import is_no_label
 from skythaw.data.parquet import OWN
 from skythaw.data.sources.column_names import (
     CATALOGUE_LABELS,
@@ -168,7 +169,7 @@ def _ids(values: pa.Array | None, column: str, rows: int, before: int, name: str
 def _labels(values: pa.Array | None, rows: int) -> list[str | None]:
     if values is None:
         return [None] * rows
-    return [label or None for label in values.cast(pa.string()).to_pylist()]
+    return [None if each is None or is_no_label(each) else each for each in values.cast(pa.string()).to_pylist()]
 
 
 def _degrees(batch: pa.RecordBatch, reading: _Reading, axis: Axis, before: int) -> list[float | None]:
