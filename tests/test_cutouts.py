@@ -16,8 +16,11 @@ import pytest
 
 from helpers_data import FIELD, files_of_at_most, labelled, make, rows
 from skythaw.data.cutouts import read_cutouts, require_classes, write_cutouts
+from skythaw.data.sources.cutout_files import import_cutouts
+from skythaw.data.sources.source_formats import source_of
 from skythaw.errors import DataError, OutputError
 from skythaw.machine import files
+from skythaw.predict.prediction_rows import status_column
 
 
 def test_round_trip(tmp_path):
@@ -34,6 +37,21 @@ def test_round_trip(tmp_path):
     assert cutouts.column("field").tolist() == [n // 12 for n in range(30)]
     assert [data for _, data, _ in cutouts.images()] == [row["image"] for row in rows(30)]
     assert all(hashlib.sha256(data).hexdigest() == sha256 for _, data, sha256 in cutouts.images())
+
+
+@pytest.mark.parametrize("none", ["nan", "NaN", "NA", "None", "", " null ", "<NA>"])
+def test_a_text_that_says_that_there_is_no_label_is_no_class(tmp_path, none):
+    make(tmp_path / "own.parquet", 30, label={4: none, 5: "none"})
+    table = pq.read_table(tmp_path / "own.parquet").drop_columns("object_id").replace_schema_metadata()
+    label = table.column_names.index("label")
+    table = table.set_column(label, "class", table["label"].dictionary_encode())
+    pq.write_table(table, tmp_path / "other.parquet")
+    for name in ("own", "other"):
+        cutouts = read_cutouts(tmp_path / f"{name}.parquet")
+        assert cutouts.counts == {"GALAXY": 10, "QSO": 9, "STAR": 9, "none": 1}
+        assert np.flatnonzero(~cutouts.labelled).tolist() == [4]
+    told = {"row without a label, kept as unlabelled": 1}
+    assert import_cutouts(tmp_path / "own.parquet", tmp_path / "out.parquet").changed == told
 
 
 def test_equal_rows_give_equal_bytes_and_an_image_feature(tmp_path):
@@ -183,6 +201,17 @@ def test_a_wrong_file_is_refused_with_its_reason(tmp_path, columns, message):
         read_cutouts(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_whose_name_is_no_text_is_refused_in_one_line(tmp_path):
+    make(tmp_path / "a.parquet", 3)
+    odd = (tmp_path / "a.parquet").rename(tmp_path / "gal\udcff.parquet")
+    for given in (odd, tmp_path):
+        assert source_of(given) == "cutouts"
+        with pytest.raises(DataError, match="as Parquet: its name is not in UTF-8; rename it") as raised:
+            read_cutouts(given)
+    status = status_column(np.array(["ok", str(raised.value)], dtype=object))
+    assert status[1].as_py().endswith("gal\\udcff.parquet as Parquet: its name is not in UTF-8; rename it")
 
 
 def test_missing_foreign_empty_and_disagreeing_files(tmp_path):

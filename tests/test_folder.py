@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from hypothesis import strategies as st
 
 from helpers_data import encode, picture
 from helpers_soak import few
+from skythaw import import_images, tune
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.fits import encode_fits
 from skythaw.data.sources.folder import ImportResult, import_folder
 from skythaw.data.sources.label_table import read_labels
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SkythawError
+from skythaw.predict.prediction_formats import check_output
+from skythaw.tables.catalogue_files import read_catalogue
 
 
 def put(folder: Path, *names: str, size: int = 16) -> Path:
@@ -65,6 +69,13 @@ def test_names_that_clash_become_paths(tmp_path):
     assert load(put(tmp_path / "i", "A/1.jpg", "B/1.jpg", "B/2.png")).object_ids == ["A/1.jpg", "B/1.jpg", "B/2.png"]
 
 
+def test_a_folder_called_nan_is_no_class(tmp_path):
+    folder = put(tmp_path / "in", "STAR/1.jpg", "QSO/2.jpg", "NaN/3.jpg", "NaN/4.jpg")
+    found = import_folder(folder, tmp_path / "out.parquet")
+    assert found.changed == {"class 'NaN' is none, kept as unlabelled": 2}
+    assert read_cutouts(tmp_path / "out.parquet").counts == {"QSO": 1, "STAR": 1}
+
+
 def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path):
     for name, folder in ((b"a.jpg", b"A"), (b"b.jpg", b"B"), (b"\xff.jpg", b"A")):
         place = os.fsencode(tmp_path) + b"/in/" + folder
@@ -74,6 +85,23 @@ def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path):
     found = import_folder(tmp_path / "in", tmp_path / "out.parquet")
     assert found.left_out == {"A/\\udcff.jpg": "its name is not in UTF-8, so it can't be written: rename the file"}
     assert found.objects == 2
+    shutil.rmtree(tmp_path / "in" / "B")
+    with pytest.raises(DataError, match=r"1 files whose names are not in UTF-8 do not count: rename them \(A/.udcff"):
+        import_folder(tmp_path / "in", tmp_path / "out.parquet")
+
+
+def test_outputs_and_catalogues_whose_names_are_no_text_are_refused(tmp_path):
+    folder = put(tmp_path / "in", "A/1.jpg", "B/2.jpg")
+    odd, wrong = tmp_path / "gal\udcff.parquet", "is not in UTF-8, which it should be"
+    for refused in (
+        lambda: import_images(folder, odd),
+        lambda: tune(folder, out=odd),
+        lambda: check_output(odd),
+        lambda: read_catalogue(odd),
+    ):
+        with pytest.raises(SkythawError, match=wrong):
+            refused()
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path):

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from astropy import units
+from astropy.nddata import CCDData, NDData
 from astropy.table import Table
+from astropy.utils.masked import Masked
 from PIL import Image
 
 import skythaw
 from helpers_bundle import make_bundle
+from skythaw.bundle.given_images import read_given
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.decode import decode
 from skythaw.errors import DataError
@@ -217,6 +221,27 @@ def test_what_can_not_be_read_is_one_sentence(model, stack, given, said):
     with pytest.raises(DataError, match=said) as raised:
         model.predict(given(stack))
     assert "\n" not in str(raised.value)
+
+
+ASTROPY = {
+    "array": Masked,
+    "quantity": lambda pixels, mask: Masked(pixels * units.adu, mask),
+    "CCDData": lambda pixels, mask: CCDData(pixels, mask=mask, unit="adu"),
+    "list of NDData": lambda pixels, mask: [NDData(pixels, mask=mask)],
+}
+
+
+@pytest.mark.parametrize("form", ASTROPY)
+def test_pixels_that_astropy_masks_are_missing(form):
+    pixels, mask = np.linspace(0, 1, 81).reshape(9, 9), np.zeros((9, 9), bool)
+    found = read_given(ASTROPY[form](pixels, mask), None).images[0]
+    np.testing.assert_array_equal(np.squeeze(found), pixels)
+    mask[2, 3] = True
+    with pytest.raises(DataError, match=r"image 0 has 1 values that are NaN \(or masked\)"):
+        read_given(ASTROPY[form](pixels, mask), None)
+    if form != "quantity":  # which holds floats
+        with pytest.raises(DataError, match="1 pixels of an array of int64 are masked"):
+            read_given(ASTROPY[form]((9 * pixels).astype(np.int64), mask), None)
 
 
 def test_an_open_file_is_refused_and_stays_open(model, files):

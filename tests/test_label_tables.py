@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from helpers_data import encode, picture
 from helpers_soak import few
+from skythaw.data.class_names import is_no_label
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources import excel_table, text_tables
 from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, LABEL_NAMES
 from skythaw.data.sources.folder import import_folder
-from skythaw.data.sources.label_table import NO_LABEL, NO_LABEL_AS_WRITTEN, LabelSettings, read_labels
+from skythaw.data.sources.label_table import LabelSettings, read_labels
 from skythaw.data.sources.rounded_ids import RoundedIds
 from skythaw.data.sources.sky_positions import PositionCheck, read_degrees
 from skythaw.errors import DataError, SpecError
@@ -430,8 +431,43 @@ def test_any_table_gives_back_what_was_put_in(tmp_path, examples):
     check()
 
 
+@pytest.mark.parametrize("ending", ["parquet", "fits", "jsonl", "json"])
+def test_columns_that_are_neither_numbers_nor_texts_are_named(tmp_path, ending):
+    path = tmp_path / f"labels.{ending}"
+    columns = {"file": ["a.png", "b.png"], "label": ["STAR", "QSO"], "flux": [[1.0, 2.0], [3.0, 4.0]]}
+    if ending == "fits":
+        Table(columns).write(path)
+    elif ending == "parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        rows = [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        path.write_text("\n".join(rows) if ending == "jsonl" else f"[{','.join(rows)}]")
+    table = read_labels(path)
+    assert table.columns == ()
+    (note,) = table.notes
+    assert note.startswith(f"columns of {path} that hold neither numbers nor texts are not kept: flux (")
+
+
+@pytest.mark.parametrize(
+    ("lines", "files"),
+    [
+        (["# file,label", "a.png,STAR", "b.png,QSO"], ("a.png", "b.png")),
+        (["# made today", '#"file" , label', "a.png,STAR", "", "b.png,QSO"], ("a.png", "b.png")),
+        (["# file;label", "a.png;STAR"], ("a.png",)),
+        (["# the files, their classes", "file,label", "a.png,STAR"], ("a.png",)),
+        (["# file,class", "file,label", "a.png,STAR"], ("a.png",)),
+        (["#Table1", "file,label", "a.png,STAR"], ("a.png",)),
+    ],
+)
+def test_a_header_behind_a_hash_is_told_from_a_remark(tmp_path, lines, files):
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    table = read_labels(tmp_path / "t.csv")
+    assert table.files == (("file", files),)
+    assert table.labels == ("STAR", "QSO")[: len(files)]
+
+
 def is_label(text):
-    return text != "-1" and text.casefold() not in NO_LABEL and text not in NO_LABEL_AS_WRITTEN
+    return text != "-1" and not is_no_label(text)
 
 
 def bomb(kind, path):

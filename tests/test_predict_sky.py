@@ -165,7 +165,7 @@ def test_what_can_not_be_fetched_is_one_line(bundle, arguments, says, bundles, s
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not list(tmp_path.glob("out.*.parquet"))
+    assert not list(tmp_path.glob("out.*"))
 
 
 def test_a_bundle_of_other_images_is_refused(bundles):

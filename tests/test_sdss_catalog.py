@@ -79,8 +79,23 @@ def test_columns_that_the_images_bring_are_named(tmp_path):
         ("objid,ra,dec,class\n" + ROWS).replace("\n", "\r\n"),
         '"objid","ra","dec","class"\n' + ROWS.replace("a b", '"a b"'),
         "objid,ra,dec,class\n" + ROWS.rstrip("\n").replace(",\n", ",null\n"),
+        "objid,ra,dec,class\n" + ROWS.replace(",\n", ",None\n"),
+        "# objid,ra,dec,class\n" + ROWS,
     ],
-    ids=["plain", "bom", "comments", "bom_comments", "semicolons", "tabs", "blanks", "crlf", "quotes", "no_last_line"],
+    ids=[
+        "plain",
+        "bom",
+        "comments",
+        "bom_comments",
+        "semicolons",
+        "tabs",
+        "blanks",
+        "crlf",
+        "quotes",
+        "no_last_line",
+        "None",
+        "hash",
+    ],
 )
 def test_a_csv_is_read_however_it_is_written(content, tmp_path):
     items, _ = read(tmp_path / "c.csv", content)

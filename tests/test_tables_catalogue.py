@@ -57,6 +57,14 @@ def test_five_kinds_of_file_are_joined_by_id_in_any_order(tmp_path, ending):
     assert report == JoinReport("object_id", COUNT, 0, 0, 0)
 
 
+def test_the_header_that_numpy_writes_is_read(tmp_path):
+    rows = np.stack([RA, DEC, MAGNITUDE], axis=1)
+    np.savetxt(tmp_path / "c.csv", rows, delimiter=",", header="of some night\nra,dec,modelMag_u")
+    table, report = joined(tmp_path / "c.csv")
+    np.testing.assert_allclose(table["modelMag_u"].to_numpy(), MAGNITUDE)
+    assert report.matched == COUNT
+
+
 def test_cutouts_without_a_row_have_null_and_are_counted(tmp_path):
     path = catalogue(tmp_path / "c.csv", object_id=[*IDS[2:], "other"], modelMag_u=[*MAGNITUDE[2:], 20.0])
     table, report = joined(path)
@@ -66,6 +74,31 @@ def test_cutouts_without_a_row_have_null_and_are_counted(tmp_path):
         "10 of 12 cutouts have a row in the catalogue, found by object_id; 2 have none. "
         "Rows of the catalogue that are not used: 1."
     )
+
+
+def test_short_numbers_that_agree_by_chance_join_nothing(tmp_path):
+    ids = [*(f"{100 + n}" for n in range(COUNT - 1)), "7"]
+    cutouts = labelled(["STAR", "GALAXY"] * 6, object_id=ids)
+    rows = {"id": np.arange(COUNT), "modelMag_u": MAGNITUDE}
+    with pytest.raises(DataError, match=r"its id is that of only 1 of 12 cutouts .such as '7'., as where short"):
+        joined(catalogue(tmp_path / "c.csv", **rows), cutouts=cutouts)
+    few = catalogue(tmp_path / "f.csv", id=["104", "101"], modelMag_u=[17.0, 18.0])
+    assert joined(few, cutouts=cutouts)[1].matched == 2
+    long = catalogue(
+        tmp_path / "l.csv", id=[*IDS[:1], *(f"{n}" for n in range(COUNT))], modelMag_u=[17.0] * (COUNT + 1)
+    )
+    assert joined(long)[1].matched == 1
+
+
+def test_row_numbers_are_no_ids_where_the_positions_say_otherwise(tmp_path):
+    numbered = labelled(["STAR", "GALAXY"] * 6, object_id=[f"{n}" for n in range(COUNT)], ra=RA, dec=DEC)
+    order = np.roll(np.arange(COUNT), 1)
+    rows = {"id": np.arange(COUNT), "ra": RA[order], "dec": DEC[order], "modelMag_u": MAGNITUDE[order]}
+    table, report = joined(catalogue(tmp_path / "c.csv", **rows), cutouts=numbered)
+    assert (report.how, report.matched) == ("position", COUNT)
+    np.testing.assert_allclose(table["modelMag_u"].to_numpy(), MAGNITUDE)
+    right = catalogue(tmp_path / "d.csv", id=np.arange(COUNT), ra=RA + 1 / 3600, dec=DEC, modelMag_u=MAGNITUDE)
+    assert joined(right, cutouts=numbered)[1].how == "object_id"
 
 
 @pytest.mark.parametrize("ids", [{}, {"name": [f"SDSS J{n}" for n in range(COUNT)]}])

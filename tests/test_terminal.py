@@ -22,7 +22,7 @@ from helpers_ray import processes
 from helpers_soak import soak
 from helpers_study import make_survey, write_study
 from helpers_survey import rows, split
-from skythaw.cli.terminal import brief
+from skythaw.cli.terminal import brief, print_json
 from skythaw.engines import ray_start
 
 SMALL = {'"0%", "50%", "100%"': '"0%", "50%"', "epochs = 7": "epochs = 2", "seed = [0, 1]": "seed = [0]"}
@@ -191,3 +191,8 @@ def test_a_stopped_study_says_so(tmp_path, cache, temporary, engine, how):
 def test_rates_are_written_as_people_do():
     numbers = (0.01234, 1.5, 12.34, 99.96, 2290.4, 1e8)
     assert [brief(x) for x in numbers] == ["0.0123", "1.5", "12.3", "100", "2,290", "100,000,000"]
+
+
+def test_json_holds_names_that_are_no_text_as_escapes(tmp_path):
+    print_json({"name": "gal\udcff\u00e9.png"}, tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "gal\\udcff\u00e9.png"\n}\n'

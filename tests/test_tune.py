@@ -10,7 +10,7 @@ import sys
 import time
 import tomllib
 from contextlib import redirect_stderr
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -614,6 +614,17 @@ def test_columns_of_a_table_with_words_are_read_or_named(tmp_path, cache):
     assert any("the column 'i' of table.csv is not used: it should hold numbers, not 'faint'" in text for text in said)
     assert any("the column 'y' of table.csv is not used: it looks like neither" in text for text in said)
     assert len(said) == 3
+    columns = {
+        "object_id": cutouts.object_ids,
+        "g": r + colour,
+        "when": [date(2020, 1, 1)] * 120,
+        "tags": [["a"]] * 120,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    columns, said = table_columns({"data": {"path": str(tmp_path / "survey.parquet")}}, tmp_path / "t.parquet", cache)
+    assert columns == ["g"]
+    assert said[0] == "the column 'when' of t.parquet is not used: it holds date32[day]"
+    assert said[1].startswith("the column 'tags' of t.parquet is not used: it holds list<")
 
 
 def test_a_search_joins_numbers_to_what_is_left(tmp_path, cache):

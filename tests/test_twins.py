@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import assume
@@ -104,6 +106,14 @@ def study_of(folder, by="random", **replacements):
 
 def same_image(ids):
     return {name[1:] for name in ids}
+
+
+def test_objects_without_a_label_are_told(tmp_path):
+    table = pq.read_table(make_survey(tmp_path / "survey.parquet"))
+    labels = pa.array(["nan"] * 10 + table["label"].to_pylist()[10:])
+    pq.write_table(table.set_column(table.column_names.index("label"), "label", labels), tmp_path / "survey.parquet")
+    said = open_study_data(study_of(tmp_path), tmp_path / "cache").warnings()
+    assert f"10 objects of {tmp_path / 'survey.parquet'} have no label, and take no part" in said
 
 
 @pytest.mark.parametrize("by", ["random", "auto", "field"])

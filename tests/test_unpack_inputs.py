@@ -19,9 +19,11 @@ from helpers_data import encode, picture
 from skythaw.data.cutouts import read_cutouts
 from skythaw.data.sources.folder import import_folder
 from skythaw.data.sources.set_choices import SetChoices
+from skythaw.data.sources.source_formats import source_of
 from skythaw.data.sources.zip_archive import import_zip
 from skythaw.errors import DataError
 from skythaw.predict.array_rows import array_rows
+from skythaw.predict.find_inputs import find_inputs
 from skythaw.predict.predict_inputs import predict
 from skythaw.predict.unpack_inputs import unpacked
 
@@ -83,6 +85,31 @@ def test_what_is_packed_is_predicted_as_what_is_not(tmp_path, bundle, images, na
     assert packed == plain
     assert summary.passed_over == ({"a.zip:deep/notes.txt": "not an image: .txt"} if name == "a.zip" else {})
     assert not [each.name for each in tmp_path.iterdir() if each.name.startswith(".")]
+
+
+def test_names_that_are_no_text_are_escaped_in_an_archive(tmp_path, images):
+    data = next(iter(images.values()))
+    tarred(tmp_path / "a.tar", {"deep/gal\udcff": data, "deep/b": data})
+    with unpacked([tmp_path / "a.tar"], tmp_path / "out.csv") as found:
+        inputs = find_inputs(found.paths)
+        assert sorted(inputs.ids.to_pylist()) == ["b", "gal\\udcff"]
+        assert all(content.read() == data for _, content in inputs.items())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("gal\u00e9.png", data)
+    broken = (tmp_path / "a.zip").read_bytes().replace("\u00e9".encode(), b"\xff\xff")
+    (tmp_path / "a.zip").write_bytes(broken)
+    with pytest.raises(DataError, match=r"the name b'gal\\xff\\xff.png' in it is not in UTF-8"):
+        source_of(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_refused_leaves_unpacked_images_only_where_a_prediction_has_begun(tmp_path, images, begun):
+    tarred(tmp_path / "a.tar", images)
+    with suppress(DataError), unpacked([tmp_path / "a.tar"], tmp_path / "out.csv"):
+        if begun:
+            (tmp_path / "out.csv.part").mkdir()
+        raise DataError("the table can't be joined")
+    assert len(list(tmp_path.glob(".out.csv.*"))) == begun
 
 
 def test_a_damaged_archive_is_one_line_and_leaves_nothing(tmp_path, bundle, images, skythaw):

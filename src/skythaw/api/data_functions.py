@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from skythaw import registry
 from skythaw.api.progress_bar import tracked
 from skythaw.errors import OutputError, SpecError
+from skythaw.machine.files import require_text
 from skythaw.machine.hub_repository import is_hub_address
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def import_images(  # noqa: PLR0913 (each is an option of the command)
 
 def _refuse_other_endings(out: Path) -> None:
     """Raise `OutputError` where the file to write is called like something else: it may be the user's table."""
+    require_text(out)
     if out.suffix.lower() in (".parquet", ".pq"):
         return
     there = f"; the table of labels is given with --labels {out}" if out.is_file() else ""

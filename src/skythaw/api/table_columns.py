@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from skythaw.data.cutouts import is_number
 from skythaw.data.sources.column_names import DEC_NAMES, RA_NAMES
+from skythaw.data.sources.dropped_columns import dropped_of
 from skythaw.data.sources.user_tables import IDS
 from skythaw.errors import DataError, SkythawError
 from skythaw.spec import Study
@@ -71,6 +72,8 @@ def _sorted_out(catalogue: pa.Table) -> tuple[list[str], dict[str, list[str]]]:
             columns.append(field.name)
         else:
             left_out.setdefault("it holds text" if is_text else f"it holds {field.type}", []).append(field.name)
+    for name, kind in dropped_of(catalogue.schema).items():
+        left_out.setdefault(f"it holds {kind}", []).append(name)
     return columns, left_out
 
 

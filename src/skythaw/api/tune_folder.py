@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from skythaw.api.gather_images import file_marks, require_same
 from skythaw.bundle.bundle_file import ABOUT
 from skythaw.errors import OutputError
-from skythaw.machine.files import replacing, writing
+from skythaw.machine.files import replacing, require_text, writing
 from skythaw.study.ledger import Ledger
 
 SCHEMA = 1
@@ -237,6 +237,7 @@ class TuneFolder:
         OutputError
             It is of another request, the images or tables have changed since, or it is none of `tune` and not empty.
         """
+        require_text(self.path)
         if not self.path.exists():
             return {}
         if not self._state.is_file():

@@ -20,7 +20,7 @@ NEAR = 1e-4
 
 
 def one_array(given: Any) -> np.ndarray | None:
-    """The numbers of an array, a tensor or a PIL image; None of what has none.
+    """The numbers of an array, a tensor, a PIL image or astropy's NDData; None of what has none. Masked ones are NaN.
 
     Raises
     ------
@@ -33,6 +33,7 @@ def one_array(given: Any) -> np.ndarray | None:
         given = given.detach().cpu()
         half = given.is_floating_point() and given.element_size() < 4
         given = (given.float() if half else given).numpy()
+    given = _with_mask(given)
     if not hasattr(given, "__array__"):
         return None
     array = np.asarray(given)
@@ -47,6 +48,19 @@ def one_array(given: Any) -> np.ndarray | None:
             "numbers, such as abs(images)"
         )
     return _unmasked(given) if isinstance(given, np.ma.MaskedArray) else array
+
+
+def _with_mask(given: Any) -> Any:
+    """What astropy masks (a `Masked` array or quantity, or `NDData`) as a masked array of NumPy; all else as it is."""
+    if isinstance(given, np.ndarray) and hasattr(given, "unmasked"):
+        data = given.unmasked
+    elif hasattr(given, "uncertainty") and hasattr(given, "mask"):
+        data = given.data
+    else:
+        return given
+    array = np.asarray(data)
+    hidden = np.asarray(False if given.mask is None else given.mask, bool)
+    return np.ma.MaskedArray(array, np.broadcast_to(hidden, array.shape))
 
 
 def _unmasked(given: np.ma.MaskedArray[Any, Any]) -> np.ndarray:

@@ -51,6 +51,7 @@ def plain_line(text: str) -> str:
 def print_json(content: dict[str, Any], file: Path | None = None) -> None:
     """Write JSON to a file, or to standard output (no file, or ``-``). Never NaN: null stands for undefined."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = text.encode("utf-8", "backslashreplace").decode()  # names of files that are not UTF-8, as JSON's escapes
     if file is None or str(file) == "-":
         typer.echo(text, nl=False)
         return

@@ -11,6 +11,18 @@ from skythaw.errors import DataError
 
 LONGEST_CLASS = 100
 """letters"""
+NO_LABEL = ("nan", "null", "n/a", "<na>")
+"""what stands where there is no label, in lower case"""
+NO_LABEL_AS_WRITTEN = ("NA", "None")
+"""the same as R and Python write it: pandas, too, reads these as missing; ``none`` may be a class"""
+UNLABELLED = "row without a label, kept as unlabelled"
+"""what is said of such rows"""
+
+
+def is_no_label(text: str) -> bool:
+    """Whether a text in the place of a label says that there is none. One that holds only blanks is an odd name."""
+    plain = text.strip()
+    return not text or plain.casefold() in NO_LABEL or plain in NO_LABEL_AS_WRITTEN
 
 
 def require_plain(names: Iterable[str], where: object) -> None:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skythaw.data import parquet
+from skythaw.data.class_names import UNLABELLED
 from skythaw.data.parquet_labels import parts_of
 from skythaw.errors import DataError
 from skythaw.machine.files import replacing
@@ -198,6 +199,12 @@ def require_classes(cutouts: Cutouts, given: Path | None = None) -> None:
     if len(cutouts.counts) < 2:
         found = ", ".join(f"{name} ({count})" for name, count in cutouts.counts.items()) or "none"
         raise DataError(f"{given or cutouts.paths[0]}: a classifier needs at least 2 classes; found {found}")
+
+
+def say_unlabelled(cutouts: Cutouts) -> dict[str, int]:
+    """What is said of rows without a label, and how many there are; empty where all have one, or none."""
+    missing = len(cutouts) - sum(cutouts.counts.values())
+    return {UNLABELLED: missing} if 0 < missing < len(cutouts) else {}
 
 
 def write_cutouts(

@@ -25,7 +25,7 @@ from skythaw.data.parquet_images import (
     require_images,
     rows_at_once,
 )
-from skythaw.data.parquet_labels import label_column, named_labels
+from skythaw.data.parquet_labels import label_column, named_labels, without_none
 from skythaw.errors import DataError
 from skythaw.machine.files import writing
 from skythaw.machine.machine_fault import raise_if_memory_is_short
@@ -101,7 +101,9 @@ def read_columns(path: Path, need_labels: bool) -> pa.Table:
         labels = named_labels(path, schema, label, table[label])
         table = table.set_column(table.column_names.index(label), "label", labels)
     for name in {"object_id", "label", "sha256"} & set(table.column_names):
-        table = table.set_column(table.column_names.index(name), name, _text(path, name, table[name]))
+        texts = _text(path, name, table[name])
+        texts = without_none(texts) if name == "label" else texts
+        table = table.set_column(table.column_names.index(name), name, texts)
     if "object_id" in table.column_names and table["object_id"].null_count:
         raise DataError(f"{path}: {table['object_id'].null_count} rows have no object_id; every object needs one")
     return table
@@ -145,7 +147,9 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises on a missing, foreign or damaged file into a `DataError` that names it."""
     try:
         yield
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names that are no UTF-8
+    except UnicodeEncodeError:
+        raise DataError(f"can't read {path} as Parquet: its name is not in UTF-8; rename it") from None
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of names of columns
         raise_if_memory_is_short(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         if _is_something_else(path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skythaw.data.class_names import is_no_label
 from skythaw.data.parquet_images import features
 from skythaw.errors import DataError
 
@@ -52,6 +53,12 @@ def named_labels(path: Path, schema: pa.Schema, name: str, values: pa.ChunkedArr
     if others == {1}:
         return values
     return pc.if_else(pc.equal(values, -1), pa.scalar(None, values.type), values)
+
+
+def without_none(labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Labels as text, null where the text says that there is none (``nan``, ``NA``, ...), as for tables of labels."""
+    none = [label for label in pc.unique(labels).to_pylist() if label is not None and is_no_label(label)]
+    return pc.if_else(pc.is_in(labels, pa.array(none, pa.string())), pa.scalar(None, pa.string()), labels)
 
 
 def _whole(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -161,6 +161,17 @@ def is_web_page(start: bytes) -> bool:
     return start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
+def require_text(out: Path) -> None:
+    """Raise `OutputError` for an output whose name is not in UTF-8: readers of Parquet, and study files, want that."""
+    if not is_text(out):
+        raise OutputError(f"the name of the output {out} is not in UTF-8, which it should be: choose another")
+
+
+def is_text(name: Path | str) -> bool:
+    """Whether a name of a file is in UTF-8, as Linux does not ask for."""
+    return str(name).encode("utf-8", "ignore").decode() == str(name)
+
+
 def plain_name(name: str) -> str:
     """A file's name as text that every file can hold: what is not UTF-8 in it, and line ends, as escapes."""
     text = name.encode("utf-8", "backslashreplace").decode()

@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from skythaw.data.parquet import parquet_writer
 from skythaw.errors import OutputError, SpecError
-from skythaw.machine.files import replacing, writing
+from skythaw.machine.files import replacing, require_text, writing
 
 PARQUET = ".parquet"
 FORMULA = r"^([=+\-@\t\r])"
@@ -23,6 +23,7 @@ FORMULA = r"^([=+\-@\t\r])"
 
 def check_output(out: Path, *, lists: bool = False) -> None:
     """Raise `SpecError` or `OutputError` unless predictions, or with `lists` features, can be written by this name."""
+    require_text(out)
     if lists and out.suffix.lower() != PARQUET:
         raise SpecError(f"features are lists of numbers, which need Parquet: the output {out} should end in {PARQUET}")
     if out.suffix.lower() not in _FORMS:

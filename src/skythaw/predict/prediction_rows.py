@@ -15,6 +15,7 @@ from skythaw.bundle.bundle_file import BundleDescription
 from skythaw.bundle.number_half import NEITHER, TABLE
 from skythaw.bundle.probabilities import are_probabilities
 from skythaw.data.parquet import parquet_writer
+from skythaw.machine.files import plain_name
 from skythaw.machine.package_version import version_of
 from skythaw.machine.sealed_table import sealed
 
@@ -69,6 +70,11 @@ def origin(about: BundleDescription, backend: str) -> dict[str, Any]:
         "backend": backend,
         "skythaw": version_of("skythaw"),
     }
+
+
+def status_column(status: np.ndarray) -> pa.Array:
+    """What is said of each image, as text that every file can hold: a reason may name a file."""
+    return pa.array([each if each == OK else plain_name(each) for each in status], pa.string())
 
 
 def rows_of(
@@ -129,7 +135,7 @@ def rows_of(
         *(pa.array(column, pa.float32(), mask=~(known & ok)) for column in far.T),
         *inputs,
         *((finite_features(features, ok),) if FEATURES in schema.names else ()),
-        pa.array(status, pa.string()),
+        status_column(status),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
 

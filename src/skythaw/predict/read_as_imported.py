@@ -17,7 +17,7 @@ from skythaw.data.parquet import IMAGE, parquet_writer
 from skythaw.data.sources.band_files import join_bands
 from skythaw.data.sources.image_files import plain_stem
 from skythaw.data.sources.read_images import ImageOptions, ImageReader
-from skythaw.machine.files import replacing
+from skythaw.machine.files import plain_name, replacing
 from skythaw.predict.find_inputs import Inputs
 from skythaw.predict.image_contents import LONG_NAME, UNPACKED, Content
 
@@ -66,18 +66,19 @@ def read_as_imported(
         With `band_from`, there are no files of several bands.
     """
     chosen = options or ImageOptions()
+    named: Callable[[str], str] = lambda text: plain_name(called(text))  # noqa: E731
     reader, items, left_out = ImageReader(Path(), chosen, side=chosen.size), inputs.items(), dict[str, str]()
     if chosen.band_from == "name":
         objects, left_out = _bands([where for _, content in items if isinstance(where := content.where, str)], inside)
         reader = replace(reader, bands=objects)
         items = ((name, Content(key)) for key, name in _called(list(objects)).items())
     if not target.exists():
-        rows = (_row(None if options is None else reader, name, content, called) for name, content in items)
+        rows = (_row(None if options is None else reader, name, content, named) for name, content in items)
         with replacing(target) as file, parquet_writer(file, SCHEMA, target) as write:
             while page := list(islice(rows, ROWS)):
                 write(pa.Table.from_pylist(page, SCHEMA))
     passed_over = {**inputs.passed_over, **left_out}
-    return {called(name): called(why) for name, why in passed_over.items()}, reader.changed
+    return {named(name): named(why) for name, why in passed_over.items()}, reader.changed
 
 
 def _bands(paths: Sequence[str], inside: str) -> tuple[dict[str, dict[str, str]], dict[str, str]]:

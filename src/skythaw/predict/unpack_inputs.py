@@ -18,7 +18,7 @@ from skythaw.data.parquet_images import image_column
 from skythaw.data.sources.packed_folder import beside
 from skythaw.data.sources.read_images import ImageOptions
 from skythaw.data.sources.source_formats import source_of
-from skythaw.errors import DataError
+from skythaw.errors import DataError, SkythawError
 from skythaw.machine.walk_folders import walk
 from skythaw.predict.array_rows import array_rows
 from skythaw.predict.find_inputs import find_inputs
@@ -45,7 +45,8 @@ class ReadableInputs:
 def unpacked(given: Sequence[str | Path], out: Path, images: ImageOptions | None = None) -> Iterator[ReadableInputs]:
     """Put what is packed into Parquet files beside the result; they vanish when the block ends well.
 
-    If it does not, they stay, so that the same call goes on with the same files.
+    If it does not, and a prediction has begun or was stopped, they stay, so that the same call goes on with the same
+    files. What is refused leaves none.
 
     Parameters
     ----------
@@ -61,8 +62,21 @@ def unpacked(given: Sequence[str | Path], out: Path, images: ImageOptions | None
     DataError
         An archive or array can't be read, or holds no images.
     """
-    made: list[Path] = []
-    found = ReadableInputs([])
+    found, made = ReadableInputs([]), list[Path]()
+    try:
+        _unpack_all(given, out, images, found, made)
+        yield found
+    except SkythawError:
+        if not out.with_name(f"{out.name}.part").exists():
+            _remove(made)
+        raise
+    _remove(made)
+
+
+def _unpack_all(
+    given: Sequence[str | Path], out: Path, images: ImageOptions | None, found: ReadableInputs, made: list[Path]
+) -> None:
+    """Put what is packed into Parquet files; adds all inputs to `found`, and the files to `made`."""
     loose: list[str | Path] = []
     for number, path in enumerate(map(Path, given)):
         kind = _packed(path)
@@ -85,8 +99,10 @@ def unpacked(given: Sequence[str | Path], out: Path, images: ImageOptions | None
         passed_over, changed = read_as_imported(inputs, target, images)
         found.passed_over.update(passed_over)
         found.changed.update(changed)
-    yield found
-    for each in made:
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for each in files:
         each.unlink(missing_ok=True)
 
 

@@ -24,7 +24,7 @@ from skythaw.predict.predict_images import BACKEND, PredictSettings, Progress
 from skythaw.predict.predict_inputs import Told, counted
 from skythaw.predict.prediction_files import unfinished_prediction
 from skythaw.predict.prediction_formats import check_output, write_table
-from skythaw.predict.prediction_rows import FEATURES, OK, features_type, finite_features
+from skythaw.predict.prediction_rows import FEATURES, OK, features_type, finite_features, status_column
 from skythaw.predict.unpack_inputs import unpacked
 
 NOT_FINITE = "the network gives features that are not finite"
@@ -145,7 +145,7 @@ def _of_batch(
     column = finite_features(found, ok)
     status[ok & np.asarray(column.is_null())] = NOT_FINITE
     names = [name for name, _ in batch]
-    return pa.Table.from_arrays([pa.array(names, pa.string()), column, pa.array(status, pa.string())], schema=schema)
+    return pa.Table.from_arrays([pa.array(names, pa.string()), column, status_column(status)], schema=schema)
 
 
 def _schema(source: FeatureSource, network: FeatureNetwork) -> pa.Schema:

@@ -106,6 +106,9 @@ class StudyData:
     def warnings(self) -> list[str]:
         """What the user should know about the classes and the split."""
         found = split_remarks(self.cutouts, self.division, self.parts, external_test=self.test is not None)
+        for each in (self.cutouts, *([self.test] if self.test else [])):
+            if unlabelled := len(each) - int(each.labelled.sum()):
+                found.append(f"{unlabelled} objects of {each.paths[0]} have no label, and take no part")
         cutouts, part = self._together()
         basis = basis_of(cutouts)
         if self.study.data.split.by == "random" and (basis or not self.division.why):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +25,10 @@ from skythaw.tables.number_table import first_twice
 AXES: tuple[Axis, Axis] = ("ra", "dec")
 CLEARLY = 2.0
 """the second nearest must be so many times farther than the nearest, or the match is ambiguous"""
+SHORT = re.compile(r"\d{1,6}")
+"""ids that agree by chance: row numbers, and numbers within another set"""
+NEAR = 60.0
+"""arcsec, at least, within which two positions may be of one object, if its id says so, too"""
 
 
 @dataclass(frozen=True)
@@ -76,17 +82,18 @@ def join(path: Path, cutouts: Cutouts, settings: Numbers) -> tuple[pa.Table, Joi
     Raises
     ------
     DataError
-        It can't be read, has neither ids nor positions, the same id twice, ids that were rounded, or nothing matches.
+        It can't be read, has neither ids nor positions, the same id twice, ids that were rounded, or nothing matches
+        but by chance.
     """
     catalogue = read_catalogue(path)
     if twice := first_twice(catalogue.column_names):
         raise DataError(f"{path} has two columns called {twice!r}")
-    row = _by_id(catalogue, cutouts, path)
+    row, tried = _by_id(catalogue, cutouts, settings, path)
     if row is not None:
         matched = int((row >= 0).sum())
         report = JoinReport("object_id", matched, len(row) - matched, 0, catalogue.num_rows - matched)
         return _rows(catalogue, row, cutouts), report
-    row, report = _by_position(catalogue, cutouts, settings, path)
+    row, report = _by_position(catalogue, cutouts, settings, path, tried)
     return _rows(catalogue, row, cutouts), report
 
 
@@ -99,10 +106,18 @@ def _rows(catalogue: pa.Table, row: np.ndarray, cutouts: Cutouts) -> pa.Table:
     return joined.append_column("object_id", own)
 
 
-def _by_id(catalogue: pa.Table, cutouts: Cutouts, path: Path) -> np.ndarray | None:
-    """The row of the catalogue for each cutout, by the first column of ids that has any of theirs; None if none has."""
-    faults, wanted = [], {each: row for row, each in enumerate(cutouts.object_ids)}
-    for name in _id_columns(catalogue):
+def _by_id(catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path: Path) -> tuple[np.ndarray | None, str]:
+    """The row of the catalogue for each cutout, by the first column of ids that has theirs; None if none has, and why.
+
+    Ids that may agree by chance are none.
+    """
+    names, faults = _id_columns(catalogue), list[DataError]()
+    tried = f"none of its {names[0]} is the object_id of a cutout" if names else "it has no column of ids"
+    tried, wanted = (
+        f"{tried} (such as {cutouts.object_ids[0]!r})",
+        {each: row for row, each in enumerate(cutouts.object_ids)},
+    )
+    for name in names:
         try:
             ids = _ids(catalogue[name], name, path)
         except DataError as error:
@@ -115,11 +130,49 @@ def _by_id(catalogue: pa.Table, cutouts: Cutouts, path: Path) -> np.ndarray | No
                     raise DataError(f"{path}: {name} {each!r} is in two rows; every object should have one row")
                 found[wanted[each]] = row
         if (found >= 0).any():
-            return found
+            if not (doubt := _doubt(catalogue, cutouts, found, settings)):
+                return found, ""
+            tried = f"its {name} is that of {doubt}"
     if faults:
         hint = "; or remove the column, and rows are found by ra and dec" if _places(catalogue) else ""
         raise DataError(f"{faults[0]}{hint}")
-    return None
+    return None, tried
+
+
+def _doubt(catalogue: pa.Table, cutouts: Cutouts, row: np.ndarray, settings: Numbers) -> str:
+    """Why ids may agree by chance, in words; empty if they do not.
+
+    Only short numbers do. Where positions are known, these decide; else half of the cutouts or rows must match.
+    """
+    found = np.flatnonzero(row >= 0)
+    ids = [cutouts.object_ids[each] for each in found]
+    if not all(map(SHORT.fullmatch, ids)):
+        return ""
+    said = f"{len(ids)} of {len(cutouts)} cutouts (such as {ids[0]!r})"
+    apart = _apart(catalogue, cutouts, row, found)
+    if len(apart):
+        near = int((apart <= max(NEAR, settings.radius)).sum())
+        lie = f"{said}, of which {len(apart) - near} lie elsewhere on the sky"
+        return "" if 2 * near >= len(apart) else f"{lie}, as where short numbers agree by chance"
+    enough = 2 * len(ids) >= min(len(cutouts), catalogue.num_rows)
+    return "" if enough else f"only {said}, as where short numbers agree by chance"
+
+
+def _apart(catalogue: pa.Table, cutouts: Cutouts, row: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """How far the cutouts `found` are from their rows, arcsec; only of those whose two positions are known."""
+    from astropy.coordinates import angular_separation
+
+    places = _places(catalogue)
+    if not places or not {*AXES} <= {*cutouts.table.column_names}:
+        return np.empty(0)
+    with suppress(DataError):
+        theirs = [
+            _degrees(catalogue, column, axis, Path())[row[found]] for column, axis in zip(places, AXES, strict=True)
+        ]
+        ours = [_own_degrees(cutouts, axis)[found] for axis in AXES]
+        apart = np.rad2deg(angular_separation(*np.deg2rad([*ours, *theirs]))) * 3600
+        return np.asarray(apart[np.isfinite(apart)])
+    return np.empty(0)
 
 
 def _id_columns(catalogue: pa.Table) -> list[str]:
@@ -138,11 +191,11 @@ def _ids(values: pa.ChunkedArray, name: str, path: Path) -> list[str]:
     return ids
 
 
-def _by_position(catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path: Path) -> tuple[np.ndarray, JoinReport]:
+def _by_position(
+    catalogue: pa.Table, cutouts: Cutouts, settings: Numbers, path: Path, tried: str
+) -> tuple[np.ndarray, JoinReport]:
     """The row of each cutout as `match_positions` finds it; refused where there is no position, or nothing matches."""
-    names = _id_columns(catalogue)
-    tried = f"none of its {names[0]} is the object_id of a cutout" if names else "it has no column of ids"
-    failed = f"{path} can't be joined to {cutouts.paths[0]}: {tried} (such as {cutouts.object_ids[0]!r})"
+    failed = f"{path} can't be joined to {cutouts.paths[0]}: {tried}"
     places = _places(catalogue)
     if not places:
         there = ", ".join(catalogue.column_names[:20])

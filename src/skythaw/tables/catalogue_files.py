@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from skythaw.data.sources.user_tables import UNREADABLE, batches_of
 from skythaw.errors import DataError
+from skythaw.machine.files import is_text
 from skythaw.machine.machine_fault import raise_if_memory_is_short
 
 LARGEST_TEXTS = 256 << 20
@@ -23,6 +24,8 @@ def read_catalogue(path: Path) -> pa.Table:
     DataError
         There is no such file, it is no table, is damaged, holds texts of more than `LARGEST_TEXTS`, or has no rows.
     """
+    if not is_text(path):
+        raise DataError(f"the name of the catalogue {path} is not in UTF-8, which it should be: rename it")
     try:
         batches = list(_bounded(batches_of(Path(path), set())))
     except UNREADABLE as error:

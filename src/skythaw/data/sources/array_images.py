@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from skythaw.data.class_names import UNLABELLED
 from skythaw.data.cutouts import write_cutouts
 from skythaw.data.decode import BrokenImageError, decode, probe
 from skythaw.data.fits import encode_fits
@@ -20,7 +21,6 @@ from skythaw.data.image_form import LARGEST, MOST_BANDS, Form, one_form
 from skythaw.data.sources.array_labels import label_arrays, label_texts, short_name, text_of
 from skythaw.data.sources.column_names import DEC_NAMES, FRAME, ID_NAMES, RA_NAMES
 from skythaw.data.sources.folder import ImportResult, Progress
-from skythaw.data.sources.label_table import UNLABELLED
 from skythaw.data.sources.read_images import refuse_broken
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.set_choices import Copies, SetChoices, named_labels

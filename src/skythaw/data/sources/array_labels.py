@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from skythaw.data.class_names import is_no_label
 from skythaw.data.sources.column_names import label_names
-from skythaw.data.sources.label_table import NO_LABEL
 from skythaw.data.sources.table_sheet import WHOLE
 
 LABEL_ARRAYS = (
@@ -30,9 +30,9 @@ def label_arrays(names: Iterable[str]) -> list[str]:
 def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> list[str | None]:
     """Labels as text: numbers by their names where there are any.
 
-    None where a text says so (`NO_LABEL`), or is -1 among whole numbers, unless 1 is the only other one. A list of one
-    value is that value. Of one column for each class, the largest value tells the class; where two are equally large,
-    or one is missing, there is none.
+    None where a text says so (see `is_no_label`), or is -1 among whole numbers, unless 1 is the only other one. A list
+    of one value is that value. Of one column for each class, the largest value tells the class; where two are equally
+    large, or one is missing, there is none.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> li
     """
     values = [_single(value) if isinstance(value, list | tuple | np.ndarray) else value for value in values]
     texts = [text_of(value) for value in values]
-    given = {text for text in texts if text and text.casefold() not in NO_LABEL}
+    given = {text for text in texts if not is_no_label(text)}
     numbers = all(isinstance(value, int | float) or value is None for value in values)
     whole = numbers or all(WHOLE.fullmatch(text) for text in given)
     none = "-1" if whole and given - {"-1"} != {"1"} else None
@@ -53,7 +53,7 @@ def label_texts(values: Sequence[Any], names: Sequence[Any] | None = None) -> li
         elif known and isinstance(value, int):
             if not 0 <= value < len(known):
                 raise ValueError(f"the label {value} has no name; there are names for 0 to {len(known) - 1} alone")
-            found.append(known[value])
+            found.append(None if is_no_label(known[value]) else known[value])
         else:
             found.append(text)
     return found

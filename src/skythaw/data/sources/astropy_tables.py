@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from skythaw.data.sources.dropped_columns import noting
 from skythaw.data.sources.text_tables import Opened
 from skythaw.machine.machine_fault import raise_if_memory_is_short
 
@@ -91,6 +92,7 @@ def _batches(table: Any) -> Iterator[pa.RecordBatch]:
     from astropy.table import Column
 
     names = [n for n, c in table.columns.items() if isinstance(c, Column) and c.ndim == 1 and _is_plain(c)]
+    dropped = {name: _kind(column) for name, column in table.columns.items() if name not in names}
     for start in range(0, max(len(table), 1), ROWS):
         arrays, fields = [], []
         for name in names:
@@ -98,7 +100,7 @@ def _batches(table: Any) -> Iterator[pa.RecordBatch]:
             kind = TYPES.get(column.dtype.kind, pa.string())
             arrays.append(pa.array([_value(value) for value in column.tolist()], kind))
             fields.append(pa.field(name, kind, metadata={UNIT: str(column.unit or "")}))
-        yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+        yield noting(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), dropped)
 
 
 def _is_plain(column: Any) -> bool:
@@ -106,6 +108,12 @@ def _is_plain(column: Any) -> bool:
     if column.dtype.kind == "O":
         return all(value is None or isinstance(value, str | bytes) for value in column.tolist())
     return column.dtype.kind in "SU" or column.dtype.kind in TYPES
+
+
+def _kind(column: Any) -> str:
+    """The type of a column that is not kept, in words."""
+    shape = getattr(column, "shape", ())[1:]
+    return f"{type(column).__name__} of {getattr(column, 'dtype', 'objects')}" + (f" {shape}" if shape else "")
 
 
 def _value(value: Any) -> Any:

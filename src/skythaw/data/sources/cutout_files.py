@@ -8,7 +8,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from skythaw.data.cutouts import Cutouts, read_cutouts, write_cutouts
+from skythaw.data.cutouts import Cutouts, read_cutouts, say_unlabelled, write_cutouts
 from skythaw.data.decode import BrokenImageError, open_image, require_checksum
 from skythaw.data.image_form import Form, one_form
 from skythaw.data.one_shape import common_side
@@ -57,7 +57,8 @@ def import_cutouts(  # noqa: PLR0913 (those of every source)
     done = reader.options.recipe | ({} if reader.side is None else {"size": reader.side})
     recipe = {"source": "cutouts", "file": Path(path).name} | ({"images": done} if done else {}) | choices.recipe
     count = write_cutouts(out, rows, columns, recipe)
-    return ImportResult(count, broken, conflicts | broken, named.changed | reader.changed, named.said)
+    changed = say_unlabelled(cutouts) | named.changed | reader.changed
+    return ImportResult(count, broken, conflicts | broken, changed, named.said)
 
 
 def _sized(cutouts: Cutouts, reader: ImageReader) -> Iterator[tuple[str, tuple[int, int]] | None]:

@@ -165,7 +165,7 @@ def _without_objects(
 
 
 def _labels_inside(
-    folder: Path, files: Sequence[str], others: Iterable[str], choices: SetChoices
+    folder: Path, files: Sequence[str], others: dict[str, str], choices: SetChoices
 ) -> LabelSettings | None:
     """The table of labels that lies among the images; None where folders name the classes."""
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from skythaw.data.class_names import UNLABELLED, is_no_label
 from skythaw.data.sources.column_names import (
     DEC_NAMES,
     FILE_NAMES,
@@ -24,6 +25,7 @@ from skythaw.data.sources.column_names import (
     given_columns,
     label_names,
 )
+from skythaw.data.sources.dropped_columns import say_dropped
 from skythaw.data.sources.rounded_ids import EXACT, refuse_ruined
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, are_plain, read_degrees, split_name
 from skythaw.data.sources.table_sheet import WHOLE, Sheet, open_sheet
@@ -33,11 +35,6 @@ KINDS = ("file", "id", "label", "ra", "dec", *FRAME, "part")
 """what a user may name a column for"""
 KEPT = ("file", "filename", "path", "image", "image_path")
 """names of columns that say where an image was: the file of cutouts has its own"""
-UNLABELLED = "row without a label, kept as unlabelled"
-NO_LABEL = ("nan", "null", "n/a", "<na>")
-"""what tables hold where there is no label, in lower case"""
-NO_LABEL_AS_WRITTEN = ("NA", "None")
-"""the same as R and Python write it: pandas, too, reads these as missing; ``none`` may be a class"""
 
 
 DECIMAL = re.compile(rf"{WHOLE.pattern}\.0+")
@@ -108,7 +105,7 @@ def read_labels(settings: LabelSettings | Path) -> LabelTable:
         columns=tuple((name, kind) for name, kind, _ in others),
         values=tuple(values for _, _, values in others),
         changed=changed | checked.changed,
-        notes=tuple(note for note in (sheet.note, *checked.notes) if note),
+        notes=tuple(note for note in (sheet.note, *checked.notes, *say_dropped(sheet.path, sheet.dropped)) if note),
     )
 
 
@@ -145,7 +142,7 @@ def _find(sheet: Sheet, settings: LabelSettings) -> dict[str, int]:
 
 def _labels(texts: Sequence[str]) -> tuple[str | None, ...]:
     """Labels; none where a text says so, or is -1 among whole numbers, unless 1 is the only other one."""
-    none = {text for text in texts if not text or text.casefold() in NO_LABEL or text in NO_LABEL_AS_WRITTEN}
+    none = {text for text in texts if is_no_label(text)}
     given = set(texts) - none
     if given and all(DECIMAL.fullmatch(text) for text in given):  # whole numbers that a program wrote as 1.0
         return _labels([text if text in none else text.partition(".")[0] for text in texts])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skythaw.data.class_names import look_alikes, merged_names, require_plain, say_alike
+from skythaw.data.class_names import is_no_label, look_alikes, merged_names, require_plain, say_alike
 from skythaw.data.twins import digest_of, say_conflicts
 from skythaw.errors import DataError
 
@@ -45,7 +45,7 @@ class NamedLabels:
 
 
 def named_labels(labels: Sequence[str | None], where: object, choices: SetChoices) -> NamedLabels:
-    """Merge the spellings of a class if that is wanted, and check the names.
+    """Merge the spellings of a class if that is wanted, and check the names; one such as ``nan`` is no class.
 
     Parameters
     ----------
@@ -61,7 +61,8 @@ def named_labels(labels: Sequence[str | None], where: object, choices: SetChoice
     DataError
         A name of a class would do harm in a file, on a page or on a terminal.
     """
-    changed: Counter[str] = Counter()
+    changed = Counter(f"class {each!r} is none, kept as unlabelled" for each in labels if each and is_no_label(each))
+    labels = [None if label is None or is_no_label(label) else label for label in labels]
     if choices.merge:
         names = merged_names(labels)
         changed.update(f"class {label!r} is now {names[label]!r}" for label in labels if label in names)

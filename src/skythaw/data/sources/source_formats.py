@@ -14,6 +14,7 @@ from skythaw.data.sources.image_files import ENDINGS as ENDINGS_OF_IMAGES
 from skythaw.data.sources.image_files import PLAIN
 from skythaw.data.sources.packed_folder import SHARDS
 from skythaw.errors import DataError
+from skythaw.machine.files import is_text
 from skythaw.machine.hub_repository import is_hub_address
 from skythaw.machine.walk_folders import walk
 
@@ -109,6 +110,8 @@ def _is_cutouts(path: Path) -> bool:
     """Whether a Parquet file, or the first of a folder, has images as files have them; not if it can't be read."""
     try:
         first = find_files(path)[0]
+        if not is_text(first):
+            return True  # what reads it says what is wrong with its name
         with reading(first):
             return image_column(pq.read_schema(first)) is not None
     except DataError:
@@ -119,6 +122,11 @@ def _zip_source(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"can't read {path} as a zip archive: the name {error.object!r} in it is not in UTF-8, which it should be; "
+            "rename the file, and make the archive again"
+        ) from None
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"can't read {path} as a zip archive: {error}") from None
     if any(name.endswith(("data.pkl", "/data.pkl")) for name in names):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from skythaw.data.sources.dropped_columns import dropped_of
 from skythaw.data.sources.rounded_ids import EXACT
 from skythaw.data.sources.sky_positions import split_name
 from skythaw.data.sources.text_tables import MOST_ROWS, read_text_table
@@ -35,6 +36,8 @@ class Sheet:
     units: Sequence[str]
     note: str = ""
     separator: str = ","
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    """columns that are not kept -> their types"""
 
     def texts(self, number: int) -> tuple[str, ...]:
         """A column as text: empty where there is no value, and whole numbers without a decimal point."""
@@ -87,7 +90,8 @@ def _sheet(path: Path, batches: Sequence[pa.RecordBatch]) -> Sheet:
         raise DataError(f"{path} has two columns called {twice[0]!r}")
     units = [((one.metadata or {}).get(UNIT) or b"").decode() or split_name(one.name)[1] for one in table.schema]
     types = [plain(one.type) for one in table.schema]
-    return Sheet(path, header, [column.to_pylist() for column in table.columns], types, units)
+    columns = [column.to_pylist() for column in table.columns]
+    return Sheet(path, header, columns, types, units, dropped=dropped_of(table.schema))
 
 
 def _text(value: Any) -> str:

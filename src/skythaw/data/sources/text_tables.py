@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from skythaw.data.sources.commented_header import commented_header
 from skythaw.errors import DataError
 
 SEPARATORS = ",;\t|"
@@ -58,7 +59,8 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def read_text_table(path: Path) -> PlainTable:
-    """Read a text table with a header. Leading lines that begin with ``#`` (as SkyServer writes) are skipped.
+    """Read a text table with a header. Leading lines that begin with ``#`` (as SkyServer writes) are skipped, unless
+    the last of them is the header (see `commented_header`).
 
     Raises
     ------
@@ -193,13 +195,15 @@ def _decode(opened: Opened, encoding: str, refuse: re.Pattern[bytes] | None = No
 def _cells(path: Path, text: io.TextIOWrapper) -> tuple[list[str], list[list[str]], str]:
     """Header, rows and separator. An error names the line."""
     lines = _lines(path, text)
-    skip, first = 0, next(lines, "")
+    skip, first, comment = 0, next(lines, ""), ""
     while first and (first.startswith("#") or not first.strip()):
+        comment = first if first.startswith("#") else comment
         skip, first = skip + 1, next(lines, "")
     separator = separator_of(first)
+    named = commented_header(comment, first, separator)
     reader = csv.reader(chain([first], lines), delimiter=separator, strict=True)
     with _blaming_line(path, reader, skip):
-        header = next(([cell.strip() for cell in row] for row in reader if any(row)), [])
+        header = named or next(([cell.strip() for cell in row] for row in reader if any(row)), [])
     _check_header(path, header)
     rows: list[list[str]] = []
     with _blaming_line(path, reader, skip):

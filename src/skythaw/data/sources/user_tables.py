@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 
 from skythaw.data.parquet_images import refuse_packed_texts
 from skythaw.data.sources.astropy_tables import LARGEST_TEXT, UNIT, astropy_batches
+from skythaw.data.sources.commented_header import commented_header
+from skythaw.data.sources.dropped_columns import noting
 from skythaw.data.sources.excel_table import excel_batches
 from skythaw.data.sources.text_tables import LONGEST_LINE, Opened, encoding_of, opening, separator_of
 from skythaw.machine.files import is_web_page
@@ -111,11 +113,18 @@ def table_format(path: Path) -> str:
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path) as file:
-        names = [field.name for field in file.schema_arrow if plain(field.type) is not None]
+        names, dropped = _kept(file.schema_arrow)
         refuse_packed_texts(path, file, names)
         for batch in file.iter_batches(10_000, columns=names):
             batch.validate(full=True)  # text that is no UTF-8
-            yield pa.RecordBatch.from_arrays([_as_plain(c) for c in batch.columns], names=batch.schema.names)
+            arrays = [_as_plain(column) for column in batch.columns]
+            yield noting(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), dropped)
+
+
+def _kept(schema: pa.Schema) -> tuple[list[str], dict[str, pa.DataType]]:
+    """The columns that hold plain values, and the types of the others."""
+    kept = [each.name for each in schema if plain(each.type) is not None]
+    return kept, {each.name: each.type for each in schema if each.name not in kept}
 
 
 def _as_plain(values: pa.Array) -> pa.Array:
@@ -132,12 +141,12 @@ def _json_lines(opened: Opened) -> Iterator[pa.RecordBatch]:
     if len(content) > LARGEST_TEXT:
         raise ValueError(f"it has more than {LARGEST_TEXT >> 20} MiB, and JSON lines are read whole")
     table = pyarrow.json.read_json(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")))
-    kept = [each.name for each in table.schema if plain(each.type) is not None]
+    kept, dropped = _kept(table.schema)
     if not kept:
         raise ValueError(
             "its JSON holds no plain values; pandas writes what is read with to_json(FILE, orient='records')"
         )
-    yield from table.select(kept).to_batches()
+    yield from (noting(batch, dropped) for batch in table.select(kept).to_batches())
 
 
 def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
@@ -154,7 +163,8 @@ def _json_array(opened: Opened) -> Iterator[pa.RecordBatch]:
         raise ValueError('it is a JSON array, but not of objects such as {"file": ..., "label": ...}')
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
-    yield from table.select([each.name for each in table.schema if plain(each.type) is not None]).to_batches()
+    kept, dropped = _kept(table.schema)
+    yield from (noting(batch, dropped) for batch in table.select(kept).to_batches())
 
 
 def _csv(opened: Opened, texts: set[str]) -> Iterator[pa.RecordBatch]:
@@ -204,38 +214,41 @@ def _csv_text(opened: Opened) -> Callable[[], Iterator[pa.RecordBatch]]:
     """A function that reads all cells of a CSV as text."""
     encoding = encoding_of(opened)
     with opened() as file, io.TextIOWrapper(file, encoding, newline="") as text:
-        skip, header = 0, text.readline(LONGEST_LINE)
+        skip, header, comment = 0, text.readline(LONGEST_LINE), ""
         while header.startswith("#"):
-            skip, header = skip + 1, text.readline(LONGEST_LINE)
+            skip, header, comment = skip + 1, text.readline(LONGEST_LINE), header
     header = header.strip("\r\n")
     if header.startswith("<"):
         raise ValueError(f"it begins like XML or a web page ({header[:20]!r}), not like a table")
     if not header:
         raise ValueError("it has no first line with the names of its columns")
     separator = separator_of(header)
-    given = [column.strip() for column in next(csv.reader([header], delimiter=separator))]
+    named = commented_header(comment, header, separator)
+    given = named or [column.strip() for column in next(csv.reader([header], delimiter=separator))]
     if twice := next((name for name in given if name and given.count(name) > 1), None):
         raise ValueError(f"two columns are called {twice!r}")
     columns = [name or f"(column {place})" for place, name in enumerate(given, 1)]
-    named = [name for name in given if name]  # pandas' index has no name
+    kept = [name for name in given if name]  # pandas' index has no name
     own: dict[str, Any] = {"encoding": "utf8" if encoding == "utf-8-sig" else encoding}
 
     def read() -> Iterator[pa.RecordBatch]:
         with opened() as file:
             reader = pyarrow.csv.open_csv(
                 file,
-                pyarrow.csv.ReadOptions(skip_rows=skip + 1, column_names=columns, block_size=1 << 20, **own),
+                pyarrow.csv.ReadOptions(
+                    skip_rows=skip + (named is None), column_names=columns, block_size=1 << 20, **own
+                ),
                 pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.string()),
-                    include_columns=named,
+                    include_columns=kept,
                     strings_can_be_null=True,
                 ),
             )
             for batch in reader:
                 cells = [pc.utf8_trim_whitespace(column) for column in batch.columns]
                 cells = [pc.if_else(pc.is_in(column, pa.array(EMPTY)), None, column) for column in cells]
-                yield pa.RecordBatch.from_arrays(cells, names=named)
+                yield pa.RecordBatch.from_arrays(cells, names=kept)
 
     return read
 

@@ -28,7 +28,7 @@ from skythaw.data.sources.sdss.missing_reasons import TRANSIENT, Fault, Reason
 from skythaw.data.sources.sdss.positions import read_catalog
 from skythaw.data.sources.sdss.sdss_request import Request
 from skythaw.data.sources.sdss.state_rows import SkyObject
-from skythaw.errors import DataError, RemoteError
+from skythaw.errors import DataError, RemoteError, SkythawError
 from skythaw.machine.package_version import version_of
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -117,7 +117,10 @@ def settle(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> FetchState:
-    """Fetch until every object has its image or its reason, and return the open state file; see `fetch_sdss`."""
+    """Fetch until every object has its image or its reason, and return the open state file; see `fetch_sdss`.
+
+    A request that is refused before any object is known leaves no state file.
+    """
     show = progress or (lambda items, total, name: items)
     state = FetchState(path)
     try:
@@ -133,7 +136,9 @@ def settle(
                 state.mend()
         finally:
             client.close()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, SkythawError):
+            state.discard_new()
         state.close()
         raise
     return state

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class FetchState:
     """The state file of one request, held by one process; its threads may share it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.new = path, not path.exists()
         self._lock = threading.RLock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
         with self._guard():
@@ -87,6 +87,13 @@ class FetchState:
         with self._lock:
             self._db.close()
             self._file_lock.release()
+
+    def discard_new(self) -> None:
+        """Remove the file, if it is new and lists nothing, before it is closed."""
+        if self.new and not self.counts() and not self.get("replies"):
+            for ending in ("", "-wal", "-shm", ".lock"):
+                with suppress(OSError):  # some systems take no file away that is open
+                    self.path.with_name(self.path.name + ending).unlink()
 
     def get(self, name: str) -> Any:
         """A note, or None."""

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skythaw.data.class_names import is_no_label
 from skythaw.data.parquet import OWN
 from skythaw.data.sources.column_names import (
     CATALOGUE_LABELS,
@@ -21,6 +22,7 @@ from skythaw.data.sources.column_names import (
     column_of,
     given_columns,
 )
+from skythaw.data.sources.dropped_columns import dropped_of, say_dropped
 from skythaw.data.sources.rounded_ids import RoundedIds, refuse_rounded, refuse_ruined
 from skythaw.data.sources.sdss.state_rows import SkyObject
 from skythaw.data.sources.sky_positions import Axis, PositionCheck, read_degrees, split_name
@@ -99,6 +101,7 @@ def read_catalog(source: Path | bytes, called: Mapping[str, str]) -> Catalog:
     rounded = RoundedIds(columns_of.get("object_id", ""))
     notes = [f"left out of {name}, for the images bring their own: {', '.join(gone)}"]
     reading = _Reading(name, columns_of, extra, PositionCheck(), rounded, notes if gone else [])
+    reading.notes.extend(say_dropped(name, dropped_of(first.schema)))
     return Catalog(columns, _items(first, batches, reading), reading.notes)
 
 
@@ -166,7 +169,7 @@ def _ids(values: pa.Array | None, column: str, rows: int, before: int, name: str
 def _labels(values: pa.Array | None, rows: int) -> list[str | None]:
     if values is None:
         return [None] * rows
-    return [label or None for label in values.cast(pa.string()).to_pylist()]
+    return [None if each is None or is_no_label(each) else each for each in values.cast(pa.string()).to_pylist()]
 
 
 def _degrees(batch: pa.RecordBatch, reading: _Reading, axis: Axis, before: int) -> list[float | None]:
