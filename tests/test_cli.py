@@ -414,10 +414,12 @@ def test_an_external_test_set_that_shares_a_field_warns(here, skythaw):
 
 
 def test_the_same_cell_twice_in_the_grid_is_one_cell(here, skythaw):
+    """And it is told that [recipe] has a batch too."""
     write_study(here, replace={"[75]": '["all", 90]', "[recipe]": "batch = [16, 16.0]\n[recipe]"})
     found = json.loads(skythaw("study", "plan", "study.toml", "--json", cwd=here).stdout)
     assert len({c["key"] for c in found["cells"]}) == len(found["cells"]) == 6
     assert any("listed twice in the grid; run once" in w for w in found["warnings"])
+    assert any("batch = 16 in [recipe] is not used" in w for w in found["warnings"])
 
 
 def test_text_where_numbers_should_be(tmp_path, skythaw):

@@ -11,6 +11,7 @@ import pytest
 
 from skythaw.errors import SpecError
 from skythaw.spec import Cell, Numbers, Pixels, Recipe, Split, Study, WeightsChoice, parse_depth
+from skythaw.study.axis_settings import overruled
 
 GOOD = {
     "name": "s",
@@ -131,6 +132,22 @@ def test_a_file_that_is_not_there_and_one_that_is_not_toml(tmp_path):
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(SpecError, match=r"bad\.toml is not TOML"):
         Study.load(tmp_path / "bad.toml")
+
+
+def test_a_key_of_the_grid_that_stands_in_another_section_too_is_told():
+    """Where a user wrote it: a default is none that was written."""
+    assert overruled(Study.parse(GOOD)) == []
+    content = copy.deepcopy(GOOD)
+    content["data"] |= {"crop": 48, "stretch": "sqrt"}
+    content["grid"] |= {"clip": [1.0], "stretch": ["asinh"]}
+    content["recipe"] |= {"lr": "auto"}
+    rest = "is not used: leave one of them out"
+    assert overruled(Study.parse(content)) == [
+        f"crop stands twice: crop = [32, 64] in [grid] holds, and crop = 48 in [data] {rest}",
+        f"stretch stands twice: stretch = ['asinh'] in [grid] holds, and stretch = 'sqrt' in [data] {rest}",
+        f"lr stands twice: lr = [0.001, 'auto'] in [grid] holds, and lr = 'auto' in [recipe] {rest}",
+        f"clip stands twice: clip = [1.0] in [grid] holds, and clip = false in [recipe] {rest}",
+    ]
 
 
 def test_paths_are_relative_to_the_study_file(tmp_path):
