@@ -10,7 +10,7 @@ import pytest
 from helpers_bundle import make_bundle
 from helpers_data import encode, picture
 from helpers_study import make_survey
-from skythaw import evaluate
+from skythaw import evaluate, init_study
 from skythaw.errors import DataError
 
 UNKNOWN = "where the objects are on the sky is not known"
@@ -62,6 +62,22 @@ def test_advice_names_the_command_that_has_the_option(bundle, tmp_path, cache):
     (tmp_path / "labels.csv").write_text("file,label\na.png,STAR\ngone.png,STAR\n")
     with pytest.raises(DataError, match=r"--labelled-only and --skip-missing are options of skythaw data import"):
         evaluate(bundle, tmp_path / "set", labels=tmp_path / "labels.csv", cache=cache, progress=False)
+
+
+def test_what_the_user_gave_is_named_and_no_file_that_was_made_of_it(bundle, tmp_path, cache):
+    images, labels = tmp_path / "set", tmp_path / "labels.csv"
+    images.mkdir()
+    (images / "a.png").write_bytes(encode(picture(1, 8), "PNG"))
+    labels.write_text("file,label\na.png,STAR\n")
+    with pytest.raises(DataError, match="set: no labelled image can be classified, the first because") as caught:
+        evaluate(bundle, images, labels=labels, cache=cache, progress=False)
+    assert str(caught.value).startswith(str(images))
+    labels.write_text("file,label\na.png,\n")
+    with pytest.raises(DataError, match=r"^\S+/labels\.csv: no object has a label"):
+        evaluate(bundle, images, labels=labels, cache=cache, progress=False)
+    network = {"backbone": "timm:test_efficientnet", "weights": {"timm:test_efficientnet": "random"}}
+    with pytest.raises(DataError, match=r"^\S+/labels\.csv: no object has a label"):
+        init_study(images, labels=labels, out=tmp_path / "out", cache=cache, progress=False, **network)
 
 
 def test_a_folder_is_predicted_by_the_files_that_are_read(bundle, other, tmp_path, cache):
