@@ -164,7 +164,7 @@ def test_a_file_that_is_not_there_and_one_that_is_not_toml(tmp_path):
         (b"", "s.toml is empty: a study has at least path under [data] and backbone under [grid]"),
         (
             "[data]\npath = '\xe4'".encode("latin1"),
-            "s.toml is not text in UTF-8, which a study file is (seen in line 2)",
+            "s.toml: it is not text in UTF-8 (seen in line 2); save it as UTF-8",
         ),
         (b"[data]\nby = field", "s.toml is not TOML: line 2, 'by = field', is no value: text stands in quotes"),
         (b"[grid]\ndepth = [50%]", "s.toml is not TOML: line 2, 'depth = [50%]', ends no list"),

@@ -61,8 +61,8 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise SpecError(
-            f"{path} is not text in UTF-8, which a study file is (seen in line {line}): save it as UTF-8, or give the "
-            "TOML file if this is another"
+            f"can't read the study file {path}: it is not text in UTF-8 (seen in line {line}); save it as UTF-8, "
+            "or give the TOML file if this is another"
         ) from None
 
 
