@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
@@ -11,7 +13,8 @@ from helpers_bundle import make_bundle
 from helpers_data import encode, picture
 from helpers_study import make_survey
 from skythaw import evaluate, init_study
-from skythaw.errors import DataError
+from skythaw.api.gather_images import as_given
+from skythaw.errors import DataError, OutputError
 
 UNKNOWN = "where the objects are on the sky is not known"
 ONE = "all objects are of one field or pixel of the sky"
@@ -78,6 +81,14 @@ def test_what_the_user_gave_is_named_and_no_file_that_was_made_of_it(bundle, tmp
     network = {"backbone": "timm:test_efficientnet", "weights": {"timm:test_efficientnet": "random"}}
     with pytest.raises(DataError, match=r"^\S+/labels\.csv: no object has a label"):
         init_study(images, labels=labels, out=tmp_path / "out", cache=cache, progress=False, **network)
+
+
+def test_a_file_that_cannot_be_written_keeps_its_name():
+    with (
+        pytest.raises(OutputError, match=r"can't write out/cutouts\.parquet"),
+        as_given(Path("out/cutouts.parquet"), Path("a")),
+    ):
+        raise OutputError("can't write out/cutouts.parquet: No space left on device")
 
 
 def test_a_folder_is_predicted_by_the_files_that_are_read(bundle, other, tmp_path, cache):

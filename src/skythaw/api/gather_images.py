@@ -93,10 +93,10 @@ def gather_images(
 
 @contextmanager
 def as_given(file: Path, given: Path) -> Iterator[None]:
-    """Let errors name what the user gave in the place of the file of cutouts that was made of it."""
+    """Let errors of images name what the user gave, not the file made of it, unless that can't be written."""
     try:
         yield
-    except SkythawError as error:
+    except DataError as error:
         error.args = (str(error).replace(str(file.absolute()), str(given)).replace(str(file), str(given)),)
         raise
 
