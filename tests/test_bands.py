@@ -118,7 +118,7 @@ def test_bands_and_stretch_are_axes(there, cache):
         ('stretch = { kind = "asinh", low = [0, 0], high = 1 }', "stretch: low has 2 numbers; give 1, or 5, one for"),
         ('stretch = { kind = "asinh", low = 1, high = 1 }', "data.stretch: low = 1 must be below high = 1"),
         ('stretch = { kind = "asinh", lwo = 1 }', "unknown key 'data.stretch.lwo'; did you mean 'low'?"),
-        ('stretch = { kind = "log" }', "data.stretch.kind = 'log': input should be 'linear', 'sqrt' or 'asinh'"),
+        ('stretch = { kind = "log" }', "data.stretch.kind = 'log' must be 'linear', 'sqrt' or 'asinh'"),
         ('stretch = { kind = "sqrt", softening = 3 }', "softening is of kind = 'asinh', not of 'sqrt'"),
     ],
 )

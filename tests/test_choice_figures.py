@@ -110,7 +110,7 @@ def test_a_row_that_has_not_converged_is_marked_on_the_page(facts):
     table = report_tables(marked).depths
     places = [table.columns.index(name) for name in ("depth", "converged")]
     assert {tuple(row[i] for i in places) for row in table.rows} == {(0, "yes"), (5, "NO"), (10, "yes")}
-    assert "depth 5 (still falling)" in render(make_page(marked, {}, "0.1", date(2026, 1, 1)))
+    assert "depth 5, 1,000 images (still falling)" in render(make_page(marked, {}, "0.1", date(2026, 1, 1)))
     assert any(note.startswith("NOT CONVERGED") for note in report_figures(marked).depth.series[0].notes)
 
 

@@ -130,7 +130,7 @@ def no_weights_here(here):
 
 
 BAD = {
-    "no such file": (no_such_file, "survey.parquet"),
+    "no such file": (no_such_file, "study.toml: data.path = survey.parquet: there is no such file or folder"),
     "not Parquet": (not_parquet, "as Parquet"),
     "missing column": (missing_column, "lacks the column label"),
     "truncated JPEG": (truncated_jpeg, "obj7"),
@@ -147,7 +147,10 @@ BAD = {
         "makes batches of one image",
     ),
     "a study that is not UTF-8": (no_utf8, "can't read the study file"),
-    "unknown backbone": (study_with('"timm:test_efficientnet"]', '"resnet5O"]'), "did you mean 'resnet50'?"),
+    "unknown backbone": (
+        study_with('"timm:test_efficientnet"]', '"resnet5O"]'),
+        "study.toml: unknown backbone 'resnet5O'; did you mean 'resnet50'?",
+    ),
     "unknown timm network": (study_with("test_efficientnet", "test_efficientnot"), "did you mean"),
     "unknown model of the Hub": (
         study_with('"timm:test_efficientnet"]', '"hf_hub:nobody"]'),
@@ -172,9 +175,15 @@ BAD = {
         "are not of timm:test_efficientnet: 73 of 73 tensors missing",
     ),
     "no weights": (no_weights_here, "efficientnet_b2"),
-    "weights of a backbone not in the grid": (study_with('"timm:test_efficientnet" =', "vgg16 ="), "[weights]"),
+    "weights of a backbone not in the grid": (
+        study_with('"timm:test_efficientnet" =', "vgg16 ="),
+        "study.toml: unknown backbone in [weights]",
+    ),
     "unknown key": (study_with("batch = 16", "bach = 16"), "unknown key 'recipe.bach'; did you mean 'batch'?"),
-    "train size too large": (study_with("[75]", "[5000]"), "train_size = 5000 is more than there are: 90"),
+    "train size too large": (
+        study_with("[75]", "[5000]"),
+        "error: study.toml: train_size = 5000 is more than there are: 90",
+    ),
     "no such column to split by": (study_with('by = "field"', 'by = "feild"'), "feild"),
     "no coordinates to split by": (study_with('by = "field"', 'by = "healpix"'), "ra"),
 }
@@ -414,10 +423,12 @@ def test_an_external_test_set_that_shares_a_field_warns(here, skythaw):
 
 
 def test_the_same_cell_twice_in_the_grid_is_one_cell(here, skythaw):
+    """And it is told that [recipe] has a batch too."""
     write_study(here, replace={"[75]": '["all", 90]', "[recipe]": "batch = [16, 16.0]\n[recipe]"})
     found = json.loads(skythaw("study", "plan", "study.toml", "--json", cwd=here).stdout)
     assert len({c["key"] for c in found["cells"]}) == len(found["cells"]) == 6
     assert any("listed twice in the grid; run once" in w for w in found["warnings"])
+    assert any("batch = 16 in [recipe] is not used" in w for w in found["warnings"])
 
 
 def test_text_where_numbers_should_be(tmp_path, skythaw):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
@@ -10,8 +12,9 @@ import pytest
 from helpers_bundle import make_bundle
 from helpers_data import encode, picture
 from helpers_study import make_survey
-from skythaw import evaluate
-from skythaw.errors import DataError
+from skythaw import evaluate, init_study
+from skythaw.api.gather_images import as_given
+from skythaw.errors import DataError, OutputError
 
 UNKNOWN = "where the objects are on the sky is not known"
 ONE = "all objects are of one field or pixel of the sky"
@@ -62,6 +65,30 @@ def test_advice_names_the_command_that_has_the_option(bundle, tmp_path, cache):
     (tmp_path / "labels.csv").write_text("file,label\na.png,STAR\ngone.png,STAR\n")
     with pytest.raises(DataError, match=r"--labelled-only and --skip-missing are options of skythaw data import"):
         evaluate(bundle, tmp_path / "set", labels=tmp_path / "labels.csv", cache=cache, progress=False)
+
+
+def test_what_the_user_gave_is_named_and_no_file_that_was_made_of_it(bundle, tmp_path, cache):
+    images, labels = tmp_path / "set", tmp_path / "labels.csv"
+    images.mkdir()
+    (images / "a.png").write_bytes(encode(picture(1, 8), "PNG"))
+    labels.write_text("file,label\na.png,STAR\n")
+    with pytest.raises(DataError, match="set: no labelled image can be classified, the first because") as caught:
+        evaluate(bundle, images, labels=labels, cache=cache, progress=False)
+    assert str(caught.value).startswith(str(images))
+    labels.write_text("file,label\na.png,\n")
+    with pytest.raises(DataError, match=r"^\S+/labels\.csv: no object has a label"):
+        evaluate(bundle, images, labels=labels, cache=cache, progress=False)
+    network = {"backbone": "timm:test_efficientnet", "weights": {"timm:test_efficientnet": "random"}}
+    with pytest.raises(DataError, match=r"^\S+/labels\.csv: no object has a label"):
+        init_study(images, labels=labels, out=tmp_path / "out", cache=cache, progress=False, **network)
+
+
+def test_a_file_that_cannot_be_written_keeps_its_name():
+    with (
+        pytest.raises(OutputError, match=r"can't write out/cutouts\.parquet"),
+        as_given(Path("out/cutouts.parquet"), Path("a")),
+    ):
+        raise OutputError("can't write out/cutouts.parquet: No space left on device")
 
 
 def test_a_folder_is_predicted_by_the_files_that_are_read(bundle, other, tmp_path, cache):

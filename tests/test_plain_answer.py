@@ -8,9 +8,10 @@ from helpers_run import World, forget, make_run
 from skythaw.bundle.export.choose_cell import choose
 from skythaw.errors import UnknownNameError
 from skythaw.report.choice import _control, _inputs
-from skythaw.report.plain_answer import plain_answer
+from skythaw.report.plain_answer import plain_answer, unfinished
 from skythaw.report.recommendations import Recommendation
 from skythaw.report.report_facts import report_facts
+from skythaw.report.sentences import _warnings
 from skythaw.report.short_answer import short_answer
 from skythaw.study.ledger import Ledger
 
@@ -190,6 +191,18 @@ def test_no_gain_is_promised_where_more_images_may_give_none():
 def test_all_blocks_and_none_are_said_in_words():
     assert "with all of its 19 blocks trained" in answer(depth=19, may_be_best=[19])
     assert "with none of its 19 blocks trained (a new last layer alone)" in answer(depth=0, above_frozen=None)
+
+
+def test_what_has_not_converged_is_named_with_its_images_where_these_differ():
+    row = {"network": "vgg16", "depth": 3, "converged": False, "not_converged": ["diverged"], "inputs": "images"}
+    two, one = [{**row, "train_size": size} for size in (300, 1500)], [{**row, "train_size": 300}]
+    said = "Not converged, so no depth is called worse for it: "
+    assert unfinished(two) == [f"{said}depth 3, 300 images (diverged), depth 3, 1,500 images (diverged)."]
+    assert unfinished(one) == [f"{said}depth 3 (diverged)."]
+    alarm = {"network": "vgg16", "depth": 3, "train_size": 300, "seed": 1, "alarm": "diverged"}
+    facts = {"warnings": [], "cells": {"done": 1, "stopped": 0, "cells": 1}, "alarms": [alarm]}
+    assert _warnings({**facts, "rows": two}) == ["alarm: vgg16, depth 3, 300 images, seed 1: diverged"]
+    assert _warnings({**facts, "rows": one}) == ["alarm: vgg16, depth 3, seed 1: diverged"]
 
 
 def test_nothing_is_said_of_nothing():

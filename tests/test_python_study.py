@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import skythaw
-from helpers_study import make_survey
+from helpers_study import make_survey, write_study
 from skythaw.api import progress_bar
 from skythaw.api.stopping import StoppedError
 from skythaw.errors import DataError, SpecError
@@ -358,6 +358,17 @@ def test_weights_are_an_axis_where_they_are_a_list_and_a_section_where_they_are_
     one = skythaw.Study(data="s.parquet", backbone="resnet50", weights={"resnet50": "random"})
     assert one.weights["resnet50"].random
     assert not one.grid.weights
+
+
+def test_what_a_study_file_says_is_named_with_the_file(tmp_path, cache):
+    file, said = write_study(tmp_path), r"data\.path = \S*survey\.parquet: there is no such file or folder"
+    with pytest.raises(SpecError, match=rf"^\S+study\.toml: {said}"):
+        skythaw.plan_study(file, cache=cache)
+    with pytest.raises(SpecError, match=rf"^\S+study\.toml: {said}"):
+        skythaw.run_study(file, tmp_path / "run", engine="serial", cache=cache, progress=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(SpecError, match=f"^{said}"):
+        skythaw.plan_study(skythaw.Study(data="survey.parquet", backbone="resnet50"), cache=cache)
 
 
 def test_a_key_that_is_given_twice_is_refused():

@@ -11,6 +11,7 @@ import pytest
 
 from skythaw.errors import SpecError
 from skythaw.spec import Cell, Numbers, Pixels, Recipe, Split, Study, WeightsChoice, parse_depth
+from skythaw.study.axis_settings import overruled
 
 GOOD = {
     "name": "s",
@@ -85,7 +86,32 @@ def test_the_documented_form_is_read():
         ("recipe.lr", 0, "recipe.lr"),
         ("recipe.epochs", 2.5, "recipe.epochs = 2.5"),
         ("data.split.test", 0.9, "leaves no training images"),
-        ("name", "a/b", "name = 'a/b'"),
+        ("name", "a/b", "name = 'a/b' must be made of letters, digits, '_', '.' and '-' alone"),
+        ("data.lr", 1e-3, "unknown key 'data.lr'; lr stands in [recipe]"),
+        ("recipe.seed", 1, "unknown key 'recipe.seed'; seed stands in [grid]"),
+        ("grid.split", {}, "grid: no such axis: 'split'; it stands in [data]"),
+        ("grid", {"backbones": ["resnet50"]}, "grid: no such axis: 'backbones'; did you mean 'backbone'?"),
+        ("grid", 3, "grid = 3 must be a section, [grid]"),
+        ("weights", "random", "weights = 'random' must be a table, { key = value }"),
+        ("data.path", "", "data.path: '' names no file or folder"),
+        ("data.path", ["a"], "data.path = ['a'] must be a path in quotes"),
+        ("data.split", "auto", "data.split = 'auto' must be a table, such as { by = \"auto\""),
+        ("data.crop", "big", "data.crop = 'big' must be a whole number"),
+        ("data.crop", [32, 64], "must be a whole number; a list of values to compare stands in [grid]"),
+        ("data.bands", [], "data.bands = [] must be a list with at least one value"),
+        ("data.stretch", {"kind": "asinh", "low": "min"}, "data.stretch.low: 'min' is neither a number nor a list"),
+        ("data.skip_broken", "maybe", "data.skip_broken = 'maybe' must be true or false"),
+        ("recipe.epochs", "many", "recipe.epochs = 'many' must be a whole number, or 'auto'"),
+        ("recipe.lr", -1, "recipe.lr = -1 must be above 0, or 'auto'"),
+        ("recipe.clip", "none", "recipe.clip = 'none' must be a number, or false"),
+        ("recipe.select", "f1", "recipe.select = 'f1' must be 'macro_f1' or 'log_loss'"),
+        ("grid.depth", [0.5], "grid.depth: depth 0.5 is not a count of blocks (3), a share of blocks ('25%')"),
+        ("grid.depth", [], "grid.depth = [] must be a list with at least one value"),
+        ("grid.train_size", ["50%"], "grid.train_size: '50%' must be a whole number, or 'all'"),
+        ("grid.weights", [3], "grid.weights: 3 must be a file, 'imagenet', 'random', a name of published weights"),
+        ("grid.lr", ["fast"], "study.toml: grid.lr = 'fast' must be a number, or 'auto'"),
+        ("grid.clip", [True], "study.toml: grid.clip = true can't be true"),
+        ("grid.bands", ["r", "g"], "study.toml: grid.bands = 'r' must be a list; in [grid] it is a list of lists"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(dotted, value, says):
@@ -128,9 +154,47 @@ def test_the_data_given_as_study_are_not_read_whole(tmp_path):
 def test_a_file_that_is_not_there_and_one_that_is_not_toml(tmp_path):
     with pytest.raises(SpecError, match="No such file"):
         Study.load(tmp_path / "none.toml")
-    (tmp_path / "bad.toml").write_text("name = ")
-    with pytest.raises(SpecError, match=r"bad\.toml is not TOML"):
-        Study.load(tmp_path / "bad.toml")
+    with pytest.raises(SpecError, match=r"is a folder: give the study file itself, such as .*study\.toml"):
+        Study.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "s.toml is empty: a study has at least path under [data] and backbone under [grid]"),
+        (
+            "[data]\npath = '\xe4'".encode("latin1"),
+            "s.toml: it is not text in UTF-8 (seen in line 2); save it as UTF-8",
+        ),
+        (b"[data]\nby = field", "s.toml is not TOML: line 2, 'by = field', is no value: text stands in quotes"),
+        (b"[grid]\ndepth = [50%]", "s.toml is not TOML: line 2, 'depth = [50%]', ends no list"),
+        (b"[data]\n[data]", "s.toml is not TOML: line 2, '[data]', begins a section that stands there already"),
+        (b'path = "C:\\Users"', "has \\ inside double quotes: write / or put the text in single quotes"),
+        (b"name = ", "s.toml is not TOML: "),
+    ],
+)
+def test_what_is_no_toml_is_told_by_its_line(tmp_path, content, says):
+    (tmp_path / "s.toml").write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        Study.load(tmp_path / "s.toml")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_of_the_grid_that_stands_in_another_section_too_is_told():
+    """Where a user wrote it: a default is none that was written."""
+    assert overruled(Study.parse(GOOD)) == []
+    content = copy.deepcopy(GOOD)
+    content["data"] |= {"crop": 48, "stretch": "sqrt"}
+    content["grid"] |= {"clip": [1.0], "stretch": ["asinh"]}
+    content["recipe"] |= {"lr": "auto"}
+    rest = "is not used: leave one of them out"
+    assert overruled(Study.parse(content)) == [
+        f"crop stands twice: crop = [32, 64] in [grid] holds, and crop = 48 in [data] {rest}",
+        f"stretch stands twice: stretch = ['asinh'] in [grid] holds, and stretch = 'sqrt' in [data] {rest}",
+        f"lr stands twice: lr = [0.001, 'auto'] in [grid] holds, and lr = 'auto' in [recipe] {rest}",
+        f"clip stands twice: clip = [1.0] in [grid] holds, and clip = false in [recipe] {rest}",
+    ]
 
 
 def test_paths_are_relative_to_the_study_file(tmp_path):

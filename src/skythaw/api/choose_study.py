@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skythaw.api.first_look import TriedInput, first_candidates, look, study_of
-from skythaw.api.gather_images import GatheredImages, gather_images, require_enough
+from skythaw.api.gather_images import GatheredImages, as_given, gather_images, require_enough
 from skythaw.api.networks_here import networks_here
 from skythaw.api.study_ladder import GOOD, LEAST, FittingStudy, richest_study, study_on
 from skythaw.api.study_text import study_text
@@ -81,16 +81,21 @@ def choose_study(request: TuneRequest, budget: TimeBudget, watcher: Watcher) -> 
     folder.keep(request.told, budget.used)  # first of all: after a kill it is known whose the folder is
     watcher.step(f"reading {request.images}")
     try:
-        gathered = gather_images(
-            request.images, request.labels, folder.cutouts, skip_broken=request.skip_broken, progress=watcher.decoding
-        )
-        require_enough(gathered.cutouts, request.images)
-        base = _base(request, gathered, networks, watcher)
-        form = first_form(gathered.cutouts)
-        if form is None:
-            raise DataError(f"{request.images}: no image can be read")
-        candidates = first_candidates(list(networks), min(form.size))
-        fitting, tried = _fitting(request, base, candidates, budget, watcher)
+        with as_given(folder.cutouts, request.images):
+            gathered = gather_images(
+                request.images,
+                request.labels,
+                folder.cutouts,
+                skip_broken=request.skip_broken,
+                progress=watcher.decoding,
+            )
+            require_enough(gathered.cutouts, request.images)
+            base = _base(request, gathered, networks, watcher)
+            form = first_form(gathered.cutouts)
+            if form is None:
+                raise DataError(f"{request.images}: no image can be read")
+            candidates = first_candidates(list(networks), min(form.size))
+            fitting, tried = _fitting(request, base, candidates, budget, watcher)
     except SkythawError:
         if new and not folder.look.exists():  # nothing was tried: nothing stays in the way of other images or tables
             folder.discard_images()

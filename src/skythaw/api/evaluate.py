@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from skythaw.api.gather_images import Progress, gather_images
+from skythaw.api.gather_images import Progress, as_given, gather_images
 from skythaw.api.progress_bar import tracked
 from skythaw.api.run_choices import cache_folder
 from skythaw.bundle.bundle_file import BundleDescription, read_about
@@ -116,7 +116,7 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
     def shown(items: Iterable[Any], total: int) -> Iterable[Any]:
         return tracked(items, total, "evaluating", shown=progress)
 
-    with temporary_folder() as folder:
+    with temporary_folder() as folder, as_given(folder / "cutouts.parquet", labelled):
         gathered = gather_images(
             labelled, None if labels is None else Path(labels), folder / "cutouts.parquet", skip_broken=True,
             progress=shown,

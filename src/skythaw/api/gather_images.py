@@ -7,6 +7,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,18 @@ def gather_images(
             raise
         changed = [f"{number} images: {what}" for what, number in result.changed.items()]
         notes = (*map(_advice, result.notes), *changed, *_left_out(result, _inside(images, labels)))
-    return GatheredImages(read_cutouts(file), file, notes)
+    with as_given(file, labels or images):
+        return GatheredImages(read_cutouts(file), file, notes)
+
+
+@contextmanager
+def as_given(file: Path, given: Path) -> Iterator[None]:
+    """Let errors of images name what the user gave, not the file made of it, unless that can't be written."""
+    try:
+        yield
+    except DataError as error:
+        error.args = (str(error).replace(str(file.absolute()), str(given)).replace(str(file), str(given)),)
+        raise
 
 
 def _advice(text: str) -> str:

@@ -12,6 +12,7 @@ from skythaw.api.finished_run import Run
 from skythaw.api.progress_bar import progress_bar
 from skythaw.api.run_choices import cache_folder, parse_bytes, run_settings
 from skythaw.api.stopping import stopping_says
+from skythaw.api.study_file import naming
 from skythaw.study import depth_search
 from skythaw.study import run_study as study_runner
 
@@ -68,7 +69,9 @@ def plan_study(
     if out is not None:
         Ledger.read(Path(out)).close()
     budget = parse_bytes(str(cache_size), "cache_size")
-    return make_plan(_study(study, skip_broken, allow_leak), cache_folder(cache), budget=budget)
+    read = _study(study, skip_broken, allow_leak)
+    with naming(study):
+        return make_plan(read, cache_folder(cache), budget=budget)
 
 
 def run_study(  # noqa: PLR0913 (each is an option of the command)
@@ -250,6 +253,7 @@ def _watched(action: Callable[..., Any], given: Mapping[str, Any]) -> Run:
     study, out = _study(given["study"], given["skip_broken"], given["allow_leak"]), given["out"]
     settings = run_settings(study, out, given["cache"], **{name: given[name] for name in HOW})
     kept = f"finished cells are kept in {out}, and the same call goes on"
-    with stopping_says(kept), progress_bar("cells", shown=given["progress"]) as bar:
+    bars = progress_bar("cells", shown=given["progress"])
+    with naming(given["study"]), stopping_says(kept), bars as bar:
         action(study, settings, TellingWatcher(bar, given["on_cell"], given["on_epoch"]))
     return Run(out)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skythaw.api.study_file import naming
 from skythaw.cli.run_options import CacheSize
 from skythaw.cli.shared_options import AllowLeak, Json, SkipBroken, StudyFile, cores_for, load_study
 from skythaw.cli.terminal import (
@@ -45,7 +46,9 @@ def plan(
     from skythaw.study.rate_trials import first_trials
 
     budget = parse_bytes(cache_size, "--cache-size")
-    planned = make_plan(load_study(study_file, skip_broken, allow_leak), context.obj, budget=budget)
+    study = load_study(study_file, skip_broken, allow_leak)
+    with naming(study_file):
+        planned = make_plan(study, context.obj, budget=budget)
     states = _states_in(out)
     left = [p for p in planned.cells if states.get(p.cell.key) != "done"]
     passes = [(reuse.uses[0].cell, reuse.flops) for reuse in planned.reuse] if left else []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skythaw.api.study_file import naming
 from skythaw.cli.plan_command import plan
 from skythaw.cli.print_report import print_outcome, print_search
 from skythaw.cli.run_options import RunOptions, takes_run_options
@@ -51,7 +52,7 @@ def run(
 ) -> None:
     """Run every cell that the run folder lacks. You can stop it at any time; the same command goes on."""
     study = load_study(study_file, options.skip_broken, options.allow_leak)
-    summary = run_watched(study, out, context.obj, options, race)
+    summary = run_watched(study, out, context.obj, options, race, study_file)
     say(f"{summary.done} of {summary.cells} cells are done; see: skythaw report {out}")
     if summary.stopped:
         say(f"{summary.stopped} were not trained: their depths can no longer be the best; without --race they are")
@@ -79,7 +80,7 @@ def search(
     from skythaw.study.depth_search import search as run_search
 
     study = load_study(study_file, options.skip_broken, options.allow_leak)
-    standings = watched(run_search, study, out, context.obj, options)
+    standings = watched(run_search, study, out, context.obj, options, study_file)
     print_search([asdict(each) for each in standings], wide=wide)
     say(f"see: skythaw report {out}")
     print_outcome(out)
@@ -116,18 +117,28 @@ def _by_error(failures: list[dict[str, Any]]) -> dict[str, list[str]]:
     return groups
 
 
-def run_watched(study: Study, out: Path, cache: Path, options: RunOptions, race: bool = False) -> StudySummary:
+def run_watched(
+    study: Study, out: Path, cache: Path, options: RunOptions, race: bool = False, study_file: Path | None = None
+) -> StudySummary:
     """Run a study with a progress bar."""
     from skythaw.study.run_study import run_study
 
-    summary: StudySummary = watched(partial(run_study, with_race=race), study, out, cache, options)
+    summary: StudySummary = watched(partial(run_study, with_race=race), study, out, cache, options, study_file)
     return summary
 
 
-def watched(action: Callable[..., Any], study: Study, out: Path, cache: Path, options: RunOptions) -> Any:
+def watched(
+    action: Callable[..., Any],
+    study: Study,
+    out: Path,
+    cache: Path,
+    options: RunOptions,
+    study_file: Path | None = None,
+) -> Any:
     """Run or search a study with a progress bar; Ctrl-C and SIGTERM stop it cleanly, and say how to go on."""
     settings = options.settings(study, out, cache)
     from skythaw.api.progress_watcher import watcher_of
 
-    with stoppable(f"finished cells are kept in {out}, and the same command goes on"), progress_bar("cells") as bar:
+    kept = f"finished cells are kept in {out}, and the same command goes on"
+    with naming(study_file), stoppable(kept), progress_bar("cells") as bar:
         return action(study, settings, watcher_of(bar))

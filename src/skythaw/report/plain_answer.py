@@ -180,11 +180,17 @@ def _or(several: Sequence[Any], word: str = "or") -> str:
 def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line that says which rows have not converged, and why; nothing where all have."""
     several = len({row["network"] for row in rows}) > 1
-    found = [row for row in rows if not row["converged"]]
     named = [
-        f"{row['network'] + ', ' if several else ''}depth {row['depth']} ({'; '.join(row['not_converged'])})"
-        for row in found
+        f"{row['network'] + ', ' if several else ''}depth {row['depth']}{with_images(row, rows)} "
+        f"({'; '.join(row['not_converged'])})"
+        for row in rows
+        if not row["converged"]
     ]
     named = list(dict.fromkeys(named))
     more = f" and {len(named) - NAMED} more, marked in the table" if len(named) > NAMED else ""
     return [f"Not converged, so no depth is called worse for it: {', '.join(named[:NAMED])}{more}."] if named else []
+
+
+def with_images(one: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """On how many images it was trained, after a comma; nothing where all rows have the same number."""
+    return f", {one['train_size']:,} images" if len({row["train_size"] for row in rows}) > 1 else ""

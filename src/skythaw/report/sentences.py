@@ -9,6 +9,7 @@ from typing import Any
 from skythaw.data.part_names import PART_COLUMNS
 from skythaw.report.certainty_sentences import how_sure, redrawn, separation
 from skythaw.report.number_format import listed, percent, points, points_range, with_interval
+from skythaw.report.plain_answer import with_images
 from skythaw.report.recommendations import Facts, main_recommendations, network_rows
 
 FEW = 30
@@ -110,7 +111,8 @@ def _warnings(facts: Facts) -> list[str]:
     if facts["alarms"]:
         one = facts["alarms"][0]
         more = f", and {len(facts['alarms']) - 1} more" if len(facts["alarms"]) > 1 else ""
-        found.append(f"alarm: {one['network']}, depth {one['depth']}, seed {one['seed']}: {one['alarm']}{more}")
+        cell = f"depth {one['depth']}{with_images(one, network_rows(facts))}, seed {one['seed']}"
+        found.append(f"alarm: {one['network']}, {cell}: {one['alarm']}{more}")
     return found
 
 

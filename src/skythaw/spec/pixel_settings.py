@@ -27,7 +27,17 @@ def _band(value: Any) -> Any:
 
 
 Bands = Annotated[tuple[Annotated[str | int, BeforeValidator(_band)], ...], Field(min_length=1)]
-PerBand = BeforeValidator(lambda value: (value,) if type(value) in (int, float) else value)
+
+
+def _per_band(value: Any) -> Any:
+    if type(value) in (int, float):
+        return (value,)
+    if value is None or isinstance(value, list | tuple):
+        return value
+    raise ValueError(f"{value!r} is neither a number nor a list of numbers, one for each band")
+
+
+PerBand = BeforeValidator(_per_band)
 """A number stands for a list of one: the same for all bands."""
 SOFTENING = (10.0,)
 

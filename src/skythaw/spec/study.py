@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -19,13 +18,12 @@ from skythaw.spec.pixel_settings import Bands, Pixels, Side, Stretch
 from skythaw.spec.recipe import Recipe
 from skythaw.spec.record import Frozen, Positive, Seed, refuse_truth_values
 from skythaw.spec.split_settings import Split
+from skythaw.spec.toml_file import read_toml
 from skythaw.spec.validation_message import one_line
 from skythaw.spec.weights_choice import WeightsChoice, name_within, without_path
 
 INPUTS = (IMAGES, "table", "both", "both:mean", "both:stack")
 """What a classifier is given: images; numbers alone; or both, combined in the way that is named, or the best one."""
-LARGEST = 1_000_000
-"""bytes of a study file"""
 DEPTH_FORMS = ("0%", "25%", "50%", "75%", "100%", "tpr:10%")
 
 
@@ -57,6 +55,13 @@ class Data(Frozen):
     """of a column of magnitudes, the column of its extinction"""
     allow_leak: tuple[str, ...] = Field((), exclude_if=lambda columns: not columns)
     """columns that are used although they may give the class away"""
+
+    @field_validator("path", "test_path", "table", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("'' names no file or folder")
+        return value
 
     @model_validator(mode="after")
     def _leaves_training(self) -> Self:
@@ -98,6 +103,26 @@ class Grid(BaseModel):
         refuse_truth_values(cls, content)
         return content
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_axes(cls, content: Any) -> Any:
+        for name in content if isinstance(content, dict) else ():
+            if name not in AXES and name not in cls.model_fields:
+                section = next(
+                    (s for s, model in (("data", Data), ("recipe", Recipe)) if name in model.model_fields), ""
+                )
+                right = f"it stands in [{section}]" if section else nearest(name, [*AXES, *cls.model_fields])
+                raise ValueError(f"no such axis: {name!r}; {right}")
+        return content
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _forms(cls, value: Any) -> Any:
+        for depth in value if isinstance(value, list | tuple) else ():
+            if not isinstance(depth, str) and not (isinstance(depth, float) and depth.is_integer()):
+                parse_depth(depth)
+        return value
+
     @field_validator("depth")
     @classmethod
     def _depths(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -118,8 +143,6 @@ class Grid(BaseModel):
     @model_validator(mode="after")
     def _axes(self) -> Self:
         for name, values in self.axes.items():
-            if name not in AXES:
-                raise ValueError(f"no such axis: {name!r}; {nearest(name, [*AXES, *type(self).model_fields])}")
             if not isinstance(values, list) or not values:
                 raise ValueError(f"{name} = {values!r} must be a list with at least one value")
         for name, values in [*self.axes.items(), *((n, getattr(self, n)) for n in type(self).model_fields)]:
@@ -154,19 +177,7 @@ class Study(Frozen):
         SpecError
             No such file, not TOML, an unknown key or a bad value: named by its dotted name, with the nearest right one.
         """
-        try:
-            with Path(path).open("rb") as file:
-                content = file.read(LARGEST + 1)
-            if len(content) > LARGEST:
-                raise SpecError(f"{path} is larger than a study file is (1 MB): give the TOML file, not the data")
-            text = content.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"can't read the study file {path}: {getattr(error, 'strerror', None) or error}") from None
-        try:
-            parsed = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SpecError(f"{path} is not TOML: {error}") from None
-        return cls.parse(parsed, name=str(path)).relative_to(Path(path).parent)
+        return cls.parse(read_toml(Path(path)), name=str(path)).relative_to(Path(path).parent)
 
     @classmethod
     def parse(cls, content: dict[str, Any], name: str = "study") -> Study:
@@ -175,7 +186,7 @@ class Study(Frozen):
             study = cls.model_validate(content)
         except ValidationError as error:
             raise SpecError(f"{name}: {one_line(error, cls)}") from None
-        settled = {axis: [_settled(axis, v) for v in values] for axis, values in study.grid.axes.items()}
+        settled = {axis: [_settled(axis, v, name) for v in values] for axis, values in study.grid.axes.items()}
         return study.model_copy(update={"grid": study.grid.model_copy(update=settled)})
 
     def relative_to(self, folder: Path) -> Study:
@@ -254,12 +265,11 @@ def parse_depth(depth: int | str) -> tuple[Literal["blocks", "percent", "tpr"], 
     )
 
 
-def _settled(axis: str, value: Any) -> Any:
+def _settled(axis: str, value: Any, name: str) -> Any:
     """The value of an axis as the model it belongs to reads it."""
+    model, rest = (Recipe, {}) if axis in Recipe.model_fields else (Pixels, {"crop": 4, "size": 4})
     try:
-        if axis in Recipe.model_fields:
-            return getattr(Recipe.model_validate({axis: value}), axis)
-        return getattr(Pixels.model_validate({"crop": 4, "size": 4, axis: value}), axis)
+        return getattr(model.model_validate({**rest, axis: value}), axis)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SpecError(f"grid.{axis}: {first['msg'].lower()}, not {value!r}") from None
+        nested = "; in [grid] it is a list of lists" if axis == "bands" and not isinstance(value, list) else ""
+        raise SpecError(f"{name}: grid.{one_line(error, model)}{nested}") from None

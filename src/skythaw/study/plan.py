@@ -17,7 +17,7 @@ from skythaw.backbones.pretrained_weights import Weights, locate
 from skythaw.errors import WeightsError
 from skythaw.machine.device import device_kind
 from skythaw.spec import IMAGES, NUMBER_MODELS, Cell, Pixels, Recipe, Study, WeightsChoice
-from skythaw.study.axis_settings import axis_settings
+from skythaw.study.axis_settings import axis_settings, overruled
 from skythaw.study.cell_fits import require_batches, require_fitting
 from skythaw.study.memory_need import memory_of
 from skythaw.study.number_check import check_numbers, unused_numbers
@@ -117,9 +117,9 @@ def make_plan(
     """
     study_data = open_study_data(study, cache)
     study = study_data.study
-    warnings, notes = [*study_data.warnings(), *unused_numbers(study)], check_numbers(study_data, cache)
-    cells: dict[str, PlannedCell] = {}
-    digests: dict[str, str] = {}
+    warnings = [*study_data.warnings(), *overruled(study), *unused_numbers(study)]
+    notes = check_numbers(study_data, cache)
+    cells, digests = dict[str, PlannedCell](), dict[str, str]()
     settings = axis_settings(study, study_data)
     inputs = {(pixels.inputs, pixels.size) for pixels, _ in settings}
     for network in study_networks(study, warnings):

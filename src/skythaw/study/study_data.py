@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -150,6 +152,7 @@ def open_study_data(study: Study, cache: Path) -> StudyData:
         The sets can't be used, or not together; the message says why.
     """
     data = study.data
+    _require_there({"path": data.path, "test_path": data.test_path})
     cutouts, store = _open(data.path, cache, data.skip_broken)
     require_classes(cutouts)
     require_plain(cutouts.classes, cutouts.paths[0])
@@ -177,6 +180,12 @@ def open_study_data(study: Study, cache: Path) -> StudyData:
         said, there = (f"{each.values}, with bands {', '.join(each.bands)}" for each in forms)
         raise DataError(f"{test.paths[0]} has images of {there}, {cutouts.paths[0]} of {said}: they must be alike")
     return StudyData(study, cutouts, test, parts, tested, min(forms, key=lambda each: min(each.size)), division)
+
+
+def _require_there(paths: Mapping[str, Path | None]) -> None:
+    for name, path in paths.items():
+        if path is not None and not os.path.exists(path):  # noqa: PTH110 (False, not an error, where it is hidden)
+            raise SpecError(f"data.{name} = {path}: there is no such file or folder, or it may not be read")
 
 
 def _open(path: Path, cache: Path, skip_broken: bool) -> tuple[Cutouts, Store | None]:
