@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from helpers_study import make_survey, write_study
 from skythaw.machine.processor import processor
-from skythaw.spec import Study
+from skythaw.spec import Recipe, Study
+from skythaw.study.execute import _spent
 from skythaw.study.machine_speed import LEAST, LEAST_SHARE, USUAL, MachineSpeed
 from skythaw.study.open_study import RunSettings
 from skythaw.study.plan import make_plan
 from skythaw.study.run_study import run_study
+from skythaw.tuning.training_pace import expected_steps
 
 
 @pytest.fixture
@@ -28,6 +31,16 @@ def deep(cells, seed=0):
 
 def seconds(total, processor=None):
     return {"total": total, "processor": total if processor is None else processor}
+
+
+def test_a_training_longer_than_expected_does_not_make_the_machine_slower(cells):
+    cell = deep(cells).model_copy(update={"recipe": Recipe()})
+    steps = 3 * expected_steps(cell.recipe, cell.train_size)
+    planned, result = SimpleNamespace(cell=cell, cost=5.0), SimpleNamespace(curves=[{"step": 1}, {"step": steps}])
+    assert _spent(planned, result) == pytest.approx(15)
+    assert _spent(planned, SimpleNamespace(curves=[])) == 5
+    given = SimpleNamespace(cell=deep(cells), cost=5.0)
+    assert _spent(given, result) == 5, "its length was known"
 
 
 def test_small_cells_and_heads_say_nothing(tmp_path, cells):

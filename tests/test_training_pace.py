@@ -23,6 +23,7 @@ from skythaw.tuning.training_pace import (
     falling_steps,
     pace_of,
     still_falling,
+    times_expected,
 )
 
 
@@ -143,7 +144,9 @@ def test_what_is_expected():
     assert expected_scorings(Recipe(epochs=3), 100) == 3
     few, many = (expected_steps(Recipe(), n) for n in (60, 60_000))
     assert FEWEST < few < many <= (1 + FALL) * Recipe().most_steps(60_000)
-    assert expected_scorings(Recipe(), 60) < expected_scorings(Recipe(), 60_000) < 40
+    for images, mean in ((300, 272), (600, 677), (1500, 1366), (16_740, 16_378)):  # docs/log.md
+        assert 0.6 < times_expected(Recipe(), images, mean) < 1.6
+    assert expected_scorings(Recipe(), 60) < expected_scorings(Recipe(), 60_000) < 60
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from skythaw.tuning.frozen.activation_cache import evict, used_bytes
 from skythaw.tuning.frozen.fill_task import fills, own_fills
 from skythaw.tuning.frozen.reuse_plan import group_of
 from skythaw.tuning.locations import Locations
+from skythaw.tuning.training_pace import times_expected
 
 SCORED = ("validation", "test")
 POLL = 1.0
@@ -170,7 +171,7 @@ def _map_cells(
             if outcome.error is None:
                 result = bring(outcome.value, run.setting.out)
                 ledger.add(key, result)
-                ran.append((outcome.item.cell, planned[key].cost, result.seconds))
+                ran.append((outcome.item.cell, _spent(planned[key], result), result.seconds))
                 run.watcher.scored(planned[key], result)
             else:
                 require_room(outcome.error, run.setting.out)
@@ -180,6 +181,14 @@ def _map_cells(
             run.watcher.finished(planned[key], outcome.error)
     if run.engine.local:
         MachineSpeed(run.setting.cache).remember(ran)
+
+
+def _spent(planned: PlannedCell, result: Result) -> float:
+    """The FLOPs of a cell that was run: its training was longer or shorter than the plan expected."""
+    cell = planned.cell
+    if cell.recipe.epochs != "auto" or not result.curves:
+        return planned.cost
+    return planned.cost * times_expected(cell.recipe, cell.train_size, result.curves[-1]["step"])
 
 
 def require_room(error: str, out: Path) -> None:

@@ -35,8 +35,8 @@ root of the number of objects (about a quarter of the score's standard error). O
 the score still gains."""
 FALL = 0.5
 """steps in which the rate falls, as a share of all before it"""
-USUAL, USUAL_EPOCHS = 150, 4
-"""steps, and epochs beside them, before the rate falls in a usual training"""
+USUAL, USUAL_EPOCHS = 50, 40
+"""steps, and epochs beside them, before the rate falls in a usual training (docs/log.md)"""
 LAST = 0.1
 """Share of a training of given length in which its best epoch may not lie."""
 STILL_FALLING = 0.02
@@ -223,6 +223,11 @@ def expected_steps(recipe: Recipe, objects: int) -> int:
         return recipe.epochs * epoch
     usual = min(recipe.most_steps(objects), USUAL + USUAL_EPOCHS * epoch)
     return usual + falling_steps(round(usual / WAIT))
+
+
+def times_expected(recipe: Recipe, objects: int, steps: float) -> float:
+    """How many times as long as expected a training of so many steps was."""
+    return steps / expected_steps(recipe, objects)
 
 
 def expected_scorings(recipe: Recipe, objects: int) -> int:
