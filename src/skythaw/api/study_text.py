@@ -39,7 +39,7 @@ GRID = {
 }
 RECIPE = {
     "epochs": "how often every image is seen; auto: until validation no longer gains",
-    "max_steps": "with epochs = 'auto': most steps before the learning rate falls; auto: 4000, or 48 epochs if more",
+    "max_steps": "with epochs = 'auto': most steps before the learning rate falls; auto: 4000, or 64 epochs if more",
     "batch": "images a step",
     "lr": "learning rate; auto: short trials of several rates, for each depth its own",
     "weight_decay": "of AdamW",

@@ -12,7 +12,7 @@ from skythaw.spec.record import ON_OFF, Frozen, Positive
 RATES = (3e-4, 1e-3, 3e-3)
 """What ``lr = "auto"`` tries first, half a decade apart. If the best of them is the first or the last, it goes on
 beyond it: the smaller rates suit a network without batch norm, the larger ones a head."""
-MOST_STEPS, MOST_EPOCHS = 4000, 48
+MOST_STEPS, MOST_EPOCHS = 4000, 64
 """what ``max_steps = "auto"`` allows: so many steps, or so many epochs where these are more"""
 
 
@@ -22,7 +22,7 @@ class Recipe(Frozen):
     epochs: Positive | Literal["auto"] = "auto"
     """How often training sees every image; ``auto``: until validation no longer gains."""
     max_steps: Positive | Literal["auto"] = "auto"
-    """With ``epochs = "auto"``: the most steps before the learning rate begins to fall; ``auto``: 4000, or 48 epochs if
+    """With ``epochs = "auto"``: the most steps before the learning rate begins to fall; ``auto``: 4000, or 64 epochs if
     these are more."""
     batch: Positive = 64
     """Images a step."""
