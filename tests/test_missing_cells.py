@@ -143,3 +143,14 @@ def test_a_study_of_which_every_cell_failed_says_so(tmp_path, skythaw):
     forget(run, lambda cell: True)
     shown = skythaw("report", run)
     assert "no cell is done yet (2 to run, 2 failed: skythaw study status says why)" in shown.stdout
+
+
+def test_a_network_without_its_frozen_cells_leaves_open_what_is_said_of_all_networks(tmp_path):
+    """Nobody knows whether the frozen resnet50 is as good as deeper tuning."""
+    skills = {"mobilenetv2": {0: 1.0, 5: 3.0}, "resnet50": {0: 1.0, 5: 3.0}}
+    run = make_run(tmp_path, World(skills, objects=3000, groups=3000, seed_spread=0.0))
+    assert facts_of(run)["claims"][1]["verdict"] == "contradicted"
+    forget(run, lambda cell: (cell.backbone, cell.depth) == ("resnet50", 0))
+    better, alike = facts_of(run)["claims"][:2]
+    assert (better["verdict"], alike["verdict"]) == ("supported", "cannot be told")
+    assert "It can't be told in resnet50 (it lacks depth 0, or any deeper one)." in alike["why"]
