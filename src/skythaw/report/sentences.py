@@ -104,16 +104,23 @@ def question(facts: Facts) -> str:
 
 
 def _warnings(facts: Facts) -> list[str]:
-    cells = facts["cells"]
     found = list(facts["warnings"])
-    if cells["done"] + cells["stopped"] < cells["cells"]:
-        found.append(f"{cells['done']} of {cells['cells']} cells are done: the report is not complete")
+    if lacking := incomplete(facts["cells"]):
+        found.append(lacking)
     if facts["alarms"]:
         one = facts["alarms"][0]
         more = f", and {len(facts['alarms']) - 1} more" if len(facts["alarms"]) > 1 else ""
         cell = f"depth {one['depth']}{with_images(one, network_rows(facts))}, seed {one['seed']}"
         found.append(f"alarm: {one['network']}, {cell}: {one['alarm']}{more}")
     return found
+
+
+def incomplete(cells: dict[str, Any]) -> str:
+    """How many cells are done, and how many failed; empty where all are done that are to be."""
+    if cells["done"] + cells["stopped"] >= cells["cells"]:
+        return ""
+    failed = f" and {cells['failed']} failed (skythaw study status says why)" if cells["failed"] else ""
+    return f"{cells['done']} of {cells['cells']} cells are done{failed}: the report is not complete"
 
 
 def name_of(compared: dict[str, Any]) -> str:
