@@ -31,7 +31,8 @@ CALIBRATION = (
 )
 SEARCH = (
     "Every depth had a short trial. A depth that was surely worse on validation, in the trial or with its first seed, "
-    "was not trained further. All others were. Validation alone decided which were dropped."
+    "was not trained further. All others were. Validation alone decided which were dropped. With all seeds a depth is "
+    "called worse only if that is sure for other seeds, too; how far it is behind is of other objects alone."
 )
 SEARCH_IN_FULL = "Every depth was trained in full: trials would have cost as much."
 OLD_SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
