@@ -7,6 +7,7 @@ import pytest
 
 from helpers_run import World, forget, make_run
 from skythaw.cli.print_report import print_report
+from skythaw.report.certainty_sentences import how_sure
 from skythaw.report.report_facts import report_facts
 from skythaw.report.sentences import method, report_sentences
 from skythaw.report.statistics.candidate import Candidate
@@ -165,3 +166,10 @@ def test_cells_that_failed_are_told_on_the_page_and_on_the_terminal(tmp_path, ca
     assert report_sentences(facts).warnings[-1] == said
     print_report(facts)
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_depths_that_share_no_seed_are_not_called_untrained(tmp_path):
+    run = make_run(tmp_path, World({"mobilenetv2": {0: 1.0, 5: 2.0}}))
+    forget(run, lambda cell: (cell.depth, cell.seed) not in {(0, 0), (5, 1)})
+    (compared,) = facts_of(run)["comparisons"]
+    assert "cells are done, so there is nothing to compare it with" in how_sure(compared)

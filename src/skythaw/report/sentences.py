@@ -132,7 +132,7 @@ def name_of(compared: dict[str, Any]) -> str:
 
 def depths_compared(compared: dict[str, Any]) -> str:
     """How sure the recommended depth is, what would tell more, and what validation alone would choose."""
-    return f"{how_sure(compared)} {separation(compared)} {chosen_on_validation(compared)}"
+    return " ".join(filter(None, (how_sure(compared), separation(compared), chosen_on_validation(compared))))
 
 
 def chosen_on_validation(compared: dict[str, Any]) -> str:
