@@ -388,3 +388,9 @@ def test_arrays_of_numpy_are_axes():
 def test_data_that_are_no_file_are_named():
     with pytest.raises(SpecError, match=r"data should be a Parquet file of cutouts, and is of type list: see"):
         skythaw.Study(data=["a.parquet"], backbone="resnet50", crop=32)
+
+
+@pytest.mark.parametrize("margin", [-1, 2.0, float("nan"), "0.01", None])
+def test_a_margin_that_is_no_share_is_refused(tmp_path, margin):
+    with pytest.raises(SpecError, match="should be a share of macro-F1 from 0 to 1"):
+        skythaw.report(tmp_path, margin=margin)
