@@ -254,7 +254,7 @@ def test_numbers_of_numpy_are_settings(data):
         (lambda x: x, lambda y: y[:5], "there are 120 images: give one label for each"),
         (lambda x: x, lambda y: np.zeros(120), r"y has 1 class \(0.0\)"),
         (lambda x: x, lambda y: np.array(["odd", *y[1:]]), "the class odd has one image"),
-        (lambda x: x / 255 - 0.5, lambda y: y, "8 bits, from 0 to 255"),
+        (lambda x: x / 255 - 0.5, lambda y: y, "8 bits, from 0 to 255; .*, or train it with a stretch"),
         (lambda x: np.moveaxis(x, -1, 1), lambda y: y, "before y and x"),
         (lambda x: [*x[:119], None], lambda y: y, "image 119 is None"),
         (lambda x: [*x[:119], x[0][:20]], lambda y: y, "the images have 2 shapes"),

@@ -74,7 +74,11 @@ def test_one_depth_alone_is_compared_with_nothing(tmp_path):
     (compared,) = found["comparisons"]
     assert (compared["recommended"], compared["pairs"], compared["alike"]) == (3, [], [])
     assert "nothing to compare it with" in depths_compared(compared)
-    assert separation(compared) == "One depth was trained in full."
+    assert separation(compared) == ""
+    said = depths_compared(compared)
+    assert said.startswith(
+        "No other depth was trained in full, so there is nothing to compare it with. Validation alone"
+    )
     assert found["claims"][0]["why"].startswith("There is one seed")
     jsonschema.validate(found, SCHEMA)
 
@@ -192,7 +196,8 @@ def test_a_depth_that_has_not_converged_is_never_called_worse(tmp_path):
         assert (claim["verdict"], claim["why"]) == (UNKNOWN, "It can't be told in mobilenetv2 (depth 0 not converged).")
     assert "The training of depth 0 is not finished" in depths_compared(compared)
     assert found["choice"]["above_frozen"] is None
-    assert "how much better it is than the same network left frozen" in found["answer"]
+    assert "whether it is better than the same network left frozen" in found["answer"]
+    assert "whether 0" not in found["answer"], "it is the same network left frozen, which is named already"
     assert "Depth 0 has not converged and is never called worse." in separation(compared)
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from helpers_run import World, forget, make_run
+from skythaw.cli.print_report import print_report
+from skythaw.report.certainty_sentences import how_sure
 from skythaw.report.report_facts import report_facts
-from skythaw.report.sentences import method
+from skythaw.report.sentences import method, report_sentences
 from skythaw.report.statistics.candidate import Candidate
 from skythaw.stats.differences import Means, difference
 from skythaw.stats.intervals import NOTHING, SeedSpread, score_limits
@@ -143,3 +145,31 @@ def test_a_study_of_which_every_cell_failed_says_so(tmp_path, skythaw):
     forget(run, lambda cell: True)
     shown = skythaw("report", run)
     assert "no cell is done yet (2 to run, 2 failed: skythaw study status says why)" in shown.stdout
+
+
+def test_a_network_without_its_frozen_cells_leaves_open_what_is_said_of_all_networks(tmp_path):
+    """Nobody knows whether the frozen resnet50 is as good as deeper tuning."""
+    skills = {"mobilenetv2": {0: 1.0, 5: 3.0}, "resnet50": {0: 1.0, 5: 3.0}}
+    run = make_run(tmp_path, World(skills, objects=3000, groups=3000, seed_spread=0.0))
+    assert facts_of(run)["claims"][1]["verdict"] == "contradicted"
+    forget(run, lambda cell: (cell.backbone, cell.depth) == ("resnet50", 0))
+    better, alike = facts_of(run)["claims"][:2]
+    assert (better["verdict"], alike["verdict"]) == ("supported", "cannot be told")
+    assert "It can't be told in resnet50 (it lacks depth 0, or any deeper one)." in alike["why"]
+
+
+def test_cells_that_failed_are_told_on_the_page_and_on_the_terminal(tmp_path, capsys):
+    run = make_run(tmp_path, World({"mobilenetv2": {0: 1.0, 5: 2.0}}))
+    forget(run, lambda cell: (cell.depth, cell.seed) == (5, 2))
+    facts = facts_of(run)
+    said = "5 of 6 cells are done and 1 failed (skythaw study status says why): the report is not complete"
+    assert report_sentences(facts).warnings[-1] == said
+    print_report(facts)
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_depths_that_share_no_seed_are_not_called_untrained(tmp_path):
+    run = make_run(tmp_path, World({"mobilenetv2": {0: 1.0, 5: 2.0}}))
+    forget(run, lambda cell: (cell.depth, cell.seed) not in {(0, 0), (5, 1)})
+    (compared,) = facts_of(run)["comparisons"]
+    assert "cells are done, so there is nothing to compare it with" in how_sure(compared)

@@ -111,6 +111,20 @@ def test_what_was_not_trained_to_its_end_is_said():
     assert "not finished" not in answer() + short_answer(CHOICE)
 
 
+def test_without_predictions_which_depth_is_the_best_is_not_told():
+    said = answer(sure=None, may_be_best=[], above_frozen=None)
+    assert "whether it is better than the same network left frozen; which depth is the best" in said
+
+
+def test_numbers_of_images_that_are_not_finished_are_not_called_untried(tmp_path):
+    run = make_run(tmp_path, World({"resnet50": {0: 1.0, 5: 2.0}}, sizes=(300, 1000)))
+    forget(run, lambda cell: cell.train_size == 1000 and (cell.depth > 0 or cell.seed > 0))
+    with Ledger.read(run) as ledger:
+        said = report_facts(ledger)["answer"]
+    assert "on 300 training images" in said
+    assert "what more images would give (one number of images is finished)" in said
+
+
 def test_what_is_sure_of_depths_at_one_learning_rate_is_so_at_that_rate():
     for may_be_best in ([10], [5, 10]):
         said = answer(one_rate=0.001, may_be_best=may_be_best)

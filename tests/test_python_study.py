@@ -376,3 +376,21 @@ def test_a_key_that_is_given_twice_is_refused():
         skythaw.Study(data="x.parquet", grid={"backbone": ["a"]}, backbone="b")
     with pytest.raises(SpecError, match="path is given twice"):
         skythaw.Study(data="x.parquet", path="y.parquet", backbone="a")
+
+
+def test_arrays_of_numpy_are_axes():
+    study = skythaw.Study(
+        data="a.parquet", backbone="resnet50", depth=np.array([0, 3]), seed=np.arange(2), lr=np.array([1e-3, 3e-3])
+    )
+    assert (study.grid.depth, study.grid.seed, study.grid.axes["lr"]) == ((0, 3), (0, 1), [1e-3, 3e-3])
+
+
+def test_data_that_are_no_file_are_named():
+    with pytest.raises(SpecError, match=r"data should be a Parquet file of cutouts, and is of type list: see"):
+        skythaw.Study(data=["a.parquet"], backbone="resnet50", crop=32)
+
+
+@pytest.mark.parametrize("margin", [-1, 2.0, float("nan"), "0.01", None])
+def test_a_margin_that_is_no_share_is_refused(tmp_path, margin):
+    with pytest.raises(SpecError, match="should be a share of macro-F1 from 0 to 1"):
+        skythaw.report(tmp_path, margin=margin)

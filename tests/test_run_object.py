@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 
@@ -10,7 +11,7 @@ import matplotlib as mpl
 import pytest
 
 import skythaw
-from helpers_run import World, make_run
+from helpers_run import World, forget, make_run
 from skythaw.errors import DataError, LedgerError, UnknownNameError
 from skythaw.report.short_answer import short_answer
 
@@ -152,3 +153,16 @@ def test_the_report_is_written_again_when_cells_were_added(folder, tmp_path):
 def test_the_short_answer_names_the_weights_where_a_study_has_several(run):
     said = short_answer(run.facts["choice"] | {"network": "resnet50 (random)"})
     assert said.startswith("Use resnet50 (random) with the last 3 of its 10 blocks trained")
+
+
+def test_a_run_out_of_a_pickle_is_the_run_of_its_folder(run):
+    again = pickle.loads(pickle.dumps(run))
+    assert (again.folder, again.answer, again.answer.sentences) == (run.folder, run.answer, run.answer.sentences)
+
+
+def test_a_run_says_how_many_cells_failed(tmp_path):
+    run = skythaw.Run(make_run(tmp_path / "run", World({"resnet50": {0: 0.7, 3: 1.6}}, objects=150)))
+    assert "6 of 6 cells done." in repr(run)
+    forget(run.folder, lambda cell: cell.depth == 3)
+    for said in (repr(run), run._repr_html_()):
+        assert "3 of 6 cells done, 3 failed" in said

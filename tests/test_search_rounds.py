@@ -21,6 +21,12 @@ from skythaw.study.ledger import Ledger
 from skythaw.study.open_study import Watcher
 
 
+def test_how_far_a_depth_is_behind_and_its_fate_are_told_apart():
+    """The interval may be above 0 beside a fate that is as good as can be told: it is of other objects alone."""
+    said = search_sentence([{"round": "trial", "behind_f1": (0.02, 0.05)}])
+    assert "called worse only if that is sure for other seeds, too" in said
+
+
 @pytest.fixture
 def made_up(sky, tmp_path, cache, own_engine):
     """Search a study of made-up networks; the run folder and the standings."""

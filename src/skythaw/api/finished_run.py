@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from skythaw.bundle.classifier import Classifier
 
 LEDGER = "ledger.sqlite"
+ENDED = ("done", "failed")
+"""states of a cell that is not to run"""
 SCORES = ("macro_f1", "accuracy", "log_loss")
 NAMES = ("network", "backbone", "weights", "strategy", "inputs")
 PLAIN = (*NAMES, "train_size", "depth", "blocks", "tpr", "tlr", "tfr", "seeds", "converged")
@@ -71,16 +73,16 @@ no-such-folder/run (see: skythaw study run, skythaw tune)
             )
         self.ledger_folder = found
         self.plot = RunPlots(lambda: self.facts)
-        self._made: tuple[list[str], dict[str, Any]] | None = None
+        self._made: tuple[dict[str, str], dict[str, Any]] | None = None
         self._loaded: Classifier | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything that the report says, as ``skythaw report --json`` has it; made again when cells were added."""
+        """Everything that the report says, as ``skythaw report --json`` has it; made again when cells have ended."""
         with Ledger.read(self.ledger_folder) as ledger:
-            done = [entry.key for entry in ledger.entries() if entry.state == "done"]
-            if self._made is None or self._made[0] != done:
-                self._made = done, report_facts(ledger)
+            ended: dict[str, str] = {entry.key: entry.state for entry in ledger.entries() if entry.state in ENDED}
+            if self._made is None or self._made[0] != ended:
+                self._made = ended, report_facts(ledger)
         return self._made[1]
 
     @property
@@ -162,12 +164,18 @@ no-such-folder/run (see: skythaw study run, skythaw tune)
             export(self.ledger_folder, bundle, onnx=False)
         return bundle
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.folder,)
+
     def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}): {self._done()}. {self.answer}"
+
+    def _done(self) -> str:
         cells = self.facts["cells"]
-        return f"Run({str(self.folder)!r}): {cells['done']} of {cells['cells']} cells done. {self.answer}"
+        failed = f", {cells['failed']} failed" if cells["failed"] else ""
+        return f"{cells['done']} of {cells['cells']} cells done{failed}"
 
     def _repr_html_(self) -> str:
         facts = self.facts
-        cells = facts["cells"]
-        foot = f"{cells['done']} of {cells['cells']} cells done, in {self.folder}"
+        foot = f"{self._done()}, in {self.folder}"
         return run_in_html(str(facts["name"]), self.answer, ordered_rows(facts), foot)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from skythaw.errors import SpecError, nearest
 from skythaw.spec import Recipe, Study
 from skythaw.spec.study import AXES, Data, Grid
@@ -79,10 +81,14 @@ class RunnableStudy(Study):
 
 def _in_sections(given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a study in its sections."""
+    given = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in given.items()}
     axis = {"weights"} if not isinstance(given.get("weights", {}), Mapping) else set()
     sections: dict[str, Any] = {name: given[name] for name in SECTIONS if name in given and name not in axis}
     if "data" in sections and isinstance(sections["data"], str | Path):
         sections["data"] = {"path": sections["data"]}
+    if not isinstance(sections.get("data", {}), Mapping | Data):
+        kind = type(sections["data"]).__name__
+        raise SpecError(f"data should be a Parquet file of cutouts, and is of type {kind}: see skythaw.import_images")
     loose = {name: value for name, value in given.items() if name not in SECTIONS or name in axis}
     for name, value in loose.items():
         where, settled = _placed(name, value)

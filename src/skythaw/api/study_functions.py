@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from skythaw.api.progress_bar import progress_bar
 from skythaw.api.run_choices import cache_folder, parse_bytes, run_settings
 from skythaw.api.stopping import stopping_says
 from skythaw.api.study_file import naming
+from skythaw.errors import SpecError
 from skythaw.study import depth_search
 from skythaw.study import run_study as study_runner
 
@@ -232,11 +234,13 @@ def report(  # noqa: PLR0913 (each is an option of the command)
 
     Raises
     ------
-    LedgerError, DataError, OutputError
-        It is no run folder; no cell is done yet; a file can't be written.
+    LedgerError, DataError, OutputError, SpecError
+        It is no run folder; no cell is done yet; a file can't be written; the margin is none.
     """
     from skythaw.report.write_report import ReportFiles, write_report
 
+    if not isinstance(margin, Real) or not 0 <= margin <= 1:
+        raise SpecError(f"margin {margin!r} should be a share of macro-F1 from 0 to 1, such as 0.01")
     wanted = (Path(each) if each is not None else None for each in (html, figures, csv, latex, picture))
     return write_report(Path(run), ReportFiles(*wanted), margin, [Path(each) for each in data or ()])
 

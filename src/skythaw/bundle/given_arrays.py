@@ -202,6 +202,7 @@ def _valued(stack: np.ndarray, expected: Expected, scale: int | None) -> np.ndar
     if low >= 0 and high * scale <= 255 and np.abs(whole - scale * stack).max() < NEAR * scale:
         return whole.astype(np.uint8)
     raise DataError(
-        f"images of {stack.dtype} with values from {low:g} to {high:g}: this classifier was trained on 8 bits, from 0 "
-        "to 255; give np.uint8, such as (255 * images).round().astype(np.uint8) where 1 is white"
+        f"images of {stack.dtype} with values from {low:g} to {high:g}: the classifier is trained on 8 bits, from 0 to "
+        "255; give np.uint8, such as (255 * images).round().astype(np.uint8) where 1 is white, or train it with a "
+        "stretch, which says how bright floats are"
     )

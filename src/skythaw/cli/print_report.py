@@ -97,8 +97,7 @@ def print_report(facts: Facts, *, wide: bool = False) -> None:
     for alarm in facts["alarms"]:
         where = f"{alarm['network']}, depth {alarm['depth']}, {alarm['train_size']} images, seed {alarm['seed']}"
         say_wrapped(f"ALARM {where}: {alarm['alarm']}")
-    if cells["done"] + cells["stopped"] < cells["cells"]:
-        say(f"{cells['done']} of {cells['cells']} cells are done: the table is not complete")
+    say_wrapped(sentences.incomplete(cells))
 
 
 def _print_networks(main: Sequence[Recommendation], wide: bool) -> list[str]:

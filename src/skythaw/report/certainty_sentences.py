@@ -11,13 +11,21 @@ from skythaw.report.recommendations import Facts, network_rows
 def how_sure(compared: dict[str, Any]) -> str:
     """Whether the recommended depth is surely a good one; else which depths may be the best."""
     if compared["rule"] == "only depth":
-        return "No other depth was trained in full, so there is nothing to compare it with."
+        return _alone(compared["incomplete"])
     margin, chosen = f"{compared['margin']:g}", compared["recommended"]
     if compared["sure"]:
         if compared["set"] == [compared["recommended"]]:
             return f"Depth {chosen} is surely the best of the depths that were tried."
         return f"Depth {chosen} is the shallowest that is surely within {margin} of the best."
     return f"Depth {chosen} is the best guess, and not sure: {_may_be_best(compared)}{_because(compared)}."
+
+
+def _alone(incomplete: list[int]) -> str:
+    """Why there is nothing to compare a depth with."""
+    why = (
+        f"Of {listed_depths(incomplete)} too few cells are done" if incomplete else "No other depth was trained in full"
+    )
+    return f"{why}, so there is nothing to compare it with."
 
 
 def _may_be_best(compared: dict[str, Any]) -> str:
@@ -41,7 +49,7 @@ def _because(compared: dict[str, Any]) -> str:
 def separation(compared: dict[str, Any]) -> str:
     """Whether the test set is large enough to tell the depths apart, and what it would take."""
     if compared["rule"] == "only depth":
-        return "One depth was trained in full."
+        return ""
     sentences = [_apart(compared)]
     if lacking := compared["not_converged"]:
         verbs = "has not converged and is" if len(lacking) == 1 else "have not converged and are"

@@ -120,8 +120,10 @@ def _more_images(facts: Facts, best: Recommendation) -> dict[str, Any]:
         gain = curve["gain"]
         return {"images": curve["twice"], "difference": gain["mean"], "low": gain["low"], "high": gain["high"]}
     untold = of_it(facts["no_size_law"])
-    several = len(untold.get("sizes", ())) > 1
-    return {"why": untold["why"] if several else "one number of images was tried"}
+    if len(untold.get("sizes", ())) > 1:
+        return {"why": untold["why"]}
+    sizes = {row["train_size"] for row in (*facts["rows"], *facts["control"])}
+    return {"why": f"one number of images {'was tried' if len(sizes) < 2 else 'is finished'}"}
 
 
 def _control(facts: Facts, best: Recommendation) -> dict[str, Any] | None:

@@ -142,9 +142,9 @@ def _not_told(choice: Choice) -> list[str]:
     if choice["inputs"] and not choice["inputs"]["converged"]:
         unknown.append("what the numbers beside the images add, before the training has converged")
     if choice["above_frozen"] is None and choice["depth"] > 0:
-        unknown.append("how much better it is than the same network left frozen")
-    others = [depth for depth in choice["may_be_best"] if depth != choice["depth"]]
-    if choice["sure"] is None and choice["depths"] > 1 and choice["seeds"] < 2:
+        unknown.append("whether it is better than the same network left frozen")
+    others = [depth for depth in choice["may_be_best"] if depth not in (0, choice["depth"])]  # of 0 it is said already
+    if choice["sure"] is None and choice["depths"] > 1 and (choice["seeds"] < 2 or not choice["may_be_best"]):
         unknown.append("which depth is the best")
     elif choice["sure"] is not True and others:
         unknown.append(f"whether {_or(others)} blocks would be as good or better")

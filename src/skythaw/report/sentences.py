@@ -31,7 +31,8 @@ CALIBRATION = (
 )
 SEARCH = (
     "Every depth had a short trial. A depth that was surely worse on validation, in the trial or with its first seed, "
-    "was not trained further. All others were. Validation alone decided which were dropped."
+    "was not trained further. All others were. Validation alone decided which were dropped. With all seeds a depth is "
+    "called worse only if that is sure for other seeds, too; how far it is behind is of other objects alone."
 )
 SEARCH_IN_FULL = "Every depth was trained in full: trials would have cost as much."
 OLD_SEARCH = "Depths were tried on fewer images and epochs and judged on validation; the best was trained in full."
@@ -104,16 +105,23 @@ def question(facts: Facts) -> str:
 
 
 def _warnings(facts: Facts) -> list[str]:
-    cells = facts["cells"]
     found = list(facts["warnings"])
-    if cells["done"] + cells["stopped"] < cells["cells"]:
-        found.append(f"{cells['done']} of {cells['cells']} cells are done: the report is not complete")
+    if lacking := incomplete(facts["cells"]):
+        found.append(lacking)
     if facts["alarms"]:
         one = facts["alarms"][0]
         more = f", and {len(facts['alarms']) - 1} more" if len(facts["alarms"]) > 1 else ""
         cell = f"depth {one['depth']}{with_images(one, network_rows(facts))}, seed {one['seed']}"
         found.append(f"alarm: {one['network']}, {cell}: {one['alarm']}{more}")
     return found
+
+
+def incomplete(cells: dict[str, Any]) -> str:
+    """How many cells are done, and how many failed; empty where all are done that are to be."""
+    if cells["done"] + cells["stopped"] >= cells["cells"]:
+        return ""
+    failed = f" and {cells['failed']} failed (skythaw study status says why)" if cells["failed"] else ""
+    return f"{cells['done']} of {cells['cells']} cells are done{failed}: the report is not complete"
 
 
 def name_of(compared: dict[str, Any]) -> str:
@@ -124,7 +132,7 @@ def name_of(compared: dict[str, Any]) -> str:
 
 def depths_compared(compared: dict[str, Any]) -> str:
     """How sure the recommended depth is, what would tell more, and what validation alone would choose."""
-    return f"{how_sure(compared)} {separation(compared)} {chosen_on_validation(compared)}"
+    return " ".join(filter(None, (how_sure(compared), separation(compared), chosen_on_validation(compared))))
 
 
 def chosen_on_validation(compared: dict[str, Any]) -> str:

@@ -122,10 +122,12 @@ def _distance(value: float, margin: float) -> float:
 
 def _of_networks(networks: Sequence[ContestedNetwork], which: str, yes: str, no: str) -> Verdict:
     """A claim that some network shows: one is enough to support it, all must contradict it."""
-    numbers = [found for each in networks if (found := _against_frozen(each, len(networks)))]
-    if not numbers:
+    against = [_against_frozen(each, len(networks)) for each in networks]
+    if not (numbers := [found for found in against if found]):
         return UNKNOWN, "The study does not have both depth 0 and a deeper depth.", []
+    lacking = [e.network for e, found in zip(networks, against, strict=True) if not found]
     names: dict[str, list[str]] = {SUPPORTED: [], CONTRADICTED: [], UNKNOWN: []}
+    names[UNKNOWN] += [f"{network} (it lacks depth 0, or any deeper one)" for network in lacking]
     for each in numbers:
         more = f" ({_lacking(each, which)})" if each[which] == UNKNOWN else ""
         names[each[which]].append(each["network"] + more)
@@ -177,11 +179,8 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
         return UNKNOWN, f"Not all seeds are there of: {'; '.join(lacking)}.", {"depths": depths}
     shares = np.array([each.shares for each in networks if len(each.shares) == len(networks[0].shares)])
     if len(shares) < len(networks) or shares.shape[1] < 2 or np.ptp(shares, axis=0).max() > 0.15:
-        return (
-            UNKNOWN,
-            "The networks were not tried at comparable depths (such as 0 %, 50 % and 100 % of their blocks).",
-            {"depths": depths},
-        )
+        why = "The networks were not tried at comparable depths (such as 0 %, 50 % and 100 % of their blocks)."
+        return UNKNOWN, why, {"depths": depths}
     serving = _serving_all(networks)
     numbers = {"depths": depths, "serves_all": [float(shares[:, i].mean()) for i in serving]}
     if pair := _no_share_in_common(networks):
@@ -189,11 +188,8 @@ def _own_depth(networks: Sequence[ContestedNetwork]) -> Verdict:
         return SUPPORTED, f"No share of the blocks may be the best in both {names}.", numbers
     if serving:
         share = f"{100 * shares[:, serving[0]].mean():.0f} %"
-        return (
-            CONTRADICTED,
-            f"With {share} of the blocks trained, all networks are within the margin of their best.",
-            numbers,
-        )
+        why = f"With {share} of the blocks trained, all networks are within the margin of their best."
+        return CONTRADICTED, why, numbers
     why = "Neither two networks whose best depths surely differ are seen, nor one depth that serves all networks."
     return UNKNOWN, " ".join(filter(None, (why, _not_converged(networks)))), numbers
 
