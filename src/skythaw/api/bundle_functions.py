@@ -241,7 +241,7 @@ def explain(
     from skythaw.explain.explanation_figure import check_picture, save_png
 
     if out is not None:
-        check_picture(Path(out))
+        check_picture(Path(out), str(image))
     classifier = load(bundle, device=device)
     name, pixels = explanation.find_image(str(image), classifier)
     given = explanation.find_numbers(str(image), name, classifier, _path(table))

@@ -23,7 +23,7 @@ from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of, s
 from skythaw.data.sources.image_files import NOT_IMAGE, plain_stem, why_no_image
 from skythaw.data.sources.rounded_ids import refuse_ruined
 from skythaw.data.sources.text_tables import read_rows
-from skythaw.errors import DataError
+from skythaw.errors import DataError, OutputError
 from skythaw.machine.files import plain_name
 from skythaw.machine.walk_folders import real_folder, walk
 from skythaw.predict.files_of_names import NamesWithoutEnding
@@ -95,7 +95,12 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     ------
     DataError
         Nothing is given; an input names nothing; a folder holds no images; a CSV file can't be used.
+    OutputError
+        A file that is passed over holds images, or is an input that names them: results would replace it.
     """
+    for out in map(Path, without):
+        if out.name.lower().endswith(PARQUET) and out.is_file():
+            _require_no_images(out.as_posix())
     taken = {_real(Path(path).as_posix()) for path in without}
     passed_over = frozenset(taken)
     sources: list[ImageFiles | ParquetRows] = []
@@ -104,6 +109,8 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     for path, reason in chain.from_iterable(_named_by(str(one), passed_over, others) for one in given):
         key = _real(path)
         if key in taken:
+            if key in passed_over and path.lower().endswith(TABLES):
+                _require_no_images(path)
             continue
         taken.add(key)
         opened = reason or _opened(path)
@@ -169,6 +176,16 @@ def _opened(path: str) -> ImageFiles | ParquetRows | str | None:
         return ParquetRows.open(path)
     except DataError as error:
         return str(error)
+
+
+def _require_no_images(out: str) -> None:
+    """Raise `OutputError` if a file that is to be replaced holds or names images, as no results do."""
+    try:
+        opened = _opened(out)
+    except DataError:
+        return
+    if isinstance(opened, ImageFiles | ParquetRows):
+        raise OutputError(f"can't write {out}: it holds images, or names them, and would be lost; give another output")
 
 
 def _real(path: str) -> str:
