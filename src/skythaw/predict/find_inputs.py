@@ -43,6 +43,8 @@ class Inputs:
     """a name for each image; no two are alike"""
     passed_over: Mapping[str, str] = field(default_factory=dict)
     """files of the folders that are no images -> why"""
+    notes: tuple[str, ...] = ()
+    """that names are not those that were given"""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,7 +125,8 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     if not any(len(source.names) for source in sources):
         names = ", ".join(map(str, given))
         raise DataError(f"there are no images in {names or 'the inputs, because none is given'}")
-    return Inputs(tuple(sources), _different(sources), others)
+    names, notes = _different(sources)
+    return Inputs(tuple(sources), names, others, notes)
 
 
 def _named_by(given: str, without: Collection[str], others: dict[str, str]) -> Iterator[tuple[str, str | None]]:
@@ -237,22 +240,30 @@ def _table(path: str) -> ImageFiles:
     )
 
 
-def _different(sources: Sequence[ImageFiles | ParquetRows]) -> pa.ChunkedArray:
-    """Names, no two alike: short ones; paths where short ones are alike; numbered paths where those are alike, too."""
+def _different(sources: Sequence[ImageFiles | ParquetRows]) -> tuple[pa.ChunkedArray, tuple[str, ...]]:
+    """Names, no two alike: short ones; paths where short ones are alike; numbered paths where those are alike, too.
+
+    And a note that tells how many are not the short ones.
+    """
     parts = [s.names.chunks if isinstance(s, ParquetRows) else [pa.array(s.names, pa.string())] for s in sources]
     names = pa.chunked_array(list(chain.from_iterable(parts)), pa.string())
+    notes: tuple[str, ...] = ()
     ends = np.cumsum([len(source.names) for source in sources])
     for numbered in (False, True):
         alike = np.flatnonzero(_repeated(names))
         if not len(alike):
             break
+        notes = notes or (
+            f"{len(alike):,} images are called by their paths or rows, because others have the same id or name: the "
+            f"first is {names[int(alike[0])].as_py()!r}",
+        )
         source_of = np.searchsorted(ends, alike, "right")
         longer = names.to_pylist()
         for row, number in zip(alike.tolist(), source_of.tolist(), strict=True):
             name = sources[number].long_name(row - (int(ends[number - 1]) if number else 0))
             longer[row] = f"{name}#{row}" if numbered else name
         names = pa.chunked_array([longer], pa.string())
-    return names
+    return names, notes
 
 
 def _repeated(names: pa.ChunkedArray) -> np.ndarray:
