@@ -301,6 +301,15 @@ def test_names_are_unique_and_a_file_is_taken_once(tmp_path, images):
     assert [name for name, _ in found.items(3)] == names[3:]
 
 
+def test_ids_that_are_not_kept_are_told(tmp_path, images):
+    write_rows(tmp_path / "a.parquet", images)
+    assert find_inputs([tmp_path / "a.parquet"]).notes == ()
+    twice, first = write_rows(tmp_path / "b.parquet", dict(islice(images.items(), 2))), next(iter(images))
+    (note,) = find_inputs([tmp_path / "a.parquet", twice]).notes
+    assert note.startswith("4 images are called by their paths or rows, because others have the same id")
+    assert note.endswith(f"the first is {first!r}")
+
+
 def test_images_are_read_as_they_are_needed(classifier, images):
     data, taken = next(iter(images.values())), 0
 

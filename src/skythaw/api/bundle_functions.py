@@ -74,7 +74,9 @@ def export(  # noqa: PLR0913 (each is an option of the command)
     from skythaw.bundle.classifier import load
     from skythaw.bundle.export import export_bundle
     from skythaw.bundle.export.refit import Refit
+    from skythaw.machine.device import device_here
 
+    device_here(device)  # before anything is written
     how = Refit(
         cache_folder(cache), device, lambda steps, n: tracked(steps, n, "training again", "epochs", shown=progress)
     )
@@ -241,7 +243,7 @@ def explain(
     from skythaw.explain.explanation_figure import check_picture, save_png
 
     if out is not None:
-        check_picture(Path(out))
+        check_picture(Path(out), str(image))
     classifier = load(bundle, device=device)
     name, pixels = explanation.find_image(str(image), classifier)
     given = explanation.find_numbers(str(image), name, classifier, _path(table))

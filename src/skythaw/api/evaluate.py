@@ -32,7 +32,7 @@ from skythaw.machine.package_version import version_of
 from skythaw.predict.predict_images import PredictSettings, predict_to
 from skythaw.report.figures.object_pictures import pictures
 from skythaw.report.page.evaluation_page import evaluation_page
-from skythaw.report.page.html_page import save_page
+from skythaw.report.page.html_page import check_page, save_page
 from skythaw.report.statistics.chosen_cells import LEVELS, purity
 from skythaw.report.statistics.failures import errors_by_column, mistakes
 from skythaw.report.statistics.scores_of_one import scores_of_one
@@ -112,6 +112,7 @@ def evaluate(  # noqa: PLR0913 (each is an option of the command)
     """
     bundle, labelled = bundle_folder(bundle), Path(labelled)
     about = read_about(bundle)
+    check_page(html)
 
     def shown(items: Iterable[Any], total: int) -> Iterable[Any]:
         return tracked(items, total, "evaluating", shown=progress)
@@ -275,9 +276,7 @@ def _doubts(said: Predicted, sample: Sample) -> list[str]:
 def _ungrouped(said: Predicted) -> str:
     if sky_groups(said.cutouts, Split().nside) is None:
         return "where the objects are on the sky is not known: intervals take each as its own"
-    return (
-        "all objects are of one field or pixel of the sky: intervals take each as its own, and hold for that one alone"
-    )
+    return "all objects are of one field or pixel of the sky: intervals take each as its own, and hold there alone"
 
 
 def _curves(p: np.ndarray, sample: Sample) -> list[dict[str, Any]]:

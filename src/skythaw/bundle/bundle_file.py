@@ -27,6 +27,7 @@ from typing import Annotated, Any, BinaryIO, Literal, NoReturn, Self
 from pydantic import Field, ValidationError, model_validator
 
 from skythaw.bundle.members import MOST, Member
+from skythaw.bundle.no_bundle import instead_of
 from skythaw.bundle.numbers_record import SCORES, NumbersRecord, Temperature, numbers_problem
 from skythaw.bundle.plain_words import Word
 from skythaw.data.image_form import RGB, Form
@@ -268,7 +269,7 @@ def opened(path: Path) -> BinaryIO:
         if isinstance(error, BundleError):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise BundleError(f"{path.parent} is no bundle: can't read {path.name}: {reason}") from None
+        raise BundleError(f"{path.parent} is no bundle: can't read {path.name}: {reason}{instead_of(path)}") from None
 
 
 def plain_json(text: bytes) -> Any:

@@ -36,6 +36,7 @@ def bundle_folder(bundle: Path | str, store: Path | None = None) -> Path:
         return Path(bundle)
     match = ADDRESS.fullmatch(str(bundle))
     if match is None:
-        raise BundleError(f"{bundle} should be hf://owner/name, or hf://owner/name@revision")
+        given = re.sub("^hf:/+", "hf://", str(bundle))  # a path has one stroke where an address has two
+        raise BundleError(f"{given} should be hf://owner/name, or hf://owner/name@revision")
     wanted = HubRepository(match["name"], "model", match["revision"])
     return fetch_repository(wanted, [PARTS], store or user_cache_path("skythaw", appauthor=False) / "bundles").path

@@ -57,7 +57,9 @@ def export(
     """Write a finished cell as a self-contained classifier: weights, preprocessing, scores, model card."""
     from skythaw.bundle.export.export_bundle import export as write
     from skythaw.bundle.export.refit import Refit
+    from skythaw.machine.device import device_here
 
+    device_here(device)  # before anything is written
     how = Refit(context.obj, device, lambda epochs, number: tracked(epochs, number, "training again", "epochs"))
     again = how if refit else None
     about = write(

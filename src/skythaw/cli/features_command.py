@@ -116,6 +116,7 @@ def _facts(summary: FeatureSummary, out: Path) -> dict[str, Any]:
         "depth": summary.depth,
         "features": summary.width,
         "ok": summary.ok,
+        "notes": list(summary.notes),
         "unread": [{"object_id": name, "reason": reason} for name, reason in summary.unread.items()],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -64,12 +65,14 @@ def save_png(found: Explanation, file: Path) -> None:
         out.write(content)
 
 
-def check_picture(file: Path) -> None:
-    """Raise `OutputError` unless a picture can be written under this name."""
+def check_picture(file: Path, image: str) -> None:
+    """Raise `OutputError` unless a picture of an image's explanation can be written under this name."""
     if file.suffix.lower() != ".png":
         raise OutputError(f"the picture {file} should end in .png, not {file.suffix!r}")
     if file.is_dir():
         raise OutputError(f"can't write {file}: it is a folder")
+    if file.exists() and os.path.realpath(file) == os.path.realpath(image):
+        raise OutputError(f"can't write {file}: it is the image itself, which would be lost; give another output")
 
 
 def _maps(canvas: Any, found: Explanation) -> None:

@@ -23,7 +23,7 @@ from skythaw.data.sources.column_names import FILE_NAMES, ID_NAMES, column_of, s
 from skythaw.data.sources.image_files import NOT_IMAGE, plain_stem, why_no_image
 from skythaw.data.sources.rounded_ids import refuse_ruined
 from skythaw.data.sources.text_tables import read_rows
-from skythaw.errors import DataError
+from skythaw.errors import DataError, OutputError
 from skythaw.machine.files import plain_name
 from skythaw.machine.walk_folders import real_folder, walk
 from skythaw.predict.files_of_names import NamesWithoutEnding
@@ -43,6 +43,8 @@ class Inputs:
     """a name for each image; no two are alike"""
     passed_over: Mapping[str, str] = field(default_factory=dict)
     """files of the folders that are no images -> why"""
+    notes: tuple[str, ...] = ()
+    """that names are not those that were given"""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,7 +97,12 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     ------
     DataError
         Nothing is given; an input names nothing; a folder holds no images; a CSV file can't be used.
+    OutputError
+        A file that is passed over holds images, or is an input that names them: results would replace it.
     """
+    for out in map(Path, without):
+        if out.name.lower().endswith(PARQUET) and out.is_file():
+            _require_no_images(out.as_posix())
     taken = {_real(Path(path).as_posix()) for path in without}
     passed_over = frozenset(taken)
     sources: list[ImageFiles | ParquetRows] = []
@@ -104,6 +111,8 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     for path, reason in chain.from_iterable(_named_by(str(one), passed_over, others) for one in given):
         key = _real(path)
         if key in taken:
+            if key in passed_over and path.lower().endswith(TABLES):
+                _require_no_images(path)
             continue
         taken.add(key)
         opened = reason or _opened(path)
@@ -116,7 +125,8 @@ def find_inputs(given: Sequence[str | Path], without: Collection[Path] = ()) -> 
     if not any(len(source.names) for source in sources):
         names = ", ".join(map(str, given))
         raise DataError(f"there are no images in {names or 'the inputs, because none is given'}")
-    return Inputs(tuple(sources), _different(sources), others)
+    names, notes = _different(sources)
+    return Inputs(tuple(sources), names, others, notes)
 
 
 def _named_by(given: str, without: Collection[str], others: dict[str, str]) -> Iterator[tuple[str, str | None]]:
@@ -171,6 +181,16 @@ def _opened(path: str) -> ImageFiles | ParquetRows | str | None:
         return str(error)
 
 
+def _require_no_images(out: str) -> None:
+    """Raise `OutputError` if a file that is to be replaced holds or names images, as no results do."""
+    try:
+        opened = _opened(out)
+    except DataError:
+        return
+    if isinstance(opened, ImageFiles | ParquetRows):
+        raise OutputError(f"can't write {out}: it holds images, or names them, and would be lost; give another output")
+
+
 def _real(path: str) -> str:
     """A path that is the same for the same file; a link counts as a file of its own."""
     folder, name = posixpath.split(path)
@@ -220,22 +240,30 @@ def _table(path: str) -> ImageFiles:
     )
 
 
-def _different(sources: Sequence[ImageFiles | ParquetRows]) -> pa.ChunkedArray:
-    """Names, no two alike: short ones; paths where short ones are alike; numbered paths where those are alike, too."""
+def _different(sources: Sequence[ImageFiles | ParquetRows]) -> tuple[pa.ChunkedArray, tuple[str, ...]]:
+    """Names, no two alike: short ones; paths where short ones are alike; numbered paths where those are alike, too.
+
+    And a note that tells how many are not the short ones.
+    """
     parts = [s.names.chunks if isinstance(s, ParquetRows) else [pa.array(s.names, pa.string())] for s in sources]
     names = pa.chunked_array(list(chain.from_iterable(parts)), pa.string())
+    notes: tuple[str, ...] = ()
     ends = np.cumsum([len(source.names) for source in sources])
     for numbered in (False, True):
         alike = np.flatnonzero(_repeated(names))
         if not len(alike):
             break
+        notes = notes or (
+            f"{len(alike):,} images are called by their paths or rows, because others have the same id or name: the "
+            f"first is {names[int(alike[0])].as_py()!r}",
+        )
         source_of = np.searchsorted(ends, alike, "right")
         longer = names.to_pylist()
         for row, number in zip(alike.tolist(), source_of.tolist(), strict=True):
             name = sources[number].long_name(row - (int(ends[number - 1]) if number else 0))
             longer[row] = f"{name}#{row}" if numbered else name
         names = pa.chunked_array([longer], pa.string())
-    return names
+    return names, notes
 
 
 def _repeated(names: pa.ChunkedArray) -> np.ndarray:

@@ -109,7 +109,7 @@ def predict_to(
     binding = {"bundle": about.sha256, "inputs": [str(given) for given in inputs], "objects": len(images)}
     binding |= {"table": catalogue_mark(table), WANTED: setting.features or None}
     start, numbers = time.perf_counter(), object_numbers(about, images, table)
-    summary = PredictSummary(passed_over=images.passed_over, notes=numbers.notes)
+    summary = PredictSummary(passed_over=images.passed_over, notes=(*images.notes, *numbers.notes))
     with unfinished_prediction(
         part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
     ) as unfinished:

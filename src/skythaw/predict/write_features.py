@@ -94,7 +94,9 @@ def features_to(
     images = find_inputs(inputs, (out, part))
     source = find_source(choice, images)
     binding = {"features": source.origin, "inputs": [str(given) for given in inputs], "objects": len(images)}
-    summary = FeatureSummary(network=source.origin["network"], depth=choice.depth, passed_over=images.passed_over)
+    summary = FeatureSummary(
+        network=source.origin["network"], depth=choice.depth, passed_over=images.passed_over, notes=images.notes
+    )
     with unfinished_prediction(
         part, binding | {"set of files (names, sizes or times)": images.sha256}, setting.shard
     ) as unfinished:

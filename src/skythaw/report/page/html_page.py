@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from skythaw.errors import DataError
-from skythaw.machine.files import replacing, writing
+from skythaw.errors import DataError, OutputError
+from skythaw.machine.files import is_web_page, replacing, writing
 from skythaw.report.figures.elements import Chart, Figure, Gallery, HeatMap, Page, Table, figures_of, table_of
 from skythaw.report.figures.figure_style import DARK, LIGHT, NIGHT_SCALE, SCALE, Look, look
 from skythaw.report.figures.plotly_figures import Plot, plot
@@ -58,11 +58,24 @@ def save_page(page: Page, file: Path) -> None:
     Raises
     ------
     OutputError
-        The file can't be written.
+        The file can't be written, or is there already and is no page.
     """
+    check_page(file)
     text = render(page).encode("utf-8", "replace")
     with writing(file), replacing(file) as out:
         out.write(text)
+
+
+def check_page(file: Path | str | None) -> None:
+    """Raise `OutputError` if a page would replace a folder, or a file that is no page; None: no page is wanted."""
+    if file is None or not Path(file).exists():
+        return
+    if Path(file).is_dir():
+        raise OutputError(f"can't write the page {file}: it is a folder")
+    with writing(Path(file)), Path(file).open("rb") as opened:
+        start = opened.read(64)
+    if start and not is_web_page(start):
+        raise OutputError(f"can't write the page {file}: it is there already, and is no web page; give another name")
 
 
 def render(page: Page) -> str:
