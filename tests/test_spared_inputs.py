@@ -48,7 +48,7 @@ def test_a_page_replaces_nothing_but_a_page(tmp_path, monkeypatch):
     Path("labels.csv").write_text("file,label\n")
     Path("old.html").write_text("<!DOCTYPE html>\n<html></html>")
     Path("empty.html").touch()
-    with pytest.raises(OutputError, match=r"can't write the page labels\.csv: it is there already, and is no web page"):
+    with pytest.raises(OutputError, match=r"can't write labels\.csv: it is there already, and is no web page"):
         check_page("labels.csv")
     with pytest.raises(OutputError, match="it is a folder"):
         check_page(tmp_path)

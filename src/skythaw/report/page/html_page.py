@@ -71,11 +71,11 @@ def check_page(file: Path | str | None) -> None:
     if file is None or not Path(file).exists():
         return
     if Path(file).is_dir():
-        raise OutputError(f"can't write the page {file}: it is a folder")
+        raise OutputError(f"can't write {file}: it is a folder")
     with writing(Path(file)), Path(file).open("rb") as opened:
         start = opened.read(64)
     if start and not is_web_page(start):
-        raise OutputError(f"can't write the page {file}: it is there already, and is no web page; give another name")
+        raise OutputError(f"can't write {file}: it is there already, and is no web page; give another name")
 
 
 def render(page: Page) -> str:
