@@ -198,7 +198,11 @@ def test_a_depth_that_has_not_converged_is_never_called_worse(tmp_path):
     assert found["choice"]["above_frozen"] is None
     assert "whether it is better than the same network left frozen" in found["answer"]
     assert "whether 0" not in found["answer"], "it is the same network left frozen, which is named already"
-    assert "Depth 0 has not converged and is never called worse." in separation(compared)
+    told = separation(compared)
+    assert "Depth 0 has not converged and is never called worse." in told
+    assert "do not tell the best depth (10) from depths 3 and 6." in told, "depth 0 is far behind as it is"
+    alone = compared | {"alike": [each for each in compared["alike"] if each["depth"] == 0]}
+    assert separation(alone).startswith("As they are trained now, the test set tells the best depth from every other.")
 
 
 NETWORKS = {"resnet50": {0: 1.0, 5: 2.2, 10: 1.0}, "vgg16": {0: 1.8, 5: 2.2, 10: 1.8}}

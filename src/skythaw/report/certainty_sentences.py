@@ -67,8 +67,10 @@ def separation(compared: dict[str, Any]) -> str:
 
 
 def _apart(compared: dict[str, Any]) -> str:
-    alike = compared["alike"]
+    alike = [each for each in compared["alike"] if each["behind"]["low_simultaneous"] <= 0]
     these = "" if compared["seeds"] > 1 else " Of these trained networks alone:"
+    if compared["alike"] and not alike:  # what is behind is not finished, or the best one is not
+        return f"{these} As they are trained now, the test set tells the best depth from every other.".strip()
     if not alike:
         return f"{these} The test set tells the best depth from every other.".strip()
     widest = max(alike, key=lambda each: each["behind"]["difference"])
