@@ -145,7 +145,7 @@ def test_what_is_expected():
     few, many = (expected_steps(Recipe(), n) for n in (60, 60_000))
     assert FEWEST < few < many <= (1 + FALL) * Recipe().most_steps(60_000)
     for images, mean in ((300, 272), (600, 677), (1500, 1366), (16_740, 16_378)):  # docs/log.md
-        assert 0.6 < times_expected(Recipe(), images, mean) < 1.6
+        assert 0.6 < times_expected(Recipe(), images, float(mean)) < 1.6
     assert expected_scorings(Recipe(), 60) < expected_scorings(Recipe(), 60_000) < 60
 
 

@@ -188,7 +188,7 @@ def _spent(planned: PlannedCell, result: Result) -> float:
     cell = planned.cell
     if cell.recipe.epochs != "auto" or not result.curves:
         return planned.cost
-    return planned.cost * times_expected(cell.recipe, cell.train_size, result.curves[-1]["step"])
+    return planned.cost * times_expected(cell.recipe, cell.train_size, float(result.curves[-1]["step"]))
 
 
 def require_room(error: str, out: Path) -> None:
