@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from skythaw.errors import SpecError, nearest
 from skythaw.spec import Recipe, Study
 from skythaw.spec.study import AXES, Data, Grid
@@ -81,7 +79,7 @@ class RunnableStudy(Study):
 
 def _in_sections(given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a study in its sections."""
-    given = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in given.items()}
+    given = {name: value.tolist() if hasattr(value, "dtype") else value for name, value in given.items()}  # NumPy's
     axis = {"weights"} if not isinstance(given.get("weights", {}), Mapping) else set()
     sections: dict[str, Any] = {name: given[name] for name in SECTIONS if name in given and name not in axis}
     if "data" in sections and isinstance(sections["data"], str | Path):
